@@ -1,0 +1,64 @@
+# The project's commands. `make help` lists them; each works from a fresh clone.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+# Any Python from 3.11 on; tools/setup.sh looks for one when this is not set.
+PYTHON ?=
+VENV := .venv
+BIN := $(VENV)/bin
+# Arguments for pytest, for example: make test PYTEST_ARGS="-k expiry"
+PYTEST_ARGS ?=
+
+.PHONY: help
+help: ## List these targets
+	@awk 'BEGIN {FS = ":.*## "; print "make TARGET, where TARGET is:\n"} \
+	     /^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Make .venv with every tool and library (quick when nothing changed)
+	@PYTHON='$(PYTHON)' sh tools/setup.sh
+
+.PHONY: demo
+demo: setup ## Show everything: four sessions from manifest to empty cloud, in 3 minutes
+	@$(BIN)/python -m spawnai_local.demo
+
+.PHONY: local
+local: setup ## Run the whole product on this machine until Ctrl-C or `make local-down`
+	@$(BIN)/python -m spawnai_local.up
+
+.PHONY: local-down
+local-down: setup ## End what `make local` started
+	@$(BIN)/python -m spawnai_local.down
+
+.PHONY: test
+test: setup ## Run every test: unit, simulation, contract, end to end
+	$(BIN)/python -m pytest tests/unit tests/simulation tests/contract tests/e2e $(PYTEST_ARGS)
+
+.PHONY: test-unit
+test-unit: setup ## Run the quick tests alone
+	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+.PHONY: check
+check: setup ## Lint, format, types, generated files, import directions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m spawnai.api.crds --check
+	$(BIN)/lint-imports
+
+.PHONY: generate
+generate: setup ## Write crds/ and the reference again from the models
+	$(BIN)/python -m spawnai.api.crds
+
+.PHONY: bench
+bench: setup ## Measure the product and print a table
+	@$(BIN)/python -m spawnai_local.bench
+
+.PHONY: kind-up
+kind-up: setup ## Make a kind cluster (needs Docker) for `make local CLUSTER=kubeconfig`
+	@$(BIN)/python -m spawnai_local.kind
+
+.PHONY: lock
+lock: setup ## Resolve requirements/*.txt again from pyproject.toml
+	@sh tools/lock.sh

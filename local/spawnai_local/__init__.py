@@ -1,0 +1,1 @@
+"""The local cloud: a control plane, DigitalOcean and Claude on one machine, without an account."""

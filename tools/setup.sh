@@ -1,0 +1,71 @@
+#!/bin/sh
+# Make .venv: find a fit Python, install the locked requirements, then the project itself.
+# Does nothing when the last run was for the same locks, Python and place.
+set -eu
+cd "$(dirname "$0")/.."
+
+fail() {
+    echo "setup: $1" >&2
+    exit 1
+}
+
+is_fit() {
+    "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+}
+
+find_python() {
+    if [ -n "${PYTHON:-}" ]; then
+        is_fit "$PYTHON" || fail "PYTHON=$PYTHON is not a Python 3.11 or later that runs."
+        echo "$PYTHON"
+        return
+    fi
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+        if command -v "$candidate" >/dev/null && is_fit "$candidate"; then
+            echo "$candidate"
+            return
+        fi
+    done
+    if command -v python3 >/dev/null; then
+        fail "python3 here is $(python3 --version 2>&1), but 3.11 or later is needed. Install a newer one \
+(Debian 12 and Ubuntu 24.04 have it: apt-get install python3 python3-venv), or name it: make PYTHON=/path/to/python3.12 …"
+    fi
+    fail "no python3 on the PATH. Install Python 3.11 or later with venv \
+(Debian and Ubuntu: apt-get install python3 python3-venv; Fedora: dnf install python3)."
+}
+
+python=$(find_python)
+
+# One setup at a time in one checkout: `make test` and `make demo` may be started side by side.
+if command -v flock >/dev/null && [ -z "${SETUP_LOCKED:-}" ]; then
+    lock_file="${TMPDIR:-/tmp}/spawnai-setup-$(id -u)-$(pwd | cksum | cut -d' ' -f1).lock"
+    SETUP_LOCKED=1 PYTHON="$python" exec flock "$lock_file" sh tools/setup.sh
+fi
+
+# A virtual environment is bound to its path and its Python.
+place="$(pwd) $("$python" -c 'import sys; print(sys.version, sys.base_prefix)' | tr '\n' ' ')"
+locks="$(cat requirements/dev.txt pyproject.toml tools/setup.sh | cksum)"
+place_stamp=.venv/spawnai-place
+locks_stamp=.venv/spawnai-locks
+
+holds() {
+    [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]
+}
+
+if holds "$place_stamp" "$place" && holds "$locks_stamp" "$locks"; then
+    exit 0
+fi
+
+if ! holds "$place_stamp" "$place"; then
+    "$python" -c 'import venv, ensurepip' 2>/dev/null || fail "$python lacks the venv and ensurepip \
+modules. Install them (Debian and Ubuntu: apt-get install python3-venv) and run make again."
+    echo "setup: making .venv with $("$python" --version 2>&1)"
+    "$python" -m venv --clear .venv
+    echo "$place" >"$place_stamp"
+fi
+echo "setup: installing the locked requirements (about a minute the first time)"
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: \
+    --require-hashes --requirement requirements/dev.txt
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+    --editable .
+echo "$locks" >"$locks_stamp"
+echo "setup: done"
