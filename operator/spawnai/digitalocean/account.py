@@ -1,0 +1,56 @@
+"""What DigitalOcean offers and what the account may use."""
+
+from spawnai.digitalocean.answers import Fields
+from spawnai.digitalocean.budget import Priority
+from spawnai.digitalocean.client import ApiClient, Call
+from spawnai.digitalocean.listing import PER_PAGE, list_all, read_page
+from spawnai.digitalocean.models import Account, Page, Size
+
+
+class Catalog:
+    """Sizes with their prices, and the account. Each call may raise any DigitalOceanError."""
+
+    def __init__(self, api: ApiClient) -> None:
+        self._api = api
+
+    async def sizes(self, *, priority: Priority) -> dict[str, Size]:
+        """All sizes by slug, with today's prices."""
+
+        async def fetch(page: int) -> Page[Size]:
+            return await self._api.call(
+                Call("GET", "/v2/sizes", query={"page": page, "per_page": PER_PAGE}),
+                lambda document, _sent_at: read_page(document, "sizes", _size_of),
+                priority=priority,
+            )
+
+        sizes = await list_all(fetch, identity=lambda size: size.slug)
+        return {size.slug: size for size in sizes}
+
+    async def account(self, *, priority: Priority) -> Account:
+        """The account that the token belongs to.
+
+        Raises:
+            Unauthorized: the token is wrong. The cheapest call to find that out.
+        """
+        return await self._api.call(
+            Call("GET", "/v2/account"),
+            lambda document, _sent_at: _account_of(Fields(document).object("account")),
+            priority=priority,
+        )
+
+
+def _size_of(fields: Fields) -> Size:
+    return Size(
+        slug=fields.text("slug"),
+        price_hourly=fields.price("price_hourly"),
+        regions=frozenset(fields.texts("regions", optional=True)),
+        available=fields.truth("available", default=True),
+    )
+
+
+def _account_of(fields: Fields) -> Account:
+    return Account(
+        droplet_limit=fields.whole("droplet_limit"),
+        status=fields.text("status", "active"),
+        uuid=fields.text("uuid"),
+    )

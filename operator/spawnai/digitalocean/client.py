@@ -1,0 +1,274 @@
+"""The one way out to DigitalOcean: pydo's async client, with its surprises taken away.
+
+What is known of pydo (0.44) and azure-core below it, and what is done about it here:
+
+* Its retry policy sends a POST again after 500, 503, 504 and 429: duplicates. There is no retry
+  here at all; the callers' queue repeats what is safe to repeat.
+* Its operation groups return a 404 as a normal result and a 204 as None, and cost 60 MB of
+  memory. Only `Client.send_request` is used, which hands out the status as it is.
+* Its bearer policy refuses http:// addresses, which a local cloud has. The token is set by a
+  policy of our own, and redirects are not followed, so it never goes anywhere else.
+* Its `timeout` is the budget for retries, no time limit. Connecting, reading and the whole call
+  have limits of their own.
+* azure-core calls a connection that broke in mid-request a "request error", like one that was
+  never made. aiohttp's own tracing tells whether a request had begun to leave.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from http import HTTPStatus
+from types import SimpleNamespace
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import aiohttp
+from azure.core.pipeline import PipelineRequest
+from azure.core.pipeline.policies import HeadersPolicy, SansIOHTTPPolicy, UserAgentPolicy
+from azure.core.pipeline.transport import AioHttpTransport
+from azure.core.rest import HttpRequest
+
+from spawnai.digitalocean import failures, lean_pydo
+from spawnai.digitalocean.answers import Malformed
+from spawnai.digitalocean.budget import Priority, RateBudget, Slot
+from spawnai.digitalocean.errors import DigitalOceanError
+
+Result = TypeVar("Result")
+
+# DigitalOcean answers a droplet creation within 3 s and everything else within 1 s; a call without
+# an answer after this long gets none.
+_TIMEOUT_SECONDS = 20.0
+_CONNECT_TIMEOUT_SECONDS = 5.0
+# Shorter than the 60 s for which DigitalOcean's edge keeps an idle connection: the side that
+# closes first never sends into a connection that the other has just closed.
+_KEEP_ALIVE_SECONDS = 15.0
+_CONNECTIONS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class CallOutcome:
+    """One call as metrics count it.
+
+    Attributes:
+        endpoint: method and path template, such as "GET /v2/droplets/{id}".
+        result: "ok", an error's class in snake case ("not_found"), or "cancelled".
+        seconds: from the moment it had its turn until its answer was read.
+    """
+
+    endpoint: str
+    result: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request.
+
+    Attributes:
+        method: "GET", "POST", "PUT" or "DELETE".
+        path: the path template, such as "/v2/droplets/{id}".
+        values: what stands for the template's names.
+        query: query parameters.
+        body: the JSON body, if any. May hold secrets; never shown.
+    """
+
+    method: str
+    path: str
+    values: Mapping[str, str | int] = field(default_factory=dict)
+    query: Mapping[str, str | int] = field(default_factory=dict)
+    body: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    @property
+    def endpoint(self) -> str:
+        """The name of the call in errors and metrics."""
+        return f"{self.method} {self.path}"
+
+    @property
+    def url_path(self) -> str:
+        """The path with its values in place, each safely quoted."""
+        quoted = {name: _quoted(value) for name, value in self.values.items()}
+        return self.path.format_map(quoted)
+
+
+class _Authentication(SansIOHTTPPolicy[HttpRequest, Any]):
+    """Sets the bearer token, whatever the address's scheme."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__()
+        self._header = f"Bearer {token}"
+
+    def on_request(self, request: PipelineRequest[HttpRequest]) -> None:
+        request.http_request.headers["Authorization"] = self._header
+
+
+class ApiClient:
+    """Sends calls one by one in their turn, and turns every answer into a value or our own error.
+
+    Made anywhere, used within one event loop.
+
+    Args:
+        token: the account's API token. In no error, log or repr.
+        base_url: "https://api.digitalocean.com", or another that speaks the same API.
+        budget: the broker of the token's calls.
+        on_call: told of every call once it has ended.
+        timeout_seconds: limit of a whole call, from its turn to the last byte of its answer.
+    """
+
+    def __init__(
+        self,
+        token: str,
+        base_url: str,
+        budget: RateBudget,
+        *,
+        on_call: Callable[[CallOutcome], None] = lambda _outcome: None,
+        timeout_seconds: float = _TIMEOUT_SECONDS,
+    ) -> None:
+        if not base_url.startswith(("http://", "https://")):
+            raise ValueError(
+                f"The DigitalOcean API address must begin with https:// (or http://), not"
+                f" {base_url!r}"
+            )
+        self._token = token.strip()
+        if not self._token.isascii() or not self._token.isprintable():
+            raise ValueError(
+                "The DigitalOcean token must be printable ASCII on one line, as it was shown when"
+                " it was made; this one has other characters in it"
+            )
+        self._base_url = base_url.rstrip("/")
+        self._on_call = on_call
+        self._timeout_seconds = timeout_seconds
+        self._pydo_client = lean_pydo.import_client()
+        self._pydo: Any = None
+        self._session: aiohttp.ClientSession | None = None
+        self.budget = budget
+
+    def __repr__(self) -> str:
+        return f"ApiClient({self._base_url!r})"
+
+    async def close(self) -> None:
+        """Close all connections. The next call opens new ones."""
+        pydo, self._pydo = self._pydo, None
+        session, self._session = self._session, None
+        if pydo is not None:
+            await pydo.close()
+        if session is not None:
+            await session.close()
+
+    async def call(
+        self, call: Call, read: Callable[[Any, datetime], Result], *, priority: Priority
+    ) -> Result:
+        """Send one call in its turn and read its answer.
+
+        Args:
+            call: what to send. Sent once at most.
+            read: makes the result from the answer's JSON (None for an empty body) and the time
+                at which the call was sent. Raises Malformed for an answer it cannot use.
+            priority: what the call is for.
+
+        Raises:
+            DigitalOceanError: see `errors.py`. Ambiguous only for a POST.
+        """
+        async with self.budget.slot(priority) as slot:
+            began = self.budget.clock.now()
+            result = "cancelled"
+            try:
+                answer = await self._exchange(call, read, slot)
+                result = answer.result_name() if isinstance(answer, DigitalOceanError) else "ok"
+            finally:
+                seconds = self.budget.clock.now() - began
+                self._on_call(CallOutcome(call.endpoint, result, seconds))
+        if isinstance(answer, DigitalOceanError):
+            # Raised here and not where it was made: so no foreign exception hangs on it as its
+            # context, whose request would show the token to whoever prints it.
+            raise answer
+        return answer
+
+    async def _exchange(
+        self, call: Call, read: Callable[[Any, datetime], Result], slot: Slot
+    ) -> Result | DigitalOceanError:
+        clock = self.budget.clock
+        sent_at = clock.utc_now()
+        request = HttpRequest(
+            call.method, call.url_path, params=dict(call.query) or None, json=call.body
+        )
+        pydo = self._connect()
+        departure = SimpleNamespace(begun=False)
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                response = await pydo.send_request(request, trace_request_ctx=departure)
+                status: int = response.status_code
+                headers: Mapping[str, str] = response.headers
+                content: bytes = response.content
+        except Exception as error:  # noqa: BLE001 - every foreign exception ends here
+            return failures.error_without_answer(
+                call.endpoint,
+                error,
+                has_left=departure.begun,
+                timeout_seconds=self._timeout_seconds,
+                secret=self._token,
+            )
+        self.budget.observe(headers, status, slot)
+        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            return failures.error_of_answer(
+                call.endpoint,
+                status,
+                headers,
+                content,
+                utc_now=clock.utc_now(),
+                secret=self._token,
+            )
+        try:
+            return read(failures.parsed(content), sent_at)
+        except Malformed as error:
+            reason = str(error)
+        except ValueError:
+            reason = f"its answer ({len(content)} bytes) is no JSON, or breaks off"
+        return failures.error_of_sent(call.endpoint, reason, status=status)
+
+    def _connect(self) -> Any:
+        if self._pydo is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE_SECONDS
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trace_configs=[_departure_tracing()],
+                trust_env=True,
+            )
+            transport = AioHttpTransport(
+                session=self._session,
+                session_owner=False,
+                connection_timeout=min(_CONNECT_TIMEOUT_SECONDS, self._timeout_seconds),
+                read_timeout=self._timeout_seconds,
+            )
+            self._pydo = self._pydo_client(
+                self._token,
+                endpoint=self._base_url,
+                transport=transport,
+                policies=[
+                    HeadersPolicy({"Accept": "application/json"}),
+                    UserAgentPolicy(base_user_agent="spawnai"),
+                    _Authentication(self._token),
+                ],
+            )
+        return self._pydo
+
+
+def _departure_tracing() -> aiohttp.TraceConfig:
+    """Marks a request's context as soon as its first byte may leave."""
+
+    async def begun(
+        _session: aiohttp.ClientSession,
+        context: SimpleNamespace,
+        _parameters: aiohttp.TraceRequestHeadersSentParams,
+    ) -> None:
+        context.trace_request_ctx.begun = True
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_headers_sent.append(begun)
+    return tracing
+
+
+def _quoted(value: str | int) -> str:
+    return quote(str(value), safe="")

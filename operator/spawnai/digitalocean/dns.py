@@ -1,0 +1,141 @@
+"""Domain records: A records that lead to a droplet, found by name and deleted by id."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from spawnai.digitalocean.answers import Fields
+from spawnai.digitalocean.budget import Priority
+from spawnai.digitalocean.client import ApiClient, Call
+from spawnai.digitalocean.errors import NotFound
+from spawnai.digitalocean.listing import PER_PAGE, list_all, read_page
+from spawnai.digitalocean.models import DomainRecord, Page
+
+# DigitalOcean's smallest TTL for a record, in seconds.
+SHORTEST_TTL_SECONDS = 30
+
+
+class DomainRecords:
+    """The calls below /v2/domains. Each may raise any DigitalOceanError."""
+
+    def __init__(self, api: ApiClient) -> None:
+        self._api = api
+
+    async def create(
+        self, domain: str, name: str, ip: str, ttl: int, *, priority: Priority
+    ) -> DomainRecord:
+        """Make an A record.
+
+        Args:
+            domain: a domain that the account's DNS serves.
+            name: relative to the domain, "retro-board-7f3a".
+            ip: the droplet's public IPv4 address.
+            ttl: seconds, 30 or more.
+            priority: what the call is for.
+
+        Raises:
+            Ambiguous: it may have been made. DigitalOcean accepts the same record twice: find()
+                before a second try.
+            NotFound: the account has no such domain.
+        """
+        if ttl < SHORTEST_TTL_SECONDS:
+            raise ValueError(
+                f"A DNS record's TTL must be {SHORTEST_TTL_SECONDS} s or more, not {ttl} s"
+            )
+        return await self._api.call(
+            Call(
+                "POST",
+                "/v2/domains/{domain}/records",
+                {"domain": domain},
+                body={"type": "A", "name": name, "data": ip, "ttl": ttl},
+            ),
+            lambda document, _sent_at: _read_record(document, domain),
+            priority=priority,
+        )
+
+    async def get(self, domain: str, record_id: int, *, priority: Priority) -> DomainRecord | None:
+        """The record, or None when DigitalOcean itself says that there is none."""
+        try:
+            return await self._api.call(
+                Call(
+                    "GET",
+                    "/v2/domains/{domain}/records/{id}",
+                    {"domain": domain, "id": record_id},
+                ),
+                lambda document, _sent_at: _read_record(document, domain),
+                priority=priority,
+            )
+        except NotFound:
+            return None
+
+    async def delete(self, domain: str, record_id: int, *, priority: Priority) -> bool:
+        """Delete the record. True: done. False: it was gone already."""
+        try:
+            await self._api.call(
+                Call(
+                    "DELETE",
+                    "/v2/domains/{domain}/records/{id}",
+                    {"domain": domain, "id": record_id},
+                ),
+                lambda _document, _sent_at: None,
+                priority=priority,
+            )
+        except NotFound:
+            return False
+        return True
+
+    async def find(self, fqdn: str, domain: str, *, priority: Priority) -> tuple[DomainRecord, ...]:
+        """All A records of that full name ("retro-board-7f3a.example.com"), of which there may be
+        several.
+        """
+        return await self._list(domain, {"name": fqdn.rstrip("."), "type": "A"}, priority)
+
+    async def list(self, domain: str, *, priority: Priority) -> tuple[DomainRecord, ...]:
+        """All A records of the domain, complete or not at all."""
+        return await self._list(domain, {"type": "A"}, priority)
+
+    async def domain_exists(self, domain: str, *, priority: Priority) -> bool:
+        """Whether the account's DNS serves the domain."""
+        try:
+            await self._api.call(
+                Call("GET", "/v2/domains/{domain}", {"domain": domain}),
+                lambda document, _sent_at: Fields(document).object("domain").text("name"),
+                priority=priority,
+            )
+        except NotFound:
+            return False
+        return True
+
+    async def _list(
+        self, domain: str, filters: Mapping[str, str], priority: Priority
+    ) -> tuple[DomainRecord, ...]:
+        async def fetch(page: int) -> Page[DomainRecord]:
+            return await self._api.call(
+                Call(
+                    "GET",
+                    "/v2/domains/{domain}/records",
+                    {"domain": domain},
+                    {**filters, "page": page, "per_page": PER_PAGE},
+                ),
+                lambda document, _sent_at: read_page(
+                    document, "domain_records", lambda fields: _record_of(fields, domain)
+                ),
+                priority=priority,
+            )
+
+        records = await list_all(fetch, identity=lambda record: record.id)
+        return tuple(record for record in records if record.type == "A")
+
+
+def _read_record(document: Any, domain: str) -> DomainRecord:
+    return _record_of(Fields(document).object("domain_record"), domain)
+
+
+def _record_of(fields: Fields, domain: str) -> DomainRecord:
+    return DomainRecord(
+        id=fields.whole("id"),
+        domain=domain,
+        type=fields.text("type"),
+        name=fields.text("name"),
+        data=fields.text("data"),
+        ttl=fields.whole("ttl"),
+    )

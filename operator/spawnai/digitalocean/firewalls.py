@@ -1,0 +1,263 @@
+"""Firewalls: what a session's is to be, whether one already is that, and the calls to get there."""
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from spawnai.digitalocean.answers import Fields, Malformed
+from spawnai.digitalocean.budget import Priority
+from spawnai.digitalocean.client import ApiClient, Call
+from spawnai.digitalocean.errors import AlreadyExists, NotFound
+from spawnai.digitalocean.listing import PER_PAGE, list_all, read_page
+from spawnai.digitalocean.models import Firewall, FirewallOrder, FirewallRule, Page
+
+ANYWHERE = ("0.0.0.0/0", "::/0")
+# RFC 1918 and RFC 4193: what a VPC's addresses can be.
+PRIVATE_RANGES = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+ALL_PORTS = "all"
+
+# How peers that are no addresses are written in FirewallRule.addresses, and their API fields.
+_PEER_FIELDS = {
+    "tag": "tags",
+    "droplet": "droplet_ids",
+    "load_balancer": "load_balancer_uids",
+    "kubernetes": "kubernetes_ids",
+}
+
+
+def session_rules(
+    *,
+    agent_port: int,
+    operator_addresses: Sequence[str] = (),
+    web_addresses: Sequence[str] = ANYWHERE,
+    ssh_from_private_ranges: bool = False,
+) -> tuple[tuple[FirewallRule, ...], tuple[FirewallRule, ...]]:
+    """The inbound and outbound rules of a session's droplet. What they do not name is denied.
+
+    No rule ever lets mail out (25, 465, 587): an app written to order must not send spam.
+
+    Args:
+        agent_port: where the droplet's agent listens.
+        operator_addresses: who may talk to the agent; anyone when unknown, because the agent
+            knows its operator by token and certificate all the same.
+        web_addresses: who may reach 80 and 443 (addresses, CIDRs, or peers such as
+            "load_balancer:UID").
+        ssh_from_private_ranges: let 22 in from the private ranges.
+
+    Raises:
+        ValueError: an address is none.
+    """
+    for peer in (*operator_addresses, *web_addresses):
+        _normal_peer(peer)
+    web = tuple(web_addresses)
+    inbound = [
+        FirewallRule("tcp", "80", web),
+        FirewallRule("tcp", "443", web),
+        FirewallRule("tcp", str(agent_port), tuple(operator_addresses) or ANYWHERE),
+    ]
+    if ssh_from_private_ranges:
+        inbound.append(FirewallRule("tcp", "22", PRIVATE_RANGES))
+    outbound = (
+        FirewallRule("tcp", "53", ANYWHERE),
+        FirewallRule("udp", "53", ANYWHERE),
+        FirewallRule("tcp", "80", ANYWHERE),
+        FirewallRule("tcp", "443", ANYWHERE),
+        FirewallRule("udp", "123", ANYWHERE),
+        FirewallRule("icmp", ALL_PORTS, ANYWHERE),
+    )
+    return tuple(inbound), outbound
+
+
+def differs(wanted: FirewallOrder, actual: Firewall) -> bool:
+    """Whether the firewall must be updated to be what is wanted.
+
+    Knows the API's habits: it answers "0" where all ports were asked for and for icmp, groups
+    and orders rules and addresses as it likes, and writes addresses in other ways. None of this is
+    a difference. Whether a change has reached the droplets yet is not either: see `status`.
+    """
+    return (
+        wanted.name != actual.name
+        or frozenset(wanted.tags) != actual.tags
+        or frozenset(wanted.droplet_ids) != actual.droplet_ids
+        or _openings(wanted.inbound) != _openings(actual.inbound)
+        or _openings(wanted.outbound) != _openings(actual.outbound)
+    )
+
+
+def _openings(rules: Iterable[FirewallRule]) -> frozenset[tuple[str, str, str]]:
+    """Each (protocol, ports, peer) that the rules let through."""
+    return frozenset(
+        (rule.protocol, _normal_ports(rule), _normal_peer(peer))
+        for rule in rules
+        for peer in rule.addresses
+    )
+
+
+def _normal_ports(rule: FirewallRule) -> str:
+    if rule.protocol == "icmp" or rule.ports in ("", "0", ALL_PORTS, "1-65535"):
+        return ALL_PORTS
+    first, _, last = rule.ports.partition("-")
+    return first if first == last else rule.ports
+
+
+def _normal_peer(peer: str) -> str:
+    if peer.partition(":")[0] in _PEER_FIELDS:
+        return peer
+    try:
+        return str(ipaddress.ip_network(peer, strict=False))
+    except ValueError as error:
+        raise ValueError(
+            f"{peer!r} is no address that a firewall rule can name: write an IP address, a CIDR"
+            ' such as "10.0.0.0/8", or "tag:NAME", "droplet:ID", "load_balancer:UID"'
+        ) from error
+
+
+class Firewalls:
+    """The calls below /v2/firewalls. Each may raise any DigitalOceanError."""
+
+    def __init__(self, api: ApiClient) -> None:
+        self._api = api
+
+    async def create(self, order: FirewallOrder, *, priority: Priority) -> Firewall:
+        """Make a firewall. Its tags must exist: see ensure_tag.
+
+        Raises:
+            AlreadyExists: names are unique, and one of this name is there.
+            Ambiguous: it may have been made: list() tells.
+        """
+        return await self._api.call(
+            Call("POST", "/v2/firewalls", body=_body(order)), _read_firewall, priority=priority
+        )
+
+    async def get(self, firewall_id: str, *, priority: Priority) -> Firewall | None:
+        """The firewall, or None when DigitalOcean itself says that there is none."""
+        try:
+            return await self._api.call(
+                Call("GET", "/v2/firewalls/{id}", {"id": firewall_id}),
+                _read_firewall,
+                priority=priority,
+            )
+        except NotFound:
+            return None
+
+    async def list(self, *, priority: Priority) -> tuple[Firewall, ...]:
+        """All firewalls of the account (the API has no filter), complete or not at all."""
+
+        async def fetch(page: int) -> Page[Firewall]:
+            return await self._api.call(
+                Call("GET", "/v2/firewalls", query={"page": page, "per_page": PER_PAGE}),
+                lambda document, _sent_at: read_page(document, "firewalls", _firewall_of),
+                priority=priority,
+            )
+
+        return await list_all(fetch, identity=lambda firewall: firewall.id)
+
+    async def update(
+        self, firewall_id: str, order: FirewallOrder, *, priority: Priority
+    ) -> Firewall:
+        """Make the firewall exactly what is ordered; what the order does not name goes.
+
+        Raises:
+            NotFound: there is no such firewall.
+        """
+        return await self._api.call(
+            Call("PUT", "/v2/firewalls/{id}", {"id": firewall_id}, body=_body(order)),
+            _read_firewall,
+            priority=priority,
+        )
+
+    async def delete(self, firewall_id: str, *, priority: Priority) -> bool:
+        """Delete the firewall. True: done. False: it was gone already."""
+        try:
+            await self._api.call(
+                Call("DELETE", "/v2/firewalls/{id}", {"id": firewall_id}),
+                lambda _document, _sent_at: None,
+                priority=priority,
+            )
+        except NotFound:
+            return False
+        return True
+
+    async def ensure_tag(self, name: str, *, priority: Priority) -> None:
+        """Make the tag exist. A tag is its name, so doing it again changes nothing."""
+        try:
+            await self._api.call(
+                Call("POST", "/v2/tags", body={"name": name}),
+                lambda document, _sent_at: Fields(document).object("tag").text("name"),
+                priority=priority,
+            )
+        except AlreadyExists:
+            return
+
+
+def _body(order: FirewallOrder) -> dict[str, Any]:
+    return {
+        "name": order.name,
+        "tags": list(order.tags),
+        "droplet_ids": list(order.droplet_ids),
+        "inbound_rules": [_rule_body(rule, "sources") for rule in order.inbound],
+        "outbound_rules": [_rule_body(rule, "destinations") for rule in order.outbound],
+    }
+
+
+def _rule_body(rule: FirewallRule, direction: str) -> dict[str, Any]:
+    peers: dict[str, list[str | int]] = {}
+    for peer in rule.addresses:
+        kind, _, name = peer.partition(":")
+        if kind not in _PEER_FIELDS:
+            peers.setdefault("addresses", []).append(peer)
+        else:
+            peers.setdefault(_PEER_FIELDS[kind], []).append(
+                int(name) if kind == "droplet" else name
+            )
+    body: dict[str, Any] = {"protocol": rule.protocol, direction: peers}
+    if rule.protocol != "icmp":
+        # The API answers "0" for all ports but does not take it (godo issue 149).
+        body["ports"] = ALL_PORTS if _normal_ports(rule) == ALL_PORTS else rule.ports
+    return body
+
+
+def _read_firewall(document: Any, _sent_at: datetime) -> Firewall:
+    return _firewall_of(Fields(document).object("firewall"))
+
+
+def _firewall_of(fields: Fields) -> Firewall:
+    return Firewall(
+        id=fields.text("id"),
+        name=fields.text("name"),
+        status=fields.text("status"),
+        tags=frozenset(fields.texts("tags", optional=True)),
+        droplet_ids=frozenset(fields.wholes("droplet_ids", optional=True)),
+        pending_droplet_ids=frozenset(
+            change.whole("droplet_id")
+            for change in fields.objects("pending_changes", optional=True)
+        ),
+        inbound=tuple(
+            _rule_of(rule, "sources") for rule in fields.objects("inbound_rules", optional=True)
+        ),
+        outbound=tuple(
+            _rule_of(rule, "destinations")
+            for rule in fields.objects("outbound_rules", optional=True)
+        ),
+    )
+
+
+def _rule_of(fields: Fields, direction: str) -> FirewallRule:
+    peers = fields.object(direction)
+    addresses = [_readable_peer(address) for address in peers.texts("addresses", optional=True)]
+    for kind, name in _PEER_FIELDS.items():
+        if kind == "droplet":
+            ids: Iterable[str | int] = peers.wholes(name, optional=True)
+        else:
+            ids = peers.texts(name, optional=True)
+        addresses.extend(f"{kind}:{peer}" for peer in ids)
+    return FirewallRule(fields.text("protocol"), fields.text("ports", "0"), tuple(addresses))
+
+
+def _readable_peer(address: str) -> str:
+    try:
+        _normal_peer(address)
+    except ValueError as error:
+        raise Malformed("a firewall rule's address is no IP address or CIDR") from error
+    return address
