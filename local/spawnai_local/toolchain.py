@@ -1,0 +1,178 @@
+"""The programs a local cloud is made of: found where they are, fetched or built where they are not.
+
+kubectl, Caddy and Node.js come with the virtual environment. etcd, kube-apiserver and
+kube-controller-manager are looked for in this order, cheapest first:
+
+1. $KUBEBUILDER_ASSETS, the directory that controller tests everywhere use;
+2. an earlier build or download in the cache, which all checkouts share;
+3. the official release binaries, checksums verified, where their sites answer within 3 seconds;
+4. a build of local/controlplane with Go (from the PATH, else from the virtual environment), which
+   needs only a Go module proxy: minutes, once, with its progress shown.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from spawnai_local.building import PROGRAMS, BuildReport, ControlPlaneVersions, ToolchainError
+from spawnai_local.go_build import build_control_plane
+from spawnai_local.paths import cache_directory, checkout
+from spawnai_local.release_download import download_release
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlanePrograms:
+    """Where the three programs of a control plane are, and where they came from."""
+
+    etcd: Path
+    kube_apiserver: Path
+    kube_controller_manager: Path
+    origin: str
+
+
+def report_to_stderr(line: str) -> None:
+    """The usual `BuildReport`."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def kubectl() -> Path:
+    """Path of kubectl."""
+    return _program("kubectl")
+
+
+def caddy() -> Path:
+    """Path of Caddy."""
+    return _program("caddy")
+
+
+def node() -> Path:
+    """Path of Node.js. npm and npx are beside it."""
+    return _program("node")
+
+
+def npm() -> Path:
+    """Path of npm, a script that finds `node` through the PATH."""
+    return _program("npm")
+
+
+def pinned_versions() -> ControlPlaneVersions:
+    """The versions that local/controlplane/go.mod pins."""
+    text = (_module_directory() / "go.mod").read_text()
+
+    def version_of(path: str) -> str:
+        match = re.search(rf"^(?:require)?\s*{re.escape(path)} (v\S+)", text, re.MULTILINE)
+        if match is None:
+            message = f"local/controlplane/go.mod requires no {path}; run `go mod tidy` there"
+            raise ToolchainError(message)
+        return match[1]
+
+    return ControlPlaneVersions(
+        kubernetes=version_of("k8s.io/kubernetes"), etcd=version_of("go.etcd.io/etcd/server/v3")
+    )
+
+
+def control_plane_programs(
+    report: BuildReport = report_to_stderr, environment: Mapping[str, str] = os.environ
+) -> ControlPlanePrograms:
+    """Find, fetch or build the control plane. Blocks: at once when found, minutes when built.
+
+    Raises:
+        ToolchainError: nothing worked; the message says what would help.
+    """
+    if assets := environment.get("KUBEBUILDER_ASSETS"):
+        if found := _programs_in(Path(assets), "KUBEBUILDER_ASSETS"):
+            return found
+        report(f"KUBEBUILDER_ASSETS={assets} does not hold {', '.join(PROGRAMS)}; looking further")
+
+    versions = pinned_versions()
+    cache = cache_directory(environment) / "control-plane"
+    built = cache / f"built-{_source_key()}"
+    released = cache / f"released-{versions.kubernetes}-etcd-{versions.etcd}"
+
+    def made_before() -> ControlPlanePrograms | None:
+        return _programs_in(built, "built before") or _programs_in(released, "downloaded before")
+
+    if found := made_before():
+        return found
+    with _only_one(cache, report):
+        if found := made_before():  # by the process that this one waited for
+            return found
+        if download_release(released, versions, report):
+            found = _programs_in(released, "downloaded now")
+        else:
+            build_control_plane(_module_directory(), built, versions, report, environment)
+            found = _programs_in(built, "built now")
+    if found is None:
+        message = f"{cache} should hold {', '.join(PROGRAMS)} now, but does not; remove it"
+        raise ToolchainError(message)
+    return found
+
+
+def _program(name: str) -> Path:
+    ours = Path(sysconfig.get_path("scripts")) / name
+    if ours.is_file():
+        return ours
+    if found := shutil.which(name):
+        return Path(found)
+    message = f"{name} is neither in the virtual environment nor on the PATH. Run `make setup`."
+    raise ToolchainError(message)
+
+
+def _module_directory() -> Path:
+    return checkout() / "local" / "controlplane"
+
+
+def _source_key() -> str:
+    """What a build is known by: its sources.
+
+    Not by the Go that made it: another one makes the same program of them, so a newer Go is no
+    reason to build again.
+    """
+    digest = hashlib.sha256()
+    for name in ("go.mod", "go.sum", "main.go"):
+        digest.update((_module_directory() / name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _programs_in(directory: Path, origin: str) -> ControlPlanePrograms | None:
+    etcd, kube_apiserver, kube_controller_manager = (directory / name for name in PROGRAMS)
+    found = ControlPlanePrograms(etcd, kube_apiserver, kube_controller_manager, origin)
+    if all(os.access(directory / name, os.X_OK) for name in PROGRAMS):
+        return found
+    return None
+
+
+@contextlib.contextmanager
+def _only_one(cache: Path, report: BuildReport) -> Iterator[None]:
+    """Hold the cache's lock; it goes with the process that holds it, however that one ends."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        lock = (cache / "lock").open("a")
+    except OSError as error:
+        message = (
+            f"the cache {cache} cannot be written ({error.strerror}). "
+            "Set SPAWNAI_CACHE to a directory that can."
+        )
+        raise ToolchainError(message) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report("another process is making the control plane's programs; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+if __name__ == "__main__":
+    # For those who want the programs before anything else, such as the image of a CI machine.
+    programs = control_plane_programs()
+    report_to_stderr(f"control plane: {programs.kube_apiserver.parent} ({programs.origin})")
