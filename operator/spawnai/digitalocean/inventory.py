@@ -1,0 +1,402 @@
+"""One shared listing of the cluster's droplets, so that a thousand sessions cost no more calls than
+ten.
+
+Three ways of looking, each with its own price:
+
+* **At rest** the listing by the cluster's tag is walked one page every 30 s, whatever its length:
+  two calls a minute. The end of each walk is a `Sweep`.
+* **While droplets are made**, their wave tag (a creation window of ten minutes, so a short list)
+  is listed about once a second; the rarer, the less is left of the rate budget.
+* **For proof**, whoever must be sure waits for a whole listing that began after he asked. One
+  listing serves all of the same priority who asked before it began.
+
+What a listing shows is believed; what it does not show proves nothing. Pages shift while they are
+walked, new droplets get their tags late, and an answer may be wrongly empty. So a droplet that a
+walk missed is looked at by its id, and leaves the memory only when DigitalOcean itself says that
+it is not there.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from random import Random
+from typing import Generic, TypeVar
+
+from spawnai.clock import Clock
+from spawnai.digitalocean.budget import Priority, RateBudget
+from spawnai.digitalocean.dns import DomainRecords
+from spawnai.digitalocean.droplets import Droplets
+from spawnai.digitalocean.errors import DigitalOceanError, Unavailable
+from spawnai.digitalocean.listing import MOST_PAGES
+from spawnai.digitalocean.models import DomainRecord, Droplet, Page
+
+_LOGGER = logging.getLogger(__name__)
+Listing = TypeVar("Listing")
+
+_SESSION_PREFIX = "session:"
+_WALK_SECONDS = 30.0
+_WAVE_SECONDS = 1.0
+_SLOWEST_WAVE_SECONDS = 30.0
+_JITTER = 0.1
+# How many droplets that a walk missed are looked at one by one after it. Nothing is missed at
+# rest; after an accident the rest follows with the next walks.
+_LOOKS_AFTER_WALK = 20
+# After a restart nothing is known until the first walk: a failed call is made again soon.
+_FIRST_WALK_RETRY_SECONDS = 2.0
+# A walk is suspicious when it misses more than half of what is known, and at least so many.
+_SUSPICIOUS_MISSES = 3
+# Droplets seen gone, remembered so that a listing that lags behind does not bring them back.
+_GONE_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What one whole walk through the cluster's droplets showed.
+
+    Attributes:
+        droplets: all that any page of the walk showed, in its latest state.
+        started_at: when the first page was asked for.
+        complete: every page came, to the last. When False, nothing follows from what is missing.
+        drifted: the listing changed under the walk, so something may have slipped past it.
+        suspicious: why the walk cannot be trusted although it came to its end (it shows far
+            less than is known to be there), or "".
+    """
+
+    droplets: tuple[Droplet, ...]
+    started_at: datetime
+    complete: bool
+    drifted: bool = False
+    suspicious: str = ""
+
+
+class _Shared(Generic[Listing]):
+    """One listing at a time; whoever asks gets the first that begins after he asked."""
+
+    def __init__(self, fetch: Callable[[], Awaitable[Listing]]) -> None:
+        self._fetch = fetch
+        self._running: asyncio.Task[Listing] | None = None
+        self._next: asyncio.Task[Listing] | None = None
+
+    async def get(self) -> Listing:
+        if self._next is None:
+            self._next = asyncio.create_task(self._run(self._running))
+        # Shielded: one caller who gives up must not take the listing from the others.
+        return await asyncio.shield(self._next)
+
+    async def _run(self, before: "asyncio.Task[Listing] | None") -> Listing:
+        if before is not None:
+            await asyncio.wait([before])
+        self._running, self._next = self._next, None
+        try:
+            return await self._fetch()
+        finally:
+            if self._running is asyncio.current_task():
+                self._running = None
+
+    def cancel(self) -> None:
+        for task in (self._running, self._next):
+            if task is not None:
+                task.cancel()
+
+
+class _Walk:
+    """A walk through the pages of the cluster's listing, as far as it has come."""
+
+    def __init__(self, started_at: datetime) -> None:
+        self.started_at = started_at
+        self.next_page = 1
+        self.droplets: dict[int, Droplet] = {}
+        self._totals: set[int] = set()
+
+    def add(self, page: Page[Droplet]) -> None:
+        """Take in the next page."""
+        self.droplets.update((droplet.id, droplet) for droplet in page.items)
+        self._totals.add(page.total)
+        self.next_page += 1
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the listing changed: another total, or not as many droplets as it told."""
+        return self._totals != {len(self.droplets)}
+
+
+class Inventory:
+    """The cluster's droplets as last seen. Made and used within one event loop.
+
+    Args:
+        droplets: the calls for droplets.
+        records: the calls for domain records.
+        clock: where it gets its time from.
+        random: for jitter, so that several operators do not walk in step.
+        budget: asked how much is left, to look less often when that is little.
+        cluster_tag: the tag of all droplets of this cluster.
+        on_droplet: told of every droplet that is new or changed, by whichever listing.
+        on_sweep: told of every finished walk.
+        on_gone: told of a droplet that went without anyone here having seen it go (deleted by hand,
+            for example), with DigitalOcean's own word for it.
+        walk_seconds: between two pages of the walk at rest.
+        wave_seconds: between two listings of a watched wave, when the budget is full.
+    """
+
+    def __init__(
+        self,
+        droplets: Droplets,
+        records: DomainRecords,
+        clock: Clock,
+        random: Random,
+        *,
+        budget: RateBudget,
+        cluster_tag: str,
+        on_droplet: Callable[[Droplet], None],
+        on_sweep: Callable[[Sweep], None],
+        on_gone: Callable[[Droplet], None],
+        walk_seconds: float = _WALK_SECONDS,
+        wave_seconds: float = _WAVE_SECONDS,
+    ) -> None:
+        self._droplets = droplets
+        self._records = records
+        self._clock = clock
+        self._random = random
+        self._budget = budget
+        self._cluster_tag = cluster_tag
+        self._on_droplet = on_droplet
+        self._on_sweep = on_sweep
+        self._on_gone = on_gone
+        self._walk_seconds = walk_seconds
+        self._wave_seconds = wave_seconds
+        self._known: dict[int, Droplet] = {}
+        self._of_session: dict[str, set[int]] = {}
+        # A dict as an ordered set: the oldest is dropped first.
+        self._gone: dict[int, None] = {}
+        self._watched: Counter[str] = Counter()
+        self._watching = asyncio.Event()
+        self._whole: dict[Priority, _Shared[Sweep]] = {}
+        self._of_domain: dict[tuple[str, Priority], _Shared[tuple[DomainRecord, ...]]] = {}
+        self.first_walk_done = asyncio.Event()
+
+    def __len__(self) -> int:
+        """How many droplets are known."""
+        return len(self._known)
+
+    async def run(self) -> None:
+        """Look after the listings until cancelled. Failed calls are logged and made again."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._walk_for_ever(), name="inventory-walk")
+                group.create_task(self._follow_waves(), name="inventory-waves")
+        finally:
+            for listing in self._whole.values():
+                listing.cancel()
+            for records in self._of_domain.values():
+                records.cancel()
+
+    def watch(self, wave_tag: str) -> None:
+        """List that wave about every second until unwatched as often as watched."""
+        self._watched[wave_tag] += 1
+        self._watching.set()
+
+    def unwatch(self, wave_tag: str) -> None:
+        """One fewer waits for a droplet of that wave."""
+        self._watched[wave_tag] -= 1
+        if self._watched[wave_tag] <= 0:
+            del self._watched[wave_tag]
+        if not self._watched:
+            self._watching.clear()
+
+    def snapshot_of(self, session_uid: str) -> tuple[Droplet, ...]:
+        """The session's droplets as last seen, each with its `seen_at`; not a proof of absence."""
+        ids = self._of_session.get(session_uid, ())
+        return tuple(self._known[droplet_id] for droplet_id in sorted(ids))
+
+    def saw(self, droplet: Droplet) -> None:
+        """Take in a droplet that another call showed (a creation, a single look)."""
+        self._take_in((droplet,))
+
+    def forget(self, droplet_id: int) -> None:
+        """The droplet was seen gone (DigitalOcean's own 404). Ids are never used again."""
+        self._drop(droplet_id)
+        self._gone[droplet_id] = None
+        while len(self._gone) > _GONE_REMEMBERED:
+            del self._gone[next(iter(self._gone))]
+
+    async def verify_droplets(self, *, priority: Priority) -> Sweep:
+        """A whole listing of the cluster's droplets that began after this call.
+
+        Raises:
+            DigitalOceanError: a page could not be had; nothing follows then.
+        """
+        if priority not in self._whole:
+            self._whole[priority] = _Shared(lambda: self._list_whole(priority))
+        return await self._whole[priority].get()
+
+    async def verify_records(self, domain: str, *, priority: Priority) -> tuple[DomainRecord, ...]:
+        """All A records of the domain, from a listing that began after this call.
+
+        Raises:
+            DigitalOceanError: the listing could not be had; nothing follows then.
+        """
+        key = (domain, priority)
+        if key not in self._of_domain:
+            self._of_domain[key] = _Shared(lambda: self._records.list(domain, priority=priority))
+        return await self._of_domain[key].get()
+
+    async def _list_whole(self, priority: Priority) -> Sweep:
+        started_at = self._clock.utc_now()
+        droplets = await self._droplets.list_by_tag(self._cluster_tag, priority=priority)
+        self._take_in(droplets)
+        return Sweep(
+            droplets,
+            started_at,
+            complete=True,
+            suspicious=self._suspicion({droplet.id for droplet in droplets}, started_at),
+        )
+
+    async def _walk_for_ever(self) -> None:
+        while not await self._walk(Priority.RUNNING, pause=0.0):
+            await self._pause(min(_FIRST_WALK_RETRY_SECONDS, self._walk_seconds))
+        self.first_walk_done.set()
+        while True:
+            await self._pause(self._walk_seconds)
+            await self._walk(Priority.HOUSEKEEPING, pause=self._walk_seconds)
+
+    async def _walk(self, priority: Priority, *, pause: float) -> bool:
+        """Walk through all pages with a pause between them. False: a page could not be had."""
+        walk = _Walk(self._clock.utc_now())
+        while True:
+            try:
+                page = await self._droplets.list_page(
+                    self._cluster_tag, walk.next_page, priority=priority
+                )
+                if not page.is_last and walk.next_page >= MOST_PAGES:
+                    raise Unavailable(f"the listing has no end after {MOST_PAGES} pages")
+            except DigitalOceanError as error:
+                _LOGGER.warning(
+                    "The listing of droplets ended at page %d: %s", walk.next_page, error
+                )
+                self._on_sweep(
+                    Sweep(tuple(walk.droplets.values()), walk.started_at, complete=False)
+                )
+                return False
+            walk.add(page)
+            self._take_in(page.items)
+            if page.is_last:
+                break
+            if pause:
+                await self._pause(pause)
+        sweep = Sweep(
+            tuple(walk.droplets.values()),
+            walk.started_at,
+            complete=True,
+            drifted=walk.drifted,
+            suspicious=self._suspicion(walk.droplets.keys(), walk.started_at),
+        )
+        if sweep.suspicious:
+            _LOGGER.warning("A listing of droplets is not trusted: %s", sweep.suspicious)
+        self._on_sweep(sweep)
+        await self._look_for_missing(walk)
+        return True
+
+    async def _look_for_missing(self, walk: _Walk) -> None:
+        """Ask for each droplet that the walk missed whether it is still there."""
+        missing = [
+            droplet
+            for droplet in self._known.values()
+            if droplet.id not in walk.droplets and _seen_before(droplet, walk.started_at)
+        ]
+        for droplet in missing[:_LOOKS_AFTER_WALK]:
+            try:
+                found = await self._droplets.get(droplet.id, priority=Priority.HOUSEKEEPING)
+            except DigitalOceanError as error:
+                _LOGGER.warning("Droplet %s could not be looked at: %s", droplet.name, error)
+                return
+            if found is not None:
+                self._take_in((found,))
+            elif droplet.id in self._known:
+                self.forget(droplet.id)
+                self._on_gone(droplet)
+
+    def _suspicion(self, shown: Iterable[int], started_at: datetime) -> str:
+        """Why a finished listing cannot be trusted, "" when it can."""
+        expected = {
+            droplet.id for droplet in self._known.values() if _seen_before(droplet, started_at)
+        }
+        missing = len(expected.difference(shown))
+        if missing >= _SUSPICIOUS_MISSES and 2 * missing > len(expected):
+            return (
+                f"it misses {missing} of {len(expected)} droplets that were there before and that"
+                " nobody has seen gone"
+            )
+        return ""
+
+    async def _follow_waves(self) -> None:
+        while True:
+            await self._watching.wait()
+            for tag in list(self._watched):
+                try:
+                    self._take_in(await self._droplets.list_by_tag(tag, priority=Priority.NEW))
+                except DigitalOceanError as error:
+                    _LOGGER.warning("Droplets of %s could not be listed: %s", tag, error)
+            await self._pause(self._wave_interval())
+
+    def _wave_interval(self) -> float:
+        """About a second with a full budget; a quarter of it left makes that sixteen.
+
+        A wave that never ends would use 3,600 of the 5,000 calls an hour at once a second. Growing
+        with the square of what is missing, it settles at about a third of them.
+        """
+        share = self._budget.remaining_share
+        if share <= 0:
+            return _SLOWEST_WAVE_SECONDS
+        return min(_SLOWEST_WAVE_SECONDS, self._wave_seconds / share**2)
+
+    async def _pause(self, seconds: float) -> None:
+        await self._clock.sleep(seconds * (1 + self._random.uniform(-_JITTER, _JITTER)))
+
+    def _take_in(self, droplets: Iterable[Droplet]) -> None:
+        for droplet in droplets:
+            if droplet.id in self._gone:
+                continue
+            known = self._known.get(droplet.id)
+            if known is not None and _is_older(droplet, known):
+                continue
+            self._known[droplet.id] = droplet
+            if droplet == known:
+                continue
+            if known is not None:
+                self._unlink(known)
+            for session_uid in _sessions(droplet):
+                self._of_session.setdefault(session_uid, set()).add(droplet.id)
+            self._on_droplet(droplet)
+
+    def _drop(self, droplet_id: int) -> None:
+        if (droplet := self._known.pop(droplet_id, None)) is not None:
+            self._unlink(droplet)
+
+    def _unlink(self, droplet: Droplet) -> None:
+        for session_uid in _sessions(droplet):
+            ids = self._of_session.get(session_uid, set())
+            ids.discard(droplet.id)
+            if not ids:
+                self._of_session.pop(session_uid, None)
+
+
+def _sessions(droplet: Droplet) -> list[str]:
+    return [
+        tag.removeprefix(_SESSION_PREFIX) for tag in droplet.tags if tag.startswith(_SESSION_PREFIX)
+    ]
+
+
+def _seen_before(droplet: Droplet, moment: datetime) -> bool:
+    return droplet.seen_at is None or droplet.seen_at < moment
+
+
+def _is_older(droplet: Droplet, known: Droplet) -> bool:
+    """Whether an answer was overtaken by one to a later question."""
+    return (
+        droplet.seen_at is not None
+        and known.seen_at is not None
+        and droplet.seen_at < known.seen_at
+    )
