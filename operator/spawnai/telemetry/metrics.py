@@ -1,0 +1,213 @@
+"""The operator's Prometheus metrics, behind methods named for what happened.
+
+Every name starts with `spawnai_`, carries its unit, and is documented in
+`docs/reference/metrics.md`; a test compares the two. No label holds a name or a UID: the number of
+series does not grow with the number of sessions.
+"""
+
+from collections import Counter as Tally
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.process_collector import ProcessCollector
+
+from spawnai.api.session import Phase
+
+# The targets stand among the bounds, so that a quantile near one is read exactly: Ready in 90 s,
+# teardown begun within 50 ms and 1 s of the expiry, all of it gone within 5 s.
+_READY_BOUNDS = (5, 10, 15, 20, 30, 45, 60, 75, 90, 120, 180, 300, 600, 1200)
+_OVERRUN_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600)
+_RECONCILE_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_CALL_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class CallOutcome(Protocol):
+    """One finished call to DigitalOcean, as its adapter reports it."""
+
+    @property
+    def endpoint(self) -> str:
+        """Method and path template, such as "DELETE /v2/droplets/{id}"; never a real id."""
+        ...
+
+    @property
+    def result(self) -> str:
+        """What came of it: "ok", or the error's kind in snake case."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """How long the call took."""
+        ...
+
+
+class Metrics:
+    """All metrics of one operator process, in the registry it is given."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        ProcessCollector(registry=registry)
+        self._phase_of: dict[str, str] = {}
+        self._phases: Tally[str] = Tally()
+        self._sessions = Gauge(
+            "spawnai_sessions",
+            "SpawnSessions in the cluster, by phase",
+            ["phase"],
+            registry=registry,
+        )
+        for phase in Phase:
+            self._sessions.labels(phase.value).set(0)
+        self._reconciles = Counter(
+            "spawnai_reconciles_total",
+            "Finished reconciles, by kind and result",
+            ["kind", "result"],
+            registry=registry,
+        )
+        self._reconcile_seconds = Histogram(
+            "spawnai_reconcile_duration_seconds",
+            "How long a reconcile took, by kind",
+            ["kind"],
+            buckets=_RECONCILE_BOUNDS,
+            registry=registry,
+        )
+        self._ready = Histogram(
+            "spawnai_session_ready_seconds",
+            "Time from a session's creation to its first Ready",
+            buckets=_READY_BOUNDS,
+            registry=registry,
+        )
+        self._ttl_overrun = Histogram(
+            "spawnai_ttl_overrun_seconds",
+            "Time from a session's expiry to the first call of its teardown",
+            buckets=_OVERRUN_BOUNDS,
+            registry=registry,
+        )
+        self._calls = Counter(
+            "spawnai_digitalocean_calls_total",
+            "Calls to DigitalOcean, by endpoint and result",
+            ["endpoint", "result"],
+            registry=registry,
+        )
+        self._call_seconds = Histogram(
+            "spawnai_digitalocean_call_duration_seconds",
+            "How long a call to DigitalOcean took, by endpoint",
+            ["endpoint"],
+            buckets=_CALL_BOUNDS,
+            registry=registry,
+        )
+        self._tokens = Counter(
+            "spawnai_claude_tokens_total",
+            "Claude tokens paid for, by model and kind",
+            ["model", "kind"],
+            registry=registry,
+        )
+        self._cost = Counter(
+            "spawnai_cost_dollars_total",
+            "Dollars spent, by kind",
+            ["kind"],
+            registry=registry,
+        )
+        self._events = Counter(
+            "spawnai_events_total",
+            "Kubernetes Events, by what became of them",
+            ["result"],
+            registry=registry,
+        )
+        self._queue_depth = Gauge(
+            "spawnai_queue_depth",
+            "Keys that wait for a worker",
+            registry=registry,
+        )
+        self._queue_delayed = Gauge(
+            "spawnai_queue_delayed_keys",
+            "Keys that have a time to come",
+            registry=registry,
+        )
+        self._queue_oldest = Gauge(
+            "spawnai_queue_oldest_wait_seconds",
+            "How long the key that is ready longest has waited for a worker",
+            registry=registry,
+        )
+        self._budget = Gauge(
+            "spawnai_digitalocean_remaining_calls",
+            "Calls that DigitalOcean still allows, by window",
+            ["window"],
+            registry=registry,
+        )
+        self._leading = Gauge(
+            "spawnai_leader",
+            "1 while this process holds the lease, else 0",
+            registry=registry,
+        )
+
+    def session_phase(self, uid: str, phase: str | None) -> None:
+        """A session is seen in `phase`; None: the session is gone from the cluster."""
+        before = self._phase_of.get(uid)
+        if phase == before:
+            return
+        if before is not None:
+            self._phases[before] -= 1
+            self._sessions.labels(before).set(self._phases[before])
+        if phase is None:
+            del self._phase_of[uid]
+            return
+        self._phase_of[uid] = phase
+        self._phases[phase] += 1
+        self._sessions.labels(phase).set(self._phases[phase])
+
+    def reconciled(self, kind: str, result: str, seconds: float) -> None:
+        """A reconcile of an object of `kind` ended: `result` such as "ok", "failed", "conflict"."""
+        self._reconciles.labels(kind, result).inc()
+        self._reconcile_seconds.labels(kind).observe(seconds)
+
+    def ready(self, seconds: float) -> None:
+        """A session became Ready for the first time, `seconds` after its creation."""
+        self._ready.observe(seconds)
+
+    def ttl_overrun(self, seconds: float) -> None:
+        """The first call of a teardown left `seconds` after the session's expiry."""
+        self._ttl_overrun.observe(seconds)
+
+    def digitalocean_call(self, outcome: CallOutcome) -> None:
+        """A call to DigitalOcean ended."""
+        self._calls.labels(outcome.endpoint, outcome.result).inc()
+        self._call_seconds.labels(outcome.endpoint).observe(outcome.seconds)
+
+    def claude_tokens(self, model: str, kind: str, count: int) -> None:
+        """Tokens were paid for; `kind` is "input", "output", "cache_read" or "cache_write"."""
+        self._tokens.labels(model, kind).inc(count)
+
+    def cost(self, dollars: Decimal, kind: str) -> None:
+        """`dollars` were spent on `kind`, such as "droplet" or "claude"; never counted twice.
+
+        The sum is for graphs, and starts at zero with every process. The bill is in the records.
+        """
+        self._cost.labels(kind).inc(float(dollars))
+
+    def event(self, result: str) -> None:
+        """An Event was "written", "dropped" (queue full) or "failed" (all tries used up)."""
+        self._events.labels(result).inc()
+
+    def watch_queue(
+        self,
+        *,
+        depth: Callable[[], float],
+        delayed: Callable[[], float],
+        oldest_wait_seconds: Callable[[], float],
+    ) -> None:
+        """Ask these for the work queue's figures whenever the metrics are read."""
+        self._queue_depth.set_function(depth)
+        self._queue_delayed.set_function(delayed)
+        self._queue_oldest.set_function(oldest_wait_seconds)
+
+    def watch_budget(
+        self, *, remaining_in_hour: Callable[[], float], remaining_in_minute: Callable[[], float]
+    ) -> None:
+        """Ask these for what is left of DigitalOcean's two limits whenever the metrics are read."""
+        self._budget.labels("hour").set_function(remaining_in_hour)
+        self._budget.labels("minute").set_function(remaining_in_minute)
+
+    def watch_leadership(self, is_held: Callable[[], bool]) -> None:
+        """Ask `is_held` whether this process leads whenever the metrics are read."""
+        self._leading.set_function(lambda: float(is_held()))
