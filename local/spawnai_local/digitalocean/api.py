@@ -1,0 +1,195 @@
+"""How a request becomes an answer: token, rate limit, fault, effect, count. No HTTP server in it.
+
+An exchange is a generator that yields how many seconds to wait and returns the answer, or None
+where the connection closes without one. The HTTP server waits on the clock; a test or a
+simulation may do as it likes, for example move the clock itself.
+"""
+
+import time
+import uuid
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from spawnai_local.digitalocean import errors
+from spawnai_local.digitalocean.attribution import Attribution
+from spawnai_local.digitalocean.calls import NO_ROUTE, Call, Calls
+from spawnai_local.digitalocean.cloud import Cloud
+from spawnai_local.digitalocean.exchange import Answer, Request, refusal
+from spawnai_local.digitalocean.faults import Fault, FaultPlan, Kind
+from spawnai_local.digitalocean.rate_limits import RateLimits
+from spawnai_local.digitalocean.router import Route
+from spawnai_local.digitalocean.state.droplets import AS_USUAL, Anomalies
+
+BEARER = "bearer "
+Exchange = Generator[float, None, Answer | None]
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What is known of a call while it runs."""
+
+    number: int
+    request_id: str
+    received_at: float
+    endpoint: str = NO_ROUTE
+    session: str | None = None
+    fault: Fault | None = None
+    work_seconds: float = 0.0
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Count the time spent within as the server's own work."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.work_seconds += time.perf_counter() - started
+
+
+class Api:
+    """DigitalOcean's API over one account."""
+
+    def __init__(self, cloud: Cloud, tokens: frozenset[str]) -> None:
+        self._cloud = cloud
+        self._tokens = tokens
+        self._router = cloud.router()
+        self._attribution = Attribution(cloud.droplets)
+        self.rate_limits = RateLimits(cloud.world)
+        self.faults = FaultPlan(cloud.world.randomness)
+        self.calls = Calls()
+
+    @property
+    def endpoints(self) -> list[str]:
+        """Every endpoint that is emulated, as `METHOD /path/{parameter}`."""
+        return self._router.endpoints
+
+    def exchange(self, request: Request) -> Exchange:
+        """Answer a request; see the module for how a generator does that."""
+        world = self._cloud.world
+        number = self.calls.next_number()
+        progress = _Progress(number, str(uuid.UUID(int=number)), world.now())
+        answer: Answer | None = None
+        try:
+            answer = yield from self._answer(request, progress)
+        finally:
+            self.calls.add(
+                Call(
+                    number,
+                    progress.request_id,
+                    progress.endpoint,
+                    request.path,
+                    progress.session,
+                    answer.status if answer is not None else None,
+                    progress.received_at,
+                    world.now(),
+                    round(progress.work_seconds, 6),
+                    progress.fault.line if progress.fault is not None else None,
+                )
+            )
+        return answer
+
+    def call(self, request: Request) -> Answer | None:
+        """Answer a request at once, whatever it should have waited."""
+        exchange = self.exchange(request)
+        while True:
+            try:
+                next(exchange)
+            except StopIteration as end:
+                answer: Answer | None = end.value
+                return answer
+
+    def _answer(self, request: Request, progress: _Progress) -> Exchange:
+        headers = {"x-request-id": progress.request_id}
+        try:
+            with progress.working():
+                self._cloud.timeline.settle()
+                token = self._token(request)
+                route = self._route(request, progress)
+                headers |= self.rate_limits.take(token)
+                if route is None:
+                    raise errors.not_found()
+                fault = progress.fault = self.faults.for_call(route, progress.session)
+        except errors.ApiError as error:
+            return _with_headers(refusal(error, progress.request_id), headers)
+        seconds = 0.0 if fault is None or fault.seconds is None else fault.seconds
+
+        match fault.kind if fault is not None else None:
+            case Kind.CUT_BEFORE:
+                return None
+            case Kind.TIMEOUT_BEFORE:
+                yield seconds
+                return None
+            case Kind.RATE_LIMITED:
+                retry_after = None if fault is None else fault.seconds
+                limited = self.rate_limits.refusal(token, retry_after)
+                return _with_headers(refusal(limited, progress.request_id), headers)
+            case Kind.ERROR_BEFORE:
+                return _with_headers(_error_of(fault, progress.request_id), headers)
+            case Kind.LATE:
+                yield seconds
+
+        with progress.working():
+            self._cloud.timeline.settle()
+            request.anomalies = _anomalies_of(fault)
+            answer = self._perform(route, request, progress)
+
+        match fault.kind if fault is not None else None:
+            case Kind.CUT_AFTER:
+                return None
+            case Kind.TIMEOUT_AFTER:
+                yield seconds
+                return None
+            case Kind.ERROR_AFTER:
+                answer = _error_of(fault, progress.request_id)
+            case Kind.SLOW:
+                yield seconds
+        latency = self._cloud.world.draw(self._cloud.world.delays.answer)
+        if latency > 0:
+            yield latency
+        return _with_headers(answer, headers)
+
+    def _route(self, request: Request, progress: _Progress) -> Route | None:
+        found = self._router.find(request.method, request.path)
+        if found is None:
+            return None
+        route, request.parameters = found
+        progress.endpoint = route.endpoint
+        progress.session = self._attribution.session(route, request)
+        return route
+
+    def _token(self, request: Request) -> str:
+        authorization = request.headers.get("authorization", "")
+        token = authorization[len(BEARER) :].strip()
+        if authorization[: len(BEARER)].lower() != BEARER or token not in self._tokens:
+            raise errors.unauthorized()
+        return token
+
+    def _perform(self, route: Route, request: Request, progress: _Progress) -> Answer:
+        try:
+            answer = route.handler(request)
+        except errors.ApiError as error:
+            return refusal(error, progress.request_id)
+        if progress.session is not None and route.method == "POST":
+            self._attribution.learn(route, request, answer, progress.session)
+        return answer
+
+
+def _with_headers(answer: Answer, headers: dict[str, str]) -> Answer:
+    return replace(answer, headers={**headers, **answer.headers})
+
+
+def _error_of(fault: Fault | None, request_id: str) -> Answer:
+    if fault is None:
+        raise TypeError("without a fault there is no error to answer")
+    return refusal(errors.of_status(fault.status, fault.message), request_id)
+
+
+def _anomalies_of(fault: Fault | None) -> Anomalies:
+    if fault is None:
+        return AS_USUAL
+    return Anomalies(
+        unlisted=fault.seconds if fault.kind is Kind.UNLISTED else None,
+        unseen=fault.seconds if fault.kind is Kind.UNSEEN else None,
+        vanish=fault.seconds if fault.kind is Kind.VANISH else None,
+    )

@@ -1,0 +1,65 @@
+"""The whole account in one place: every kind of resource, and the paths that answer for them."""
+
+import random
+
+from spawnai_local.digitalocean.clock import Clock
+from spawnai_local.digitalocean.machine_host import MachineHost
+from spawnai_local.digitalocean.router import Router
+from spawnai_local.digitalocean.routes.account import AccountRoutes
+from spawnai_local.digitalocean.routes.domains import DomainRoutes
+from spawnai_local.digitalocean.routes.droplets import DropletRoutes
+from spawnai_local.digitalocean.routes.firewalls import FirewallRoutes
+from spawnai_local.digitalocean.routes.tags import TagRoutes
+from spawnai_local.digitalocean.settings import Settings
+from spawnai_local.digitalocean.state.account import Account
+from spawnai_local.digitalocean.state.actions import Actions
+from spawnai_local.digitalocean.state.bill import Bill
+from spawnai_local.digitalocean.state.catalogue import Catalogue
+from spawnai_local.digitalocean.state.domains import Domains
+from spawnai_local.digitalocean.state.droplets import Droplets
+from spawnai_local.digitalocean.state.tags import Tags
+from spawnai_local.digitalocean.timeline import Timeline
+from spawnai_local.digitalocean.world import World
+
+
+class Cloud:
+    """One account and all it holds, in memory."""
+
+    def __init__(self, clock: Clock, settings: Settings, machine_host: MachineHost | None) -> None:
+        self.timeline = Timeline(clock)
+        self.world = World(
+            clock,
+            self.timeline,
+            random.Random(settings.seed),  # noqa: S311 - chance that can be repeated
+            settings.delays,
+            settings.limits,
+        )
+        self.account = Account(self.world)
+        self.catalogue = Catalogue()
+        self.tags = Tags()
+        self.actions = Actions(self.world, self.catalogue)
+        self.bill = Bill(self.world)
+        self.droplets = Droplets(
+            world=self.world,
+            settings=settings,
+            catalogue=self.catalogue,
+            tags=self.tags,
+            actions=self.actions,
+            bill=self.bill,
+            machine_host=machine_host,
+        )
+        self.firewalls = self.droplets.firewalls
+        self.domains = Domains(self.world)
+
+    def router(self) -> Router:
+        """Return the table of DigitalOcean's paths."""
+        router = Router()
+        for routes in (
+            AccountRoutes(self.account, self.catalogue, self.bill),
+            TagRoutes(self.tags, self.droplets),
+            DropletRoutes(self.droplets, self.actions),
+            FirewallRoutes(self.firewalls),
+            DomainRoutes(self.domains),
+        ):
+            router.add(routes.table())
+        return router
