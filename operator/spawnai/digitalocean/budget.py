@@ -62,6 +62,8 @@ _RESERVED_SHARE = {
 # creations never stand in their way.
 _MOST_AT_ONCE = 20
 _MOST_AT_ONCE_FOR_DESTROY = 40
+# Until the first answer has told what others left of the token's calls.
+_FIRST_AT_ONCE = 4
 _AGED_SECONDS = 60.0
 _AGED_EVERY = 10
 _FIRST_PROBE_SECONDS = 1.0
@@ -70,10 +72,10 @@ _LONGEST_PROBE_SECONDS = 30.0
 _PAUSE_WITHOUT_ADVICE_SECONDS = 60.0
 _LONGEST_PAUSE_SECONDS = HOUR_SECONDS
 # Our share of the minute after a 429: this much of what had just worked, at least this many
-# calls; and how much of the whole comes back for every minute without one.
+# calls; and its growth in every minute without one.
 _SHRINK_TO = 0.9
 _SMALLEST_PER_MINUTE = 10
-_REGROWTH_PER_MINUTE = 0.10
+_REGROWTH_PER_MINUTE = 1.25
 # Added to each window, for what a clock and a network round off.
 _MARGIN_SECONDS = 0.05
 
@@ -125,7 +127,7 @@ class RateBudget:
 
     Args:
         clock: where it gets its time from.
-        per_hour: calls in any hour. A lower `ratelimit-limit` in an answer replaces it.
+        per_hour: calls in any hour; fewer when DigitalOcean's answers say that it allows fewer.
         per_minute: calls in any minute.
     """
 
@@ -143,14 +145,17 @@ class RateBudget:
         self._under_way = 0
         self._waiting: dict[Priority, deque[_Waiter]] = {p: deque() for p in Priority}
         self._grants_since_aged = 0
-        # Another program's calls in the last hour, and when that was learnt.
+        # What the token may do in an hour, by DigitalOcean's word; another program's calls in the
+        # last hour, and when that was learnt.
+        self._token_per_hour = per_hour
         self._foreign = 0
         self._foreign_learnt_at = clock.now()
         # After a 429 in mid-minute: our own share of the minute then, and when that was.
         self._shrunk_per_minute: int | None = None
         self._shrunk_at = 0.0
-        # During and after a pause: how many calls may be under way; None when out of it.
-        self._at_once: int | None = None
+        # At first, and in and after a pause: how many calls may be under way. None: as usual.
+        self._at_once: int | None = _FIRST_AT_ONCE
+        self._warned_at = -inf
         self._made_at = clock.now()
         self._paused_at = -inf
         self._paused_until = -inf
@@ -176,7 +181,7 @@ class RateBudget:
         now = self.clock.now()
         if now < self._paused_until:
             return 0.0
-        hour = self._hour_left(now) / self._per_hour
+        hour = self._hour_left(now) / self._hour_limit
         minute = self._minute_left(now) / self._per_minute
         return min(1.0, max(0.0, min(hour, minute)))
 
@@ -216,15 +221,13 @@ class RateBudget:
         now = self.clock.now()
         limit = _whole_number(headers.get("ratelimit-limit"))
         remaining = _whole_number(headers.get("ratelimit-remaining"))
-        if limit is not None and 0 < limit < self._per_hour:
-            _LOGGER.info("DigitalOcean allows this token %d calls an hour", limit)
-            self._per_hour = limit
-            self._per_minute = min(self._per_minute, limit)
+        if limit is not None and limit > 0:
+            self._token_per_hour = limit
         if remaining is not None:
             # Calls of ours that are under way may or may not be counted yet: believing that they
             # are finds the fewest foreign calls, and the next answers put it right.
             ours = self._hour.used(now) + self._under_way
-            self._foreign = max(0, (limit or self._per_hour) - remaining - ours)
+            self._foreign = max(0, self._token_per_hour - remaining - ours)
             self._foreign_learnt_at = now
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             self._pause(headers, remaining, now, slot)
@@ -338,7 +341,7 @@ class RateBudget:
         too_many = 1 + int(share * minute_limit) - self._minute_left(now)
         if too_many > 0:
             earliest = self._minute.free_at(too_many)
-        too_many = 1 + int(share * self._per_hour) - self._hour_left(now)
+        too_many = 1 + int(share * self._hour_limit) - self._hour_left(now)
         if too_many > 0:
             free_at = self._hour.free_at(too_many)
             if foreign := self._foreign_now(now):
@@ -346,11 +349,15 @@ class RateBudget:
             earliest = max(earliest, free_at)
         return earliest
 
+    @property
+    def _hour_limit(self) -> int:
+        return min(self._per_hour, self._token_per_hour)
+
     def _minute_limit(self, now: float) -> int:
         if self._shrunk_per_minute is None:
             return self._per_minute
         minutes = (now - self._shrunk_at) / MINUTE_SECONDS
-        limit = self._shrunk_per_minute + minutes * _REGROWTH_PER_MINUTE * self._per_minute
+        limit = self._shrunk_per_minute * _REGROWTH_PER_MINUTE**minutes
         if limit >= self._per_minute:
             self._shrunk_per_minute = None
             return self._per_minute
@@ -361,7 +368,7 @@ class RateBudget:
 
     def _hour_left(self, now: float) -> int:
         used = self._hour.used(now) + self._under_way
-        return self._per_hour - used - self._foreign_now(now)
+        return min(self._per_hour, self._token_per_hour - self._foreign_now(now)) - used
 
     def _foreign_now(self, now: float) -> int:
         """The other program's calls that still count. They leave the hour one by one, so the
@@ -392,6 +399,9 @@ class RateBudget:
                 min(_SMALLEST_PER_MINUTE, self._per_minute), int(_SHRINK_TO * worked)
             )
             self._shrunk_at = now
+        if now - self._warned_at < MINUTE_SECONDS:
+            return
+        self._warned_at = now
         _LOGGER.warning(
             "DigitalOcean answered 429: %s calls of this token are used up; waiting %.0f s,"
             " deletions ask again sooner",

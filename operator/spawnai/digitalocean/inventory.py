@@ -21,7 +21,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import Random
 from typing import Generic, TypeVar
 
@@ -48,8 +48,11 @@ _LOOKS_AFTER_WALK = 20
 _FIRST_WALK_RETRY_SECONDS = 2.0
 # A walk is suspicious when it misses more than half of what is known, and at least so many.
 _SUSPICIOUS_MISSES = 3
-# Droplets seen gone, remembered so that a listing that lags behind does not bring them back.
-_GONE_REMEMBERED = 10_000
+# For this long after a droplet was seen gone, a listing that still shows it is taken to lag
+# behind. Not for longer: what DigitalOcean goes on showing exists, whatever a single 404 said.
+_LISTING_LAG = timedelta(seconds=60)
+# A droplet younger than this may be missing everywhere, and answer 404, though it was accepted.
+_SETTLING = timedelta(seconds=120)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +172,8 @@ class Inventory:
         self._wave_seconds = wave_seconds
         self._known: dict[int, Droplet] = {}
         self._of_session: dict[str, set[int]] = {}
-        # A dict as an ordered set: the oldest is dropped first.
-        self._gone: dict[int, None] = {}
+        # When each was seen gone, the oldest first.
+        self._gone: dict[int, datetime] = {}
         self._watched: Counter[str] = Counter()
         self._watching = asyncio.Event()
         self._whole: dict[Priority, _Shared[Sweep]] = {}
@@ -216,11 +219,13 @@ class Inventory:
         self._take_in((droplet,))
 
     def forget(self, droplet_id: int) -> None:
-        """The droplet was seen gone (DigitalOcean's own 404). Ids are never used again."""
+        """The droplet was seen gone (DigitalOcean's own 404)."""
+        now = self._clock.utc_now()
         self._drop(droplet_id)
-        self._gone[droplet_id] = None
-        while len(self._gone) > _GONE_REMEMBERED:
-            del self._gone[next(iter(self._gone))]
+        self._gone.pop(droplet_id, None)
+        self._gone[droplet_id] = now
+        while now - self._gone[oldest := next(iter(self._gone))] > 2 * _LISTING_LAG:
+            del self._gone[oldest]
 
     async def verify_droplets(self, *, priority: Priority) -> Sweep:
         """A whole listing of the cluster's droplets that began after this call.
@@ -303,8 +308,8 @@ class Inventory:
         """Ask for each droplet that the walk missed whether it is still there."""
         missing = [
             droplet
-            for droplet in self._known.values()
-            if droplet.id not in walk.droplets and _seen_before(droplet, walk.started_at)
+            for droplet in self._expected(walk.started_at)
+            if droplet.id not in walk.droplets
         ]
         for droplet in missing[:_LOOKS_AFTER_WALK]:
             try:
@@ -318,11 +323,18 @@ class Inventory:
                 self.forget(droplet.id)
                 self._on_gone(droplet)
 
+    def _expected(self, started_at: datetime) -> list[Droplet]:
+        """What a listing begun then should show: all that was known, but for the newborn."""
+        return [
+            droplet
+            for droplet in self._known.values()
+            if (droplet.seen_at is None or droplet.seen_at < started_at)
+            and droplet.created_at < started_at - _SETTLING
+        ]
+
     def _suspicion(self, shown: Iterable[int], started_at: datetime) -> str:
         """Why a finished listing cannot be trusted, "" when it can."""
-        expected = {
-            droplet.id for droplet in self._known.values() if _seen_before(droplet, started_at)
-        }
+        expected = {droplet.id for droplet in self._expected(started_at)}
         missing = len(expected.difference(shown))
         if missing >= _SUSPICIOUS_MISSES and 2 * missing > len(expected):
             return (
@@ -357,7 +369,7 @@ class Inventory:
 
     def _take_in(self, droplets: Iterable[Droplet]) -> None:
         for droplet in droplets:
-            if droplet.id in self._gone:
+            if self._is_echo(droplet):
                 continue
             known = self._known.get(droplet.id)
             if known is not None and _is_older(droplet, known):
@@ -370,6 +382,12 @@ class Inventory:
             for session_uid in _sessions(droplet):
                 self._of_session.setdefault(session_uid, set()).add(droplet.id)
             self._on_droplet(droplet)
+
+    def _is_echo(self, droplet: Droplet) -> bool:
+        """Whether this is a droplet that was seen gone, shown by a listing that lags behind."""
+        gone_at = self._gone.get(droplet.id)
+        seen_at = droplet.seen_at or self._clock.utc_now()
+        return gone_at is not None and seen_at < gone_at + _LISTING_LAG
 
     def _drop(self, droplet_id: int) -> None:
         if (droplet := self._known.pop(droplet_id, None)) is not None:
@@ -387,10 +405,6 @@ def _sessions(droplet: Droplet) -> list[str]:
     return [
         tag.removeprefix(_SESSION_PREFIX) for tag in droplet.tags if tag.startswith(_SESSION_PREFIX)
     ]
-
-
-def _seen_before(droplet: Droplet, moment: datetime) -> bool:
-    return droplet.seen_at is None or droplet.seen_at < moment
 
 
 def _is_older(droplet: Droplet, known: Droplet) -> bool:
