@@ -1,0 +1,58 @@
+"""The SpawnClasses of a local cloud: what a laptop offers, in the product's own terms."""
+
+from typing import Any
+
+from spawnai.api.names import API_VERSION, DEFAULT_CLASS_ANNOTATION
+from spawnai.api.spawnclass import ClassSpec, ExposureSpec, LifetimeSpec
+
+LOCAL_CLASS = "local"
+LOCAL_DNS_CLASS = "local-dns"
+LOCAL_DOMAIN = "apps.spawn-ai.test"
+"""In the emulator's account from the start. `.test` is reserved (RFC 6761): it is nobody's."""
+
+DIGITALOCEAN_CLASS = "digitalocean"
+
+# A person who tries something does not wait long for a warning or the end of a notice; and a
+# machine that starts in seconds has failed when it is not there after some minutes.
+LAPTOP_LIFETIME = LifetimeSpec(
+    max="24h", provisioning_deadline="4m", notice="15s", warning="1m", dead_man_grace="1m"
+)
+
+
+def local_classes(http_port: int, lifetime: LifetimeSpec = LAPTOP_LIFETIME) -> list[dict[str, Any]]:
+    """The default class without a domain (URLs are addresses), and one with names in DNS."""
+    return [
+        _document(
+            LOCAL_CLASS,
+            ClassSpec(lifetime=lifetime, exposure=ExposureSpec(http_port=http_port)),
+            is_default=True,
+        ),
+        _document(
+            LOCAL_DNS_CLASS,
+            ClassSpec(
+                lifetime=lifetime, exposure=ExposureSpec(http_port=http_port, domain=LOCAL_DOMAIN)
+            ),
+        ),
+    ]
+
+
+def digitalocean_class(domain: str | None) -> list[dict[str, Any]]:
+    """The default class for real droplets. The domain must be in the DigitalOcean account."""
+    return [
+        _document(
+            DIGITALOCEAN_CLASS, ClassSpec(exposure=ExposureSpec(domain=domain)), is_default=True
+        )
+    ]
+
+
+def _document(name: str, spec: ClassSpec, *, is_default: bool = False) -> dict[str, Any]:
+    annotations = {DEFAULT_CLASS_ANNOTATION: "true"} if is_default else {}
+    # Only what differs from the defaults: what a person reads with `kubectl get -o yaml` is short.
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "SpawnClass",
+        "metadata": {"name": name, "annotations": annotations},
+        "spec": spec.model_dump(
+            mode="json", by_alias=True, exclude_none=True, exclude_defaults=True
+        ),
+    }

@@ -1,0 +1,76 @@
+"""What the cloud's process is told when it starts, and what it answers when it is up.
+
+Both travel as JSON, so that the process can be started by anything.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Self
+
+LOCAL_DIGITALOCEAN_TOKEN = "local-token"  # noqa: S105 - it opens nothing but the emulator
+LOCAL_ANTHROPIC_KEY = "local-key"
+
+
+@dataclass(frozen=True, slots=True)
+class CloudSettings:
+    """How fast and how large the local cloud is. The defaults suit a person at a laptop.
+
+    A real droplet boots in 25 to 40 s and Claude writes 60 to 100 tokens a second; both are made
+    shorter here, and everything a person can wait for stays visible.
+    """
+
+    digitalocean: bool = True
+    claude: bool = True
+    machines: bool = True
+    """False: droplets are shells, states and prices without a process behind them."""
+    delays: Mapping[str, float | list[float]] = field(
+        default_factory=lambda: {"network": 0.5, "boot": [3.0, 5.0], "firewall": 0.5}
+    )
+    """The emulator's delays by name, in seconds or as a pair [least, most]."""
+    tokens_per_second: float = 400.0
+    first_token_seconds: float = 0.8
+    droplet_limit: int = 25
+    seed: int = 0
+
+    def to_json(self) -> str:
+        """The settings as the cloud's process reads them."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True, slots=True)
+class CloudReport:
+    """Where the parts of a cloud that is up are; None for a part it was not asked for."""
+
+    digitalocean_url: str | None
+    claude_url: str | None
+    dns_address: str | None
+    dns_port: int | None
+    http_port: int
+    """The port at which droplets serve their apps: 80 where this user may bind it."""
+    network: str
+
+    def to_json(self) -> str:
+        """The report as the stack reads it."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        return cls(**json.loads(text))
+
+
+NO_CLOUD = CloudReport(
+    digitalocean_url=None,
+    claude_url=None,
+    dns_address=None,
+    dns_port=None,
+    http_port=80,
+    network="",
+)
+"""With real droplets and the real Claude there is no cloud of ours."""

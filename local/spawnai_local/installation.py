@@ -1,0 +1,185 @@
+"""SpawnAI put into a cluster by the repository's own crds/ and manifests/, all but the Deployment.
+
+The operator then runs outside, as a process, but with exactly the rights it would have inside: it
+logs in as the ServiceAccount that the Deployment names.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spawnai_local.kubectl import Kubectl
+
+# Longer than anyone leaves a local cloud running. Some clusters allow less, and give less.
+_TOKEN_DURATION = "720h"  # noqa: S105 - a duration
+_ESTABLISHED_SECONDS = 30
+
+
+class InstallationError(Exception):
+    """The manifests do not say what is needed, or the cluster runs an operator already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifests:
+    """What the repository installs: CRDs, then everything else; the operator's Deployment apart."""
+
+    definitions: tuple[dict[str, Any], ...]
+    others: tuple[dict[str, Any], ...]
+    deployment: dict[str, Any]
+
+    @property
+    def namespace(self) -> str:
+        """The operator's namespace."""
+        return str(self.deployment["metadata"]["namespace"])
+
+    @property
+    def service_account(self) -> str:
+        """The ServiceAccount whose rights the operator has."""
+        return str(self.deployment["spec"]["template"]["spec"]["serviceAccountName"])
+
+
+def read_manifests(checkout: Path) -> Manifests:
+    """Read crds/ and manifests/ (not its folders, which hold examples).
+
+    Raises:
+        InstallationError: there is not exactly one Deployment, or it has no namespace.
+    """
+    documents = [
+        document
+        for folder in (checkout / "crds", checkout / "manifests")
+        for path in sorted(folder.glob("*.yaml"))
+        if path.name != "kustomization.yaml"
+        for document in yaml.safe_load_all(path.read_text())
+        if document is not None
+    ]
+    deployments = [document for document in documents if document["kind"] == "Deployment"]
+    if len(deployments) != 1 or "namespace" not in deployments[0]["metadata"]:
+        raise InstallationError(
+            f"expected {checkout / 'manifests'} to hold one Deployment with a namespace, "
+            f"found {len(deployments)}"
+        )
+    definitions = [document for document in documents if _is_definition(document)]
+    others = [
+        document
+        for document in documents
+        if document not in deployments and not _is_definition(document)
+    ]
+    return Manifests(
+        definitions=tuple(definitions),
+        others=tuple(sorted(others, key=lambda document: document["kind"] != "Namespace")),
+        deployment=deployments[0],
+    )
+
+
+async def install(
+    kubectl: Kubectl, manifests: Manifests, *, digitalocean_token: str, anthropic_api_key: str
+) -> None:
+    """Apply everything, wait until the new kinds are served, and put the keys into their Secret.
+
+    Raises:
+        InstallationError: an operator runs in the cluster already.
+        KubectlError: the cluster refused.
+    """
+    await _refuse_second_operator(kubectl, manifests)
+    await kubectl.apply(*manifests.definitions)
+    names = [document["metadata"]["name"] for document in manifests.definitions]
+    await kubectl.run(
+        *("wait", "--for", "condition=Established", f"--timeout={_ESTABLISHED_SECONDS}s"),
+        *(f"customresourcedefinition/{name}" for name in names),
+        limit_seconds=_ESTABLISHED_SECONDS + 5,
+    )
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "spawnai-credentials", "namespace": manifests.namespace},
+        "stringData": {
+            "digitalocean-token": digitalocean_token,
+            "anthropic-api-key": anthropic_api_key,
+        },
+    }
+    await kubectl.apply(*manifests.others, secret)
+
+
+async def write_current_context(kubectl: Kubectl, kubeconfig: str | None) -> None:
+    """Write the current context of a person's kubeconfig, and nothing else of it, to kubectl's own.
+
+    `kubeconfig` is the value of KUBECONFIG, which may name several files; None: ~/.kube/config.
+
+    Raises:
+        KubectlError: it has no current context, or cannot be read.
+    """
+    text = await kubectl.run(
+        *("config", "view", "--raw", "--minify", "--flatten", "--output", "json"),
+        kubeconfig=kubeconfig or str(Path.home() / ".kube" / "config"),
+    )
+    kubectl.kubeconfig.touch(mode=0o600)
+    kubectl.kubeconfig.write_text(text)
+
+
+async def write_operator_kubeconfig(kubectl: Kubectl, manifests: Manifests, path: Path) -> None:
+    """Write a kubeconfig that logs in as the operator's ServiceAccount; only its owner can read it.
+
+    Raises:
+        KubectlError: the cluster refused.
+    """
+    token = await kubectl.run(
+        *("create", "token", manifests.service_account),
+        *("--namespace", manifests.namespace, "--duration", _TOKEN_DURATION),
+    )
+    view = await kubectl.json("config", "view", "--raw", "--minify", "--flatten")
+    view["users"] = [{"name": manifests.service_account, "user": {"token": token.strip()}}]
+    view["contexts"] = [
+        {
+            "name": "operator",
+            "context": {
+                "cluster": view["clusters"][0]["name"],
+                "user": manifests.service_account,
+                "namespace": manifests.namespace,
+            },
+        }
+    ]
+    view["current-context"] = "operator"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(view, indent=2))
+
+
+async def delete_sessions(
+    kubectl: Kubectl, classes: Sequence[str], *, limit_seconds: float
+) -> None:
+    """Delete every session, then these classes, and wait until all they used is gone.
+
+    Raises:
+        KubectlError: not all were gone in time; the message is kubectl's own.
+    """
+    timeout = f"--timeout={limit_seconds:.0f}s"
+    await kubectl.run(
+        *("delete", "spawnsessions", "--all", "--all-namespaces", timeout),
+        limit_seconds=limit_seconds + 10,
+    )
+    if classes:
+        await kubectl.run(
+            *("delete", "spawnclasses", *classes, "--ignore-not-found", timeout),
+            limit_seconds=limit_seconds + 10,
+        )
+
+
+async def _refuse_second_operator(kubectl: Kubectl, manifests: Manifests) -> None:
+    name = str(manifests.deployment["metadata"]["name"])
+    answer = await kubectl.run(
+        *("get", "deployment", name, "--namespace", manifests.namespace, "--ignore-not-found"),
+        *("--output", "jsonpath={.spec.replicas}"),
+    )
+    if answer.strip() not in ("", "0"):
+        raise InstallationError(
+            f"the cluster runs an operator already (Deployment {name} in namespace "
+            f"{manifests.namespace}); two would share its sessions. Stop that one first: "
+            f"kubectl scale deployment {name} --namespace {manifests.namespace} --replicas 0"
+        )
+
+
+def _is_definition(document: dict[str, Any]) -> bool:
+    return bool(document["kind"] == "CustomResourceDefinition")

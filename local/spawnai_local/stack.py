@@ -1,0 +1,355 @@
+"""All of SpawnAI on one machine: a cluster, the cloud, and the operator between them.
+
+`LocalStack` brings up, in this order and each as a child process with a log and a pid file:
+
+1. the control plane (or takes the cluster of the current KUBECONFIG),
+2. the cloud: DigitalOcean's API with droplets that boot, its DNS, and Claude's API,
+3. the operator, under the rights that manifests/ give it; it comes back when it dies.
+
+`make local`, `make demo`, the benchmarks and the end-to-end tests all use it, and differ only in
+the settings they hand in. When it stops, or its process is killed, nothing is left running.
+"""
+
+import asyncio
+import fcntl
+import os
+import shlex
+import shutil
+import sys
+import sysconfig
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import httpx
+
+from spawnai_local import toolchain
+from spawnai_local.browser import DnsServer
+from spawnai_local.classes import LOCAL_DOMAIN, digitalocean_class, local_classes
+from spawnai_local.cloud_settings import NO_CLOUD, CloudReport
+from spawnai_local.control_plane import ControlPlane
+from spawnai_local.guard import Guard
+from spawnai_local.installation import (
+    Manifests,
+    delete_sessions,
+    install,
+    read_manifests,
+    write_current_context,
+    write_operator_kubeconfig,
+)
+from spawnai_local.kubectl import Kubectl, KubectlError
+from spawnai_local.paths import checkout
+from spawnai_local.processes import ChildProcess, RestartPolicy, end_leftovers, free_port
+from spawnai_local.stack_settings import Claude, Cloud, Cluster, StackSettings
+
+_CLOUD_SECONDS = 30.0
+_CLOUD_STOP_SECONDS = 15.0
+_OPERATOR_SECONDS = 60.0
+_OPERATOR_STOP_SECONDS = 15.0
+_EMPTYING_SECONDS = 180.0
+_READY_ANSWER_SECONDS = 2.0
+
+PartReport = Callable[[str, str, float], None]
+"""Takes a part that is up: its name, what it is, and how many seconds that took."""
+
+
+class StackError(Exception):
+    """The stack could not be brought up, or not be ended cleanly; the message says what to do."""
+
+
+class LocalStack:
+    """One stack, as an async context manager. Its attributes may be used once it is up.
+
+    `report` hears of each part that is up, `progress` the lines of a long first step (the control
+    plane's build).
+    """
+
+    kubectl: Kubectl
+    kubeconfig: Path
+    operator_kubeconfig: Path
+    cloud: CloudReport
+    manifests: Manifests
+    metrics_url: str
+    classes: tuple[str, ...]
+
+    def __init__(
+        self,
+        settings: StackSettings,
+        *,
+        report: PartReport = lambda _name, _what, _seconds: None,
+        progress: Callable[[str], None] = toolchain.report_to_stderr,
+    ) -> None:
+        self.settings = settings
+        self.directory = settings.directory
+        self.operator: ChildProcess | None = None
+        self._report = report
+        self._progress = progress
+        self._lock: IO[str] | None = None
+        self._guard: Guard | None = None
+        self._control_plane: ControlPlane | None = None
+        self._cloud_process: ChildProcess | None = None
+        self._is_installed = False
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Bring everything up; returns when the operator says it is ready.
+
+        Raises:
+            StackError: the directory is in use by another stack.
+            ProcessError, ToolchainError, KubectlError, InstallationError: a part did not come up.
+        """
+        await self._claim_directory()
+        self._guard = Guard.start(self.directory)
+        (self.directory / "stack.pid").write_text(f"{os.getpid()}\n")
+        self.manifests = read_manifests(checkout())
+        await self._start_cluster()
+        await self._start_cloud()
+        await self._install()
+        if self.settings.operator:
+            await self._start_operator()
+        self._write_environment_file()
+
+    async def stop(self) -> None:
+        """End everything, the last first. Safe to call twice, and after half a start.
+
+        Raises:
+            StackError: sessions are left in a cluster or a cloud that goes on without us.
+        """
+        problem = await self._leave_nothing_behind() if self.settings.outlives_us else None
+        if self.operator is not None:
+            await self.operator.stop()
+        if self._cloud_process is not None:
+            await self._cloud_process.stop()
+        if self._control_plane is not None:
+            await self._control_plane.stop()
+        if self._guard is not None:
+            await self._guard.stop()
+            self._guard = None
+        if self._lock is not None:
+            for name in ("stack.pid", "env", "operator.kubeconfig", "cloud.json"):
+                (self.directory / name).unlink(missing_ok=True)
+            self._lock.close()
+            self._lock = None
+        if problem is not None:
+            raise StackError(problem)
+
+    @property
+    def dns(self) -> DnsServer | None:
+        """The DNS server that knows the apps' names; None when it is the world's own DNS."""
+        if self.cloud.dns_address is None or self.cloud.dns_port is None:
+            return None
+        return DnsServer(self.cloud.dns_address, self.cloud.dns_port)
+
+    def environment(self) -> dict[str, str]:
+        """What a shell needs to use the stack. A person's own keys are not repeated here."""
+        variables = {
+            "KUBECONFIG": str(self.kubeconfig),
+            "DIGITALOCEAN_API_URL": self.cloud.digitalocean_url,
+            "DIGITALOCEAN_TOKEN": self.settings.digitalocean_token
+            if self.settings.cloud is Cloud.LOCAL
+            else None,
+            "ANTHROPIC_BASE_URL": self.cloud.claude_url,
+            "ANTHROPIC_API_KEY": self.settings.anthropic_api_key
+            if self.settings.claude is Claude.SIMULATOR
+            else None,
+            "SPAWNAI_METRICS_URL": self.metrics_url if self.settings.operator else None,
+            "SPAWNAI_DNS": str(self.dns) if self.dns is not None else None,
+        }
+        return {name: value for name, value in variables.items() if value is not None}
+
+    # The parts, in the order in which they start.
+
+    async def _claim_directory(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (self.directory / "lock").open("a")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise StackError(
+                f"a local stack runs already in {self.directory}. `make local-down` ends it; "
+                "SPAWNAI_LOCAL_DIRECTORY=/another/directory runs a second one beside it."
+            ) from None
+        self._lock = lock
+        await end_leftovers(self.directory)
+        keep = {"lock"}
+        if self.settings.cloud is Cloud.DIGITALOCEAN:
+            keep |= {"etcd", "pki"}  # what a killed stack left in the real cloud is known there
+        for path in self.directory.iterdir():
+            if path.name not in keep:
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+
+    async def _start_cluster(self) -> None:
+        started = time.monotonic()
+        self.kubeconfig = self.directory / "kubeconfig"
+        self.kubectl = Kubectl(
+            program=toolchain.kubectl(),
+            kubeconfig=self.kubeconfig,
+            cache=self.directory / "kubectl-cache",
+        )
+        if self.settings.cluster is Cluster.KUBECONFIG:
+            await write_current_context(self.kubectl, self.settings.kubeconfig)
+            what = "from your KUBECONFIG"
+        else:
+            programs = await asyncio.to_thread(toolchain.control_plane_programs, self._progress)
+            self._control_plane = ControlPlane(
+                self.directory,
+                programs=programs,
+                # Nobody misses the objects of a cloud that is gone with them.
+                unsafe_no_fsync=self.settings.cloud is Cloud.LOCAL,
+            )
+            await self._control_plane.start()
+            what = f"Kubernetes {toolchain.pinned_versions().kubernetes}, {programs.origin}"
+        server = await self.kubectl.run(
+            *("config", "view", "--minify", "--output", "jsonpath={.clusters[0].cluster.server}")
+        )
+        self._report("cluster", f"{server}  {what}", time.monotonic() - started)
+
+    async def _start_cloud(self) -> None:
+        started = time.monotonic()
+        settings = replace(
+            self.settings.local_cloud,
+            digitalocean=self.settings.cloud is Cloud.LOCAL,
+            claude=self.settings.claude is Claude.SIMULATOR,
+        )
+        if not settings.digitalocean and not settings.claude:
+            self.cloud = NO_CLOUD
+            return
+        report = self.directory / "cloud.json"
+        self._cloud_process = ChildProcess(
+            "cloud",
+            [sys.executable, "-m", "spawnai_local.cloud", self.directory, settings.to_json()],
+            self.directory,
+            stop_seconds=_CLOUD_STOP_SECONDS,
+        )
+        await self._cloud_process.start()
+
+        async def is_up() -> bool:
+            return report.is_file()
+
+        await self._cloud_process.wait_until_ready(is_up, limit_seconds=_CLOUD_SECONDS)
+        self.cloud = CloudReport.from_json(report.read_text())
+        seconds = time.monotonic() - started
+        if self.cloud.digitalocean_url is not None:
+            droplets = "droplets at" if settings.machines else "empty droplets at"
+            what = f"{self.cloud.digitalocean_url}  {droplets} {self.cloud.network}"
+            self._report("DigitalOcean", what, seconds)
+            self._report("DNS", f"{self.dns}  answers for {LOCAL_DOMAIN}", seconds)
+        if self.cloud.claude_url is not None:
+            self._report("Claude", f"{self.cloud.claude_url}  a simulator, free of charge", seconds)
+
+    async def _install(self) -> None:
+        started = time.monotonic()
+        await install(
+            self.kubectl,
+            self.manifests,
+            digitalocean_token=self.settings.digitalocean_token,
+            anthropic_api_key=self.settings.anthropic_api_key,
+        )
+        classes = (
+            local_classes(self.cloud.http_port, self.settings.lifetime)
+            if self.settings.cloud is Cloud.LOCAL
+            else digitalocean_class(self.settings.domain)
+        )
+        await self.kubectl.apply(*classes)
+        self.classes = tuple(document["metadata"]["name"] for document in classes)
+        self._is_installed = True
+        self.operator_kubeconfig = self.directory / "operator.kubeconfig"
+        await write_operator_kubeconfig(self.kubectl, self.manifests, self.operator_kubeconfig)
+        what = f"crds/ and manifests/, SpawnClass {' and '.join(self.classes)}"
+        self._report("installation", what, time.monotonic() - started)
+
+    async def _start_operator(self) -> None:
+        started = time.monotonic()
+        address = f"127.0.0.1:{free_port()}"
+        self.metrics_url = f"http://{address}/metrics"
+        self.operator = ChildProcess(
+            "operator",
+            [Path(sysconfig.get_path("scripts")) / "spawnai", "run"],
+            self.directory,
+            environment=self.operator_environment(address),
+            stop_seconds=_OPERATOR_STOP_SECONDS,
+            restart=RestartPolicy(),
+        )
+        await self.operator.start()
+        async with httpx.AsyncClient(timeout=_READY_ANSWER_SECONDS, trust_env=False) as client:
+
+            async def is_ready() -> bool:
+                try:
+                    return (await client.get(f"http://{address}/readyz")).is_success
+                except httpx.TransportError:
+                    return False
+
+            await self.operator.wait_until_ready(is_ready, limit_seconds=_OPERATOR_SECONDS)
+        what = f"{self.metrics_url}  as {self.manifests.service_account}"
+        self._report("operator", what, time.monotonic() - started)
+
+    def operator_environment(self, http_address: str) -> dict[str, str]:
+        """What an operator of this stack needs, also one that a test starts by itself."""
+        variables = {
+            "KUBECONFIG": str(self.operator_kubeconfig),
+            "SPAWNAI_NAMESPACE": self.manifests.namespace,
+            "SPAWNAI_HTTP_ADDRESS": http_address,
+            "SPAWNAI_LOG_FORMAT": "json",
+            # The operator reads its keys from the Secret. What a shell holds must not mislead it.
+            "DIGITALOCEAN_TOKEN": "",
+            "ANTHROPIC_API_KEY": "",
+            "DIGITALOCEAN_API_URL": self.cloud.digitalocean_url or "",
+            "ANTHROPIC_BASE_URL": self.cloud.claude_url or "",
+        }
+        if self.cloud.digitalocean_url is not None and self.cloud.claude_url is not None:
+            # A proxy of the machine cannot reach addresses that exist on this machine alone.
+            names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+            variables |= dict.fromkeys(names, "")
+            variables |= {name.lower(): "" for name in names}
+        return variables
+
+    def _write_environment_file(self) -> None:
+        programs = self.directory / "bin"
+        programs.mkdir(exist_ok=True)
+        (programs / "kubectl").symlink_to(toolchain.kubectl())
+        lines = [
+            f"export {name}={shlex.quote(value)}" for name, value in self.environment().items()
+        ]
+        lines.append(f'export PATH={shlex.quote(str(programs))}:"$PATH"')
+        path = self.directory / "env"
+        path.touch(mode=0o600)
+        path.write_text("\n".join(lines) + "\n")
+
+    # The end.
+
+    async def _leave_nothing_behind(self) -> str | None:
+        """Delete every session where the cluster or the cloud goes on; returns what went wrong."""
+        if not self._is_installed or self.operator is None:
+            return None
+        try:
+            await delete_sessions(self.kubectl, self.classes, limit_seconds=_EMPTYING_SECONDS)
+        except KubectlError as error:
+            left = "droplets that cost money" if self.settings.cloud is Cloud.DIGITALOCEAN else ""
+            return (
+                f"not every session could be ended, so objects{' and ' + left if left else ''} may "
+                f"be left. Look with `kubectl get spawnsessions,spawnclasses,spawnrecords -A`"
+                f"{', and for droplets with the tag spawn-ai' if left else ''}. {error}"
+            )
+        return None
