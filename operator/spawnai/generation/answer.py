@@ -1,0 +1,125 @@
+"""Answer: what Claude sent, from the first characters of a stream to a bundle."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import jiter
+
+from .bundle import AppFile, Bundle
+from .validation import MAX_BUNDLE_BYTES
+
+# Room for JSON's escapes (a line break takes two characters) above the largest bundle. What is
+# longer is cut off while it arrives: it can hold no valid app, and each further token is paid.
+MAX_ANSWER_CHARACTERS = MAX_BUNDLE_BYTES + MAX_BUNDLE_BYTES // 2
+
+# Files that npm reads as its own are made by the agent from `dependencies`; what Claude writes
+# there (lifecycle scripts above all) is dropped without a repair, because nothing needs it.
+_DISCARDED = frozenset({"package.json", "package-lock.json", "npm-shrinkwrap.json"})
+
+
+class AnswerTooLong(Exception):
+    """The answer passed the limit; what was received has been let go."""
+
+
+class AnswerUnreadable(Exception):
+    """The answer is not JSON of the agreed shape; the text says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One whole answer, before it is known whether it makes an app."""
+
+    entrypoint: str
+    files: tuple[AppFile, ...]
+    dependencies: dict[str, str]
+    removed_files: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> "Answer":
+        """Read the whole text of an answer.
+
+        Raises:
+            AnswerUnreadable: it is not JSON, or not of the shape that was asked for.
+        """
+        try:
+            document = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise AnswerUnreadable(f"the answer is not valid JSON: {error}") from error
+        try:
+            return cls(
+                entrypoint=_text(document["entrypoint"]),
+                files=tuple(
+                    AppFile(_text(file["path"]), _text(file["content"]))
+                    for file in document["files"]
+                    if file["path"] not in _DISCARDED
+                ),
+                dependencies={
+                    _text(item["name"]): _text(item["version"]) for item in document["dependencies"]
+                },
+                removed_files=tuple(_text(path) for path in document.get("removed_files") or ()),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise AnswerUnreadable(
+                f"the answer does not have the agreed shape ({type(error).__name__}: {error}); "
+                "expected entrypoint, dependencies, removed_files and files"
+            ) from error
+
+    def as_bundle(self, app_type: str) -> Bundle:
+        """The answer as a new app."""
+        return Bundle(app_type, self.entrypoint, self.files, self.dependencies)
+
+    def merged_into(self, current: Bundle) -> Bundle:
+        """The app after a repair: named files replaced, added or removed, the others kept."""
+        files = {file.path: file for file in current.files}
+        for path in self.removed_files:
+            files.pop(path, None)
+        files.update((file.path, file) for file in self.files)
+        return Bundle(
+            current.app_type,
+            self.entrypoint or current.entrypoint,
+            tuple(files.values()),
+            self.dependencies,
+        )
+
+
+class AnswerStream:
+    """The text of an answer while it arrives, never more of it than the limit."""
+
+    def __init__(self, max_characters: int = MAX_ANSWER_CHARACTERS) -> None:
+        self._max = max_characters
+        self._parts: list[str] = []
+        self.characters = 0
+
+    def add(self, text: str) -> None:
+        """Take the next piece.
+
+        Raises:
+            AnswerTooLong: the limit is passed; the text is let go.
+        """
+        self.characters += len(text)
+        if self.characters > self._max:
+            self._parts.clear()
+            raise AnswerTooLong
+        self._parts.append(text)
+
+    def text(self) -> str:
+        """All that has arrived."""
+        if len(self._parts) > 1:
+            self._parts = ["".join(self._parts)]
+        return self._parts[0] if self._parts else ""
+
+    def files_done(self) -> int:
+        """How many files have arrived whole, judged by the next one having begun."""
+        try:
+            document: Any = jiter.from_json(self.text().encode(), partial_mode="trailing-strings")
+        except (ValueError, UnicodeEncodeError):
+            return 0
+        files = document.get("files") if isinstance(document, dict) else None
+        return max(0, len(files) - 1) if isinstance(files, list) else 0
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, got {type(value).__name__}")
+    return value

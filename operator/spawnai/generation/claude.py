@@ -1,0 +1,500 @@
+"""Generator: an order becomes a checked bundle, through Claude's Messages API.
+
+    ask ──► stream (bounded, counted) ──► parse ──► validate ──► bundle
+     ▲                                                  │
+     └──── repair: current files + exact problems ◄─────┘   at most twice, never the same twice
+
+Money rules, in one place:
+- Every token of every attempt is counted, also when the attempt failed or was cancelled.
+- At most `max_retries` calls are repeated for one order, over all its rounds, and only those that
+  failed for a reason that passes.
+- At most `max_repairs` repairs; none when an answer brings back files that were refused already.
+- An answer is cut off when it passes what a valid one could need.
+"""
+
+import asyncio
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, cast
+
+import anthropic
+from anthropic.types import OutputConfigParam, RawMessageStreamEvent
+
+from spawnai.clock import Clock
+
+from .answer import Answer, AnswerStream, AnswerTooLong, AnswerUnreadable
+from .bundle import Bundle
+from .errors import (
+    GenerationError,
+    GenerationInvalid,
+    GenerationRefused,
+    GenerationTruncated,
+    GenerationUnavailable,
+)
+from .failures import FOREIGN_ERRORS, TryAgain, understand
+from .problems import Problem
+from .prompts import ANSWER_SCHEMA, order_message, repair_message, system_prompt, trimmed
+from .usage import TokenUsage
+from .validation import validate
+
+Validator = Callable[[Bundle], Sequence[Problem]]
+
+# What an answer of each type usually takes, for the progress shown to people and nothing else.
+_USUAL_OUTPUT_TOKENS = {"webapp": 6000, "api": 3500, "script": 2500}
+
+# Characters of code that make one token, low on purpose: where a cut stream leaves us to estimate,
+# the estimate should not be below the bill.
+CHARACTERS_PER_TOKEN = 3
+
+# Problems whose file is not shown again in a repair, because its path can never be kept.
+_PATH_RULES = frozenset({"path", "reserved-path"})
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationOrder:
+    """What to build and with which model.
+
+    `user_id` is an opaque id (the session's UID) that Claude gets as `metadata.user_id`; never a
+    name or an address. The prompt is left out of the representation, so that no log holds it.
+    """
+
+    prompt: str = field(repr=False)
+    app_type: str
+    model: str
+    max_output_tokens: int
+    effort: str | None = None
+    user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationProgress:
+    """How far a generation is: `fraction` is an estimate from 0 to 1 that never goes back.
+
+    `usage` is what was paid so far, the running answer included by estimate. The last progress
+    before a cancelled `generate` returns holds all that it cost.
+    """
+
+    fraction: float
+    files_done: int
+    output_tokens: int
+    usage: TokenUsage = field(default_factory=TokenUsage)
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """A deployable app and what it took."""
+
+    bundle: Bundle
+    usage: TokenUsage
+    repairs: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationLimits:
+    """Times in seconds, and how often something may be tried again.
+
+    A long answer takes about two minutes (measured: 45 to 70 s for 4,000 tokens); while Claude
+    thinks, its API sends a ping every few seconds, so silence means that nothing will come.
+    """
+
+    connect_seconds: float = 5.0
+    silence_seconds: float = 60.0
+    attempt_seconds: float = 300.0
+    total_seconds: float = 540.0
+    max_retries: int = 3
+    first_backoff_seconds: float = 1.0
+    longest_backoff_seconds: float = 20.0
+    longest_retry_after_seconds: float = 60.0
+    max_repairs: int = 2
+    progress_seconds: float = 0.5
+
+
+DEFAULT_LIMITS = GenerationLimits()
+
+
+def open_client(
+    api_key: str, base_url: str | None = None, limits: GenerationLimits = DEFAULT_LIMITS
+) -> anthropic.AsyncAnthropic:
+    """A client for one API key; close it with `await client.close()`.
+
+    It repeats nothing by itself, because a repeated call is paid and must be counted, and it
+    records no traces, because those could hold prompts. Without `base_url` the SDK's default
+    holds (ANTHROPIC_BASE_URL, then Anthropic's own).
+    """
+    return anthropic.AsyncAnthropic(
+        api_key=api_key,
+        base_url=base_url,
+        max_retries=0,
+        timeout=_timeout(limits),
+        open_telemetry=False,
+    )
+
+
+def _timeout(limits: GenerationLimits) -> anthropic.Timeout:
+    return anthropic.Timeout(
+        connect=limits.connect_seconds,
+        read=limits.silence_seconds,
+        write=limits.silence_seconds,
+        pool=limits.silence_seconds,
+    )
+
+
+class Generator:
+    """Writes apps with one client (one API key); many orders may run side by side."""
+
+    def __init__(
+        self,
+        client: anthropic.AsyncAnthropic,
+        *,
+        clock: Clock,
+        random: Random,
+        validator: Validator = validate,
+        limits: GenerationLimits = DEFAULT_LIMITS,
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._random = random
+        self._validator = validator
+        self._limits = limits
+
+    async def generate(
+        self, order: GenerationOrder, *, on_progress: Callable[[GenerationProgress], None]
+    ) -> Generated:
+        """Build the app of an order.
+
+        Raises:
+            GenerationError: one of its kinds (errors.py), with the usage until then.
+            ValueError: the order's app type is unknown.
+        """
+        generation = _Generation(
+            self._client,
+            order,
+            clock=self._clock,
+            random=self._random,
+            validator=self._validator,
+            limits=self._limits,
+            on_progress=on_progress,
+        )
+        try:
+            return await generation.run()
+        except GenerationError as error:
+            error.usage = generation.usage
+            raise
+        except asyncio.CancelledError:
+            generation.report()
+            raise
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """What is known of one call while it runs."""
+
+    stream: AnswerStream = field(default_factory=AnswerStream)
+    started: bool = False
+    input_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    first_output_tokens: int = 0
+    thinking_characters: int = 0
+    final_output_tokens: int | None = None
+    stop_reason: str | None = None
+    refusal_category: str | None = None
+    request_id: str | None = None
+
+    def usage(self) -> TokenUsage:
+        """What this call cost. Before its first event, nothing was billed."""
+        if not self.started:
+            return TokenUsage()
+        estimated = 0
+        output = self.final_output_tokens
+        if output is None:
+            characters = self.stream.characters + self.thinking_characters
+            by_text = math.ceil(characters / CHARACTERS_PER_TOKEN)
+            output = max(self.first_output_tokens, by_text)
+            estimated = output
+        return TokenUsage(
+            input_tokens=self.input_tokens,
+            output_tokens=output,
+            cache_read_tokens=self.cache_read_tokens,
+            cache_write_tokens=self.cache_write_tokens,
+            estimated_output_tokens=estimated,
+        )
+
+    def take(self, event: RawMessageStreamEvent) -> None:
+        """Take the next event of the stream.
+
+        Raises:
+            AnswerTooLong: the text passed its limit.
+        """
+        if event.type == "message_start":
+            usage = event.message.usage
+            self.started = True
+            self.input_tokens = usage.input_tokens
+            self.cache_read_tokens = usage.cache_read_input_tokens or 0
+            self.cache_write_tokens = usage.cache_creation_input_tokens or 0
+            self.first_output_tokens = usage.output_tokens
+        elif event.type == "content_block_delta":
+            if event.delta.type == "text_delta":
+                self.stream.add(event.delta.text)
+            elif event.delta.type == "thinking_delta":
+                self.thinking_characters += len(event.delta.thinking)
+        elif event.type == "message_delta":
+            # The counts of this event are cumulative and final; those it leaves out stand.
+            self.final_output_tokens = event.usage.output_tokens
+            if event.usage.input_tokens is not None:
+                self.input_tokens = event.usage.input_tokens
+            if event.usage.cache_read_input_tokens is not None:
+                self.cache_read_tokens = event.usage.cache_read_input_tokens
+            if event.usage.cache_creation_input_tokens is not None:
+                self.cache_write_tokens = event.usage.cache_creation_input_tokens
+            self.stop_reason = event.delta.stop_reason
+            if event.delta.stop_details is not None:
+                self.refusal_category = event.delta.stop_details.category
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What came of one answer."""
+
+    bundle: Bundle | None
+    problems: tuple[Problem, ...]
+    digest: str
+
+
+class _Generation:
+    """One run of `Generator.generate`: its conversation, its clock and its bill."""
+
+    def __init__(
+        self,
+        client: anthropic.AsyncAnthropic,
+        order: GenerationOrder,
+        *,
+        clock: Clock,
+        random: Random,
+        validator: Validator,
+        limits: GenerationLimits,
+        on_progress: Callable[[GenerationProgress], None],
+    ) -> None:
+        self._client = client
+        self._order = order
+        self._clock = clock
+        self._random = random
+        self._validator = validator
+        self._limits = limits
+        self._on_progress = on_progress
+        self._system = system_prompt(order.app_type)
+        self._deadline = clock.now() + limits.total_seconds
+        self._retries = 0
+        self._paid = TokenUsage()
+        self._attempt: _Attempt | None = None
+        self._fraction = 0.0
+        self._files_done = 0
+        self._reported_at = -math.inf
+
+    @property
+    def usage(self) -> TokenUsage:
+        """What was paid so far, the running call included."""
+        running = self._attempt.usage() if self._attempt is not None else TokenUsage()
+        return self._paid + running
+
+    async def run(self) -> Generated:
+        """Ask, check and repair until there is an app or a reason why there is none."""
+        order = self._order
+        message = order_message(order.prompt, order.app_type)
+        current: Bundle | None = None
+        seen: set[str] = set()
+        repairs = 0
+        while True:
+            text = await self._ask(message)
+            reading = await asyncio.to_thread(self._read, text, current)
+            if reading.bundle is not None and not reading.problems:
+                self._fraction = 1.0
+                self._files_done = len(reading.bundle.files)
+                self.report()
+                return Generated(reading.bundle, self.usage, repairs, order.model)
+            if reading.digest in seen:
+                raise _invalid("Claude's repair brought the same files again", reading.problems)
+            if repairs == self._limits.max_repairs:
+                raise _invalid(f"the app is still broken after {repairs} repairs", reading.problems)
+            seen.add(reading.digest)
+            repairs += 1
+            if reading.bundle is not None:
+                current = _without_refused_paths(reading.bundle, reading.problems)
+            message = repair_message(order.prompt, order.app_type, current, reading.problems)
+
+    def report(self) -> None:
+        """Tell how far the generation is, now."""
+        usage = self.usage
+        self._reported_at = self._clock.now()
+        self._on_progress(
+            GenerationProgress(self._fraction, self._files_done, usage.output_tokens, usage)
+        )
+
+    def _read(self, text: str, current: Bundle | None) -> _Reading:
+        """Parse, merge and validate. Runs in a thread: it is work for the processor."""
+        try:
+            answer = Answer.parse(text)
+        except AnswerUnreadable as error:
+            digest = hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()
+            return _Reading(None, (Problem("answer", str(error)),), digest)
+        if current is None:
+            bundle = answer.as_bundle(self._order.app_type)
+        else:
+            bundle = answer.merged_into(current)
+        return _Reading(bundle, tuple(self._validator(bundle)), bundle.digest)
+
+    async def _ask(self, message: str) -> str:
+        """The text of one complete answer; calls that failed in passing are repeated."""
+        while True:
+            try:
+                return await self._call(message)
+            except TryAgain as failure:
+                await self._back_off(failure)
+
+    async def _back_off(self, failure: TryAgain) -> None:
+        """Wait before the next call.
+
+        Raises:
+            GenerationUnavailable: there is no next call.
+        """
+        limits = self._limits
+        wish = failure.retry_after_seconds
+        # Full jitter above half the step, so that orders which failed together come apart.
+        step = min(
+            limits.longest_backoff_seconds, limits.first_backoff_seconds * 2.0**self._retries
+        )
+        wait = max(wish or 0.0, step * (0.5 + self._random.random() / 2))
+        spent = self._retries >= limits.max_retries
+        too_long = wish is not None and wish > limits.longest_retry_after_seconds
+        if spent or too_long or self._clock.now() + wait >= self._deadline:
+            calls = self._retries + 1
+            raise GenerationUnavailable(
+                f"{failure.message}, after {calls} {'call' if calls == 1 else 'calls'}; "
+                "Claude may be overloaded, order the app again later",
+                retry_after_seconds=wish,
+                request_id=failure.request_id,
+            )
+        self._retries += 1
+        await self._clock.sleep(wait)
+
+    async def _call(self, message: str) -> str:
+        """One call, counted whatever comes of it.
+
+        Raises:
+            TryAgain: it failed for a reason that may pass.
+            GenerationError: it failed for good.
+        """
+        attempt = _Attempt()
+        self._attempt = attempt
+        seconds = min(self._limits.attempt_seconds, self._deadline - self._clock.now())
+        try:
+            async with asyncio.timeout(max(seconds, 0.0)):
+                await self._stream(message, attempt)
+        except TimeoutError:
+            if attempt.stream.characters:
+                # It wrote all that time; the next call would be as long and cost as much.
+                raise GenerationUnavailable(
+                    f"Claude was still writing after {seconds:.0f} seconds; order a smaller app "
+                    "or choose a faster model"
+                ) from None
+            raise TryAgain(f"Claude wrote nothing within {seconds:.0f} seconds") from None
+        except AnswerTooLong:
+            raise GenerationInvalid(
+                f"Claude's answer passed {attempt.stream.characters - 1:,} characters, more than "
+                "any app may have, and was cut off; order a smaller app",
+                request_id=attempt.request_id,
+            ) from None
+        except FOREIGN_ERRORS as error:
+            meaning = understand(error)
+            raise meaning from error
+        finally:
+            self._paid = self._paid + attempt.usage()
+            self._attempt = None
+        _check_stop(attempt, self._order)
+        return attempt.stream.text()
+
+    async def _stream(self, message: str, attempt: _Attempt) -> None:
+        order = self._order
+        output_config: dict[str, Any] = {
+            "format": {"type": "json_schema", "schema": ANSWER_SCHEMA},
+        }
+        if order.effort is not None:
+            output_config["effort"] = order.effort
+        stream = await self._client.messages.create(
+            model=order.model,
+            max_tokens=order.max_output_tokens,
+            # The prompts are longer than the least that current models cache (512 tokens).
+            system=[{"type": "text", "text": self._system, "cache_control": {"type": "ephemeral"}}],
+            messages=[{"role": "user", "content": message}],
+            output_config=cast("OutputConfigParam", output_config),
+            metadata={"user_id": order.user_id} if order.user_id is not None else anthropic.omit,
+            stream=True,
+            timeout=_timeout(self._limits),
+        )
+        attempt.request_id = stream.response.headers.get("request-id")
+        async with stream:
+            async for event in stream:
+                attempt.take(event)
+                if self._clock.now() - self._reported_at >= self._limits.progress_seconds:
+                    self._advance(attempt)
+
+    def _advance(self, attempt: _Attempt) -> None:
+        usual = min(
+            _USUAL_OUTPUT_TOKENS.get(self._order.app_type, 4000), self._order.max_output_tokens
+        )
+        written = attempt.usage().output_tokens
+        self._fraction = max(self._fraction, 0.95 * (1 - math.exp(-1.5 * written / usual)))
+        self._files_done = max(self._files_done, attempt.stream.files_done())
+        self.report()
+
+
+def _check_stop(attempt: _Attempt, order: GenerationOrder) -> None:
+    """Whether the answer is complete; the reason that Claude gives for stopping says so."""
+    reason = attempt.stop_reason
+    if reason == "end_turn":
+        return
+    request_id = attempt.request_id
+    if reason is None:
+        raise TryAgain("Claude's answer ended before it was complete", request_id=request_id)
+    if reason == "refusal":
+        category = attempt.refusal_category
+        raise GenerationRefused(
+            f"Claude declined to write this app{f' (category {category})' if category else ''}; "
+            "describe another app",
+            category=category,
+            request_id=request_id,
+        )
+    if reason == "max_tokens":
+        raise GenerationTruncated(
+            f"Claude's answer was cut at the limit of {order.max_output_tokens} output tokens; "
+            "order a smaller app or raise the class's limit",
+            request_id=request_id,
+        )
+    if reason == "model_context_window_exceeded":
+        raise GenerationTruncated(
+            f"the order does not fit into the context window of {order.model}; order a smaller app",
+            request_id=request_id,
+        )
+    raise GenerationInvalid(
+        f"Claude stopped for a reason that makes no app ({reason})", request_id=request_id
+    )
+
+
+def _without_refused_paths(bundle: Bundle, problems: Iterable[Problem]) -> Bundle:
+    """The files that a repair may build on: one with a refused path would stay refused."""
+    refused = {problem.path for problem in problems if problem.rule in _PATH_RULES}
+    if not refused:
+        return bundle
+    kept = tuple(file for file in bundle.files if file.path not in refused)
+    return Bundle(bundle.app_type, bundle.entrypoint, kept, bundle.dependencies)
+
+
+def _invalid(message: str, problems: Sequence[Problem]) -> GenerationInvalid:
+    sentences = tuple(str(problem) for problem in problems)
+    shown = trimmed(problems)[0].removeprefix("- ") if problems else "unknown"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return GenerationInvalid(f"{message}: {shown}{more}", problems=sentences)
