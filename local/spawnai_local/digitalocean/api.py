@@ -7,7 +7,7 @@ simulation may do as it likes, for example move the clock itself.
 
 import time
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -16,12 +16,14 @@ from spawnai_local.digitalocean.attribution import Attribution
 from spawnai_local.digitalocean.calls import NO_ROUTE, Call, Calls
 from spawnai_local.digitalocean.cloud import Cloud
 from spawnai_local.digitalocean.exchange import Answer, Request, refusal
-from spawnai_local.digitalocean.faults import Fault, FaultPlan, Kind
+from spawnai_local.digitalocean.faults import NO_FAULT, Fault, FaultPlan, Kind
 from spawnai_local.digitalocean.rate_limits import RateLimits
 from spawnai_local.digitalocean.router import Route
-from spawnai_local.digitalocean.state.droplets import AS_USUAL, Anomalies
+from spawnai_local.digitalocean.state.droplets import Anomalies
 
 BEARER = "bearer "
+Observer = Callable[[str, Request, Answer], None]
+"""Takes the endpoint (`METHOD /path/{parameter}`), the request and its answer."""
 Exchange = Generator[float, None, Answer | None]
 
 
@@ -34,7 +36,7 @@ class _Progress:
     received_at: float
     endpoint: str = NO_ROUTE
     session: str | None = None
-    fault: Fault | None = None
+    fault: Fault = NO_FAULT
     work_seconds: float = 0.0
 
     @contextmanager
@@ -58,6 +60,8 @@ class Api:
         self.rate_limits = RateLimits(cloud.world)
         self.faults = FaultPlan(cloud.world.randomness)
         self.calls = Calls()
+        self.observers: list[Observer] = []
+        """Called with every answer before it leaves, the refused ones too."""
 
     @property
     def endpoints(self) -> list[str]:
@@ -84,9 +88,12 @@ class Api:
                     progress.received_at,
                     world.now(),
                     round(progress.work_seconds, 6),
-                    progress.fault.line if progress.fault is not None else None,
+                    None if progress.fault is NO_FAULT else progress.fault.line,
                 )
             )
+        if answer is not None:
+            for observe in self.observers:
+                observe(progress.endpoint, request, answer)
         return answer
 
     def call(self, request: Request) -> Answer | None:
@@ -108,21 +115,20 @@ class Api:
                 route = self._route(request, progress)
                 headers |= self.rate_limits.take(token)
                 if route is None:
-                    raise errors.not_found()
+                    raise errors.not_emulated(request.method, request.path)
                 fault = progress.fault = self.faults.for_call(route, progress.session)
         except errors.ApiError as error:
             return _with_headers(refusal(error, progress.request_id), headers)
-        seconds = 0.0 if fault is None or fault.seconds is None else fault.seconds
+        seconds = fault.seconds or 0.0
 
-        match fault.kind if fault is not None else None:
+        match fault.kind:
             case Kind.CUT_BEFORE:
                 return None
             case Kind.TIMEOUT_BEFORE:
                 yield seconds
                 return None
             case Kind.RATE_LIMITED:
-                retry_after = None if fault is None else fault.seconds
-                limited = self.rate_limits.refusal(token, retry_after)
+                limited = self.rate_limits.refusal(token, fault.seconds)
                 return _with_headers(refusal(limited, progress.request_id), headers)
             case Kind.ERROR_BEFORE:
                 return _with_headers(_error_of(fault, progress.request_id), headers)
@@ -134,7 +140,7 @@ class Api:
             request.anomalies = _anomalies_of(fault)
             answer = self._perform(route, request, progress)
 
-        match fault.kind if fault is not None else None:
+        match fault.kind:
             case Kind.CUT_AFTER:
                 return None
             case Kind.TIMEOUT_AFTER:
@@ -179,15 +185,11 @@ def _with_headers(answer: Answer, headers: dict[str, str]) -> Answer:
     return replace(answer, headers={**headers, **answer.headers})
 
 
-def _error_of(fault: Fault | None, request_id: str) -> Answer:
-    if fault is None:
-        raise TypeError("without a fault there is no error to answer")
+def _error_of(fault: Fault, request_id: str) -> Answer:
     return refusal(errors.of_status(fault.status, fault.message), request_id)
 
 
-def _anomalies_of(fault: Fault | None) -> Anomalies:
-    if fault is None:
-        return AS_USUAL
+def _anomalies_of(fault: Fault) -> Anomalies:
     return Anomalies(
         unlisted=fault.seconds if fault.kind is Kind.UNLISTED else None,
         unseen=fault.seconds if fault.kind is Kind.UNSEEN else None,

@@ -9,7 +9,9 @@ from spawnai_local.digitalocean.routes.account import AccountRoutes
 from spawnai_local.digitalocean.routes.domains import DomainRoutes
 from spawnai_local.digitalocean.routes.droplets import DropletRoutes
 from spawnai_local.digitalocean.routes.firewalls import FirewallRoutes
+from spawnai_local.digitalocean.routes.ssh_keys import SshKeyRoutes
 from spawnai_local.digitalocean.routes.tags import TagRoutes
+from spawnai_local.digitalocean.routes.unused import UnusedRoutes
 from spawnai_local.digitalocean.settings import Settings
 from spawnai_local.digitalocean.state.account import Account
 from spawnai_local.digitalocean.state.actions import Actions
@@ -17,6 +19,7 @@ from spawnai_local.digitalocean.state.bill import Bill
 from spawnai_local.digitalocean.state.catalogue import Catalogue
 from spawnai_local.digitalocean.state.domains import Domains
 from spawnai_local.digitalocean.state.droplets import Droplets
+from spawnai_local.digitalocean.state.ssh_keys import SshKeys
 from spawnai_local.digitalocean.state.tags import Tags
 from spawnai_local.digitalocean.timeline import Timeline
 from spawnai_local.digitalocean.world import World
@@ -39,6 +42,8 @@ class Cloud:
         self.tags = Tags()
         self.actions = Actions(self.world, self.catalogue)
         self.bill = Bill(self.world)
+        self.ssh_keys = SshKeys(self.world)
+        self.domains = Domains(self.world)
         self.droplets = Droplets(
             world=self.world,
             settings=settings,
@@ -46,10 +51,11 @@ class Cloud:
             tags=self.tags,
             actions=self.actions,
             bill=self.bill,
+            ssh_keys=self.ssh_keys,
+            domains=self.domains,
             machine_host=machine_host,
         )
         self.firewalls = self.droplets.firewalls
-        self.domains = Domains(self.world)
 
     def router(self) -> Router:
         """Return the table of DigitalOcean's paths."""
@@ -60,6 +66,8 @@ class Cloud:
             DropletRoutes(self.droplets, self.actions),
             FirewallRoutes(self.firewalls),
             DomainRoutes(self.domains),
+            SshKeyRoutes(self.ssh_keys),
+            UnusedRoutes(),
         ):
             router.add(routes.table())
         return router

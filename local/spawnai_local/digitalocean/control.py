@@ -5,7 +5,6 @@ It needs no token: it is for whoever runs the emulator, and is only offered wher
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 from spawnai_local.digitalocean import errors
 from spawnai_local.digitalocean.api import Api
@@ -19,6 +18,7 @@ from spawnai_local.digitalocean.state.catalogue import REGIONS
 
 PREFIX = "/_local/"
 MOST_LOG_LINES = 100_000
+LONGEST_WAIT_SECONDS = 60.0
 
 
 class Control:
@@ -38,6 +38,7 @@ class Control:
             "GET /_local/faults": self.faults,
             "POST /_local/faults": self.add_faults,
             "DELETE /_local/faults": self.clear_faults,
+            "GET /_local/faults/{fault_id}": self.fault,
             "DELETE /_local/faults/{fault_id}": self.remove_fault,
             "GET /_local/delays": self.delays,
             "PUT /_local/delays": self.change_delays,
@@ -59,14 +60,17 @@ class Control:
             "GET /_local/endpoints": self.endpoints,
         }
 
-    def answer(self, request: Request) -> Answer:
-        """Answer a request below `/_local/`."""
+    async def answer(self, request: Request) -> Answer:
+        """Answer a request below `/_local/`, waiting first where it asks to (`?wait=seconds`)."""
         self._cloud.timeline.settle()
         found = self._router.find(request.method, request.path)
         if found is None:
             return answer(404, {"error": f"no such path: {request.method} {request.path}"})
         route, request.parameters = found
         try:
+            if "wait" in request.query and route.endpoint == "GET /_local/faults/{fault_id}":
+                seconds = min(LONGEST_WAIT_SECONDS, float(request.query["wait"]))
+                await self._api.faults.wait(self._fault(request), seconds)
             return route.handler(request)
         except errors.ApiError as error:
             return answer(error.status, {"error": error.message})
@@ -89,6 +93,16 @@ class Control:
             faults = [Fault.parse(line) for line in text.splitlines() if line.strip()]
         added = self._api.faults.add(faults)
         return answer(201, {"faults": [fault.document() for fault in added]})
+
+    def fault(self, request: Request) -> Answer:
+        """Show one fault."""
+        return answer(200, self._fault(request).document())
+
+    def _fault(self, request: Request) -> Fault:
+        fault = self._api.faults.get(request.number("fault_id"))
+        if fault is None:
+            raise errors.not_found()
+        return fault
 
     def clear_faults(self, request: Request) -> Answer:
         """Remove all faults."""
@@ -247,10 +261,10 @@ class Control:
         )
 
     def history(self, request: Request) -> Answer:
-        """Show every change of the account in order, from index `after` on."""
-        start = int(request.query.get("after", "0"))
-        history: list[Any] = [change.document() for change in self._cloud.world.history]
-        return answer(200, {"next": len(history), "changes": history[start:]})
+        """Show every change of the account in order, those with a number above `after`."""
+        after = int(request.query.get("after", "0"))
+        changes = [one.document() for one in self._cloud.world.history if one.number > after]
+        return answer(200, {"changes": changes})
 
     def seed(self, request: Request) -> Answer:
         """Put droplets, firewalls, domains, records and tags into the account, as canaries."""

@@ -71,6 +71,11 @@ def not_found() -> ApiError:
     return of_status(404)
 
 
+def not_emulated(method: str, path: str) -> ApiError:
+    """404: the API has no such path here, whether or not the real one does."""
+    return of_status(404, f"{MESSAGES[404]} The local cloud does not emulate {method} {path}.")
+
+
 def conflict(message: str) -> ApiError:
     """409: in the way of something that exists."""
     return of_status(409, message)

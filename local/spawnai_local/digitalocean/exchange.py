@@ -3,12 +3,13 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from spawnai_local.digitalocean import errors
 from spawnai_local.digitalocean.state.droplets import AS_USUAL, Anomalies
 
+Item = TypeVar("Item")
 LARGEST_PAGE = 200
 USUAL_PAGE = 20
 
@@ -134,8 +135,10 @@ def _number(text: str | None, usual: int) -> int:
     return int(text) if text is not None and text.isascii() and text.isdigit() else usual
 
 
-def listing(request: Request, key: str, documents: Sequence[Any]) -> Answer:
-    """Return the wanted page of a list."""
+def listing(
+    request: Request, key: str, items: Sequence[Item], document: Callable[[Item], Any]
+) -> Answer:
+    """Return the wanted page of a list; `document` tells how an item is shown."""
     page = Page.of(request)
-    shown = json.dumps(documents[page.start : page.start + page.size])
-    return Answer(200, f'{{"{key}":{shown},{page.tail(request, len(documents))}}}'.encode())
+    shown = json.dumps([document(item) for item in items[page.start : page.start + page.size]])
+    return Answer(200, f'{{"{key}":{shown},{page.tail(request, len(items))}}}'.encode())

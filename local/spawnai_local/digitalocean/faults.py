@@ -11,9 +11,11 @@ the calls that match, counted from when the fault was added, those from the `nth
 suffer it, `times` in all (default 1; 0 is without end), each with the given `chance` (default 1).
 """
 
+import asyncio
+import contextlib
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any, Self
@@ -48,6 +50,8 @@ class Kind(StrEnum):
     """A droplet created by the call answers 404, and is in no listing, for `seconds`."""
     VANISH = "vanish"
     """A droplet created by the call is answered, and gone after `seconds`: it had no place."""
+    WATCH = "watch"
+    """Nothing goes wrong; the calls are only counted."""
 
 
 USUAL_SECONDS = {
@@ -64,7 +68,7 @@ LOWEST_ERROR = 400
 HIGHEST_ERROR = 599
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Fault:
     """One fault, and how often it was matched and suffered so far."""
 
@@ -79,8 +83,8 @@ class Fault:
     message: str | None = None
     seconds: float | None = None
     id: int = 0
-    matched: int = field(default=0, compare=False)
-    suffered: int = field(default=0, compare=False)
+    matched: int = 0
+    suffered: int = 0
 
     def __post_init__(self) -> None:
         if self.seconds is None:
@@ -194,12 +198,17 @@ NUMBERS: dict[str, type[int] | type[float]] = {
 }
 
 
+NO_FAULT = Fault("*", "*", Kind.WATCH)
+"""What a call suffers that suffers nothing."""
+
+
 class FaultPlan:
     """All faults that are set. The first that is due for a call is the one it suffers."""
 
     def __init__(self, randomness: random.Random) -> None:
         self._randomness = randomness
         self._faults: dict[int, Fault] = {}
+        self._waiters: dict[int, asyncio.Event] = {}
         self._last_id = 0
 
     def add(self, faults: Iterable[Fault]) -> list[Fault]:
@@ -224,18 +233,31 @@ class FaultPlan:
         """Remove all faults."""
         self._faults.clear()
 
-    def for_call(self, route: Route, session: str | None) -> Fault | None:
-        """Return the fault that this call suffers; every matching fault counts the call."""
-        due: Fault | None = None
+    def get(self, fault_id: int) -> Fault | None:
+        """Return a fault; None if there is none of this id."""
+        return self._faults.get(fault_id)
+
+    async def wait(self, fault: Fault, seconds: float) -> None:
+        """Return once a call has suffered the fault, at the latest after `seconds`."""
+        suffered = self._waiters.setdefault(fault.id, asyncio.Event())
+        if fault.suffered == 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(suffered.wait(), seconds)
+
+    def for_call(self, route: Route, session: str | None) -> Fault:
+        """Return the fault that this call suffers, or NO_FAULT; all that match count the call."""
+        due = NO_FAULT
         for fault in self._faults.values():
             if fault.spent or not fault.matches(route, session):
                 continue
             fault.matched += 1
             if (
-                due is None
+                due is NO_FAULT
                 and fault.matched >= fault.nth
                 and (fault.chance >= 1 or self._randomness.random() < fault.chance)
             ):
                 fault.suffered += 1
                 due = fault
+                if fault.id in self._waiters:
+                    self._waiters.pop(fault.id).set()
         return due

@@ -53,7 +53,7 @@ class HttpServer:
             f"{incoming.scheme}://{incoming.host}",
         )
         if request.path.startswith(PREFIX):
-            return _response(self._control.answer(request))
+            return _response(await self._control.answer(request))
         answer = await self._follow(self._api.exchange(request))
         if answer is None:
             if incoming.transport is not None:

@@ -18,6 +18,7 @@ HISTORY_LENGTH = 500_000
 class Change:
     """Something that became different at a moment, in the order it happened."""
 
+    number: int
     at: float
     what: str
     """The kind of resource and what happened to it, such as `droplet created`."""
@@ -26,7 +27,13 @@ class Change:
 
     def document(self) -> dict[str, Any]:
         """Return the change as the control API shows it."""
-        return {"at": self.at, "what": self.what, "id": self.id, **self.details}
+        return {
+            "number": self.number,
+            "at": self.at,
+            "what": self.what,
+            "id": self.id,
+            **self.details,
+        }
 
 
 @dataclass(slots=True)
@@ -39,6 +46,7 @@ class World:
     delays: Delays
     limits: Limits
     history: deque[Change] = field(default_factory=lambda: deque(maxlen=HISTORY_LENGTH))
+    _changes: int = 0
     _last_number: dict[str, int] = field(default_factory=dict)
 
     def now(self) -> float:
@@ -61,4 +69,5 @@ class World:
 
     def record(self, what: str, identifier: int | str, **details: Any) -> None:
         """Remember that something changed."""
-        self.history.append(Change(self.now(), what, str(identifier), details))
+        self._changes += 1
+        self.history.append(Change(self._changes, self.now(), what, str(identifier), details))

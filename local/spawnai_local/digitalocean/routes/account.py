@@ -5,7 +5,7 @@ from spawnai_local.digitalocean.clock import timestamp
 from spawnai_local.digitalocean.exchange import Answer, Handler, Request, answer, listing
 from spawnai_local.digitalocean.state.account import Account
 from spawnai_local.digitalocean.state.bill import Bill
-from spawnai_local.digitalocean.state.catalogue import REGIONS, Catalogue
+from spawnai_local.digitalocean.state.catalogue import REGIONS, Catalogue, Image, Size
 
 
 class AccountRoutes:
@@ -48,21 +48,19 @@ class AccountRoutes:
 
     def sizes(self, request: Request) -> Answer:
         """List the sizes with their prices."""
-        sizes = [size.document() for size in self._catalogue.sizes.values()]
-        return listing(request, "sizes", sizes)
+        return listing(request, "sizes", list(self._catalogue.sizes.values()), Size.document)
 
     def regions(self, request: Request) -> Answer:
         """List the regions."""
-        return listing(request, "regions", [self._catalogue.region(slug) for slug in REGIONS])
+        return listing(request, "regions", list(REGIONS), self._catalogue.region)
 
     def images(self, request: Request) -> Answer:
         """List the public images; there are no others."""
         query = request.query
         none = query.get("private") == "true" or query.get("tag_name")
-        images = [] if none or query.get("type") == "application" else self._catalogue.images
-        return listing(
-            request, "images", [self._catalogue.images[slug].document() for slug in images]
-        )
+        others = none or query.get("type") == "application"
+        images = [] if others else list(self._catalogue.images.values())
+        return listing(request, "images", images, Image.document)
 
     def image(self, request: Request) -> Answer:
         """Show an image by id or slug."""

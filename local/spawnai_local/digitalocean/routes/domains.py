@@ -8,7 +8,7 @@ from spawnai_local.digitalocean.exchange import (
     listing,
     nothing,
 )
-from spawnai_local.digitalocean.state.domains import Domains
+from spawnai_local.digitalocean.state.domains import Domain, Domains, Record
 
 
 class DomainRoutes:
@@ -36,7 +36,7 @@ class DomainRoutes:
 
     def all(self, request: Request) -> Answer:
         """List all domains."""
-        return listing(request, "domains", [one.document() for one in self._domains.all()])
+        return listing(request, "domains", self._domains.all(), Domain.document)
 
     def create(self, request: Request) -> Answer:
         """Make a domain."""
@@ -58,7 +58,7 @@ class DomainRoutes:
         records = self._domains.records(
             _domain(request), request.query.get("name"), request.query.get("type")
         )
-        return listing(request, "domain_records", [one.document() for one in records])
+        return listing(request, "domain_records", records, Record.document)
 
     def create_record(self, request: Request) -> Answer:
         """Add a record."""

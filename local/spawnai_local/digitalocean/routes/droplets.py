@@ -14,6 +14,7 @@ from spawnai_local.digitalocean.exchange import (
 )
 from spawnai_local.digitalocean.state.actions import Action, Actions
 from spawnai_local.digitalocean.state.droplets import Created, Droplet, Droplets
+from spawnai_local.digitalocean.state.firewalls import Firewall
 
 
 class DropletRoutes:
@@ -105,7 +106,7 @@ class DropletRoutes:
     def actions(self, request: Request) -> Answer:
         """List a droplet's actions, the newest first."""
         droplet = self._droplets.get(request.number("droplet_id"))
-        return self._list_actions(request, self._actions.of_droplet(droplet.id))
+        return self._list(request, self._actions.of_droplet(droplet.id))
 
     def act(self, request: Request) -> Answer:
         """Begin an action of a droplet."""
@@ -131,7 +132,7 @@ class DropletRoutes:
 
     def all_actions(self, request: Request) -> Answer:
         """List all actions, the newest first."""
-        return self._list_actions(request, self._actions.all())
+        return self._list(request, self._actions.all())
 
     def any_action(self, request: Request) -> Answer:
         """Show one action."""
@@ -142,7 +143,7 @@ class DropletRoutes:
         """List the firewalls that cover a droplet."""
         droplet = self._droplets.get(request.number("droplet_id"))
         covering = self._droplets.firewalls.covering(droplet.id)
-        return listing(request, "firewalls", [one.document() for one in covering])
+        return listing(request, "firewalls", covering, Firewall.document)
 
     def neighbors(self, request: Request) -> Answer:
         """Show the account's droplets on the same hardware: none."""
@@ -154,19 +155,12 @@ class DropletRoutes:
 
         def list_nothing(request: Request) -> Answer:
             self._droplets.get(request.number("droplet_id"))
-            return listing(request, key, [])
+            return listing(request, key, [], str)
 
         return list_nothing
 
-    def _list_actions(self, request: Request, actions: list[Action]) -> Answer:
-        page = Page.of(request)
-        shown = [
-            self._actions.document(one) for one in actions[page.start : page.start + page.size]
-        ]
-        return Answer(
-            200,
-            f'{{"actions":{json.dumps(shown)},{page.tail(request, len(actions))}}}'.encode(),
-        )
+    def _list(self, request: Request, actions: list[Action]) -> Answer:
+        return listing(request, "actions", actions, self._actions.document)
 
 
 def _link(request: Request, created: Created) -> dict[str, object]:

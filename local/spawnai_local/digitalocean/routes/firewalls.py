@@ -8,7 +8,7 @@ from spawnai_local.digitalocean.exchange import (
     listing,
     nothing,
 )
-from spawnai_local.digitalocean.state.firewalls import Firewalls
+from spawnai_local.digitalocean.state.firewalls import Firewall, Firewalls
 
 
 class FirewallRoutes:
@@ -36,7 +36,7 @@ class FirewallRoutes:
 
     def all(self, request: Request) -> Answer:
         """List all firewalls; the API has no filter for them."""
-        return listing(request, "firewalls", [one.document() for one in self._firewalls.all()])
+        return listing(request, "firewalls", self._firewalls.all(), Firewall.document)
 
     def create(self, request: Request) -> Answer:
         """Make a firewall."""

@@ -35,8 +35,9 @@ class TagRoutes:
 
     def all(self, request: Request) -> Answer:
         """List all tags."""
-        tags = [tag.document(request.base_url) for tag in self._tags.all()]
-        return listing(request, "tags", tags)
+        return listing(
+            request, "tags", self._tags.all(), lambda tag: tag.document(request.base_url)
+        )
 
     def create(self, request: Request) -> Answer:
         """Make a tag, or find that it is there."""

@@ -60,14 +60,31 @@ class Record:
 
 @dataclass(slots=True)
 class Domain:
-    """A domain. `served` is what the DNS server answers from, `records` what the API shows."""
+    """A domain. `served` is what the DNS server answers from, the others what the API shows."""
 
     name: str
     serial: int
     records: dict[int, Record] = field(default_factory=dict)
+    named: dict[str, dict[int, Record]] = field(default_factory=dict)
+    """The same records by their lower-case name."""
     served: dict[str, list[Record]] = field(default_factory=dict)
-    """Records by their lower-case name."""
+    """What is published, by lower-case name."""
     canary: bool = False
+
+    def put(self, record: Record) -> None:
+        """Add a record, or replace the one of the same id."""
+        self.take(record.id)
+        self.records[record.id] = record
+        self.named.setdefault(record.name.lower(), {})[record.id] = record
+
+    def take(self, record_id: int) -> None:
+        """Take a record away, if it is there."""
+        record = self.records.pop(record_id, None)
+        if record is not None:
+            same_name = self.named[record.name.lower()]
+            del same_name[record_id]
+            if not same_name:
+                del self.named[record.name.lower()]
 
     def fqdn(self, record: Record) -> str:
         """Return the full name of a record, without a dot at the end."""
@@ -128,6 +145,8 @@ class Domains:
     def __init__(self, world: World) -> None:
         self._world = world
         self._domains: dict[str, Domain] = {}
+        self._at: dict[str, dict[int, Record]] = {}
+        """Address records by their address, over all domains."""
 
     def all(self) -> list[Domain]:
         """Return all domains by name."""
@@ -166,9 +185,10 @@ class Domains:
             records.append(Record(0, "A", "@", str(address)))
         for record in records:
             record.id = self._world.number("record", FIRST_RECORD_ID)
-            domain.records[record.id] = record
+            domain.put(record)
+            self._point(record)
+            self._publish(domain, record.name)
         self._world.record("domain created", domain.name)
-        self._publish(domain)
         return domain
 
     def delete(self, name: str) -> None:
@@ -179,6 +199,8 @@ class Domains:
         """
         domain = self.get(name)
         del self._domains[domain.name]
+        for record in domain.records.values():
+            self._unpoint(record)
         self._world.record("domain deleted", domain.name)
 
     def records(self, domain_name: str, name: str | None, kind: str | None) -> list[Record]:
@@ -186,12 +208,12 @@ class Domains:
         domain = self.get(domain_name)
         if kind is not None and kind not in TYPES:
             raise errors.unprocessable(f"type is one of {', '.join(TYPES)}, not {kind!r}")
-        return [
-            record
-            for record in domain.records.values()
-            if (kind is None or record.type == kind)
-            and (name is None or domain.fqdn(record).lower() == name.lower().rstrip("."))
-        ]
+        records = domain.records
+        if name is not None:
+            full = name.lower().rstrip(".")
+            relative = "@" if full == domain.name else full.removesuffix(f".{domain.name}")
+            records = domain.named.get(relative, {}) if relative != full else {}
+        return [one for one in records.values() if kind is None or one.type == kind]
 
     def record(self, domain_name: str, record_id: int) -> Record:
         """Return a record.
@@ -204,6 +226,10 @@ class Domains:
             raise errors.not_found()
         return record
 
+    def pointing_at(self, address: str) -> list[Record]:
+        """Return the A and AAAA records, of any domain, with an address."""
+        return list(self._at.get(address, {}).values())
+
     def create_record(self, domain_name: str, order: dict[str, Any]) -> Record:
         """Add a record, also one that is there already: DigitalOcean accepts duplicates.
 
@@ -214,7 +240,7 @@ class Domains:
         values = _read(order, domain)
         record = Record(self._world.number("record", FIRST_RECORD_ID), **values)
         _check_alone(domain, record)
-        domain.records[record.id] = record
+        domain.put(record)
         self._changed(domain, "record created", record)
         return record
 
@@ -233,7 +259,9 @@ class Domains:
         values = _read({**record.document(), "data": dotted, **order}, domain)
         changed = Record(record.id, **values)
         _check_alone(domain, changed)
-        domain.records[record.id] = changed
+        self._unpoint(record)
+        domain.put(changed)
+        self._publish(domain, record.name)
         self._changed(domain, "record changed", changed)
         return changed
 
@@ -247,7 +275,8 @@ class Domains:
         record = self.record(domain_name, record_id)
         if record.type == "SOA":
             raise errors.unprocessable("the SOA record cannot be deleted")
-        del domain.records[record_id]
+        domain.take(record_id)
+        self._unpoint(record)
         self._changed(domain, "record deleted", record)
 
     def _changed(self, domain: Domain, what: str, record: Record) -> None:
@@ -260,16 +289,29 @@ class Domains:
             name=record.name,
             data=record.data,
         )
-        self._publish(domain)
+        if record.id in domain.records:
+            self._point(record)
+        self._publish(domain, record.name)
 
-    def _publish(self, domain: Domain) -> None:
-        """Let the DNS server answer what the domain holds now, after the delay for it."""
-        served: dict[str, list[Record]] = {}
-        for record in domain.records.values():
-            served.setdefault(record.name.lower(), []).append(record)
+    def _point(self, record: Record) -> None:
+        if record.type in ("A", "AAAA"):
+            self._at.setdefault(record.data, {})[record.id] = record
+
+    def _unpoint(self, record: Record) -> None:
+        pointing = self._at.get(record.data, {})
+        pointing.pop(record.id, None)
+        if not pointing:
+            self._at.pop(record.data, None)
+
+    def _publish(self, domain: Domain, name: str) -> None:
+        """Let the DNS server answer for a name what it holds now, after the delay for it."""
+        lower = name.lower()
+        records = list(domain.named.get(lower, {}).values())
 
         def serve() -> None:
-            domain.served = served
+            domain.served.pop(lower, None)
+            if records:
+                domain.served[lower] = records
 
         delay = self._world.draw(self._world.delays.dns)
         if delay > 0:
@@ -348,10 +390,6 @@ def _check_address(
 
 def _check_alone(domain: Domain, record: Record) -> None:
     """Hold RFC 1034's rule that a CNAME has its name for itself."""
-    for other in domain.records.values():
-        if (
-            other.id != record.id
-            and other.name.lower() == record.name.lower()
-            and "CNAME" in (other.type, record.type)
-        ):
+    for other in domain.named.get(record.name.lower(), {}).values():
+        if other.id != record.id and "CNAME" in (other.type, record.type):
             raise errors.unprocessable("CNAME records cannot share a name with other records")

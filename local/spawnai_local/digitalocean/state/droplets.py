@@ -20,7 +20,9 @@ from spawnai_local.digitalocean.state.actions import Action, Actions
 from spawnai_local.digitalocean.state.addresses import PRIVATE_NETWORK, Addresses
 from spawnai_local.digitalocean.state.bill import Bill, BillLine
 from spawnai_local.digitalocean.state.catalogue import MEBIBYTE, REGIONS, Catalogue, Image, Size
+from spawnai_local.digitalocean.state.domains import Domains
 from spawnai_local.digitalocean.state.firewalls import Firewalls
+from spawnai_local.digitalocean.state.ssh_keys import SshKeys
 from spawnai_local.digitalocean.state.tags import Tags
 from spawnai_local.digitalocean.world import World
 
@@ -144,6 +146,8 @@ class Droplets:
         tags: Tags,
         actions: Actions,
         bill: Bill,
+        ssh_keys: SshKeys,
+        domains: Domains,
         machine_host: MachineHost | None,
     ) -> None:
         self._world = world
@@ -152,6 +156,8 @@ class Droplets:
         self._tags = tags
         self._actions = actions
         self._bill = bill
+        self._ssh_keys = ssh_keys
+        self._domains = domains
         self._machine_host = machine_host
         self._machines = MachineQueue(machine_host) if machine_host is not None else None
         self._public = Addresses(settings.shell_network)
@@ -230,6 +236,8 @@ class Droplets:
         self._world.record(
             "droplet deleted", droplet_id, name=droplet.name, address=droplet.public_address
         )
+        for record in self._domains.pointing_at(droplet.public_address):
+            self._world.record("record dangling", record.id, name=record.name, address=record.data)
         if not droplet.shell and self._machines is not None:
             self._machines.destroy(droplet_id)
         visible = self._world.draw(self._world.delays.delete_visible)
@@ -393,6 +401,7 @@ class Droplets:
             tags=tags,
             region=droplet.region,
             size=droplet.size.slug,
+            address=droplet.public_address,
         )
         self.firewalls.droplet_tagged(droplet_id, tags)
         created = Created(droplet, action)
@@ -528,6 +537,7 @@ class Droplets:
         image = self._catalogue.image(order.get("image"))
         if image is None:
             raise errors.invalid_option("image")
+        self._ssh_keys.check(order.get("ssh_keys") or [])
         user_data = order.get("user_data") or ""
         if not isinstance(user_data, str) or len(user_data.encode()) > LARGEST_USER_DATA:
             raise errors.unprocessable("user_data must be text of at most 64 KiB")
