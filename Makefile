@@ -33,7 +33,7 @@ local-down: setup ## End what `make local` started
 
 .PHONY: test
 test: setup ## Run every test: unit, simulation, contract, end to end
-	$(BIN)/python -m pytest tests/unit tests/simulation tests/contract tests/e2e $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: test-unit
 test-unit: setup ## Run the quick tests alone

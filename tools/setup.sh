@@ -1,6 +1,6 @@
 #!/bin/sh
 # Make .venv: find a fit Python, install the locked requirements, then the project itself.
-# Does nothing when the last run was for the same locks, Python and place.
+# Does nothing when the last run was for the same locks and place.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -33,34 +33,40 @@ find_python() {
 (Debian and Ubuntu: apt-get install python3 python3-venv; Fedora: dnf install python3)."
 }
 
-python=$(find_python)
-
 # One setup at a time in one checkout: `make test` and `make demo` may be started side by side.
 if command -v flock >/dev/null && [ -z "${SETUP_LOCKED:-}" ]; then
     lock_file="${TMPDIR:-/tmp}/spawnai-setup-$(id -u)-$(pwd | cksum | cut -d' ' -f1).lock"
-    SETUP_LOCKED=1 PYTHON="$python" exec flock "$lock_file" sh tools/setup.sh
+    SETUP_LOCKED=1 exec flock "$lock_file" sh tools/setup.sh
 fi
 
-# A virtual environment is bound to its path and its Python.
-place="$(pwd) $("$python" -c 'import sys; print(sys.version, sys.base_prefix)' | tr '\n' ' ')"
-locks="$(cat requirements/dev.txt pyproject.toml tools/setup.sh | cksum)"
-place_stamp=.venv/spawnai-place
-locks_stamp=.venv/spawnai-locks
-
+# A virtual environment is bound to its path and to the Python that made it. Another Python that
+# comes first on the PATH later is no reason to make it again, unless PYTHON asks for it.
+place_of() {
+    "$1" -c 'import os, sys; print(os.getcwd(), *sys.version_info[:2], sys.base_prefix)' 2>/dev/null
+}
 holds() {
     [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]
 }
+place_stamp=.venv/spawnai-place
+locks_stamp=.venv/spawnai-locks
+locks="$(cat requirements/dev.txt pyproject.toml tools/setup.sh | cksum)"
 
-if holds "$place_stamp" "$place" && holds "$locks_stamp" "$locks"; then
-    exit 0
+if [ -n "${PYTHON:-}" ]; then
+    python=$(find_python)
+    place=$(place_of "$python")
+else
+    python=
+    place=$(place_of .venv/bin/python) || place=none
 fi
-
 if ! holds "$place_stamp" "$place"; then
+    python=${python:-$(find_python)}
     "$python" -c 'import venv, ensurepip' 2>/dev/null || fail "$python lacks the venv and ensurepip \
 modules. Install them (Debian and Ubuntu: apt-get install python3-venv) and run make again."
     echo "setup: making .venv with $("$python" --version 2>&1)"
     "$python" -m venv --clear .venv
-    echo "$place" >"$place_stamp"
+    place_of .venv/bin/python >"$place_stamp"
+elif holds "$locks_stamp" "$locks"; then
+    exit 0
 fi
 echo "setup: installing the locked requirements (about a minute the first time)"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: \
