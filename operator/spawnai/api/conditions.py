@@ -1,0 +1,123 @@
+"""Conditions: what is true about an object, for machines (Kubernetes API conventions)."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from .base import ApiModel, Text
+from .schema import for_api_server
+
+# The patterns of metav1.Condition.
+_QUALIFIED_NAME = (
+    r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
+    r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$"
+)
+_REASON = "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
+
+
+class ConditionStatus(StrEnum):
+    """The three values a condition may take."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class ConditionType(StrEnum):
+    """Every condition that a SpawnSession or SpawnClass may carry."""
+
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+    DROPLET_READY = "DropletReady"
+    FIREWALL_READY = "FirewallReady"
+    DNS_READY = "DNSReady"
+    CERTIFICATE_READY = "CertificateReady"
+    GENERATED = "Generated"
+    APP_HEALTHY = "AppHealthy"
+    EXPIRING_SOON = "ExpiringSoon"
+    EXPIRED = "Expired"
+    CLEANUP_COMPLETE = "CleanupComplete"
+
+
+# What each condition says, for the reference and for `kubectl explain`.
+MEANINGS: Mapping[ConditionType, str] = {
+    ConditionType.READY: (
+        "The app answers at status.url (on a SpawnClass: the class can be used). Absent from a "
+        "session that ended in good order, whose truth is Expired=True."
+    ),
+    ConditionType.RECONCILING: "The operator is at work on the object; False or absent at rest.",
+    ConditionType.STALLED: (
+        "The object cannot go on: the message says what is wrong and what to write or provide "
+        "instead. Some stalls end by themselves when what was missing appears."
+    ),
+    ConditionType.DROPLET_READY: "The droplet exists, has booted, and its agent answers.",
+    ConditionType.FIREWALL_READY: (
+        "The firewall that covers the droplet is in force. No app is started before it is."
+    ),
+    ConditionType.DNS_READY: "The host name of status.url leads to the droplet.",
+    ConditionType.CERTIFICATE_READY: "HTTPS works with a certificate that browsers trust.",
+    ConditionType.GENERATED: "Claude has written the app, and what it wrote was checked and kept.",
+    ConditionType.APP_HEALTHY: "The app on the droplet answers.",
+    ConditionType.EXPIRING_SOON: (
+        "The session ends within the class's warning time; the message names the time. An "
+        "extension takes it away and arms it again."
+    ),
+    ConditionType.EXPIRED: "The session's time is over, or was ended on request.",
+    ConditionType.CLEANUP_COMPLETE: (
+        "Everything the session used has been seen gone. False: the message lists what is left."
+    ),
+}
+
+
+class Condition(ApiModel):
+    """One condition, in the shape of metav1.Condition."""
+
+    type: str = Field(
+        max_length=316,
+        description="What this condition is about, such as Ready or Stalled.",
+        json_schema_extra=for_api_server(pattern=_QUALIFIED_NAME),
+    )
+    status: ConditionStatus = Field(
+        description="Whether it is so: True, False, or Unknown when nobody can say."
+    )
+    reason: str = Field(
+        max_length=1024,
+        description="One word for machines that says why the status is what it is.",
+        json_schema_extra=for_api_server(min_length=1, pattern=_REASON),
+    )
+    message: Text = Field(default="", description="A sentence for people.")
+    last_transition_time: datetime = Field(description="When the status last changed.")
+    observed_generation: int | None = Field(
+        default=None,
+        description=(
+            "The metadata.generation this was decided for. Lower than that of the object: the "
+            "operator has not yet looked at the last change."
+        ),
+        json_schema_extra=for_api_server(minimum=0),
+    )
+
+
+def conditions_field(description: str) -> Any:
+    """The list of conditions of a status: one entry for each type, which several may write."""
+    return Field(
+        default_factory=list,
+        description=description,
+        json_schema_extra=for_api_server(
+            max_items=32, x_kubernetes_list_type="map", x_kubernetes_list_map_keys=["type"]
+        ),
+    )
+
+
+def find_condition(conditions: Iterable[Condition], type_: str) -> Condition | None:
+    """The condition of that type, or None."""
+    return next((condition for condition in conditions if condition.type == type_), None)
+
+
+def is_true(conditions: Iterable[Condition], type_: str) -> bool:
+    """Whether that condition is there and True."""
+    found = find_condition(conditions, type_)
+    return found is not None and found.status is ConditionStatus.TRUE

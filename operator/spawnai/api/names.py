@@ -1,0 +1,69 @@
+"""The fixed names of the API: group, annotations, finalizer, labels and tags."""
+
+GROUP = "spawn-ai.com"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+TTL_ANNOTATION = f"{GROUP}/ttl"
+EXPIRES_AT_ANNOTATION = f"{GROUP}/expires-at"
+DEFAULT_CLASS_ANNOTATION = f"{GROUP}/is-default-class"
+
+FINALIZER = f"{GROUP}/cleanup"
+
+SESSION_UID_LABEL = f"{GROUP}/session-uid"
+COMPONENT_LABEL = f"{GROUP}/component"
+
+FIELD_MANAGER = "spawnai-operator"
+
+TAG_PRODUCT = "spawn-ai"
+TAG_EPHEMERAL = "ephemeral"
+
+
+def session_tag(session_uid: str) -> str:
+    """The tag that says which session a droplet belongs to: the proof that it is ours."""
+    return f"session:{session_uid}"
+
+
+def cluster_tag(cluster_uid: str) -> str:
+    """The tag that keeps two clusters on one account apart (UID of namespace kube-system)."""
+    return f"cluster:{cluster_uid}"
+
+
+def class_tag(class_uid: str) -> str:
+    """The tag that the Shared firewall of a class covers."""
+    return f"class:{class_uid}"
+
+
+def ttl_tag(expires_at_epoch: int) -> str:
+    """The tag with the expiry known at creation (seconds since 1970), for people and audits."""
+    return f"ttl:{expires_at_epoch}"
+
+
+def session_droplet_name(session_uid: str) -> str:
+    """The deterministic name of a session's droplet."""
+    return f"spawn-{session_uid}"
+
+
+def session_firewall_name(session_uid: str) -> str:
+    """The deterministic name of a session's own firewall (firewall mode PerSession)."""
+    return f"fw-spawn-{session_uid}"
+
+
+def class_firewall_name(class_uid: str) -> str:
+    """The deterministic name of a class's Shared firewall."""
+    return f"fw-spawn-class-{class_uid}"
+
+
+def bundle_secret_name(session_uid: str, digest: str) -> str:
+    """The Secret that holds the generated bundle, named by its digest (first 12 hex digits)."""
+    return f"spawn-{session_uid}-{digest[:12]}"
+
+
+def session_host_label(session_name: str, session_uid: str) -> str:
+    """The DNS label of a session: its name, shortened, and eight hex digits of its UID.
+
+    A label has at most 63 octets (RFC 1035, section 2.3.4); object names may be longer and hold
+    dots.
+    """
+    stem = session_name.replace(".", "-")[:54].strip("-")
+    return f"{stem}-{session_uid.replace('-', '')[:8]}"

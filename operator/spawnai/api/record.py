@@ -1,0 +1,198 @@
+"""SpawnRecord: the ledger of one session. It outlives the session and its namespace."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import ConfigDict, Field
+
+from .base import Amount, ApiModel, Identifier, Text
+from .resource import Column, CustomResource
+from .schema import Reason, Rule, for_api_server
+
+# Far beyond what one session makes; they only bound what the API server stores.
+_MOST_ENTRIES = 1000
+
+
+class ResourceKind(StrEnum):
+    """The kinds of external resources that the operator makes."""
+
+    DROPLET = "Droplet"
+    DOMAIN_RECORD = "DomainRecord"
+    FIREWALL = "Firewall"
+
+
+class Presence(StrEnum):
+    """A receipt has three values; Unknown is a residual, not a success."""
+
+    PRESENT = "Present"
+    GONE = "Gone"
+    UNKNOWN = "Unknown"
+
+
+class OwnerReference(ApiModel):
+    """Whose ledger this is."""
+
+    kind: Identifier = Field(description="SpawnSession, or SpawnClass for what a class shares.")
+    namespace: Identifier | None = Field(
+        default=None, description="The namespace of the session; a class has none."
+    )
+    name: Identifier = Field(description="The name of the session or class.")
+    uid: Identifier = Field(description="Its UID, which is also the name of this record.")
+    user: Identifier | None = Field(default=None, description="Whom the cost belongs to.")
+
+
+class PlannedResource(ApiModel):
+    """What will be made, under which deterministic name: the intent, written first."""
+
+    kind: ResourceKind = Field(description="Droplet, DomainRecord or Firewall.")
+    name: Identifier = Field(description="The name it will have, made from the UID.")
+
+
+class RecordSpec(ApiModel):
+    """The intent. Immutable."""
+
+    model_config = ConfigDict(
+        json_schema_extra=for_api_server(
+            Rule(
+                rule="self == oldSelf",
+                message=(
+                    "a ledger's intent cannot change: leave SpawnRecords to the operator, which "
+                    "writes and removes them"
+                ),
+                reason=Reason.FORBIDDEN,
+            )
+        )
+    )
+
+    owner: OwnerReference = Field(description="Whose ledger this is.")
+    cluster_uid: Identifier = Field(
+        description=(
+            "The UID of namespace kube-system, which tells clusters on one DigitalOcean account "
+            "apart."
+        )
+    )
+    class_name: Identifier | None = Field(
+        default=None, description="The SpawnClass that serves the session."
+    )
+    planned: list[PlannedResource] = Field(
+        default_factory=list,
+        description="What will be made for the session; written before the first of it is made.",
+        json_schema_extra=for_api_server(max_items=32, x_kubernetes_list_type="atomic"),
+    )
+
+
+class LedgerEntry(ApiModel):
+    """One external resource: when made, when seen gone, what it cost."""
+
+    kind: ResourceKind = Field(description="Droplet, DomainRecord or Firewall.")
+    id: Identifier = Field(description="DigitalOcean's id of it.")
+    name: Identifier = Field(description="Its name.")
+    region: Identifier | None = Field(default=None, description="The region of a droplet.")
+    size: Identifier | None = Field(default=None, description="The size of a droplet.")
+    domain: Identifier | None = Field(default=None, description="The domain of a DNS record.")
+    ip: Identifier | None = Field(
+        default=None, description="The address of a droplet, or the one a DNS record leads to."
+    )
+    price_hourly: Amount | None = Field(
+        default=None, description="Its price per hour in US dollars, where it has one."
+    )
+    created_at: datetime = Field(description="When it was made.")
+    deletion_accepted_at: datetime | None = Field(
+        default=None, description="When DigitalOcean accepted its deletion. The bill ends here."
+    )
+    gone_at: datetime | None = Field(
+        default=None, description="When the operator saw that it is gone."
+    )
+    presence: Presence = Field(
+        default=Presence.PRESENT,
+        description=(
+            "Present; Gone: seen gone; Unknown: nobody can say, so it counts as a residual."
+        ),
+    )
+    cost: Amount | None = Field(
+        default=None, description="What it cost in US dollars; known once it is gone."
+    )
+
+
+class GenerationEntry(ApiModel):
+    """One order to Claude: what was paid, also when it failed."""
+
+    model: Identifier = Field(description="The Claude model.")
+    started_at: datetime = Field(description="When Claude was asked.")
+    finished_at: datetime | None = Field(default=None, description="When the answer was complete.")
+    outcome: Text = Field(description="What came of it, in one word such as Generated.")
+    input_tokens: int = Field(default=0, description="Input tokens that were paid for.")
+    output_tokens: int = Field(default=0, description="Output tokens that were paid for.")
+    cache_read_tokens: int = Field(default=0, description="Tokens read from the prompt cache.")
+    cache_write_tokens: int = Field(default=0, description="Tokens written to the prompt cache.")
+    repairs: int = Field(default=0, description="Repair rounds within this order.")
+    cost: Amount = Field(default="0", description="What it cost in US dollars.")
+
+
+class RecordStatus(ApiModel):
+    """What happened."""
+
+    resources: list[LedgerEntry] = Field(
+        default_factory=list,
+        description="Every external resource that was made, with its receipt.",
+        json_schema_extra=for_api_server(max_items=_MOST_ENTRIES, x_kubernetes_list_type="atomic"),
+    )
+    generations: list[GenerationEntry] = Field(
+        default_factory=list,
+        description="Every order to Claude, with the tokens that were paid for.",
+        json_schema_extra=for_api_server(max_items=_MOST_ENTRIES, x_kubernetes_list_type="atomic"),
+    )
+    residuals: list[Text] = Field(
+        default_factory=list,
+        description="What has not been seen gone, in words. Empty when all is gone.",
+        json_schema_extra=for_api_server(max_items=_MOST_ENTRIES, x_kubernetes_list_type="atomic"),
+    )
+    total_cost: Amount | None = Field(
+        default=None, description="What all of it cost in US dollars; known once all is gone."
+    )
+    termination_reason: Identifier | None = Field(
+        default=None, description="Why the session ended, in one word."
+    )
+    log: list[Text] = Field(
+        default_factory=list,
+        description="The last lines of the app's log, taken before its droplet went.",
+        json_schema_extra=for_api_server(max_items=_MOST_ENTRIES, x_kubernetes_list_type="atomic"),
+    )
+    completed_at: datetime | None = Field(
+        default=None, description="When all of it had been seen gone."
+    )
+
+
+SPAWN_RECORD = CustomResource(
+    kind="SpawnRecord",
+    plural="spawnrecords",
+    short_names=("sr",),
+    namespaced=False,
+    description=(
+        "A SpawnRecord is the ledger of one SpawnSession, named by its UID: every external "
+        "resource, when it was made and when it was seen gone, every order to Claude, and what all "
+        "of it cost. It outlives the session and its namespace, for as long as the class says "
+        "(spec.records.retention). The operator writes it; nobody else needs to."
+    ),
+    spec=RecordSpec,
+    spec_description=(
+        "The intent: whose ledger this is and what will be made. Written before anything is made, "
+        "and never changed."
+    ),
+    status=RecordStatus,
+    status_description="What happened. Written by the operator only.",
+    columns=(
+        Column("Kind", ".spec.owner.kind", "What the ledger belongs to.", priority=1),
+        Column("Namespace", ".spec.owner.namespace", "The namespace of the session."),
+        Column("Session", ".spec.owner.name", "The name of the session (or class)."),
+        Column("User", ".spec.owner.user", "Whom the cost belongs to."),
+        Column("Cost", ".status.totalCost", "US dollars in all; known once all is gone."),
+        Column("Reason", ".status.terminationReason", "Why the session ended."),
+        Column(
+            "Completed", ".status.completedAt", "Time since all of it was seen gone.", type="date"
+        ),
+        Column("Age", ".metadata.creationTimestamp", "Time since it was begun.", type="date"),
+        Column("Class", ".spec.className", "The class that served it.", priority=1),
+        Column("Residuals", ".status.residuals", "What has not been seen gone.", priority=1),
+    ),
+)

@@ -1,0 +1,340 @@
+"""SpawnSession: one ephemeral app, as its owner orders it and as the operator reports it."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import ConfigDict, Field
+
+from .base import Amount, ApiModel, Identifier, Text
+from .conditions import Condition, conditions_field
+from .resource import Column, CustomResource
+from .schema import Reason, Rule, cel_matches, for_api_server, immutable
+
+LONGEST_PROMPT = 2000
+
+# RFC 1123 subdomain, as Kubernetes names cluster-scoped objects.
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+LABEL_PATTERN = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+# The slugs of DigitalOcean's regions: letters for the place, a number for the data centre.
+REGION_PATTERN = "^[a-z]{2,8}[0-9]{1,3}$"
+REGION_HELP = "write a DigitalOcean region slug such as nyc3, ams3 or sgp1"
+
+
+class AppType(StrEnum):
+    """What kind of app is wanted."""
+
+    WEBAPP = "webapp"
+    API = "api"
+    SCRIPT = "script"
+
+
+class Tier(StrEnum):
+    """How much machine an app gets; the class says which sizes and lifetime that means."""
+
+    LIGHT = "light"
+    STANDARD = "standard"
+    COMPLEX = "complex"
+
+
+DEFAULT_TIER = {
+    AppType.WEBAPP: Tier.LIGHT,
+    AppType.API: Tier.STANDARD,
+    AppType.SCRIPT: Tier.STANDARD,
+}
+
+
+class Phase(StrEnum):
+    """Where a session is in its life, for people; machines read the conditions."""
+
+    REQUESTED = "Requested"
+    PROVISIONING = "Provisioning"
+    GENERATING = "Generating"
+    DEPLOYING = "Deploying"
+    RUNNING = "Running"
+    DESTROYING = "Destroying"
+    DESTROYED = "Destroyed"
+
+
+_ANOTHER_SESSION = "delete this session and apply it again, or apply it under another metadata.name"
+
+
+class SessionSpec(ApiModel):
+    """The order: what app, what machine, for whom."""
+
+    model_config = ConfigDict(
+        json_schema_extra=for_api_server(
+            immutable("prompt", optional=False, name="prompt", instead=_ANOTHER_SESSION),
+            immutable("appType", optional=False, name="app type", instead=_ANOTHER_SESSION),
+            immutable("tier", optional=True, name="tier", instead=_ANOTHER_SESSION),
+            immutable("user", optional=True, name="user", instead=_ANOTHER_SESSION),
+            immutable("className", optional=True, name="class", instead=_ANOTHER_SESSION),
+            immutable("region", optional=True, name="region", instead=_ANOTHER_SESSION),
+            immutable("location", optional=True, name="location", instead=_ANOTHER_SESSION),
+        )
+    )
+
+    prompt: str = Field(
+        min_length=1,
+        max_length=LONGEST_PROMPT,
+        description=(
+            "What the app should be, in your own words and in any language: 1 to 2000 characters. "
+            "Say what people see, what they can do and what is kept; Claude writes the whole app "
+            "from this text. Quotes, line breaks and emoji are welcome. The text is kept in the "
+            "cluster and sent to Claude: put no password or key into it."
+        ),
+        examples=["A retro board with three columns, cards people can add and vote on"],
+        # The API server would word its own bounds in bytes, and an empty text as "should be at
+        # least 1 chars long"; its maxLength here only bounds the cost of the rules.
+        json_schema_extra=for_api_server(
+            Rule(
+                rule="self.trim() != ''",
+                message="the prompt is blank: write in 1 to 2000 characters what the app should be",
+                reason=Reason.REQUIRED,
+            ),
+            Rule(
+                rule=f"size(self) <= {LONGEST_PROMPT}",
+                message=f"the prompt is too long: write at most {LONGEST_PROMPT} characters",
+                reason=Reason.FORBIDDEN,
+            ),
+            min_length=None,
+            max_length=1048576,
+        ),
+    )
+    app_type: AppType = Field(
+        description=(
+            "What kind of app: webapp (pages, served as static files), api (a server in Node.js "
+            "with Express) or script (a Python program that runs once; its output and files are "
+            "shown on a page)."
+        )
+    )
+    tier: Tier | None = Field(
+        default=None,
+        description=(
+            "How much machine and how long a life, as the class defines it: light, standard or "
+            "complex. When it is not set: light for a webapp, standard for an api or a script."
+        ),
+    )
+    user: str | None = Field(
+        default=None,
+        description=(
+            "Whom limits and cost belong to, such as a login name or an e-mail address, up to 253 "
+            "characters. When it is not set: the namespace."
+        ),
+        examples=["dana@example.com"],
+        json_schema_extra=for_api_server(
+            Rule(
+                rule=cel_matches("self", r"^[^\pC\s]([^\pC]*[^\pC\s])?$"),
+                message=(
+                    "write a user without blanks around it and without line breaks, such as "
+                    "dana@example.com"
+                ),
+            ),
+            max_length=253,
+        ),
+    )
+    class_name: str | None = Field(
+        default=None,
+        description=(
+            "The SpawnClass to use; `kubectl get spawnclasses` lists them. When it is not set: the "
+            "default class at the time the session begins."
+        ),
+        examples=["standard"],
+        json_schema_extra=for_api_server(
+            Rule(
+                rule=cel_matches("self", NAME_PATTERN),
+                message=(
+                    "write the name of a SpawnClass (small letters, digits, - and .), one of those "
+                    "that `kubectl get spawnclasses` lists"
+                ),
+            ),
+            max_length=253,
+        ),
+    )
+    region: str | None = Field(
+        default=None,
+        description=(
+            "The DigitalOcean region to run in, as a slug. When it is not set: the first region of "
+            "the class (or of the location) that has capacity."
+        ),
+        examples=["ams3"],
+        json_schema_extra=for_api_server(
+            Rule(rule=cel_matches("self", REGION_PATTERN), message=REGION_HELP), max_length=16
+        ),
+    )
+    location: str | None = Field(
+        default=None,
+        description=(
+            "A place that the class names in spec.locations; it stands for regions in order of "
+            "preference. A region, where one is set, wins. When neither is set: the class's own "
+            "order of regions."
+        ),
+        examples=["europe"],
+        json_schema_extra=for_api_server(
+            Rule(
+                rule=cel_matches("self", LABEL_PATTERN),
+                message=(
+                    "write a location that the class names in spec.locations (small letters, "
+                    "digits and -), such as europe"
+                ),
+            ),
+            max_length=63,
+        ),
+    )
+
+
+class DropletStatus(ApiModel):
+    """The droplet of a session."""
+
+    id: int = Field(description="DigitalOcean's id of the droplet.")
+    name: Identifier = Field(description="The droplet's name, made from the session's UID.")
+    ip: Identifier | None = Field(
+        default=None, description="Its public IPv4 address, once it has one."
+    )
+
+
+class GenerationStatus(ApiModel):
+    """What Claude was asked and what it cost in tokens."""
+
+    model: Identifier = Field(description="The Claude model that wrote the app.")
+    bundle_digest: Identifier | None = Field(
+        default=None, description="The SHA-256 of the app that was written, once it was kept."
+    )
+    input_tokens: int = Field(default=0, description="Input tokens that were paid for.")
+    output_tokens: int = Field(default=0, description="Output tokens that were paid for.")
+    repairs: int = Field(
+        default=0, description="How often Claude was asked to repair what it had written: 0 to 2."
+    )
+
+
+class CostStatus(ApiModel):
+    """What the session costs, in decimal strings."""
+
+    currency: Identifier = Field(default="USD", description="The currency (ISO 4217): USD.")
+    estimated: Amount | None = Field(
+        default=None, description="What the whole life is expected to cost."
+    )
+    actual: Amount | None = Field(
+        default=None, description="What is known to have been spent so far; final at the end."
+    )
+    price: Amount | None = Field(default=None, description="The price of the droplet per hour.")
+
+
+class SessionStatus(ApiModel):
+    """What is true about the session now. Written by the operator only."""
+
+    observed_generation: int | None = Field(
+        default=None,
+        description="The metadata.generation that this status was decided for.",
+        json_schema_extra=for_api_server(minimum=0),
+    )
+    phase: Phase | None = Field(
+        default=None,
+        description=(
+            "Where the session is in its life, for people: Requested, Provisioning, Generating, "
+            "Deploying, Running, Destroying, Destroyed. While several things are under way, the "
+            "earliest that is still missing. Machines read the conditions."
+        ),
+    )
+    progress: int | None = Field(
+        default=None,
+        ge=0,
+        le=100,
+        description=(
+            "How far the way to a running app has been gone, in percent: about 20 while the "
+            "droplet is made, 50 while Claude writes, 80 while the app is installed, 100 when it "
+            "answers."
+        ),
+    )
+    message: Text | None = Field(
+        default=None, description="What is happening, or what went wrong: a sentence for people."
+    )
+    conditions: list[Condition] = conditions_field(
+        "What is true about the session, for machines: Ready, Reconciling, Stalled, DropletReady, "
+        "FirewallReady, DNSReady, CertificateReady, Generated, AppHealthy, ExpiringSoon, Expired, "
+        "CleanupComplete."
+    )
+    url: Text | None = Field(default=None, description="Where the app answers.")
+    class_name: Identifier | None = Field(
+        default=None, description="The SpawnClass that serves the session, chosen once."
+    )
+    tier: Tier | None = Field(default=None, description="The tier in force.")
+    region: Identifier | None = Field(
+        default=None, description="The DigitalOcean region of the droplet."
+    )
+    size: Identifier | None = Field(default=None, description="The size (slug) of the droplet.")
+    started_at: datetime | None = Field(
+        default=None, description="When the operator began to make things for the session."
+    )
+    ready_at: datetime | None = Field(
+        default=None, description="When the app first answered. The lifetime counts from here."
+    )
+    expiration_time: datetime | None = Field(
+        default=None,
+        description=(
+            "When the session ends and all that it uses is destroyed. To move it, change the "
+            "annotation spawn-ai.com/ttl or spawn-ai.com/expires-at."
+        ),
+    )
+    expiry_warned_for: datetime | None = Field(
+        default=None, description="The end that the last warning was about."
+    )
+    destroyed_at: datetime | None = Field(
+        default=None, description="When everything the session used had been seen gone."
+    )
+    termination_reason: Identifier | None = Field(
+        default=None,
+        description="Why the session ended, in one word, such as Expired or AppCrashed.",
+    )
+    droplet: DropletStatus | None = Field(
+        default=None, description="The droplet, once there is one."
+    )
+    generation: GenerationStatus | None = Field(
+        default=None, description="What Claude was asked, and what was paid for it in tokens."
+    )
+    cost: CostStatus | None = Field(default=None, description="What the session costs.")
+
+
+SPAWN_SESSION = CustomResource(
+    kind="SpawnSession",
+    plural="spawnsessions",
+    short_names=("ss",),
+    namespaced=True,
+    description=(
+        "A SpawnSession is one ephemeral app on a server of its own: say what app you want, and "
+        "minutes later it runs at status.url; when its time is over, everything it used is "
+        "destroyed, and the session stays behind as a receipt with its final cost. Its lifetime is "
+        "an annotation that can be changed at any time: spawn-ai.com/ttl (a duration such as 2h, "
+        "counted from the moment the app is ready) or spawn-ai.com/expires-at (an RFC 3339 time, "
+        'or "now"; it wins over ttl). When neither is set: the lifetime of the tier.'
+    ),
+    spec=SessionSpec,
+    spec_description=(
+        "The order: what app, on what machine, for whom. It cannot be changed once the session "
+        "exists."
+    ),
+    status=SessionStatus,
+    status_description="What is true about the session now. Written by the operator only.",
+    columns=(
+        Column("Phase", ".status.phase", "Where the session is in its life."),
+        Column(
+            "Ready",
+            '.status.conditions[?(@.type=="Ready")].status',
+            "Whether the app answers; empty when the session has ended in good order.",
+        ),
+        Column("URL", ".status.url", "Where the app answers."),
+        Column("Expires", ".status.expirationTime", "When the session ends (UTC)."),
+        Column(
+            "Cost",
+            ".status.cost['actual','estimated']",
+            "US dollars spent so far as far as known, else expected in all.",
+        ),
+        Column("Age", ".metadata.creationTimestamp", "Time since the order.", type="date"),
+        Column("Type", ".spec.appType", "The kind of app.", priority=1),
+        Column("Progress", ".status.progress", "Percent.", type="integer", priority=1),
+        Column("Region", ".status.region", "The region of the droplet.", priority=1),
+        Column("Size", ".status.size", "The size of the droplet.", priority=1),
+        Column("IP", ".status.droplet.ip", "The address of the droplet.", priority=1),
+        Column("Reason", ".status.terminationReason", "Why the session ended.", priority=1),
+        Column("Message", ".status.message", "What is happening, or went wrong.", priority=1),
+    ),
+)

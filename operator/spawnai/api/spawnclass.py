@@ -1,0 +1,522 @@
+"""SpawnClass: what the platform team offers and what it limits."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+from pydantic.config import JsonDict
+
+from .base import ApiModel, Identifier
+from .conditions import Condition, conditions_field
+from .durations import DURATION_HELP, MAX_LENGTH, parse_duration
+from .resource import Column, CustomResource
+from .schema import (
+    Rule,
+    cel_is_duration,
+    cel_matches,
+    cel_seconds,
+    for_api_server,
+)
+from .session import LABEL_PATTERN, NAME_PATTERN, REGION_HELP, REGION_PATTERN
+
+DEFAULT_REGIONS = ["nyc3", "sfo3", "ams3", "sgp1", "fra1", "lon1", "tor1"]
+
+_KEY_PATTERN = "^[-._a-zA-Z0-9]+$"  # a key in a Secret's data
+_SLUG_PATTERN = "^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$"
+_MODEL_PATTERN = "^[A-Za-z0-9]([A-Za-z0-9._:/@-]*[A-Za-z0-9])?$"
+# RFC 1035, section 2.3.1, in small letters, with at least one dot.
+_DOMAIN_PATTERN = r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)+[a-z]([-a-z0-9]{0,61}[a-z0-9])?$"
+# A host name has at most 253 characters, and a session's own label takes 63 of them and a dot.
+_LONGEST_DOMAIN = 189
+
+
+def _is_duration(text: str) -> str:
+    parse_duration(text)
+    return text
+
+
+Duration = Annotated[str, AfterValidator(_is_duration)]
+
+
+def _duration(least: str, most: str) -> Callable[[JsonDict], None]:
+    """The rules of a duration between two others, both included."""
+    seconds = cel_seconds("self")
+    within = f"{seconds} >= {_seconds(least)} && {seconds} <= {_seconds(most)}"
+    return for_api_server(
+        Rule(
+            rule=cel_is_duration("self"),
+            message=f"this is no duration: {DURATION_HELP}",
+        ),
+        # What is no duration has been refused above; here it must not end in an error of CEL.
+        Rule(
+            rule=f"!{cel_is_duration('self')} || ({within})",
+            message=f"write a duration from {least} to {most}",
+        ),
+        max_length=MAX_LENGTH,
+    )
+
+
+def _seconds(duration: str) -> int:
+    return int(parse_duration(duration).total_seconds())
+
+
+RegionSlug = Annotated[
+    str,
+    Field(
+        json_schema_extra=for_api_server(
+            Rule(rule=cel_matches("self", REGION_PATTERN), message=REGION_HELP), max_length=16
+        )
+    ),
+]
+_RegionsOfLocation = Annotated[
+    list[RegionSlug],
+    Field(max_length=16, json_schema_extra=for_api_server(x_kubernetes_list_type="atomic")),
+]
+SizeSlug = Annotated[
+    str,
+    Field(
+        json_schema_extra=for_api_server(
+            Rule(
+                rule=cel_matches("self", _SLUG_PATTERN),
+                message="write a DigitalOcean size slug such as s-1vcpu-1gb",
+            ),
+            max_length=64,
+        )
+    ),
+]
+AddressRange = Annotated[
+    str,
+    Field(
+        json_schema_extra=for_api_server(
+            Rule(
+                rule="isIP(self) || isCIDR(self)",
+                message=(
+                    "write an IP address or a range in CIDR notation, such as 203.0.113.7 or "
+                    "203.0.113.0/24"
+                ),
+            ),
+            max_length=64,
+        )
+    ),
+]
+
+
+class ExposureMode(StrEnum):
+    """How the world reaches an app."""
+
+    DIRECT = "Direct"
+
+
+class FirewallMode(StrEnum):
+    """One firewall for all sessions of the class, or one for each."""
+
+    SHARED = "Shared"
+    PER_SESSION = "PerSession"
+
+
+def _secret_key(purpose: str) -> Callable[[JsonDict], None]:
+    return for_api_server(
+        Rule(
+            rule=cel_matches("self", _KEY_PATTERN),
+            message=(
+                f"write the key in the Secret's data that holds {purpose} (letters, digits, -, _ "
+                "and .)"
+            ),
+        ),
+        max_length=253,
+    )
+
+
+class CredentialsSpec(ApiModel):
+    """Where the keys are: a Secret in the operator's namespace."""
+
+    secret_name: str = Field(
+        default="spawnai-credentials",
+        description="The name of a Secret in the operator's namespace that holds the keys.",
+        json_schema_extra=for_api_server(
+            Rule(
+                rule=cel_matches("self", NAME_PATTERN),
+                message=(
+                    "write the name of a Secret in the operator's namespace (small letters, "
+                    "digits, - and .)"
+                ),
+            ),
+            max_length=253,
+        ),
+    )
+    digital_ocean_token_key: str = Field(
+        default="digitalocean-token",
+        description=(
+            "The key in that Secret under which the DigitalOcean API token is. The token needs to "
+            "read and write droplets, firewalls, tags and (with a domain) domains."
+        ),
+        json_schema_extra=_secret_key("the DigitalOcean token"),
+    )
+    anthropic_api_key_key: str = Field(
+        default="anthropic-api-key",
+        description="The key in that Secret under which the Anthropic API key is.",
+        json_schema_extra=_secret_key("the Anthropic API key"),
+    )
+
+
+class TierSpec(ApiModel):
+    """What one tier means: sizes in order of preference, and the default lifetime."""
+
+    sizes: list[SizeSlug] = Field(
+        min_length=1,
+        max_length=8,
+        description=(
+            "DigitalOcean size slugs in order of preference, at least one and at most 8: the next "
+            "is taken where the one before has no capacity."
+        ),
+        examples=['["s-1vcpu-1gb", "s-1vcpu-2gb"]'],
+        json_schema_extra=for_api_server(
+            Rule(
+                rule="size(self) > 0",
+                message="write at least one DigitalOcean size slug such as s-1vcpu-1gb",
+            ),
+            min_items=None,
+            x_kubernetes_list_type="atomic",
+        ),
+    )
+    ttl: Duration = Field(
+        description=(
+            "How long a session of this tier lives when its annotations say nothing; counted from "
+            "the moment the app is ready."
+        ),
+        examples=["2h", "1h30m", "3d"],
+        json_schema_extra=_duration("1s", "365d"),
+    )
+
+
+class TiersSpec(ApiModel):
+    """The three tiers."""
+
+    light: TierSpec = Field(
+        default=TierSpec(sizes=["s-1vcpu-1gb"], ttl="2h"),
+        description="The tier of a webapp that asks for none.",
+    )
+    standard: TierSpec = Field(
+        default=TierSpec(sizes=["s-2vcpu-2gb"], ttl="24h"),
+        description="The tier of an api or a script that asks for none.",
+    )
+    complex: TierSpec = Field(
+        default=TierSpec(sizes=["s-2vcpu-4gb"], ttl="72h"),
+        description="The tier for apps that need more machine or a longer life.",
+    )
+
+
+class LifetimeSpec(ApiModel):
+    """How long sessions may live, and how they end. All are durations."""
+
+    max: Duration = Field(
+        default="72h",
+        description=(
+            "The longest life, counted from the moment the app is ready. What a tier or an "
+            "annotation asks beyond it is capped, and the session says so."
+        ),
+        json_schema_extra=_duration("1s", "365d"),
+    )
+    provisioning_deadline: Duration = Field(
+        default="10m",
+        description=(
+            "How long the way from the order to a running app may take. After it the session ends "
+            "and everything it used is destroyed."
+        ),
+        json_schema_extra=_duration("1s", "1d"),
+    )
+    notice: Duration = Field(
+        default="2m",
+        description=(
+            "How long a session still lives when a changed annotation would have ended it in the "
+            "past. (0s and now end a session at once.)"
+        ),
+        json_schema_extra=_duration("0s", "1d"),
+    )
+    warning: Duration = Field(
+        default="5m",
+        description="How long before the end a session warns of it, with an event. 0s: never.",
+        json_schema_extra=_duration("0s", "7d"),
+    )
+    dead_man_grace: Duration = Field(
+        default="10m",
+        description=(
+            "How long after the end a droplet powers itself off when no operator has destroyed it."
+        ),
+        json_schema_extra=_duration("1s", "1d"),
+    )
+
+
+class Effort(StrEnum):
+    """How much thought Claude gives to an app (output_config.effort of the Messages API)."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    XHIGH = "xhigh"
+    MAX = "max"
+
+
+class ModelSpec(ApiModel):
+    """Which Claude model writes the apps."""
+
+    name: str = Field(
+        default="claude-sonnet-5-5",
+        description="The id of the Claude model, as Anthropic's API names it.",
+        json_schema_extra=for_api_server(
+            Rule(
+                rule=cel_matches("self", _MODEL_PATTERN),
+                message="write the id of a Claude model such as claude-sonnet-5-5",
+            ),
+            max_length=128,
+        ),
+    )
+    max_output_tokens: int = Field(
+        default=16000,
+        ge=1024,
+        le=64000,
+        description=(
+            "The most output tokens that one answer of Claude may cost, 1024 to 64000. An app that "
+            "needs more is cut and ends with that reason."
+        ),
+    )
+    effort: str = Field(
+        default=Effort.LOW.value,
+        description=(
+            "How much thought Claude gives to an app: low, medium, high, xhigh or max. More takes "
+            "longer and costs more."
+        ),
+        json_schema_extra=for_api_server(enum=[effort.value for effort in Effort]),
+    )
+
+
+class ExposureSpec(ApiModel):
+    """How apps are reached."""
+
+    mode: ExposureMode = Field(
+        default=ExposureMode.DIRECT,
+        description="Direct: a DNS record leads straight to the droplet of each session.",
+    )
+    domain: str | None = Field(
+        default=None,
+        description=(
+            "The domain below which apps get their host names; DigitalOcean must serve it, in the "
+            "account of the token. When it is not set: apps are reached at http://<address>."
+        ),
+        examples=["apps.example.com"],
+        json_schema_extra=for_api_server(
+            Rule(
+                rule=cel_matches("self", _DOMAIN_PATTERN),
+                message=(
+                    "write a domain in small letters, without a dot at its end, such as "
+                    "apps.example.com"
+                ),
+            ),
+            max_length=_LONGEST_DOMAIN,
+        ),
+    )
+    record_ttl_seconds: int = Field(
+        default=30,
+        ge=30,
+        le=86400,
+        description="How long resolvers may keep an app's DNS record, in seconds: 30 to 86400.",
+    )
+    http_port: int = Field(
+        default=80, ge=1, le=65535, description="The port at which apps answer plain HTTP."
+    )
+
+
+class FirewallSpec(ApiModel):
+    """Who may reach the droplets."""
+
+    mode: FirewallMode = Field(
+        default=FirewallMode.SHARED,
+        description=(
+            "Shared: one firewall covers all sessions of the class and is there before a droplet "
+            "boots. PerSession: each session has one of its own, which goes with it."
+        ),
+    )
+    operator_addresses: list[AddressRange] = Field(
+        default_factory=list,
+        max_length=32,
+        description=(
+            "The addresses from which the operator reaches the droplets' agents, at most 32, each "
+            "an IP address or a range in CIDR notation. Empty: from anywhere; the agent still "
+            "demands a session's own token."
+        ),
+        examples=['["203.0.113.0/24"]'],
+        json_schema_extra=for_api_server(x_kubernetes_list_type="set"),
+    )
+    ssh: bool = Field(
+        default=False,
+        description="Whether port 22 is open, to private address ranges only.",
+    )
+
+
+class RecordsSpec(ApiModel):
+    """How long the ledger of an ended session is kept."""
+
+    retention: Duration = Field(
+        default="30d",
+        description=(
+            "How long a SpawnRecord is kept after its session has ended and all it used is gone."
+        ),
+        json_schema_extra=_duration("0s", "3650d"),
+    )
+
+
+class ClassSpec(ApiModel):
+    """The offer."""
+
+    credentials: CredentialsSpec = Field(
+        default_factory=CredentialsSpec,
+        description=(
+            "Where the keys for DigitalOcean and Claude are: in a Secret in the operator's "
+            "namespace. The class itself holds no key."
+        ),
+    )
+    regions: list[RegionSlug] = Field(
+        default_factory=lambda: list(DEFAULT_REGIONS),
+        max_length=32,
+        description=(
+            "DigitalOcean region slugs in order of preference, at least one and at most 32: the "
+            "next is tried where the one before has no capacity."
+        ),
+        json_schema_extra=for_api_server(
+            Rule(rule="size(self) > 0", message=f"the list is empty: {REGION_HELP}"),
+            x_kubernetes_list_type="atomic",
+        ),
+    )
+    locations: dict[str, _RegionsOfLocation] = Field(
+        default_factory=dict,
+        max_length=32,
+        description=(
+            "Names for groups of regions that users may ask for with spec.location, at most 32; "
+            "each is a list of region slugs in order of preference."
+        ),
+        examples=["{europe: [ams3, fra1, lon1]}"],
+        json_schema_extra=for_api_server(
+            Rule(
+                rule=f"self.all(name, {cel_matches('name', LABEL_PATTERN)})",
+                message=(
+                    "write the name of a location in small letters, digits and -, such as europe"
+                ),
+            ),
+            Rule(
+                rule="self.all(name, size(self[name]) > 0)",
+                message=(
+                    "write at least one region for each location, such as europe: [ams3, fra1]"
+                ),
+            ),
+        ),
+    )
+    tiers: TiersSpec = Field(
+        default_factory=TiersSpec,
+        description="What the tiers light, standard and complex mean: sizes and default lifetime.",
+    )
+    image: str = Field(
+        default="ubuntu-24-04-x64",
+        description=(
+            "The image droplets start from: a DigitalOcean slug or the number of an image or "
+            "snapshot. Ubuntu 24.04 and Debian 12 work as they are."
+        ),
+        examples=["debian-12-x64"],
+        json_schema_extra=for_api_server(
+            Rule(
+                rule=cel_matches("self", _SLUG_PATTERN),
+                message=(
+                    "write the slug of an image such as ubuntu-24-04-x64, or the number of an "
+                    "image of your own"
+                ),
+            ),
+            max_length=128,
+        ),
+    )
+    lifetime: LifetimeSpec = Field(
+        default_factory=LifetimeSpec,
+        description=(
+            "How long sessions may live, and how they end. All are durations such as 90m, 1h30m or "
+            "3d (units d, h, m, s, in that order)."
+        ),
+    )
+    model: ModelSpec = Field(
+        default_factory=ModelSpec, description="Which Claude model writes the apps, and how."
+    )
+    exposure: ExposureSpec = Field(
+        default_factory=ExposureSpec, description="How the world reaches the apps."
+    )
+    firewall: FirewallSpec = Field(
+        default_factory=FirewallSpec,
+        description=(
+            "Who may reach the droplets. Whatever is set here: in, only HTTP, HTTPS and the agent; "
+            "out, only DNS, HTTP, HTTPS, NTP and ICMP."
+        ),
+    )
+    records: RecordsSpec = Field(
+        default_factory=RecordsSpec,
+        description="How long the ledgers of ended sessions are kept.",
+    )
+
+
+class ClassStatus(ApiModel):
+    """Whether the class can be used now. Written by the operator only."""
+
+    observed_generation: int | None = Field(
+        default=None,
+        description="The metadata.generation that this status was decided for.",
+        json_schema_extra=for_api_server(minimum=0),
+    )
+    conditions: list[Condition] = conditions_field(
+        "What is true about the class, for machines: Ready (sessions can use it), Stalled (the "
+        "message says what is missing or wrong), Reconciling."
+    )
+    firewall_id: Identifier | None = Field(
+        default=None, description="DigitalOcean's id of the Shared firewall."
+    )
+
+
+SPAWN_CLASS = CustomResource(
+    kind="SpawnClass",
+    plural="spawnclasses",
+    namespaced=False,
+    description=(
+        "A SpawnClass is what the platform team offers to those who make SpawnSessions, and what "
+        "it limits: keys, regions, sizes, lifetimes, the model, domain and firewall. The class "
+        'with the annotation spawn-ai.com/is-default-class: "true" serves sessions that name none '
+        "(the newest, where several have it). Every field has a default; an empty spec is a "
+        "working class once its Secret exists."
+    ),
+    spec=ClassSpec,
+    spec_description=(
+        "The offer. A change counts for sessions that begin later; limits on time count at once."
+    ),
+    status=ClassStatus,
+    status_description="Whether the class can be used now. Written by the operator only.",
+    columns=(
+        Column(
+            "Default",
+            r".metadata.annotations.spawn-ai\.com/is-default-class",
+            "Whether it serves sessions that name no class.",
+        ),
+        Column(
+            "Ready",
+            '.status.conditions[?(@.type=="Ready")].status',
+            "Whether sessions can use it.",
+        ),
+        Column("Domain", ".spec.exposure.domain", "The domain of its apps."),
+        Column("Model", ".spec.model.name", "The Claude model that writes its apps."),
+        Column("Age", ".metadata.creationTimestamp", "Time since it was made.", type="date"),
+        Column("Max-Life", ".spec.lifetime.max", "The longest life of a session.", priority=1),
+        Column("Regions", ".spec.regions", "Its regions, in order.", priority=1),
+        Column("Firewall", ".spec.firewall.mode", "Shared or PerSession.", priority=1),
+        Column(
+            "Message",
+            '.status.conditions[?(@.type=="Ready")].message',
+            "What is missing or wrong.",
+            priority=1,
+        ),
+    ),
+    defaults=True,
+    spec_required=False,
+)
