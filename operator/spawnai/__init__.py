@@ -1,0 +1,1 @@
+"""SpawnAI: a Kubernetes operator for ephemeral apps, one DigitalOcean droplet each."""

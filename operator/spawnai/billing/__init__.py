@@ -1,0 +1,1 @@
+"""What things cost, and the ledger that says what was made, gone and paid."""

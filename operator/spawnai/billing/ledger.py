@@ -1,0 +1,139 @@
+"""The ledger of one session: every external resource and every order to Claude, in money.
+
+All functions are pure: they take a `RecordStatus` and give a new one. What is not written here
+was not made; what is not `Gone` here is a residual.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+
+from spawnai.api.record import (
+    GenerationEntry,
+    LedgerEntry,
+    Presence,
+    RecordStatus,
+    ResourceKind,
+)
+
+from .droplet_prices import droplet_cost
+
+CENT_FRACTION = Decimal("0.000001")
+
+
+def money(amount: Decimal) -> str:
+    """A decimal string with at most six places and no trailing zeros: ``0.0312``."""
+    text = format(amount.quantize(CENT_FRACTION), "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def with_resource(ledger: RecordStatus, entry: LedgerEntry) -> RecordStatus:
+    """Note a thing that was made or found; the same thing twice is noted once."""
+    if any(known.kind is entry.kind and known.id == entry.id for known in ledger.resources):
+        return ledger
+    return ledger.model_copy(update={"resources": [*ledger.resources, entry]})
+
+
+def _with_changed(
+    ledger: RecordStatus, kind: ResourceKind, id_: str, changes: dict[str, object]
+) -> RecordStatus:
+    resources = [
+        entry.model_copy(update=changes) if entry.kind is kind and entry.id == id_ else entry
+        for entry in ledger.resources
+    ]
+    return ledger.model_copy(update={"resources": resources})
+
+
+def with_address(ledger: RecordStatus, kind: ResourceKind, id_: str, ip: str) -> RecordStatus:
+    """Note the address that a droplet was given."""
+    return _with_changed(ledger, kind, id_, {"ip": ip})
+
+
+def with_deletion_accepted(
+    ledger: RecordStatus, kind: ResourceKind, id_: str, at: datetime
+) -> RecordStatus:
+    """Note when DigitalOcean accepted the deletion."""
+    return _with_changed(ledger, kind, id_, {"deletion_accepted_at": at})
+
+
+def with_unknown(ledger: RecordStatus, kind: ResourceKind, id_: str) -> RecordStatus:
+    """Note that nobody can say whether the thing lives: a residual, not a success."""
+    return _with_changed(ledger, kind, id_, {"presence": Presence.UNKNOWN})
+
+
+def with_gone(ledger: RecordStatus, kind: ResourceKind, id_: str, at: datetime) -> RecordStatus:
+    """Note that the thing was seen gone, and what it cost until its deletion was accepted."""
+    entry = next(
+        (known for known in ledger.resources if known.kind is kind and known.id == id_), None
+    )
+    if entry is None or entry.presence is Presence.GONE:
+        return ledger
+    changes: dict[str, object] = {
+        "presence": Presence.GONE,
+        "gone_at": at,
+        "deletion_accepted_at": entry.deletion_accepted_at or at,
+    }
+    if entry.price_hourly is not None:
+        lived = (entry.deletion_accepted_at or at) - entry.created_at
+        changes["cost"] = money(droplet_cost(Decimal(entry.price_hourly), lived.total_seconds()))
+    return _with_changed(ledger, kind, id_, changes)
+
+
+def with_generation(ledger: RecordStatus, entry: GenerationEntry) -> RecordStatus:
+    """Note an order to Claude: it was paid for, whatever came of it. The same one is noted once."""
+    if any(
+        known.started_at == entry.started_at and known.model == entry.model
+        for known in ledger.generations
+    ):
+        return ledger
+    return ledger.model_copy(update={"generations": [*ledger.generations, entry]})
+
+
+def tokens_cost(ledger: RecordStatus) -> Decimal:
+    """What Claude was paid, in dollars."""
+    return sum((Decimal(entry.cost) for entry in ledger.generations), Decimal(0))
+
+
+def known_cost(ledger: RecordStatus) -> Decimal:
+    """What is known to have been spent: tokens, and the resources that are gone."""
+    gone = (Decimal(entry.cost) for entry in ledger.resources if entry.cost is not None)
+    return tokens_cost(ledger) + sum(gone, Decimal(0))
+
+
+def residuals(resources: Iterable[LedgerEntry]) -> list[str]:
+    """What has not been seen gone, in words: ``Droplet 123 (spawn-…)``."""
+    return [
+        f"{entry.kind} {entry.id} ({entry.name})"
+        for entry in resources
+        if entry.presence is not Presence.GONE
+    ]
+
+
+def closed(
+    ledger: RecordStatus, *, reason: str, log: tuple[str, ...], at: datetime
+) -> RecordStatus:
+    """The last page: the sum, the reason and the log. Everything must have been seen gone."""
+    return ledger.model_copy(
+        update={
+            "total_cost": money(known_cost(ledger)),
+            "termination_reason": reason,
+            "residuals": [],
+            "log": list(log) or ledger.log,
+            "completed_at": at,
+        }
+    )
+
+
+def must_be_written(stored: RecordStatus, known: RecordStatus) -> bool:
+    """Whether what is known would be lost to a crash and could not be learnt again cheaply.
+
+    Identities of what was made and money that was paid must be written at once. Addresses and
+    single receipts ride along with the next such write: asked again, the cloud tells them again.
+    """
+    identities = {(entry.kind, entry.id) for entry in stored.resources}
+    return (
+        any((entry.kind, entry.id) not in identities for entry in known.resources)
+        or len(known.generations) > len(stored.generations)
+        or known.residuals != stored.residuals
+        or known.completed_at != stored.completed_at
+    )

@@ -1,0 +1,26 @@
+"""The command line: `spawnai run` is the operator."""
+
+import argparse
+import asyncio
+import sys
+
+from spawnai.controller.operator import run
+from spawnai.settings import SettingsError, settings_from
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="spawnai", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run", help="run the operator until it is told to stop")
+    parser.parse_args(arguments)
+    try:
+        settings = settings_from()
+    except SettingsError as error:
+        print(f"spawnai: {error}", file=sys.stderr)
+        return 2
+    return asyncio.run(run(settings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

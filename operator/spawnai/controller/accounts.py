@@ -1,0 +1,186 @@
+"""The DigitalOcean accounts and Claude keys that the classes use, each opened once.
+
+Two classes with the same token share one client, one rate budget and one listing.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from random import Random
+
+from spawnai.clock import Clock
+from spawnai.digitalocean.account import Catalog
+from spawnai.digitalocean.budget import Priority, RateBudget
+from spawnai.digitalocean.client import ApiClient, CallOutcome
+from spawnai.digitalocean.dns import DomainRecords
+from spawnai.digitalocean.droplets import Droplets
+from spawnai.digitalocean.firewalls import Firewalls
+from spawnai.digitalocean.inventory import Inventory
+from spawnai.digitalocean.models import Droplet, Firewall
+
+FIREWALL_POLL_SECONDS = 0.5
+
+
+@dataclass(slots=True)
+class WaitingForQuota:
+    """Sessions that wait for the account's droplet limit, the oldest first."""
+
+    _since: dict[str, datetime] = field(default_factory=dict)
+
+    def join(self, uid: str, created_at: datetime) -> None:
+        """Queue up, by age."""
+        self._since[uid] = created_at
+
+    def leave(self, uid: str) -> None:
+        """Made, or not wanted any more."""
+        self._since.pop(uid, None)
+
+    def position(self, uid: str) -> int | None:
+        """1 for the next one; None when not waiting."""
+        if uid not in self._since:
+            return None
+        mine = (self._since[uid], uid)
+        return 1 + sum(1 for other, since in self._since.items() if (since, other) < mine)
+
+    def must_wait(self, uid: str, created_at: datetime) -> bool:
+        """Whether an older session waits."""
+        return any(
+            (since, other) < (created_at, uid)
+            for other, since in self._since.items()
+            if other != uid
+        )
+
+    def first(self) -> str | None:
+        """The next one."""
+        return min(self._since, key=lambda uid: (self._since[uid], uid), default=None)
+
+
+class FirewallWatch:
+    """Looks at a firewall once for all sessions that wait for it."""
+
+    def __init__(self, firewalls: Firewalls, clock: Clock) -> None:
+        self._firewalls = firewalls
+        self._clock = clock
+        self._looks: dict[str, asyncio.Task[Firewall | None]] = {}
+
+    async def in_force(self, firewall_id: str, droplet_id: int) -> bool:
+        """Return True once the firewall covers the droplet, False when it does not exist.
+
+        Each look begins after the call, so it knows of the droplet. The caller sets the limit.
+        """
+        while True:
+            firewall = await self._look(firewall_id)
+            if firewall is None:
+                return False
+            if firewall.status == "succeeded" and droplet_id not in firewall.pending_droplet_ids:
+                return True
+            await self._clock.sleep(FIREWALL_POLL_SECONDS)
+
+    async def _look(self, firewall_id: str) -> Firewall | None:
+        running = self._looks.get(firewall_id)
+        if running is not None and not running.done():
+            # It began before this call: wait it out, and share the next one.
+            await asyncio.wait([running])
+        running = self._looks.get(firewall_id)
+        if running is None or running.done():
+            running = asyncio.create_task(
+                self._firewalls.get(firewall_id, priority=Priority.NEW),
+                name=f"look at firewall {firewall_id}",
+            )
+            self._looks[firewall_id] = running
+        return await asyncio.shield(running)
+
+
+@dataclass(slots=True)
+class CloudAccount:
+    """One DigitalOcean account as one token sees it."""
+
+    client: ApiClient
+    budget: RateBudget
+    droplets: Droplets
+    records: DomainRecords
+    firewalls: Firewalls
+    catalog: Catalog
+    inventory: Inventory
+    firewall_watch: FirewallWatch
+    quota: WaitingForQuota
+    task: asyncio.Task[None]
+    prices: dict[str, Decimal] = field(default_factory=dict)
+
+    async def close(self) -> None:
+        """End its listings and connections."""
+        self.task.cancel()
+        await asyncio.wait([self.task])
+        await self.client.close()
+
+
+class Accounts:
+    """Opens accounts by token, and hands out the one that is open already."""
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        cluster_tag: str,
+        clock: Clock,
+        random: Random,
+        on_call: Callable[[CallOutcome], None],
+        on_droplet: Callable[[Droplet], None],
+        on_gone: Callable[[Droplet], None],
+    ) -> None:
+        self._base_url = base_url
+        self._cluster_tag = cluster_tag
+        self._clock = clock
+        self._random = random
+        self._on_call = on_call
+        self._on_droplet = on_droplet
+        self._on_gone = on_gone
+        self._open: dict[str, CloudAccount] = {}
+
+    def open(self, token: str) -> CloudAccount:
+        """The account behind a token."""
+        key = hashlib.sha256(token.encode()).hexdigest()
+        if key not in self._open:
+            self._open[key] = self._new(token)
+        return self._open[key]
+
+    def _new(self, token: str) -> CloudAccount:
+        budget = RateBudget(self._clock)
+        client = ApiClient(token, self._base_url, budget, on_call=self._on_call)
+        droplets, records = Droplets(client), DomainRecords(client)
+        firewalls = Firewalls(client)
+        inventory = Inventory(
+            droplets,
+            records,
+            self._clock,
+            self._random,
+            budget=budget,
+            cluster_tag=self._cluster_tag,
+            on_droplet=self._on_droplet,
+            on_sweep=lambda _sweep: None,
+            on_gone=self._on_gone,
+        )
+        return CloudAccount(
+            client=client,
+            budget=budget,
+            droplets=droplets,
+            records=records,
+            firewalls=firewalls,
+            catalog=Catalog(client),
+            inventory=inventory,
+            firewall_watch=FirewallWatch(firewalls, self._clock),
+            quota=WaitingForQuota(),
+            task=asyncio.create_task(inventory.run(), name="inventory"),
+        )
+
+    def all(self) -> list[CloudAccount]:
+        """Every open account."""
+        return list(self._open.values())
+
+    async def close(self) -> None:
+        """End everything."""
+        for account in self._open.values():
+            await account.close()

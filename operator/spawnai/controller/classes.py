@@ -1,0 +1,427 @@
+"""The classes: their keys, their account, their Shared firewall, and whether they can be used.
+
+A class that cannot be used says what is missing and is looked at again by itself; its sessions
+go on as soon as it can.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from spawnai.api.conditions import Condition, ConditionStatus, ConditionType
+from spawnai.api.names import (
+    API_VERSION,
+    FINALIZER,
+    SESSION_UID_LABEL,
+    class_firewall_name,
+    class_tag,
+)
+from spawnai.api.record import (
+    LedgerEntry,
+    OwnerReference,
+    PlannedResource,
+    RecordSpec,
+    RecordStatus,
+    ResourceKind,
+)
+from spawnai.api.session import Phase
+from spawnai.api.spawnclass import ClassSpec, ClassStatus, FirewallMode
+from spawnai.billing import ledger as books
+from spawnai.clock import Clock
+from spawnai.digitalocean.budget import Priority
+from spawnai.digitalocean.errors import (
+    AlreadyExists,
+    Ambiguous,
+    DigitalOceanError,
+    Unauthorized,
+)
+from spawnai.digitalocean.firewalls import differs
+from spawnai.digitalocean.models import Firewall
+from spawnai.generation.claude import Generator
+from spawnai.lifecycle.observation import Failure, FailureKind
+from spawnai.telemetry.redaction import Redactor
+
+from .accounts import Accounts, CloudAccount
+from .act import firewall_order
+from .cluster import Cluster, ClusterError, Conflict, ObjectNotFound
+from .report import merge_patch, write_ledger
+from .store import Store, StoredClass, StoredRecord
+
+_LOGGER = logging.getLogger(__name__)
+
+PROBLEM_RETRY_SECONDS = 5.0
+"""How soon a class with a problem is looked at again: a person is waiting."""
+
+SECRET_CHECK_SECONDS = 60.0
+"""How often the keys are read again, so that a rotated key is taken up by itself."""
+
+CLOUD_CHECK_INTERVAL = timedelta(hours=1)
+"""How often prices, domain and firewall are compared with the cloud: three calls an hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassState:
+    """What a class can do now."""
+
+    problem: Failure | None = None
+    account: CloudAccount | None = None
+    generator: Generator | None = None
+    firewall_id: str | None = None
+    checked_at: datetime | None = None
+    checked_for: tuple[int, bytes] | None = None
+
+
+class ClassProblem(Exception):
+    """A class cannot be used, and why."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Classes:
+    """Looks after every SpawnClass."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        store: Store,
+        accounts: Accounts,
+        generator_for: Callable[[str], Generator],
+        redactor: Redactor,
+        clock: Clock,
+        namespace: str,
+        cluster_uid: str,
+        wake_session: Callable[[str], None],
+        wake_class_after: Callable[[str, float], None],
+    ) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._accounts = accounts
+        self._generator_for = generator_for
+        self._redactor = redactor
+        self._clock = clock
+        self._namespace = namespace
+        self._cluster_uid = cluster_uid
+        self._wake_session = wake_session
+        self._wake_class_after = wake_class_after
+        self._states: dict[str, ClassState] = {}
+
+    def state(self, name: str) -> ClassState | None:
+        """What the class can do now; None when it has not been looked at yet."""
+        return self._states.get(name)
+
+    async def reconcile(self, name: str) -> None:
+        """Look at one class."""
+        known = self._store.spawn_class(name)
+        if known is None:
+            self._states.pop(name, None)
+            return
+        before = self._states.get(name)
+        try:
+            if known.deleting:
+                await self._end(known)
+                return
+            state = await self._look(known, before or ClassState())
+            problem = None
+        except ClassProblem as error:
+            state, problem = self._with_problem(before, error.reason, str(error)), error
+        except Unauthorized as error:
+            message = f"DigitalOcean refuses the token of SpawnClass {name!r}: {error.message}"
+            problem = ClassProblem("DigitalOceanUnauthorized", message)
+            state = self._with_problem(before, problem.reason, str(problem))
+        except DigitalOceanError as error:
+            if before is not None and before.problem is None:
+                _LOGGER.warning("class %s could not be checked: %s", name, error.message)
+                self._wake_class_after(name, SECRET_CHECK_SECONDS)
+                return
+            problem = ClassProblem("DigitalOceanUnavailable", error.message)
+            state = self._with_problem(before, problem.reason, str(problem))
+        self._states[name] = state
+        await self._report(known, state, problem)
+        self._wake_class_after(name, PROBLEM_RETRY_SECONDS if problem else SECRET_CHECK_SECONDS)
+        if before is None or (before.problem is None) != (state.problem is None):
+            self._wake_sessions(name)
+
+    def _with_problem(self, before: ClassState | None, reason: str, message: str) -> ClassState:
+        failure = Failure(FailureKind.UNAUTHORIZED, reason, message, self._clock.utc_now())
+        known = before or ClassState()
+        return ClassState(
+            problem=failure,
+            account=known.account,
+            generator=known.generator,
+            firewall_id=known.firewall_id,
+        )
+
+    def _wake_sessions(self, name: str) -> None:
+        for session in self._store.sessions():
+            if self._store.class_of(session) == name and not _is_over(session.status.phase):
+                self._wake_session(session.uid)
+
+    async def _look(self, known: StoredClass, before: ClassState) -> ClassState:
+        if known.spec is None:
+            raise ClassProblem("InvalidSpec", known.spec_problem or "the spec cannot be read")
+        token, key, fingerprint = await self._keys(known.name, known.spec)
+        now = self._clock.utc_now()
+        account = self._accounts.open(token)
+        checked_for = (known.generation, fingerprint)
+        fresh = (
+            before.problem is None
+            and before.checked_for == checked_for
+            and before.checked_at is not None
+            and now < before.checked_at + CLOUD_CHECK_INTERVAL
+        )
+        if fresh:
+            return before
+        sizes = await account.catalog.sizes(priority=Priority.NEW)
+        account.prices.update({slug: size.price_hourly for slug, size in sizes.items()})
+        domain = known.spec.exposure.domain
+        if domain and not await account.records.domain_exists(domain, priority=Priority.NEW):
+            raise ClassProblem(
+                "DomainMissing",
+                f"DigitalOcean DNS does not manage {domain!r}: add the domain to the account, or "
+                "remove spec.exposure.domain",
+            )
+        firewall_id = None
+        if known.spec.firewall.mode is FirewallMode.SHARED:
+            firewall_id = await self._shared_firewall(known, known.spec, account)
+        generator = before.generator
+        if generator is None or before.checked_for != checked_for:
+            generator = self._generator_for(key)
+        return ClassState(
+            account=account,
+            generator=generator,
+            firewall_id=firewall_id,
+            checked_at=now,
+            checked_for=checked_for,
+        )
+
+    async def _keys(self, name: str, spec: ClassSpec) -> tuple[str, str, bytes]:
+        wanted = spec.credentials
+        where = f"{self._namespace}/{wanted.secret_name}"
+        try:
+            data = await self._cluster.get_secret(self._namespace, wanted.secret_name)
+        except ObjectNotFound as error:
+            raise ClassProblem(
+                "SecretMissing",
+                f"SpawnClass {name!r} wants Secret {where}, which does not exist: create it with "
+                f"the keys {wanted.digital_ocean_token_key!r} and {wanted.anthropic_api_key_key!r}",
+            ) from error
+        values = []
+        for key in (wanted.digital_ocean_token_key, wanted.anthropic_api_key_key):
+            value = data.get(key, b"").decode(errors="replace").strip()
+            if not value:
+                raise ClassProblem(
+                    "SecretKeyMissing",
+                    f"SpawnClass {name!r} wants key {key!r} in Secret {where}, which has "
+                    f"{', '.join(sorted(data)) or 'no keys'}: add it",
+                )
+            self._redactor.register(value)
+            values.append(value)
+        token, api_key = values
+        fingerprint = hashlib.sha256(f"{token}\n{api_key}".encode()).digest()
+        return token, api_key, fingerprint
+
+    async def _shared_firewall(
+        self, known: StoredClass, spec: ClassSpec, account: CloudAccount
+    ) -> str:
+        """Find or create the firewall that covers all droplets of the class, by their tag."""
+        await self._set_finalizer(known, present=True)
+        record = await self._record(known)
+        name, tag = class_firewall_name(known.uid), class_tag(known.uid)
+        wanted = firewall_order(name, spec, tags=(tag,))
+        actual = await self._recorded_firewall(known, record, account)
+        if actual is None:
+            actual = await self._find_firewall(account, name)
+        if actual is None:
+            await account.firewalls.ensure_tag(tag, priority=Priority.NEW)
+            try:
+                actual = await account.firewalls.create(wanted, priority=Priority.NEW)
+            except (AlreadyExists, Ambiguous) as error:
+                # Names are unique: the next look finds it, or makes it.
+                raise ClassProblem("FirewallSettling", error.message) from error
+        elif differs(wanted, actual):
+            await account.firewalls.update(actual.id, wanted, priority=Priority.RUNNING)
+        entry = LedgerEntry(
+            kind=ResourceKind.FIREWALL,
+            id=actual.id,
+            name=actual.name,
+            created_at=self._clock.utc_now().replace(microsecond=0),
+        )
+        record = self._store.record(known.uid) or record
+        ledger = books.with_resource(record.status, entry)
+        await write_ledger(self._cluster, self._store, known.uid, record.status, ledger)
+        return actual.id
+
+    async def _recorded_firewall(
+        self, known: StoredClass, record: StoredRecord, account: CloudAccount
+    ) -> Firewall | None:
+        for entry in record.status.resources:
+            if entry.gone_at is not None:
+                continue
+            found = await account.firewalls.get(entry.id, priority=Priority.NEW)
+            if found is not None:
+                return found
+            gone = books.with_gone(record.status, entry.kind, entry.id, self._clock.utc_now())
+            await write_ledger(self._cluster, self._store, known.uid, record.status, gone)
+        return None
+
+    async def _find_firewall(self, account: CloudAccount, name: str) -> Firewall | None:
+        for firewall in await account.firewalls.list(priority=Priority.NEW):
+            if firewall.name == name:
+                return firewall
+        return None
+
+    async def _record(self, known: StoredClass) -> StoredRecord:
+        stored = self._store.record(known.uid)
+        if stored is not None:
+            return stored
+        spec = RecordSpec(
+            owner=OwnerReference(kind="SpawnClass", name=known.name, uid=known.uid),
+            cluster_uid=self._cluster_uid,
+            class_name=known.name,
+            planned=[
+                PlannedResource(kind=ResourceKind.FIREWALL, name=class_firewall_name(known.uid))
+            ],
+        )
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": "SpawnRecord",
+            "metadata": {"name": known.uid, "labels": {SESSION_UID_LABEL: known.uid}},
+            "spec": spec.document(),
+        }
+        try:
+            created = await self._cluster.create_record(body)
+        except Conflict:
+            created = await self._cluster.get_record(known.uid)
+        self._store.put_record(created)
+        stored = self._store.record(known.uid)
+        assert stored is not None
+        return stored
+
+    async def _set_finalizer(self, known: StoredClass, *, present: bool) -> None:
+        current = self._store.spawn_class(known.name) or known
+        if current.has_finalizer == present:
+            return
+        # Only ours: a class has no other owner of finalizers that a merge patch could overwrite.
+        body = await self._cluster.patch_class(
+            known.name,
+            {"metadata": {"uid": known.uid, "finalizers": [FINALIZER] if present else []}},
+        )
+        self._store.put_class(body)
+
+    async def _end(self, known: StoredClass) -> None:
+        """A deleted class waits for its sessions, then takes its firewall along."""
+        users = [
+            f"{session.namespace}/{session.name}"
+            for session in self._store.sessions()
+            if self._store.class_of(session) == known.name
+            and session.status.started_at is not None
+            and not _is_over(session.status.phase)
+        ]
+        if known.name not in self._states and known.spec is not None:
+            try:
+                self._states[known.name] = await self._look(known, ClassState())
+            except (ClassProblem, DigitalOceanError) as error:
+                self._states[known.name] = self._with_problem(None, "ClassDeleting", str(error))
+            self._wake_sessions(known.name)
+        state = self._states.get(known.name, ClassState())
+        if users:
+            message = f"Deleted, and still used by {', '.join(users[:5])}"
+            await self._report(known, state, ClassProblem("InUse", message))
+            self._wake_class_after(known.name, PROBLEM_RETRY_SECONDS)
+            return
+        record = self._store.record(known.uid)
+        if record is not None and record.status.completed_at is None:
+            ledger = await self._delete_firewalls(record, state.account)
+            await write_ledger(self._cluster, self._store, known.uid, record.status, ledger)
+            if ledger.completed_at is None:
+                self._wake_class_after(known.name, 1.0)
+                return
+        try:
+            await self._set_finalizer(known, present=False)
+        except ObjectNotFound:
+            self._store.remove_class(known.name)
+        self._states.pop(known.name, None)
+
+    async def _delete_firewalls(
+        self, record: StoredRecord, account: CloudAccount | None
+    ) -> RecordStatus:
+        ledger = record.status
+        now = self._clock.utc_now()
+        for entry in ledger.resources:
+            if entry.gone_at is not None:
+                continue
+            if account is None:
+                return ledger.model_copy(update={"residuals": books.residuals(ledger.resources)})
+            actual = await account.firewalls.get(entry.id, priority=Priority.DESTROY)
+            if actual is None:
+                ledger = books.with_gone(ledger, entry.kind, entry.id, now)
+            elif actual.name == entry.name:
+                await account.firewalls.delete(entry.id, priority=Priority.DESTROY)
+                ledger = books.with_deletion_accepted(ledger, entry.kind, entry.id, now)
+        if books.residuals(ledger.resources):
+            return ledger
+        return books.closed(ledger, reason="Deleted", log=(), at=now.replace(microsecond=0))
+
+    async def _report(
+        self, known: StoredClass, state: ClassState, problem: ClassProblem | None
+    ) -> None:
+        current = self._store.spawn_class(known.name) or known
+        now = self._clock.utc_now().replace(microsecond=0)
+        old = {condition.type: condition for condition in current.status.conditions}
+
+        def condition(type_: ConditionType, *, true: bool, reason: str, message: str) -> Condition:
+            status = ConditionStatus.TRUE if true else ConditionStatus.FALSE
+            before = old.get(type_)
+            since = before.last_transition_time if before and before.status is status else now
+            return Condition(
+                type=type_,
+                status=status,
+                reason=reason,
+                message=message,
+                last_transition_time=since,
+                observed_generation=known.generation,
+            )
+
+        if problem is None:
+            conditions = [
+                condition(
+                    ConditionType.READY,
+                    true=True,
+                    reason="Usable",
+                    message="Keys, prices and firewall are in place",
+                )
+            ]
+        else:
+            conditions = [
+                condition(
+                    ConditionType.READY, true=False, reason=problem.reason, message=str(problem)
+                ),
+                condition(
+                    ConditionType.STALLED, true=True, reason=problem.reason, message=str(problem)
+                ),
+            ]
+        status = ClassStatus(
+            observed_generation=known.generation,
+            conditions=conditions,
+            firewall_id=state.firewall_id,
+        )
+        patch = merge_patch(current.status.document(), status.document())
+        if not patch:
+            return
+        try:
+            body = await self._cluster.patch_class_status(known.name, {"status": patch})
+        except ObjectNotFound:
+            return
+        except ClusterError as error:
+            _LOGGER.warning("class %s: its status could not be written: %s", known.name, error)
+            return
+        self._store.put_class(body)
+
+
+def _is_over(phase: Phase | None) -> bool:
+    return phase is Phase.DESTROYED

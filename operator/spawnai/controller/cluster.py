@@ -1,0 +1,271 @@
+"""The API server, as far as the operator needs it: few calls, each with a time limit.
+
+Everything is written with `kubernetes.aio`, and always with an explicit content type: a dict body
+with the default becomes a strategic merge patch, which custom resources refuse.
+"""
+
+import asyncio
+import base64
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+import aiohttp
+from kubernetes.aio import client
+
+from spawnai.api.names import FIELD_MANAGER, GROUP, VERSION
+
+MERGE_PATCH = "application/merge-patch+json"
+TIMEOUT_SECONDS = 10.0
+
+SESSIONS = "spawnsessions"
+CLASSES = "spawnclasses"
+RECORDS = "spawnrecords"
+
+Result = TypeVar("Result")
+
+
+class ClusterError(Exception):
+    """The API server did not do what it was asked to do."""
+
+    def __init__(self, doing: str, message: str, status: int | None = None) -> None:
+        super().__init__(f"{doing}: {message}")
+        self.status = status
+
+
+class ObjectNotFound(ClusterError):
+    """The object is not there."""
+
+
+class Conflict(ClusterError):
+    """The object exists already, or has changed meanwhile."""
+
+
+class ClusterUnavailable(ClusterError):
+    """No answer, or one that says to come again: the call may or may not have happened."""
+
+
+class Cluster:
+    """Typed access to our own resources, Secrets and Events."""
+
+    def __init__(
+        self,
+        api: client.ApiClient,
+        *,
+        before_write: Callable[[], None],
+        on_write: Callable[[str], None] = lambda _what: None,
+    ) -> None:
+        """`before_write` may raise when this process must not write any more (lost leadership)."""
+        self._custom = client.CustomObjectsApi(api)
+        self._core = client.CoreV1Api(api)
+        self._before_write = before_write
+        self._on_write = on_write
+
+    async def _call(self, doing: str, call: Callable[[], Awaitable[Result]]) -> Result:
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                return await call()
+        except client.ApiException as error:
+            raise _mapped(doing, error) from error
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise ClusterUnavailable(
+                doing, f"the API server gave no answer ({type(error).__name__})"
+            ) from error
+
+    async def _write(self, doing: str, call: Callable[[], Awaitable[Result]]) -> Result:
+        self._before_write()
+        self._on_write(doing.split(" ", 2)[0] + " " + doing.split(" ", 2)[1])
+        return await self._call(doing, call)
+
+    async def patch_session(self, namespace: str, name: str, body: Mapping[str, Any]) -> Any:
+        """Merge-patch a session's metadata; returns the new object."""
+        return await self._write(
+            f"patch session {namespace}/{name}",
+            lambda: self._custom.patch_namespaced_custom_object(
+                GROUP,
+                VERSION,
+                namespace,
+                SESSIONS,
+                name,
+                dict(body),
+                field_manager=FIELD_MANAGER,
+                _content_type=MERGE_PATCH,
+            ),
+        )
+
+    async def patch_session_status(self, namespace: str, name: str, body: Mapping[str, Any]) -> Any:
+        """Merge-patch a session's status; returns the new object."""
+        return await self._write(
+            f"patch session-status {namespace}/{name}",
+            lambda: self._custom.patch_namespaced_custom_object_status(
+                GROUP,
+                VERSION,
+                namespace,
+                SESSIONS,
+                name,
+                dict(body),
+                field_manager=FIELD_MANAGER,
+                _content_type=MERGE_PATCH,
+            ),
+        )
+
+    async def get_session(self, namespace: str, name: str) -> Any:
+        """The session from the API server itself, not from a cache."""
+        return await self._call(
+            f"get session {namespace}/{name}",
+            lambda: self._custom.get_namespaced_custom_object(
+                GROUP, VERSION, namespace, SESSIONS, name
+            ),
+        )
+
+    async def patch_class(self, name: str, body: Mapping[str, Any]) -> Any:
+        """Merge-patch a class's metadata; returns the new object."""
+        return await self._write(
+            f"patch class {name}",
+            lambda: self._custom.patch_cluster_custom_object(
+                GROUP,
+                VERSION,
+                CLASSES,
+                name,
+                dict(body),
+                field_manager=FIELD_MANAGER,
+                _content_type=MERGE_PATCH,
+            ),
+        )
+
+    async def patch_class_status(self, name: str, body: Mapping[str, Any]) -> Any:
+        """Merge-patch a class's status; returns the new object."""
+        return await self._write(
+            f"patch class-status {name}",
+            lambda: self._custom.patch_cluster_custom_object_status(
+                GROUP,
+                VERSION,
+                CLASSES,
+                name,
+                dict(body),
+                field_manager=FIELD_MANAGER,
+                _content_type=MERGE_PATCH,
+            ),
+        )
+
+    async def create_record(self, body: Mapping[str, Any]) -> Any:
+        """Write a new ledger; raises Conflict when it is there already."""
+        return await self._write(
+            f"create record {body['metadata']['name']}",
+            lambda: self._custom.create_cluster_custom_object(
+                GROUP, VERSION, RECORDS, dict(body), field_manager=FIELD_MANAGER
+            ),
+        )
+
+    async def get_record(self, name: str) -> Any:
+        """The ledger from the API server itself."""
+        return await self._call(
+            f"get record {name}",
+            lambda: self._custom.get_cluster_custom_object(GROUP, VERSION, RECORDS, name),
+        )
+
+    async def patch_record_status(self, name: str, body: Mapping[str, Any]) -> Any:
+        """Merge-patch a ledger's status; returns the new object."""
+        return await self._write(
+            f"patch record-status {name}",
+            lambda: self._custom.patch_cluster_custom_object_status(
+                GROUP,
+                VERSION,
+                RECORDS,
+                name,
+                dict(body),
+                field_manager=FIELD_MANAGER,
+                _content_type=MERGE_PATCH,
+            ),
+        )
+
+    async def delete_record(self, name: str) -> None:
+        """Drop a ledger."""
+        await self._write(
+            f"delete record {name}",
+            lambda: self._custom.delete_cluster_custom_object(GROUP, VERSION, RECORDS, name),
+        )
+
+    async def namespace_uid(self, name: str) -> str:
+        """The UID of a namespace; that of kube-system stands for the cluster."""
+        found = await self._call(
+            f"get namespace {name}", lambda: self._core.read_namespace(name=name)
+        )
+        if found.metadata is None or not found.metadata.uid:
+            raise ClusterError(f"get namespace {name}", "it has no UID")
+        return str(found.metadata.uid)
+
+    async def get_secret(self, namespace: str, name: str) -> dict[str, bytes]:
+        """The data of a Secret, decoded."""
+        found = await self._call(
+            f"get secret {namespace}/{name}",
+            lambda: self._core.read_namespaced_secret(name=name, namespace=namespace),
+        )
+        return {key: base64.b64decode(value) for key, value in (found.data or {}).items()}
+
+    async def create_secret(
+        self,
+        namespace: str,
+        name: str,
+        data: Mapping[str, bytes],
+        *,
+        labels: Mapping[str, str],
+        owner: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write an immutable Secret; raises Conflict when it is there already."""
+        metadata: dict[str, Any] = {"name": name, "namespace": namespace, "labels": dict(labels)}
+        if owner is not None:
+            metadata["ownerReferences"] = [dict(owner)]
+        body: Any = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "immutable": True,
+            "metadata": metadata,
+            "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
+        }
+        await self._write(
+            f"create secret {namespace}/{name}",
+            lambda: self._core.create_namespaced_secret(namespace=namespace, body=body),
+        )
+
+    async def write_event(
+        self,
+        namespace: str,
+        name: str,
+        body: dict[str, Any],
+        patch: bool,  # noqa: FBT001
+    ) -> Any:
+        """Create an Event, or count it up."""
+        group, version, plural = "events.k8s.io", "v1", "events"
+        if patch:
+            return await self._call(
+                f"patch event {namespace}/{name}",
+                lambda: self._custom.patch_namespaced_custom_object(
+                    group, version, namespace, plural, name, body, _content_type=MERGE_PATCH
+                ),
+            )
+        return await self._call(
+            f"create event {namespace}/{name}",
+            lambda: self._custom.create_namespaced_custom_object(
+                group, version, namespace, plural, body
+            ),
+        )
+
+
+def _mapped(doing: str, error: client.ApiException) -> ClusterError:
+    status = int(error.status or 0)
+    message = _message(error)
+    if status == 404:  # noqa: PLR2004
+        return ObjectNotFound(doing, message, status)
+    if status == 409:  # noqa: PLR2004
+        return Conflict(doing, message, status)
+    if status == 429 or status >= 500 or status == 0:  # noqa: PLR2004
+        return ClusterUnavailable(doing, message, status)
+    return ClusterError(doing, message, status)
+
+
+def _message(error: client.ApiException) -> str:
+    try:
+        return str(json.loads(error.body or "")["message"])
+    except (ValueError, KeyError, TypeError):
+        return str(error.reason)

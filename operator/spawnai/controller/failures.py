@@ -1,0 +1,68 @@
+"""Turns what the adapters raise into failures that a plan understands, in one place."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from spawnai.digitalocean import errors as digitalocean
+from spawnai.droplet.client import AgentError, AgentRejected, AgentUntrusted
+from spawnai.generation import errors as generation
+from spawnai.lifecycle.observation import Failure, FailureKind
+
+from .cluster import ClusterError
+
+_KINDS: Mapping[type[Exception], FailureKind] = {
+    digitalocean.Ambiguous: FailureKind.AMBIGUOUS,
+    digitalocean.NoCapacity: FailureKind.NO_CAPACITY,
+    digitalocean.UnknownOption: FailureKind.UNKNOWN_OPTION,
+    digitalocean.OverQuota: FailureKind.OVER_QUOTA,
+    digitalocean.Unauthorized: FailureKind.UNAUTHORIZED,
+    generation.GenerationUnauthorized: FailureKind.UNAUTHORIZED,
+    generation.GenerationNoCredit: FailureKind.UNAUTHORIZED,
+    generation.GenerationRefused: FailureKind.FINAL,
+    generation.GenerationTruncated: FailureKind.FINAL,
+    generation.GenerationInvalid: FailureKind.FINAL,
+    generation.GenerationRejected: FailureKind.FINAL,
+    AgentUntrusted: FailureKind.TRANSIENT,
+    AgentRejected: FailureKind.TRANSIENT,
+}
+
+_REASONS: Mapping[type[Exception], str] = {
+    digitalocean.Unauthorized: "DigitalOceanUnauthorized",
+    digitalocean.RateLimited: "DigitalOceanRateLimited",
+    digitalocean.OverQuota: "WaitingForDropletLimit",
+    digitalocean.Ambiguous: "DigitalOceanAnswerLost",
+    digitalocean.Refused: "DigitalOceanRefused",
+    generation.GenerationUnauthorized: "ClaudeUnauthorized",
+    generation.GenerationNoCredit: "ClaudeNoCredit",
+    generation.GenerationUnavailable: "ClaudeUnavailable",
+}
+
+
+class SessionFailed(Exception):
+    """The session cannot go on, for a reason its owner should read."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def failure_of(error: Exception, at: datetime) -> Failure:
+    """What an exception means for the plan. Anything unknown is worth another try, slowly."""
+    if isinstance(error, SessionFailed):
+        return Failure(FailureKind.FINAL, error.reason, str(error), at)
+    known = next((kind for kind in _KINDS if isinstance(error, kind)), None)
+    kind = _KINDS[known] if known is not None else FailureKind.TRANSIENT
+    named = next((type_ for type_ in _REASONS if isinstance(error, type_)), None)
+    reason = _REASONS[named] if named is not None else type(error).__name__
+    return Failure(kind, reason, words_of(error), at)
+
+
+def words_of(error: Exception) -> str:
+    """The sentence for people. Only our own errors are known to hold no secret."""
+    if isinstance(error, digitalocean.DigitalOceanError | generation.GenerationError | AgentError):
+        return error.message
+    if isinstance(error, ClusterError):
+        return str(error)
+    if isinstance(error, TimeoutError):
+        return "no answer within its time limit"
+    return f"unexpected {type(error).__name__}; the operator's log says more"

@@ -1,0 +1,57 @@
+"""What this process remembers of each session, and a restart may forget.
+
+Everything here can be learnt again: from the API server, from the cloud, or by asking the droplet.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from spawnai.api.record import RecordStatus
+from spawnai.lifecycle.observation import AppView, DropletView, Effort, Failure, StoredBundle
+
+
+@dataclass(slots=True)
+class Memory:
+    """One session's efforts, running actions, and what they have shown."""
+
+    efforts: dict[str, Effort] = field(default_factory=dict)
+    tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    rejected: dict[tuple[str, str], Failure] = field(default_factory=dict)
+    droplet: DropletView | None = None
+    firewall_in_force: bool = False
+    bundle: StoredBundle | None = None
+    app: AppView | None = None
+    log: tuple[str, ...] = ()
+    generation_fraction: float = 0.0
+    ledger: RecordStatus | None = None
+    proven: set[tuple[str, str]] = field(default_factory=set)
+    session_confirmed_gone: bool = False
+    minor_status_written_at: float = float("-inf")
+    destroy_due_reported: bool = False
+
+    @property
+    def book(self) -> RecordStatus:
+        """The ledger with all that was learnt since it was last written."""
+        return self.ledger if self.ledger is not None else RecordStatus()
+
+
+class Memories:
+    """The memories of all sessions."""
+
+    def __init__(self) -> None:
+        self._memories: dict[str, Memory] = {}
+
+    def of(self, uid: str) -> Memory:
+        """The memory of a session, new where there was none."""
+        return self._memories.setdefault(uid, Memory())
+
+    def forget(self, uid: str) -> None:
+        """Nothing of this session matters any more."""
+        memory = self._memories.pop(uid, None)
+        if memory is not None:
+            for task in memory.tasks.values():
+                task.cancel()
+
+    def __iter__(self) -> Iterator[Memory]:
+        return iter(list(self._memories.values()))

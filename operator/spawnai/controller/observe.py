@@ -1,0 +1,117 @@
+"""Puts together what is known of one session: from the store, the classes and the memory."""
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from spawnai.lifecycle.observation import Failure, FailureKind, Observation, Offer, Record
+
+from .act import Backing
+from .classes import Classes
+from .memory import Memories
+from .store import Store
+
+RESYNC_SPREAD = timedelta(minutes=10)
+"""Over how long a restarted operator talks to its droplets again, so that none of it is a rush."""
+
+
+class NotReadyYet(Exception):
+    """The class has not been looked at yet; it wakes its sessions when it has."""
+
+
+class Observer:
+    """Makes observations. Reads no network and changes nothing but the memory's ledger."""
+
+    def __init__(
+        self,
+        store: Store,
+        memories: Memories,
+        classes: Classes,
+        *,
+        cluster_uid: str,
+        started_at: datetime,
+        utc_now: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._memories = memories
+        self._classes = classes
+        self._cluster_uid = cluster_uid
+        self._started_at = started_at
+        self._utc_now = utc_now
+
+    def observe(self, uid: str) -> tuple[Observation, Backing | None] | None:
+        """What is known of the session; None when there is no trace of it."""
+        session = self._store.session(uid)
+        stored = self._store.record(uid)
+        if session is None and stored is None:
+            return None
+        memory = self._memories.of(uid)
+        record = None
+        if stored is not None:
+            if memory.ledger is None:
+                memory.ledger = stored.status
+            record = Record(stored.spec, memory.book, stored.created_at)
+        class_name = stored.spec.class_name if stored is not None else None
+        if class_name is None and session is not None:
+            class_name = self._store.class_of(session)
+        offer, problem, backing = self._offer(class_name)
+        observation = Observation(
+            uid=uid,
+            cluster_uid=self._cluster_uid,
+            session=session,
+            offer=offer,
+            offer_problem=problem,
+            record=record,
+            operator_started_at=self._started_at,
+            droplet=memory.droplet,
+            firewall_in_force=memory.firewall_in_force,
+            bundle=memory.bundle,
+            app=memory.app,
+            log=memory.log,
+            efforts=dict(memory.efforts),
+            rejected=dict(memory.rejected),
+            generation_fraction=memory.generation_fraction,
+            queue_position=backing.account.quota.position(uid) if backing is not None else None,
+            session_confirmed_gone=memory.session_confirmed_gone,
+            resync_spread=RESYNC_SPREAD * _share(uid),
+        )
+        return observation, backing
+
+    def _offer(self, class_name: str | None) -> tuple[Offer | None, Failure | None, Backing | None]:
+        now = self._utc_now()
+        if class_name is None:
+            message = (
+                "No class serves this session: name one in spec.className, or mark a SpawnClass "
+                'with the annotation spawn-ai.com/is-default-class: "true"'
+            )
+            return None, Failure(FailureKind.UNAUTHORIZED, "NoDefaultClass", message, now), None
+        stored = self._store.spawn_class(class_name)
+        if stored is None:
+            message = (
+                f"There is no SpawnClass {class_name!r}: create it; the session goes on by itself"
+            )
+            return None, Failure(FailureKind.UNAUTHORIZED, "ClassNotFound", message, now), None
+        if stored.spec is None:
+            message = f"SpawnClass {class_name!r} cannot be read: {stored.spec_problem}"
+            return None, Failure(FailureKind.UNAUTHORIZED, "ClassInvalid", message, now), None
+        state = self._classes.state(class_name)
+        if state is None:
+            raise NotReadyYet(class_name)
+        offer = Offer(
+            name=class_name,
+            uid=stored.uid,
+            spec=stored.spec,
+            firewall_id=state.firewall_id,
+            problem=state.problem,
+            prices=state.account.prices if state.account is not None else {},
+        )
+        backing = None
+        if state.account is not None and state.generator is not None:
+            backing = Backing(class_name, stored.uid, stored.spec, state.account, state.generator)
+        return offer, None, backing
+
+
+def _share(uid: str) -> float:
+    """A number from 0 to 1 that stays the same for a session."""
+    digest = hashlib.sha256(uid.encode()).digest()
+    return int.from_bytes(digest[:4]) / 2**32

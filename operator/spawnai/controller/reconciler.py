@@ -1,0 +1,170 @@
+"""observe → plan → act → report, for one key at a time.
+
+Actions run beside the queue: a reconcile starts them and ends; each wakes its session when it is
+done. So a session is never blocked by a call that takes long, and its TTL is always looked at.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from random import Random
+
+from spawnai.clock import Clock
+from spawnai.lifecycle import actions as do
+from spawnai.lifecycle.observation import Effort, FailureKind, Observation
+from spawnai.lifecycle.plan import plan
+from spawnai.lifecycle.retry import delay_after
+from spawnai.lifecycle.status import Plan
+from spawnai.telemetry.logs import session_context
+from spawnai.telemetry.metrics import Metrics
+
+from .act import Actor, Backing, NotYet, Work
+from .failures import failure_of
+from .memory import Memories, Memory
+from .observe import NotReadyYet, Observer
+from .report import Reporter, seconds_until
+from .store import Store
+from .workqueue import WorkQueue
+
+_LOGGER = logging.getLogger(__name__)
+
+JITTER = 0.2
+
+
+class Reconciler:
+    """Brings one session after the other closer to what its manifest says."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        memories: Memories,
+        observer: Observer,
+        actor: Actor,
+        reporter: Reporter,
+        queue: WorkQueue,
+        metrics: Metrics,
+        clock: Clock,
+        random: Random,
+        check_leadership: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._memories = memories
+        self._observer = observer
+        self._actor = actor
+        self._reporter = reporter
+        self._queue = queue
+        self._metrics = metrics
+        self._clock = clock
+        self._random = random
+        self._check_leadership = check_leadership
+
+    async def reconcile(self, uid: str) -> None:
+        """One round for one session."""
+        self._check_leadership()
+        try:
+            observed = self._observer.observe(uid)
+        except NotReadyYet:
+            return
+        if observed is None:
+            self._memories.forget(uid)
+            self._metrics.session_phase(uid, None)
+            return
+        observation, backing = observed
+        memory = self._memories.of(uid)
+        now = self._clock.utc_now()
+        planned = plan(observation, now)
+        session = observation.session
+        namespace, name = (session.namespace, session.name) if session else ("", uid)
+        with session_context(namespace, name, uid):
+            self._count(observation, planned, memory)
+            for kind in planned.abandoned:
+                self._abandon(memory, kind)
+            for action in planned.actions:
+                self._start(observation, backing, memory, action)
+            later = await self._reporter.report(uid, session, memory, planned)
+        if later is not None:
+            self._queue.add_after(uid, later)
+        if planned.wake_at is not None:
+            self._queue.add_after(uid, seconds_until(planned.wake_at, self._clock.utc_now()))
+        if session is None and observation.record is None:
+            self._memories.forget(uid)
+
+    def _count(self, observation: Observation, planned: Plan, memory: Memory) -> None:
+        session, status = observation.session, planned.status
+        if session is None or status is None:
+            self._metrics.session_phase(observation.uid, None)
+            return
+        self._metrics.session_phase(observation.uid, str(status.phase) if status.phase else None)
+        now = self._clock.utc_now()
+        if session.status.ready_at is None and status.ready_at is not None:
+            self._metrics.ready((now - session.created_at).total_seconds())
+        expiry = session.status.expiration_time
+        deleting = any(isinstance(action, do.DeleteResource) for action in planned.actions)
+        if deleting and expiry is not None and expiry <= now and not memory.destroy_due_reported:
+            memory.destroy_due_reported = True
+            self._metrics.ttl_overrun((now - expiry).total_seconds())
+
+    def _abandon(self, memory: Memory, kind: str) -> None:
+        for key, task in memory.tasks.items():
+            if key.split(":", 1)[0] == kind:
+                task.cancel()
+
+    def _start(
+        self,
+        observation: Observation,
+        backing: Backing | None,
+        memory: Memory,
+        action: do.Action,
+    ) -> None:
+        before = memory.efforts.get(action.key, Effort())
+        memory.efforts[action.key] = Effort(
+            running=True,
+            failures=before.failures,
+            failure=before.failure,
+            started_at=self._clock.utc_now(),
+        )
+        work = Work(observation.uid, observation.session, memory, backing)
+        memory.tasks[action.key] = asyncio.create_task(
+            self._run(work, action), name=f"{action.key} for {observation.uid}"
+        )
+
+    async def _run(self, work: Work, action: do.Action) -> None:
+        memory, key = work.memory, action.key
+        before = memory.efforts[key]
+        try:
+            pause = await self._actor.carry_out(work, action)
+            now = self._clock.utc_now()
+            memory.efforts[key] = Effort(
+                started_at=before.started_at,
+                done_at=now,
+                retry_at=now + pause if pause is not None else None,
+            )
+        except asyncio.CancelledError:
+            memory.efforts[key] = Effort(started_at=before.started_at)
+            raise
+        except Exception as error:  # noqa: BLE001 - every failure becomes a value the plan reads
+            memory.efforts[key] = self._failed(before, key, error)
+        finally:
+            memory.tasks.pop(key, None)
+            self._queue.add(work.uid)
+
+    def _failed(self, before: Effort, key: str, error: Exception) -> Effort:
+        now = self._clock.utc_now()
+        failure = failure_of(error, now)
+        failures = before.failures + 1
+        delay = delay_after(failure.kind, failures)
+        if isinstance(error, NotYet):
+            _LOGGER.debug("%s: %s", key, error)
+        elif failure.kind is FailureKind.TRANSIENT and failures % 5 != 1:
+            _LOGGER.info("%s failed again (%d times): %s", key, failures, failure.message)
+        else:
+            known = failure.message
+            unexpected = known.startswith("unexpected ")
+            _LOGGER.warning("%s failed: %s", key, known, exc_info=error if unexpected else None)
+        return Effort(
+            failures=failures,
+            failure=failure,
+            started_at=before.started_at,
+            retry_at=now + delay * self._random.uniform(1 - JITTER, 1 + JITTER),
+        )

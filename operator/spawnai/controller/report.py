@@ -1,0 +1,148 @@
+"""Writes down what is known: the ledger first, then one status write for each transition.
+
+Equal documents are not written. What is only progress is written every five seconds at most.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from spawnai.api.conditions import Condition, ConditionType
+from spawnai.api.names import API_VERSION
+from spawnai.api.record import RecordStatus
+from spawnai.api.session import SessionStatus
+from spawnai.billing.ledger import must_be_written
+from spawnai.clock import Clock
+from spawnai.lifecycle.observation import Session
+from spawnai.lifecycle.status import Plan
+from spawnai.telemetry.events import EventRecorder, Regarding
+
+from .cluster import Cluster, ObjectNotFound
+from .memory import Memory
+from .store import Store
+
+PROGRESS_INTERVAL_SECONDS = 5.0
+
+_MAJOR_FIELDS = (
+    "phase",
+    "url",
+    "ready_at",
+    "expiration_time",
+    "termination_reason",
+    "destroyed_at",
+    "expiry_warned_for",
+)
+_MAJOR_CONDITIONS = (
+    ConditionType.READY,
+    ConditionType.STALLED,
+    ConditionType.EXPIRED,
+    ConditionType.APP_HEALTHY,
+    ConditionType.CLEANUP_COMPLETE,
+)
+
+
+def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON merge patch (RFC 7386) that makes `new` of `old`; empty when they are equal."""
+    patch: dict[str, Any] = {}
+    for key in old.keys() | new.keys():
+        before, after = old.get(key), new.get(key)
+        if before == after:
+            continue
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            patch[key] = merge_patch(before, after)
+        else:
+            patch[key] = after
+    return patch
+
+
+def is_transition(old: SessionStatus, new: SessionStatus) -> bool:
+    """Whether a status says something that cannot wait a few seconds."""
+    if any(getattr(old, name) != getattr(new, name) for name in _MAJOR_FIELDS):
+        return True
+    return any(
+        _shown(old.conditions, kind) != _shown(new.conditions, kind) for kind in _MAJOR_CONDITIONS
+    )
+
+
+def _shown(conditions: list[Condition], kind: ConditionType) -> tuple[str, str] | None:
+    return next(((known.status, known.reason) for known in conditions if known.type == kind), None)
+
+
+class Reporter:
+    """Writes ledgers, statuses and events."""
+
+    def __init__(self, cluster: Cluster, store: Store, events: EventRecorder, clock: Clock) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._events = events
+        self._clock = clock
+
+    async def report(
+        self, uid: str, session: Session | None, memory: Memory, plan: Plan
+    ) -> float | None:
+        """Write what has changed. Returns after how many seconds the rest is to be written."""
+        if plan.ledger is not None:
+            memory.ledger = plan.ledger
+        await self._write_ledger(uid, memory)
+        if session is None or plan.status is None:
+            return None
+        self._emit(session, plan)
+        return await self._write_status(session, memory, plan.status)
+
+    async def _write_ledger(self, uid: str, memory: Memory) -> None:
+        stored = self._store.record(uid)
+        if stored is None or not must_be_written(stored.status, memory.book):
+            return
+        await write_ledger(self._cluster, self._store, uid, stored.status, memory.book)
+
+    async def _write_status(
+        self, session: Session, memory: Memory, status: SessionStatus
+    ) -> float | None:
+        patch = merge_patch(session.status.document(), status.document())
+        if not patch:
+            return None
+        waited = self._clock.now() - memory.minor_status_written_at
+        if not is_transition(session.status, status) and waited < PROGRESS_INTERVAL_SECONDS:
+            return PROGRESS_INTERVAL_SECONDS - waited
+        try:
+            body = await self._cluster.patch_session_status(
+                session.namespace,
+                session.name,
+                {"metadata": {"uid": session.uid}, "status": patch},
+            )
+        except ObjectNotFound:
+            return None
+        memory.minor_status_written_at = self._clock.now()
+        self._store.put_session(body)
+        return None
+
+    def _emit(self, session: Session, plan: Plan) -> None:
+        regarding = Regarding(
+            kind="SpawnSession",
+            namespace=session.namespace,
+            name=session.name,
+            uid=session.uid,
+            api_version=API_VERSION,
+        )
+        for notice in plan.notices:
+            self._events.emit(
+                regarding,
+                "Warning" if notice.type == "Warning" else "Normal",
+                notice.reason,
+                notice.action,
+                notice.message,
+            )
+
+
+async def write_ledger(
+    cluster: Cluster, store: Store, name: str, old: RecordStatus, new: RecordStatus
+) -> None:
+    """Write a ledger's status."""
+    patch = merge_patch(old.document(), new.document())
+    if patch:
+        store.put_record(await cluster.patch_record_status(name, {"status": patch}))
+
+
+def seconds_until(moment: datetime, now: datetime) -> float:
+    """Seconds from now until then, never negative."""
+    return max((moment - now).total_seconds(), 0.0)

@@ -1,0 +1,211 @@
+"""What the API server holds, as the watches and our own writes last showed it.
+
+An event may come late or twice, and after our own write an older state may still arrive: the
+higher resourceVersion wins (they can be compared since Kubernetes 1.35, KEP-5504).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from spawnai.api.names import (
+    DEFAULT_CLASS_ANNOTATION,
+    EXPIRES_AT_ANNOTATION,
+    FINALIZER,
+    TTL_ANNOTATION,
+)
+from spawnai.api.record import RecordSpec, RecordStatus
+from spawnai.api.session import SessionSpec, SessionStatus
+from spawnai.api.spawnclass import ClassSpec, ClassStatus
+from spawnai.lifecycle.observation import Session
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSession:
+    """A session and how new what we know of it is."""
+
+    resource_version: int
+    session: Session
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A ledger and how new what we know of it is."""
+
+    resource_version: int
+    uid: str
+    spec: RecordSpec
+    status: RecordStatus
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredClass:
+    """A class and how new what we know of it is."""
+
+    resource_version: int
+    name: str
+    uid: str
+    generation: int
+    deleting: bool
+    has_finalizer: bool
+    is_default: bool
+    created_at: datetime
+    spec: ClassSpec | None
+    spec_problem: str | None
+    status: ClassStatus
+
+
+def parse_session(body: Mapping[str, Any]) -> Session:
+    """Read a SpawnSession; a spec that cannot be read is a problem to report, not an error."""
+    metadata = body["metadata"]
+    annotations = metadata.get("annotations") or {}
+    spec, problem = None, None
+    try:
+        spec = SessionSpec.model_validate(body.get("spec") or {})
+    except ValidationError as error:
+        problem = _problems(error)
+    try:
+        status = SessionStatus.model_validate(body.get("status") or {})
+    except ValidationError:
+        status = SessionStatus()
+    return Session(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=int(metadata.get("generation", 1)),
+        created_at=_time(metadata["creationTimestamp"]),
+        deleting=metadata.get("deletionTimestamp") is not None,
+        has_finalizer=FINALIZER in (metadata.get("finalizers") or []),
+        ttl=annotations.get(TTL_ANNOTATION),
+        expires_at=annotations.get(EXPIRES_AT_ANNOTATION),
+        spec=spec,
+        spec_problem=problem,
+        status=status,
+    )
+
+
+def _problems(error: ValidationError) -> str:
+    return "; ".join(
+        f"spec.{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+        for problem in error.errors(include_input=False, include_url=False)
+    )
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _version(body: Mapping[str, Any]) -> int:
+    return int(body["metadata"]["resourceVersion"])
+
+
+class Store:
+    """The newest known state of every session, class and ledger."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, StoredSession] = {}
+        self._classes: dict[str, StoredClass] = {}
+        self._records: dict[str, StoredRecord] = {}
+
+    def put_session(self, body: Mapping[str, Any]) -> bool:
+        """Take in a session; False when something newer is known."""
+        uid, version = body["metadata"]["uid"], _version(body)
+        known = self._sessions.get(uid)
+        if known is not None and known.resource_version >= version:
+            return False
+        self._sessions[uid] = StoredSession(version, parse_session(body))
+        return True
+
+    def put_record(self, body: Mapping[str, Any]) -> bool:
+        """Take in a ledger; False when something newer is known."""
+        name, version = body["metadata"]["name"], _version(body)
+        known = self._records.get(name)
+        if known is not None and known.resource_version >= version:
+            return False
+        self._records[name] = StoredRecord(
+            resource_version=version,
+            uid=body["metadata"]["uid"],
+            spec=RecordSpec.model_validate(body.get("spec") or {}),
+            status=RecordStatus.model_validate(body.get("status") or {}),
+            created_at=_time(body["metadata"]["creationTimestamp"]),
+        )
+        return True
+
+    def put_class(self, body: Mapping[str, Any]) -> bool:
+        """Take in a class; False when something newer is known."""
+        metadata, version = body["metadata"], _version(body)
+        known = self._classes.get(metadata["name"])
+        if known is not None and known.resource_version >= version:
+            return False
+        annotations = metadata.get("annotations") or {}
+        spec, problem = None, None
+        try:
+            spec = ClassSpec.model_validate(body.get("spec") or {})
+        except ValidationError as error:
+            problem = _problems(error)
+        self._classes[metadata["name"]] = StoredClass(
+            resource_version=version,
+            name=metadata["name"],
+            uid=metadata["uid"],
+            generation=int(metadata.get("generation", 1)),
+            deleting=metadata.get("deletionTimestamp") is not None,
+            has_finalizer=FINALIZER in (metadata.get("finalizers") or []),
+            is_default=annotations.get(DEFAULT_CLASS_ANNOTATION) == "true",
+            created_at=_time(metadata["creationTimestamp"]),
+            spec=spec,
+            spec_problem=problem,
+            status=ClassStatus.model_validate(body.get("status") or {}),
+        )
+        return True
+
+    def remove_session(self, uid: str) -> None:
+        """The session is gone from the API server."""
+        self._sessions.pop(uid, None)
+
+    def remove_record(self, name: str) -> None:
+        """The ledger is gone from the API server."""
+        self._records.pop(name, None)
+
+    def remove_class(self, name: str) -> None:
+        """The class is gone from the API server."""
+        self._classes.pop(name, None)
+
+    def session(self, uid: str) -> Session | None:
+        """The session with that UID."""
+        known = self._sessions.get(uid)
+        return known.session if known is not None else None
+
+    def record(self, uid: str) -> StoredRecord | None:
+        """The ledger of the session or class with that UID."""
+        return self._records.get(uid)
+
+    def spawn_class(self, name: str) -> StoredClass | None:
+        """The class of that name."""
+        return self._classes.get(name)
+
+    def default_class(self) -> StoredClass | None:
+        """The default class; the newest where several say they are, as with StorageClass."""
+        defaults = [known for known in self._classes.values() if known.is_default]
+        return max(defaults, key=lambda known: (known.created_at, known.name), default=None)
+
+    def sessions(self) -> Iterator[Session]:
+        """All sessions."""
+        for known in list(self._sessions.values()):
+            yield known.session
+
+    def classes(self) -> Iterator[StoredClass]:
+        """All classes."""
+        yield from list(self._classes.values())
+
+    def class_of(self, session: Session) -> str | None:
+        """The name of the class that serves a session: latched, asked for, or the default."""
+        if session.status.class_name is not None:
+            return session.status.class_name
+        if session.spec is not None and session.spec.class_name is not None:
+            return session.spec.class_name
+        default = self.default_class()
+        return default.name if default is not None else None

@@ -1,0 +1,1 @@
+"""The life of a session as pure decisions: no network, no clock, no Kubernetes."""

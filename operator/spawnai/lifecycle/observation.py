@@ -1,0 +1,199 @@
+"""What is known about one session at one moment: all that a plan may look at."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from spawnai.api.record import (
+    GenerationEntry,
+    LedgerEntry,
+    Presence,
+    RecordSpec,
+    RecordStatus,
+    ResourceKind,
+)
+from spawnai.api.session import DEFAULT_TIER, SessionSpec, SessionStatus, Tier
+from spawnai.api.spawnclass import ClassSpec, TierSpec
+
+
+class FailureKind(StrEnum):
+    """Failures, named by what to do next."""
+
+    TRANSIENT = "transient"  # nothing happened, or repeating is safe
+    AMBIGUOUS = "ambiguous"  # it may have happened: look before doing it again
+    NO_CAPACITY = "no-capacity"  # not in this region or size, now
+    UNKNOWN_OPTION = "unknown-option"  # a region, size or image that does not exist
+    OVER_QUOTA = "over-quota"  # the account's droplet limit: wait
+    UNAUTHORIZED = "unauthorized"  # a key is wrong or has no credit: a person must act
+    FINAL = "final"  # repeating will not help: the session ends with this reason
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why something did not work, in the words of who refused it."""
+
+    kind: FailureKind
+    reason: str
+    message: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What is remembered of one action: under way, done, or to be tried again, and when.
+
+    It lives in memory only: a restart forgets it, and every action can be found already done.
+    """
+
+    running: bool = False
+    failures: int = 0
+    failure: Failure | None = None
+    retry_at: datetime | None = None
+    started_at: datetime | None = None
+    done_at: datetime | None = None
+
+
+NO_EFFORT = Effort()
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The SpawnSession as the API server holds it."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    created_at: datetime
+    deleting: bool
+    has_finalizer: bool
+    ttl: str | None
+    expires_at: str | None
+    spec: SessionSpec | None
+    spec_problem: str | None
+    status: SessionStatus
+
+    @property
+    def tier(self) -> Tier:
+        """The tier in force: asked for, or the default of the app type."""
+        if self.status.tier is not None:
+            return self.status.tier
+        if self.spec is None:
+            return Tier.LIGHT
+        return self.spec.tier or DEFAULT_TIER[self.spec.app_type]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The class that serves the session, and whether it can be used now."""
+
+    name: str
+    uid: str
+    spec: ClassSpec
+    firewall_id: str | None = None
+    problem: Failure | None = None
+    prices: Mapping[str, Decimal] = field(default_factory=dict)
+
+    def tier(self, tier: Tier) -> TierSpec:
+        """What that tier means in this class."""
+        tiers: dict[Tier, TierSpec] = {
+            Tier.LIGHT: self.spec.tiers.light,
+            Tier.STANDARD: self.spec.tiers.standard,
+            Tier.COMPLEX: self.spec.tiers.complex,
+        }
+        return tiers[tier]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The SpawnRecord as the API server holds it, with what this process has learnt since."""
+
+    spec: RecordSpec
+    status: RecordStatus
+    created_at: datetime
+
+    def living(self, kind: ResourceKind) -> tuple[LedgerEntry, ...]:
+        """Entries of that kind that have not been seen gone."""
+        return tuple(
+            entry
+            for entry in self.status.resources
+            if entry.kind is kind and entry.presence is not Presence.GONE
+        )
+
+    @property
+    def droplet(self) -> LedgerEntry | None:
+        """The session's droplet, while it has not been seen gone."""
+        return next(iter(self.living(ResourceKind.DROPLET)), None)
+
+    @property
+    def made_anything(self) -> bool:
+        """Whether anything was ever made or paid for."""
+        return bool(self.status.resources or self.status.generations)
+
+
+@dataclass(frozen=True, slots=True)
+class DropletView:
+    """The droplet as DigitalOcean last showed it."""
+
+    id: int
+    status: str
+    ip: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AppView:
+    """The app as the droplet's agent last showed it."""
+
+    state: str
+    reason: str | None
+    restarts: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBundle:
+    """The generated app as it is stored in the cluster."""
+
+    digest: str
+    generation: GenerationEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One session, its class, its ledger and its cloud at one moment."""
+
+    uid: str
+    cluster_uid: str
+    session: Session | None
+    offer: Offer | None
+    offer_problem: Failure | None
+    record: Record | None
+    operator_started_at: datetime
+    droplet: DropletView | None = None
+    firewall_in_force: bool = False
+    bundle: StoredBundle | None = None
+    app: AppView | None = None
+    log: tuple[str, ...] = ()
+    efforts: Mapping[str, Effort] = field(default_factory=dict)
+    rejected: Mapping[tuple[str, str], Failure] = field(default_factory=dict)
+    generation_fraction: float = 0.0
+    queue_position: int | None = None
+    session_confirmed_gone: bool = False
+    resync_spread: timedelta = timedelta()
+
+    def effort(self, key: str) -> Effort:
+        """What is remembered of an action."""
+        return self.efforts.get(key, NO_EFFORT)
+
+    def final_failure(self) -> Failure | None:
+        """The first failure that ends the session, if there is one."""
+        return next(
+            (
+                effort.failure
+                for effort in self.efforts.values()
+                if effort.failure is not None and effort.failure.kind is FailureKind.FINAL
+            ),
+            None,
+        )

@@ -1,0 +1,210 @@
+"""plan(observation, now): the whole life of a session, in one place and without I/O.
+
+    Requested ─► Provisioning ─► Generating ─► Deploying ─► Running
+                      │               │            │           │
+                      └───────────────┴─────┬──────┴───────────┘
+                                            ▼
+                                       Destroying ─► Destroyed
+
+A session is built until there is a reason to end it; from then on it is only ever torn down.
+Rules that hold between the parts:
+
+* Nothing outside the cluster before the finalizer and the ledger are in the API server.
+* A creation whose answer was lost is settled by looking before it is sent again.
+* The finalizer goes last, when every line of the ledger has been seen gone.
+* Equal observations give equal plans; a plan that changes nothing writes nothing.
+"""
+
+from datetime import datetime, timedelta
+
+from spawnai.api.conditions import ConditionType
+from spawnai.api.durations import format_time, parse_duration
+from spawnai.api.record import Presence, ResourceKind
+from spawnai.api.session import Phase
+
+from .actions import ConfirmSessionGone, CreateDroplet, DeleteRecord, GenerateApp, RemoveFinalizer
+from .build import build, limits_of
+from .expiry import Wish, read_wish, resolve
+from .observation import FailureKind, Observation, Offer, Session
+from .status import Draft, Plan
+from .teardown import Ending, teardown
+
+STALLED_RETRY = timedelta(seconds=30)
+"""How often a session that waits for a person is looked at again, without writing."""
+
+
+def plan(observation: Observation, now: datetime) -> Plan:
+    """Decide what to do for one session, what to say, and when to look again."""
+    draft = Draft(observation, now)
+    session = observation.session
+    if session is None:
+        _without_session(draft, now)
+        return draft.finish()
+    if _is_tombstone(session):
+        if session.has_finalizer and _all_gone(observation):
+            draft.do(RemoveFinalizer())
+        if not session.has_finalizer:
+            _keep_record(draft, now)
+            return draft.finish()
+    wish = read_wish(session.ttl, session.expires_at)
+    ending = _ending(observation, session, wish, now)
+    if ending is not None:
+        teardown(draft, ending, now)
+    else:
+        stalled = _cannot_begin(observation, session, wish)
+        if stalled is not None:
+            _stall(draft, *stalled, now)
+        elif observation.offer is not None:
+            build(draft, session, observation.offer, wish, now)
+    return draft.finish()
+
+
+def _is_tombstone(session: Session) -> bool:
+    return session.status.phase is Phase.DESTROYED
+
+
+def _all_gone(o: Observation) -> bool:
+    if o.record is None:
+        return True
+    return o.record.status.completed_at is not None and all(
+        entry.presence is Presence.GONE for entry in o.record.status.resources
+    )
+
+
+def _without_session(d: Draft, now: datetime) -> None:
+    """A ledger without its session: finalizer stripped by hand, or the session long gone."""
+    record = d.observation.record
+    if record is None:
+        return
+    if record.status.completed_at is not None:
+        _keep_record(d, now)
+        return
+    owner = record.spec.owner
+    if not d.observation.session_confirmed_gone:
+        d.do(ConfirmSessionGone(owner.namespace or "", owner.name))
+        return
+    teardown(d, Ending("SessionRemoved", "The session was removed from the cluster"), now)
+
+
+def _keep_record(d: Draft, now: datetime) -> None:
+    """A closed ledger is kept for the class's time, then dropped."""
+    record, offer = d.observation.record, d.observation.offer
+    if record is None or record.status.completed_at is None:
+        return
+    retention = parse_duration(offer.spec.records.retention) if offer else timedelta(days=30)
+    drop_at = record.status.completed_at + retention
+    if now >= drop_at:
+        d.do(DeleteRecord())
+    else:
+        d.wake(drop_at)
+
+
+def _ending(o: Observation, session: Session, wish: Wish, now: datetime) -> Ending | None:
+    """The reason to end the session, if there is one. Once latched in the status, it stays."""
+    status = session.status
+    if status.termination_reason is not None:
+        failed = any(
+            condition.type == ConditionType.STALLED and condition.status == "True"
+            for condition in status.conditions
+        )
+        return Ending(status.termination_reason, status.message or "", failed=failed)
+    if session.deleting:
+        return Ending("Deleted", "The session was deleted: destroying everything it used")
+    if o.record is not None and o.record.status.completed_at is not None:
+        reason = o.record.status.termination_reason or "Destroyed"
+        return Ending(reason, "The ledger of this session is closed", failed=True)
+    failure = o.final_failure()
+    if failure is not None and status.ready_at is None:
+        return Ending(failure.reason, failure.message, failed=True)
+    lost = o.record is not None and any(
+        entry.kind is ResourceKind.DROPLET and entry.presence is Presence.GONE
+        for entry in o.record.status.resources
+    )
+    if lost and o.record is not None and o.record.droplet is None:
+        return Ending("DropletLost", "The droplet was deleted outside the operator", failed=True)
+    expired = _expired(o, session, wish, now)
+    if expired is not None:
+        return expired
+    return _deadline(o, session, now)
+
+
+def _expired(o: Observation, session: Session, wish: Wish, now: datetime) -> Ending | None:
+    status = session.status
+    if o.offer is None:
+        expiry_time = now if wish.now else status.expiration_time
+        if expiry_time is None and wish.expires_at is not None:
+            expiry_time = wish.expires_at
+    else:
+        limits = limits_of(o.offer, session)
+        expiry_time = resolve(
+            wish,
+            limits,
+            ready_at=status.ready_at,
+            promised=status.expiration_time,
+            now=now,
+        ).time
+    if expiry_time is None or expiry_time > now:
+        return None
+    at = format_time(expiry_time)
+    return Ending("Expired", f"The session's time was over at {at}", since=expiry_time)
+
+
+def _deadline(o: Observation, session: Session, now: datetime) -> Ending | None:
+    """The provisioning deadline: it holds until Ready, and rests while a limit or a person does."""
+    status = session.status
+    if status.ready_at is not None or status.started_at is None or o.offer is None:
+        return None
+    failures = (
+        o.effort(CreateDroplet.__name__).failure,
+        o.effort(GenerateApp.__name__).failure,
+    )
+    resting = any(
+        failure is not None and failure.kind in (FailureKind.OVER_QUOTA, FailureKind.UNAUTHORIZED)
+        for failure in failures
+    )
+    droplet = o.record.droplet if o.record is not None else None
+    if resting and droplet is None:
+        return None
+    begun = max(status.started_at, droplet.created_at) if droplet else status.started_at
+    limit = o.offer.spec.lifetime.provisioning_deadline
+    if now < begun + parse_duration(limit):
+        return None
+    tried = "; ".join(failure.message for failure in failures if failure is not None)
+    return Ending(
+        "ProvisioningDeadlineExceeded",
+        f"The app was not ready within {limit}{': ' if tried else ''}{tried}",
+        failed=True,
+    )
+
+
+def _cannot_begin(o: Observation, session: Session, wish: Wish) -> tuple[str, str] | None:
+    """What a person has to mend before anything is made."""
+    if session.spec_problem is not None:
+        return "InvalidSpec", session.spec_problem
+    begun = o.record is not None and o.record.made_anything
+    if wish.problem is not None and not begun and session.status.started_at is None:
+        return "InvalidExpiry", f"Nothing was created: {wish.problem}"
+    if o.offer is None:
+        failure = o.offer_problem
+        return (failure.reason, failure.message) if failure else ("ClassMissing", "No class")
+    if o.offer.problem is not None and not begun:
+        return o.offer.problem.reason, o.offer.problem.message
+    return None
+
+
+def _stall(d: Draft, reason: str, message: str, now: datetime) -> None:
+    phase = d.previous.phase or Phase.REQUESTED
+    d.put(phase=phase, message=message)
+    if d.set(ConditionType.STALLED, True, reason, message):
+        d.notice("Warning", reason, "Wait", message)
+    d.set(ConditionType.READY, False, reason, message)
+    d.drop(ConditionType.RECONCILING)
+    d.wake(now + STALLED_RETRY)
+    if d.observation.offer is not None and d.previous.started_at is not None:
+        _deadline_wake(d, d.observation.offer)
+
+
+def _deadline_wake(d: Draft, offer: Offer) -> None:
+    started = d.previous.started_at
+    if started is not None:
+        d.wake(started + parse_duration(offer.spec.lifetime.provisioning_deadline))

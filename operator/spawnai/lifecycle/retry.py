@@ -1,0 +1,28 @@
+"""When an action that failed is tried again."""
+
+from datetime import timedelta
+
+from .observation import FailureKind
+
+FIRST = timedelta(milliseconds=200)
+LONGEST = timedelta(seconds=30)
+QUOTA_PAUSE = timedelta(seconds=10)
+PERSON_PAUSE = timedelta(seconds=30)
+
+
+def delay_after(kind: FailureKind, failures: int) -> timedelta:
+    """How long to wait after that many failures in a row, before jitter.
+
+    What was ambiguous is looked for at once, a rejected placement has a next one at once, a limit
+    or a person takes time, and everything else backs off exponentially.
+    """
+    match kind:
+        case FailureKind.AMBIGUOUS | FailureKind.NO_CAPACITY | FailureKind.UNKNOWN_OPTION:
+            return timedelta()
+        case FailureKind.OVER_QUOTA:
+            return QUOTA_PAUSE
+        case FailureKind.UNAUTHORIZED:
+            return PERSON_PAUSE
+        case _:
+            doublings = min(max(failures - 1, 0), 16)
+            return min(FIRST * int(2**doublings), LONGEST)

@@ -1,0 +1,193 @@
+"""How a plan is written down: the status it wants, its actions, its events, its next wake-up."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from spawnai.api.conditions import (
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    find_condition,
+)
+from spawnai.api.record import RecordStatus
+from spawnai.api.session import Phase, SessionStatus
+
+from .actions import Action
+from .observation import Observation
+
+# A phase may go to the one after it, and from Provisioning on to Destroying; no other step exists.
+STEPS: Mapping[Phase, tuple[Phase, ...]] = {
+    Phase.REQUESTED: (Phase.PROVISIONING,),
+    Phase.PROVISIONING: (Phase.GENERATING, Phase.DESTROYING),
+    Phase.GENERATING: (Phase.DEPLOYING, Phase.DESTROYING),
+    Phase.DEPLOYING: (Phase.RUNNING, Phase.DESTROYING),
+    Phase.RUNNING: (Phase.DESTROYING,),
+    Phase.DESTROYING: (Phase.DESTROYED,),
+    Phase.DESTROYED: (),
+}
+
+# The order in which `kubectl get -o yaml` shows them.
+_ORDER = {str(kind): index for index, kind in enumerate(ConditionType)}
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An event that a person would ask about."""
+
+    type: str  # Normal or Warning
+    reason: str
+    action: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do, what to say, and when to look again.
+
+    `abandoned` names the kinds of actions that no longer serve anything and are to be stopped.
+    """
+
+    actions: tuple[Action, ...] = ()
+    status: SessionStatus | None = None
+    ledger: RecordStatus | None = None
+    notices: tuple[Notice, ...] = ()
+    wake_at: datetime | None = None
+    abandoned: tuple[str, ...] = ()
+
+
+def step_towards(current: Phase | None, wanted: Phase) -> Phase:
+    """The next phase on the way: one step of the table, never a jump."""
+    here = current or Phase.REQUESTED
+    if here is wanted or not STEPS[here]:
+        return here
+    if wanted in STEPS[here]:
+        return wanted
+    return STEPS[here][0]
+
+
+@dataclass(slots=True)
+class Draft:
+    """A plan being made."""
+
+    observation: Observation
+    now: datetime
+    actions: list[Action] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    wake_at: datetime | None = None
+    ledger: RecordStatus | None = None
+    abandoned: tuple[str, ...] = ()
+    _changes: dict[str, Any] = field(default_factory=dict)
+    _conditions: dict[str, Condition] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.observation.session is not None:
+            status = self.observation.session.status
+            self._conditions = {condition.type: condition for condition in status.conditions}
+
+    @property
+    def previous(self) -> SessionStatus:
+        """The status as it is in the API server."""
+        if self.observation.session is None:
+            return SessionStatus()
+        return self.observation.session.status
+
+    def wake(self, at: datetime | None) -> None:
+        """Look again at that time, or earlier."""
+        if at is not None and (self.wake_at is None or at < self.wake_at):
+            self.wake_at = at
+
+    def do(self, action: Action) -> None:
+        """Ask for an action, unless it is under way or has to wait before it is tried again."""
+        effort = self.observation.effort(action.key)
+        if effort.running:
+            return
+        if effort.retry_at is not None and effort.retry_at > self.now:
+            self.wake(effort.retry_at)
+            return
+        self.actions.append(action)
+
+    def put(self, **changes: Any) -> None:
+        """Change fields of the status."""
+        self._changes.update(changes)
+
+    def get(self, name: str) -> Any:
+        """A field of the status as this plan will leave it."""
+        return self._changes.get(name, getattr(self.previous, name))
+
+    def set(
+        self, type_: ConditionType, status: ConditionStatus | bool, reason: str, message: str = ""
+    ) -> bool:
+        """Set a condition; tells whether its status changed."""
+        if isinstance(status, bool):
+            status = ConditionStatus.TRUE if status else ConditionStatus.FALSE
+        session = self.observation.session
+        before = self._conditions.get(type_)
+        changed = before is None or before.status is not status
+        self._conditions[type_] = Condition(
+            type=type_,
+            status=status,
+            reason=reason,
+            message=message,
+            last_transition_time=self.now.replace(microsecond=0)
+            if before is None or changed
+            else before.last_transition_time,
+            observed_generation=session.generation if session is not None else None,
+        )
+        return changed
+
+    def drop(self, *types: ConditionType) -> None:
+        """Remove conditions that no longer apply."""
+        for type_ in types:
+            self._conditions.pop(type_, None)
+
+    def has(self, type_: ConditionType) -> bool:
+        """Whether a condition is True as this plan will leave it."""
+        found = self._conditions.get(type_)
+        return found is not None and found.status is ConditionStatus.TRUE
+
+    def message_of(self, type_: ConditionType) -> str | None:
+        """The message of a condition that is True as this plan will leave it."""
+        return self._conditions[type_].message if self.has(type_) else None
+
+    def said(self, type_: ConditionType, words: str) -> bool:
+        """Whether the API server's status says those words already."""
+        before = find_condition(self.previous.conditions, type_)
+        return before is not None and words in before.message
+
+    def notice(self, type_: str, reason: str, action: str, message: str) -> None:
+        """Tell people, through an event."""
+        self.notices.append(Notice(type_, reason, action, message))
+
+    def move_to(self, wanted: Phase) -> Phase:
+        """Take one step towards a phase; come back at once when more steps are needed."""
+        phase = step_towards(self.previous.phase, wanted)
+        self.put(phase=phase)
+        if phase is not wanted:
+            self.wake(self.now)
+        return phase
+
+    def finish(self) -> Plan:
+        """The plan."""
+        session = self.observation.session
+        status = None
+        if session is not None:
+            conditions = sorted(
+                self._conditions.values(), key=lambda known: _ORDER.get(known.type, 99)
+            )
+            status = self.previous.model_copy(
+                update={
+                    **self._changes,
+                    "conditions": conditions,
+                    "observed_generation": session.generation,
+                }
+            )
+        return Plan(
+            actions=tuple(self.actions),
+            status=status,
+            ledger=self.ledger,
+            notices=tuple(self.notices),
+            wake_at=self.wake_at,
+            abandoned=self.abandoned,
+        )

@@ -1,0 +1,72 @@
+"""What the operator process is told from outside: a few environment variables, read once."""
+
+import os
+import socket
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+DEFAULT_DIGITALOCEAN_API_URL = "https://api.digitalocean.com"
+
+
+class SettingsError(ValueError):
+    """An environment variable has a value that cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of `spawnai run`. Everything about sessions is in the SpawnClass instead.
+
+    Attributes:
+        namespace: where the operator lives: its Lease, its key and the classes' credentials.
+        digitalocean_api_url: the DigitalOcean API.
+        anthropic_base_url: the Claude API; None for Anthropic's own.
+        http_host: where /healthz, /readyz and /metrics listen.
+        http_port: their port.
+        log_level: debug, info, warning or error.
+        log_format: json or text.
+        workers: how many sessions are looked at side by side.
+        identity: this process in the Lease; unique for each start.
+        lease_seconds: how long a leader that went silent is waited for.
+    """
+
+    namespace: str
+    digitalocean_api_url: str
+    anthropic_base_url: str | None
+    http_host: str
+    http_port: int
+    log_level: str
+    log_format: str
+    workers: int
+    identity: str
+    lease_seconds: float
+
+
+def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the environment; raises SettingsError that names the variable and what to write."""
+    address = environment.get("SPAWNAI_HTTP_ADDRESS", "0.0.0.0:8080")
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdigit():
+        raise SettingsError(
+            f"SPAWNAI_HTTP_ADDRESS is {address!r}: write host:port, such as 0.0.0.0:8080"
+        )
+    process = f"{environment.get('POD_NAME') or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+    return Settings(
+        namespace=environment.get("SPAWNAI_NAMESPACE", "spawnai-system"),
+        digitalocean_api_url=environment.get("DIGITALOCEAN_API_URL", DEFAULT_DIGITALOCEAN_API_URL),
+        anthropic_base_url=environment.get("ANTHROPIC_BASE_URL") or None,
+        http_host=host,
+        http_port=int(port),
+        log_level=environment.get("SPAWNAI_LOG_LEVEL", "info"),
+        log_format=environment.get("SPAWNAI_LOG_FORMAT", "json"),
+        workers=_number(environment, "SPAWNAI_WORKERS", 16),
+        identity=process,
+        lease_seconds=_number(environment, "SPAWNAI_LEASE_SECONDS", 15),
+    )
+
+
+def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, str(default))
+    if not text.isdigit() or int(text) < 1:
+        raise SettingsError(f"{name} is {text!r}: write a whole number from 1 on")
+    return int(text)
