@@ -89,11 +89,18 @@ class _Waiter:
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """The right to make one call, held while it is made."""
+    """The right to make one call, held while it is made.
+
+    Attributes:
+        sent: how often it was really sent. Not at all when nothing could connect: what never reached
+            DigitalOcean does not count, or an outage would use up the calls needed after it.
+            Two when the HTTP client repeated a GET or DELETE because its connection closed.
+    """
 
     priority: Priority
     started_at: float
     is_probe: bool = False
+    sent: int = 1
 
 
 class _Window:
@@ -260,7 +267,9 @@ class RateBudget:
             return await waiter.turn
         except asyncio.CancelledError:
             if waiter.turn.done() and not waiter.turn.cancelled():
-                self._give_back(waiter.turn.result(), used=False)
+                slot = waiter.turn.result()
+                slot.sent = 0
+                self._give_back(slot)
             elif waiter in self._waiting[priority]:
                 self._waiting[priority].remove(waiter)
             raise
@@ -277,12 +286,12 @@ class RateBudget:
             self._probe_interval = min(2 * self._probe_interval, _LONGEST_PROBE_SECONDS)
         return Slot(priority, now, is_probe)
 
-    def _give_back(self, slot: Slot, *, used: bool = True) -> None:
+    def _give_back(self, slot: Slot) -> None:
         self._under_way -= 1
         if slot.is_probe:
             self._probe_under_way = False
-        if used:
-            now = self.clock.now()
+        now = self.clock.now()
+        for _ in range(slot.sent):
             self._hour.add(now)
             self._minute.add(now)
         self._serve()
@@ -333,11 +342,14 @@ class RateBudget:
                 return self._paused_until
             return min(self._next_probe_at, self._paused_until)
         at_once = _MOST_AT_ONCE_FOR_DESTROY if worth is Priority.DESTROY else _MOST_AT_ONCE
+        minute_limit = self._minute_limit(now)
+        if minute_limit < self._per_minute:
+            # Near a limit that others move, few at once also means few refused at once.
+            at_once = _FIRST_AT_ONCE
         if self._under_way >= min(at_once, self._at_once or at_once):
             return inf
         share = _RESERVED_SHARE[worth]
         earliest = now
-        minute_limit = self._minute_limit(now)
         too_many = 1 + int(share * minute_limit) - self._minute_left(now)
         if too_many > 0:
             earliest = self._minute.free_at(too_many)

@@ -3,7 +3,8 @@
 What is known of pydo (0.44) and azure-core below it, and what is done about it here:
 
 * Its retry policy sends a POST again after 500, 503, 504 and 429: duplicates. There is no retry
-  here at all; the callers' queue repeats what is safe to repeat.
+  here; the callers' queue repeats what is safe to repeat. (aiohttp repeats a GET, PUT or DELETE,
+  never a POST, once when its connection closes without an answer; the budget counts both.)
 * Its operation groups return a 404 as a normal result and a 204 as None, and cost 60 MB of
   memory. Only `Client.send_request` is used, which hands out the status as it is.
 * Its bearer policy refuses http:// addresses, which a local cloud has. The token is set by a
@@ -161,7 +162,7 @@ class ApiClient:
         """Send one call in its turn and read its answer.
 
         Args:
-            call: what to send. Sent once at most.
+            call: what to send. A POST is sent once at most.
             read: makes the result from the answer's JSON (None for an empty body) and the time
                 at which the call was sent. Raises Malformed for an answer it cannot use.
             priority: what the call is for.
@@ -193,10 +194,10 @@ class ApiClient:
             call.method, call.url_path, params=dict(call.query) or None, json=call.body
         )
         pydo = self._connect()
-        departure = SimpleNamespace(begun=False)
+        departures = SimpleNamespace(count=0)
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                response = await pydo.send_request(request, trace_request_ctx=departure)
+                response = await pydo.send_request(request, trace_request_ctx=departures)
                 status: int = response.status_code
                 headers: Mapping[str, str] = response.headers
                 content: bytes = response.content
@@ -204,10 +205,12 @@ class ApiClient:
             return failures.error_without_answer(
                 call.endpoint,
                 error,
-                has_left=departure.begun,
+                has_left=departures.count > 0,
                 timeout_seconds=self._timeout_seconds,
                 secret=self._token,
             )
+        finally:
+            slot.sent = departures.count
         self.budget.observe(headers, status, slot)
         if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             return failures.error_of_answer(
@@ -233,7 +236,7 @@ class ApiClient:
                     limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE_SECONDS
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                trace_configs=[_departure_tracing()],
+                trace_configs=[_departures_tracing()],
                 trust_env=True,
             )
             transport = AioHttpTransport(
@@ -255,15 +258,15 @@ class ApiClient:
         return self._pydo
 
 
-def _departure_tracing() -> aiohttp.TraceConfig:
-    """Marks a request's context as soon as its first byte may leave."""
+def _departures_tracing() -> aiohttp.TraceConfig:
+    """Counts in a request's context how often its first byte may have left."""
 
     async def begun(
         _session: aiohttp.ClientSession,
         context: SimpleNamespace,
         _parameters: aiohttp.TraceRequestHeadersSentParams,
     ) -> None:
-        context.trace_request_ctx.begun = True
+        context.trace_request_ctx.count += 1
 
     tracing = aiohttp.TraceConfig()
     tracing.on_request_headers_sent.append(begun)

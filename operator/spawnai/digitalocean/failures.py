@@ -162,10 +162,17 @@ def error_without_answer(
     if isinstance(error, TimeoutError):
         reason = f"no answer within {timeout_seconds:g} s"
     else:
-        reason = shown(f"{type(error).__name__}: {error}", secret)
+        reason = shown(f"{type(error).__name__}: {_text_of(error)}", secret)
     if not has_left:
         return Unavailable(f"{reason}; the request was never sent", endpoint=endpoint)
     return error_of_sent(endpoint, reason)
+
+
+def _text_of(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - some exceptions of aiohttp read what they were not given
+        return "no description"
 
 
 def error_of_sent(

@@ -57,7 +57,7 @@ class Caller:
     def __init__(self, budget: RateBudget, limiter: Limiter, *, seed: int = 1) -> None:
         self.budget = budget
         self.limiter = limiter
-        self.random = random.Random(seed)
+        self.random = random.Random(seed)  # noqa: S311 - delays, no secret
         self.order: list[tuple[Priority, object]] = []
 
     async def once(self, priority: Priority, name: object = None) -> int:
@@ -293,7 +293,7 @@ async def test_the_herd_of_429s_of_one_burst_shrinks_our_share_once():
 
 
 @virtual_time
-async def test_another_program_with_half_of_the_token_neither_starves_us_nor_makes_a_storm_of_429s():
+async def test_another_program_with_half_of_the_token_neither_starves_us_nor_makes_a_storm():
     clock, limiter, _, caller = world(per_hour=100_000)
 
     async def other_program() -> None:
@@ -308,7 +308,7 @@ async def test_another_program_with_half_of_the_token_neither_starves_us_nor_mak
     other.cancel()
     minutes = (clock.now() - began) / 60
     assert len(limiter.accepted) / minutes >= 0.9 * 125
-    assert len(limiter.refused) <= 0.1 * len(limiter.accepted)
+    assert len(limiter.refused) <= 0.07 * len(limiter.accepted)
 
 
 @virtual_time
