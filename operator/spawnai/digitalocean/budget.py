@@ -92,9 +92,9 @@ class Slot:
     """The right to make one call, held while it is made.
 
     Attributes:
-        sent: how often it was really sent. Not at all when nothing could connect: what never reached
+        sent: how often it was really sent. 0 when nothing could connect: what never reached
             DigitalOcean does not count, or an outage would use up the calls needed after it.
-            Two when the HTTP client repeated a GET or DELETE because its connection closed.
+            2 when the HTTP client repeated a GET or DELETE whose connection closed.
     """
 
     priority: Priority
