@@ -322,11 +322,17 @@ SPAWN_SESSION = CustomResource(
             "Whether the app answers; empty when the session has ended in good order.",
         ),
         Column("URL", ".status.url", "Where the app answers."),
-        Column("Expires", ".status.expirationTime", "When the session ends (UTC)."),
+        Column(
+            "Expires",
+            ".status.expirationTime",
+            # A column of type date would print <invalid> for a time to come.
+            "When the session ends, as a time (UTC): the API server prints how long ago something "
+            "was, but never how long it will still take.",
+        ),
         Column(
             "Cost",
             ".status.cost['actual','estimated']",
-            "US dollars spent so far as far as known, else expected in all.",
+            "US dollars: what is known to have been spent, or else what is expected in all.",
         ),
         Column("Age", ".metadata.creationTimestamp", "Time since the order.", type="date"),
         Column("Type", ".spec.appType", "The kind of app.", priority=1),
