@@ -1,0 +1,302 @@
+"""MachineHost: boots, powers off and destroys the machines behind droplets."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from spawnai_local import toolchain
+from spawnai_local.address_block import first_bindable_port
+from spawnai_local.machines.cloud_init import plan_boot
+from spawnai_local.machines.userland import Userland
+from spawnai_local.paths import cache_directory
+
+_SUPERVISOR = Path(__file__).with_name("supervisor.py")
+_AGENT_FOLDER = "opt/spawnai"
+_PREFIXES = ("/etc/", "/opt/", "/root", "/run/", "/srv/", "/tmp/", "/usr/local/", "/var/")  # noqa: S108
+
+# Apps listen on 0.0.0.0, so their ports are shared by the whole host. Below Linux's ephemeral range
+# (32768 and up), and apart from the ports that other parts of a local cloud pick (20000 and up).
+_APP_PORTS = range(10_000, 20_000)
+
+# A droplet's own system needs this much of its memory, so an app gets the rest.
+_SYSTEM_MEMORY_BYTES = 300 * 1024 * 1024
+# A laptop's disk is not a droplet's: no app needs more for as long as it lives here.
+_APP_DISK_BYTES = 1024 * 1024 * 1024
+
+_STOP_SECONDS = 20.0
+
+log = logging.getLogger(__name__)
+
+
+class MachineError(Exception):
+    """A machine, or the supervisor of all, did not do what was asked."""
+
+
+@dataclass(slots=True)
+class _Machine:
+    address: str
+    root: Path
+    port_claim: socket.socket
+    is_off: asyncio.Event
+    ordered_off: bool = False
+
+
+class MachineHost:
+    """All machines of one local cloud. Use it within one event loop.
+
+    `network` are the addresses it may give out (`AddressBlock.network`); `directory` holds the
+    machines' roots and is emptied first. `http_port` is what machines serve apps at: 80 where that
+    may be bound, else 8080, unless given. `machine_environment` is added to each machine's
+    `machine.env`, for example tighter limits.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        network: IPv4Network,
+        *,
+        http_port: int | None = None,
+        machine_environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.on_power_off: Callable[[int], None] | None = None
+        self._directory = directory
+        self._machines: dict[int, _Machine] = {}
+        self._free_addresses = _addresses_for_ever(network)
+        self._machine_environment = dict(machine_environment or {})
+        wanted = (80, 8080) if http_port is None else (http_port,)
+        port = first_bindable_port(network.broadcast_address - 1, wanted)
+        if port is None:
+            raise MachineError(
+                f"port {' and '.join(map(str, wanted))} cannot be bound in {network}: a server "
+                "holds it at every address of this host; give another http_port"
+            )
+        self.http_port = port
+        self._userland: Userland | None = None
+        self._supervisor: asyncio.subprocess.Process | None = None
+        self._reports: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
+        self._booted: dict[int, asyncio.Event] = {}
+
+    def allocate_address(self) -> str:
+        """An address that no machine of this host had lately: the whole block goes round."""
+        taken = {machine.address for machine in self._machines.values()}
+        return next(address for address in self._free_addresses if address not in taken)
+
+    async def start(self) -> None:
+        """Make ready for the first boot, which otherwise does this and takes a second longer."""
+        async with self._starting:
+            if self._supervisor is not None:
+                return
+            if self._userland is None:
+                self._userland = await asyncio.to_thread(self._make_userland)
+            self._supervisor = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", str(_SUPERVISOR)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
+            self._reports = asyncio.create_task(self._read_reports(self._supervisor))
+
+    async def boot(self, droplet_id: int, address: str, user_data: str, memory_bytes: int) -> None:
+        """Start a droplet's machine; one that was powered off comes up again with its files.
+
+        Returns as soon as it runs: what user_data asks for happens then, as on a droplet.
+
+        Raises:
+            MachineError: it runs already, or the supervisor is gone.
+        """
+        await self.start()
+        machine = self._machines.get(droplet_id)
+        if machine is None:
+            machine = await asyncio.to_thread(self._furnish, droplet_id, address, memory_bytes)
+            self._machines[droplet_id] = machine
+        elif not machine.is_off.is_set():
+            raise MachineError(f"the machine of droplet {droplet_id} runs already")
+        machine.is_off.clear()
+        machine.ordered_off = False
+        assert self._userland is not None  # noqa: S101 - start() made it
+        booted = self._booted[droplet_id] = asyncio.Event()
+        await self._order(
+            {
+                "order": "boot",
+                "id": droplet_id,
+                "root": str(machine.root),
+                "search_path": self._userland.search_path(machine.root),
+                "plan": plan_boot(user_data, machine.root).document(),
+                "prefixes": _PREFIXES,
+            }
+        )
+        async with asyncio.timeout(_STOP_SECONDS):
+            await booted.wait()
+
+    async def power_off(self, droplet_id: int) -> None:
+        """Cut a machine's power: every process of it is killed; its files stay. Safe to repeat."""
+        machine = self._machines.get(droplet_id)
+        if machine is None or machine.is_off.is_set():
+            return
+        machine.ordered_off = True
+        await self._order({"order": "off", "id": droplet_id})
+        async with asyncio.timeout(_STOP_SECONDS):
+            await machine.is_off.wait()
+
+    async def destroy(self, droplet_id: int) -> None:
+        """Power a machine off and remove its files. Safe to repeat."""
+        await self.power_off(droplet_id)
+        machine = self._machines.pop(droplet_id, None)
+        if machine is not None:
+            machine.port_claim.close()
+            await asyncio.to_thread(shutil.rmtree, machine.root, ignore_errors=True)
+
+    def root_of(self, droplet_id: int) -> Path:
+        """Where a machine's files are.
+
+        Raises:
+            KeyError: there is no such machine.
+        """
+        return self._machines[droplet_id].root
+
+    async def close(self) -> None:
+        """Kill every machine and remove their files."""
+        if self._supervisor is not None and self._supervisor.stdin is not None:
+            self._supervisor.stdin.close()
+            try:
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await self._supervisor.wait()
+            except TimeoutError:
+                self._supervisor.kill()
+        if self._reports is not None:
+            await self._reports
+        self._supervisor = None
+        for machine in self._machines.values():
+            machine.port_claim.close()
+        self._machines.clear()
+        await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def _make_userland(self) -> Userland:
+        shutil.rmtree(self._directory, ignore_errors=True)
+        cache = cache_directory() / "npm"
+        cache.mkdir(parents=True, exist_ok=True)
+        return Userland(
+            self._directory / "userland",
+            caddy=toolchain.caddy(),
+            node=toolchain.node(),
+            npm=toolchain.npm(),
+            npm_cache=cache,
+        )
+
+    def _furnish(self, droplet_id: int, address: str, memory_bytes: int) -> _Machine:
+        assert self._userland is not None  # noqa: S101 - start() made it
+        root = self._directory / str(droplet_id)
+        agent = root / _AGENT_FOLDER
+        agent.mkdir(parents=True)
+        # The interpreter itself, not the virtual environment's: a droplet has no packages of ours.
+        self._userland.furnish(root, Path(sys.executable).resolve())
+        claim, port = _claim_app_port()
+        settings = {
+            "BIND_ADDRESS": address,
+            "HTTP_PORT": str(self.http_port),
+            "APP_PORT": str(port),
+            "RUN_APP_WITH": "process",
+            "POWEROFF_COMMAND": "systemctl poweroff",
+            "MEMORY_BYTES": str(max(memory_bytes - _SYSTEM_MEMORY_BYTES, memory_bytes // 2)),
+            "DISK_BYTES": str(_APP_DISK_BYTES),
+            **self._machine_environment,
+        }
+        text = "".join(f"{name}={value}\n" for name, value in settings.items())
+        (agent / "machine.env").write_text(text)
+        machine = _Machine(address, root, claim, asyncio.Event())
+        machine.is_off.set()
+        return machine
+
+    async def _order(self, order: Mapping[str, Any]) -> None:
+        supervisor = self._supervisor
+        if supervisor is None or supervisor.stdin is None or supervisor.returncode is not None:
+            raise MachineError(
+                "the supervisor of the machines is gone; start the local cloud again"
+            )
+        supervisor.stdin.write(json.dumps(order).encode() + b"\n")
+        with contextlib.suppress(ConnectionError):
+            await supervisor.stdin.drain()
+
+    async def _read_reports(self, supervisor: asyncio.subprocess.Process) -> None:
+        assert supervisor.stdout is not None  # noqa: S101 - it was asked for
+        async for line in supervisor.stdout:
+            report = json.loads(line)
+            droplet_id = report["id"]
+            machine = self._machines.get(droplet_id)
+            if report["event"] == "booted":
+                if booted := self._booted.pop(droplet_id, None):
+                    booted.set()
+            elif machine is not None and not machine.is_off.is_set():
+                machine.is_off.set()
+                self._tell(droplet_id, machine)
+        # Its end is every machine's end.
+        for droplet_id, machine in self._machines.items():
+            if not machine.is_off.is_set():
+                machine.is_off.set()
+                self._tell(droplet_id, machine)
+
+    def _tell(self, droplet_id: int, machine: _Machine) -> None:
+        if machine.ordered_off or self.on_power_off is None:
+            return
+        try:
+            self.on_power_off(droplet_id)
+        except Exception:
+            log.exception("the power-off of droplet %d was not heard", droplet_id)
+
+
+def _addresses_for_ever(network: IPv4Network) -> Iterator[str]:
+    # The first is the cloud's own; .0 and .255 look like mistakes.
+    usable = [
+        number
+        for number in range(int(network.network_address) + 2, int(network.broadcast_address))
+        if number % 256 not in {0, 255}
+    ]
+    while True:
+        for number in usable:
+            yield str(IPv4Address(number))
+
+
+def _claim_app_port() -> tuple[socket.socket, int]:
+    """A port that no other machine of this host has, of whichever local cloud.
+
+    The claim is an abstract Unix socket named for the port: the kernel lets one process have it,
+    and takes it back when that process ends in whatever way.
+    """
+    first = int.from_bytes(os.urandom(4)) % len(_APP_PORTS)
+    for offset in range(len(_APP_PORTS)):
+        port = _APP_PORTS[(first + offset) % len(_APP_PORTS)]
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            claim.bind(f"\0spawnai-app-port-{port}")
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("0.0.0.0", port))  # noqa: S104 - where the app will listen
+        except OSError:
+            claim.close()
+            continue
+        return claim, port
+    raise MachineError(f"all ports from {_APP_PORTS.start} to {_APP_PORTS.stop - 1} are taken")

@@ -1,0 +1,255 @@
+"""What a droplet boots with: one #cloud-config document that carries the agent itself.
+
+It works on a stock Ubuntu 24.04 or Debian 12 image, and what a prepared image already has is not
+installed again. In the order in which cloud-init goes through it:
+
+1. `bootcmd` (early, before the files are written) leaves a helper behind that starts the units as
+   soon as the last file is there, instead of at the end of the boot, seconds later.
+2. `write_files`: the agent, its certificate and settings, the packages' script, two units; last of
+   all the mark that the helper waits for.
+3. `runcmd` (the last thing of a first boot) enables the units, so that they come back after a
+   reboot, and starts them if the helper could not.
+
+The agent answers before the packages are there, and says so. Its unit and the packages' depend on
+nothing that waits for cloud-init to end: cloud-init waits for nothing of ours either.
+
+The only secret in user_data is the agent's own key, which every process that can read user_data
+(169.254.169.254) could read; the app's unit cannot reach that address.
+"""
+
+import base64
+import gzip
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import resources
+
+import yaml
+
+from spawnai.droplet.credentials import SessionCredentials
+
+MAX_USER_DATA_BYTES = 64 * 1024
+"""DigitalOcean's limit for user_data."""
+
+AGENT_PORT = 8443
+HTTP_PORT = 80
+FOLDER = "/opt/spawnai"
+
+_PACKAGES = {
+    "webapp": ("caddy",),
+    "script": ("caddy",),
+    "api": ("caddy", "nodejs", "npm"),
+}
+
+# The agent outlives what it runs: the kernel takes anything else first, and it is never given up.
+# ProtectSystem and the rest bind an agent that was tricked; it stays root because it starts units.
+_AGENT_UNIT = f"""\
+[Unit]
+Description=SpawnAI agent
+After=dbus.socket
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart=/usr/bin/python3 -I {FOLDER}/agent.py
+Restart=always
+RestartSec=1
+WatchdogSec=60
+NotifyAccess=main
+OOMScoreAdjust=-900
+Nice=-5
+MemoryMax=256M
+TasksMax=128
+UMask=0022
+NoNewPrivileges=yes
+ProtectSystem=strict
+ReadWritePaths={FOLDER}
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+SystemCallArchitectures=native
+IPAddressDeny=169.254.0.0/16
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+# After cloud-config.service, which writes apt's sources on a first boot. Nothing waits for this.
+_PACKAGES_UNIT = f"""\
+[Unit]
+Description=Packages for the SpawnAI app
+Wants=network-online.target
+After=network-online.target cloud-config.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh {FOLDER}/packages.sh {{packages}}
+TimeoutStartSec=600
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+# apt's locks may be held by the provider's first-boot scripts or by apt's own timer: wait, with a
+# limit. Debian starts a service when its package is installed; Caddy is the agent's to start.
+_PACKAGES_SCRIPT = """\
+#!/bin/sh
+# Installs what the app needs (the arguments), then says "ok", or why not, in the file `packages`.
+set -u
+cd "$(dirname "$0")"
+say() { echo "$1" > packages.part && mv packages.part packages; }
+missing() {
+  for package in "$@"; do
+    case "$package" in nodejs) program=node ;; *) program="$package" ;; esac
+    command -v "$program" > /dev/null || return 0
+  done
+  return 1
+}
+install_packages() {
+  systemctl mask --quiet caddy.service
+  DEBIAN_FRONTEND=noninteractive
+  export DEBIAN_FRONTEND
+  apt-get --quiet=2 update &&
+    apt-get --quiet=2 -o DPkg::Lock::Timeout=60 install --yes --no-install-recommends "$@"
+}
+getent passwd spawnai-app > /dev/null || useradd --system --user-group --no-create-home \\
+  --home-dir /nonexistent --shell /usr/sbin/nologin spawnai-app || say "no user spawnai-app"
+tries=0
+while missing "$@"; do
+  tries=$((tries + 1))
+  if [ "$tries" -gt 20 ]; then
+    say "could not be installed: $(tail -n 1 packages.log)"
+    exit 1
+  fi
+  install_packages "$@" > packages.log 2>&1 || sleep 5
+done
+say ok
+"""
+
+_UNITS = "spawnai-agent.service spawnai-packages.service"
+_WRITTEN = f"{FOLDER}/written"
+# At most a minute: runcmd follows in any case.
+_EARLY_START = (
+    f"n=0; until [ -e {_WRITTEN} ] || [ $n -ge 600 ]; do n=$((n+1)); sleep 0.1; done; "
+    f"systemctl daemon-reload && systemctl start --no-block {_UNITS}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DropletBootstrap:
+    """All that one droplet is told before it boots.
+
+    `expires_at` is the first deadline of its dead man's switch: `grace_seconds` after it the
+    droplet powers itself off, unless the operator has moved it.
+    """
+
+    session_uid: str
+    app_type: str
+    credentials: SessionCredentials
+    agent_source: str
+    expires_at: datetime
+    grace_seconds: int
+    agent_port: int = AGENT_PORT
+    http_port: int = HTTP_PORT
+
+
+def read_agent_source() -> str:
+    """The agent as it ships: the text of `agent.py` of this installation."""
+    return resources.files("spawnai.droplet").joinpath("agent.py").read_text("utf-8")
+
+
+def render_user_data(bootstrap: DropletBootstrap) -> str:
+    """The user_data of one droplet: the same bytes for the same bootstrap, ASCII, at most 64 KiB.
+
+    Raises:
+        ValueError: unknown app type, naive expiry, or the agent has grown past what fits.
+    """
+    packages = _PACKAGES.get(bootstrap.app_type)
+    if packages is None:
+        raise ValueError(
+            f"unknown appType {bootstrap.app_type!r}; expected one of {', '.join(_PACKAGES)}"
+        )
+    if bootstrap.expires_at.utcoffset() is None:
+        raise ValueError("expires_at has no time zone; expected an aware datetime")
+    session = {
+        "sessionUid": bootstrap.session_uid,
+        "appType": bootstrap.app_type,
+        "tokenSha256": bootstrap.credentials.token_sha256,
+        "expiresAt": int(bootstrap.expires_at.timestamp()),
+        "graceSeconds": bootstrap.grace_seconds,
+        "agentPort": bootstrap.agent_port,
+        "httpPort": bootstrap.http_port,
+    }
+    document = {
+        "bootcmd": [
+            [
+                *("systemd-run", "--no-block", "--quiet", "--unit=spawnai-early-start"),
+                *("/bin/sh", "-c", _EARLY_START),
+            ]
+        ],
+        "write_files": [
+            _compressed(f"{FOLDER}/agent.py", bootstrap.agent_source),
+            _file(f"{FOLDER}/agent.crt", bootstrap.credentials.certificate_pem),
+            _file(f"{FOLDER}/agent.key", bootstrap.credentials.private_key_pem),
+            _file(f"{FOLDER}/session.json", json.dumps(session, indent=2) + "\n"),
+            _file(f"{FOLDER}/packages.sh", _PACKAGES_SCRIPT, mode="0755"),
+            _file("/etc/systemd/system/spawnai-agent.service", _AGENT_UNIT, mode="0644"),
+            _file(
+                "/etc/systemd/system/spawnai-packages.service",
+                _PACKAGES_UNIT.format(packages=" ".join(packages)),
+                mode="0644",
+            ),
+            _file(_WRITTEN, "All files of the bootstrap are there.\n"),
+        ],
+        "runcmd": [
+            "set -eu",
+            "systemctl daemon-reload",
+            f"systemctl enable {_UNITS}",
+            f"systemctl start --no-block {_UNITS}",
+        ],
+    }
+    text = "#cloud-config\n" + yaml.dump(
+        document, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=False
+    )
+    size = len(text.encode("ascii"))
+    if size > MAX_USER_DATA_BYTES:
+        raise ValueError(
+            f"user_data would have {size} bytes, but DigitalOcean takes {MAX_USER_DATA_BYTES}; "
+            "make agent.py smaller"
+        )
+    return text
+
+
+def _file(path: str, content: str, *, mode: str = "0600") -> dict[str, str]:
+    return {"path": path, "permissions": mode, "content": content}
+
+
+def _compressed(path: str, content: str) -> dict[str, str]:
+    # mtime=0: the time of rendering must not change the bytes.
+    packed = gzip.compress(content.encode("utf-8"), compresslevel=9, mtime=0)
+    encoded = base64.b64encode(packed).decode("ascii")
+    return {"path": path, "permissions": "0600", "encoding": "gz+b64", "content": encoded}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as blocks, so that a person can read what will be run."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
