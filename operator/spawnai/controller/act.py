@@ -353,6 +353,9 @@ class Actor:
             while self._clock.now() < deadline:
                 view = memory.droplet
                 if view is not None and view.status == "active" and view.ip is not None:
+                    memory.ledger = books.with_address(
+                        memory.book, ResourceKind.DROPLET, str(view.id), view.ip
+                    )
                     return
                 await self._clock.sleep(0.05)
         finally:

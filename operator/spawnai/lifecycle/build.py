@@ -141,6 +141,13 @@ def settled(find: Effort, since: datetime) -> bool:
     )
 
 
+def provisioning_deadline(o: Observation, started_at: datetime, offer: Offer) -> datetime:
+    """Until when the app must be ready. A droplet that was waited for starts the time again."""
+    droplet = o.record.droplet if o.record is not None else None
+    begun = started_at if droplet is None else max(started_at, droplet.created_at)
+    return begun + parse_duration(offer.spec.lifetime.provisioning_deadline)
+
+
 def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -> None:
     """Plan the next steps of a session that is to run."""
     o = d.observation
@@ -177,6 +184,8 @@ def _begin(d: Draft, session: Session, offer: Offer, now: datetime) -> None:
 
 
 def _generation(d: Draft, o: Observation) -> None:
+    if d.previous.ready_at is not None:
+        return
     if o.bundle is None:
         failure = o.effort(GenerateApp().key).failure
         if failure is not None and failure.kind is FailureKind.UNAUTHORIZED:
@@ -216,6 +225,8 @@ def _droplet(d: Draft, session: Session, offer: Offer, record: Record, now: date
         d.do(VerifyGone(spare.kind, spare.id) if accepted else DeleteResource(spare))
     view = o.droplet if o.droplet is not None and str(o.droplet.id) == entry.id else None
     ip = view.ip if view is not None and view.ip is not None else entry.ip
+    if ip is None and d.previous.ready_at is not None and d.previous.droplet is not None:
+        ip = d.previous.droplet.ip
     active = view is None or view.status == "active"
     d.put(
         region=entry.region,
@@ -467,8 +478,9 @@ def _report(d: Draft, session: Session, offer: Offer, expiry: Expiry, now: datet
         d.set(ConditionType.READY, healthy, reason, words + remark)
         d.drop(ConditionType.RECONCILING)
         return
-    deadline = parse_duration(offer.spec.lifetime.provisioning_deadline)
-    d.wake((d.get("started_at") or now) + deadline)
+    deadline = provisioning_deadline(d.observation, d.get("started_at") or now, offer)
+    if deadline > now:
+        d.wake(deadline)
     d.set(ConditionType.READY, False, str(phase), d.get("message") + remark)
     if d.has(ConditionType.STALLED):
         d.drop(ConditionType.RECONCILING)

@@ -23,9 +23,9 @@ from spawnai.api.record import Presence, ResourceKind
 from spawnai.api.session import Phase
 
 from .actions import ConfirmSessionGone, CreateDroplet, DeleteRecord, GenerateApp, RemoveFinalizer
-from .build import build, limits_of
+from .build import build, limits_of, provisioning_deadline
 from .expiry import Wish, read_wish, resolve
-from .observation import FailureKind, Observation, Offer, Session
+from .observation import FailureKind, Observation, Session
 from .status import Draft, Plan
 from .teardown import Ending, teardown
 
@@ -40,12 +40,12 @@ def plan(observation: Observation, now: datetime) -> Plan:
     if session is None:
         _without_session(draft, now)
         return draft.finish()
-    if _is_tombstone(session):
-        if session.has_finalizer and _all_gone(observation):
+    if _is_tombstone(session) and (_all_gone(observation) or not session.has_finalizer):
+        if session.has_finalizer:
             draft.do(RemoveFinalizer())
-        if not session.has_finalizer:
+        else:
             _keep_record(draft, now)
-            return draft.finish()
+        return draft.finish()
     wish = read_wish(session.ttl, session.expires_at)
     ending = _ending(observation, session, wish, now)
     if ending is not None:
@@ -165,10 +165,9 @@ def _deadline(o: Observation, session: Session, now: datetime) -> Ending | None:
     droplet = o.record.droplet if o.record is not None else None
     if resting and droplet is None:
         return None
-    begun = max(status.started_at, droplet.created_at) if droplet else status.started_at
-    limit = o.offer.spec.lifetime.provisioning_deadline
-    if now < begun + parse_duration(limit):
+    if now < provisioning_deadline(o, status.started_at, o.offer):
         return None
+    limit = o.offer.spec.lifetime.provisioning_deadline
     tried = "; ".join(failure.message for failure in failures if failure is not None)
     return Ending(
         "ProvisioningDeadlineExceeded",
@@ -200,11 +199,3 @@ def _stall(d: Draft, reason: str, message: str, now: datetime) -> None:
     d.set(ConditionType.READY, False, reason, message)
     d.drop(ConditionType.RECONCILING)
     d.wake(now + STALLED_RETRY)
-    if d.observation.offer is not None and d.previous.started_at is not None:
-        _deadline_wake(d, d.observation.offer)
-
-
-def _deadline_wake(d: Draft, offer: Offer) -> None:
-    started = d.previous.started_at
-    if started is not None:
-        d.wake(started + parse_duration(offer.spec.lifetime.provisioning_deadline))

@@ -168,11 +168,15 @@ class Draft:
             self.wake(self.now)
         return phase
 
+    def _said_anything(self) -> bool:
+        before = {condition.type: condition for condition in self.previous.conditions}
+        return self._conditions != before
+
     def finish(self) -> Plan:
         """The plan."""
         session = self.observation.session
         status = None
-        if session is not None:
+        if session is not None and (self._changes or self._said_anything()):
             conditions = sorted(
                 self._conditions.values(), key=lambda known: _ORDER.get(known.type, 99)
             )

@@ -1,0 +1,263 @@
+"""One session's life without I/O: plans are made, their actions take effect, time is moved by hand.
+
+It stands for the controller around the pure plan. An action takes effect at once, unless a test
+holds it back or lets it fail; every status that would be written is kept, in order.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from spawnai.api.record import GenerationEntry, LedgerEntry, RecordStatus, ResourceKind
+from spawnai.api.session import AppType, SessionSpec, SessionStatus
+from spawnai.api.spawnclass import ClassSpec
+from spawnai.billing import ledger as books
+from spawnai.lifecycle import actions as do
+from spawnai.lifecycle.observation import (
+    DropletView,
+    Effort,
+    Failure,
+    FailureKind,
+    Observation,
+    Offer,
+    Record,
+    Session,
+    StoredBundle,
+)
+from spawnai.lifecycle.plan import plan
+from spawnai.lifecycle.status import Notice, Plan
+
+START = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
+UID = "11111111-2222-3333-4444-555555555555"
+IP = "203.0.113.7"
+DIGEST = "ab" * 32
+MOST_ROUNDS = 60
+
+
+def a_session(**changes: Any) -> Session:
+    values: dict[str, Any] = {
+        "namespace": "team",
+        "name": "retro-board",
+        "uid": UID,
+        "generation": 1,
+        "created_at": START,
+        "deleting": False,
+        "has_finalizer": False,
+        "ttl": None,
+        "expires_at": None,
+        "spec": SessionSpec(prompt="A retro board", app_type=AppType.WEBAPP),
+        "spec_problem": None,
+        "status": SessionStatus(),
+    }
+    return Session(**(values | changes))
+
+
+def an_offer(**spec: Any) -> Offer:
+    return Offer(
+        name="standard",
+        uid="class-uid",
+        spec=ClassSpec.model_validate(spec),
+        firewall_id="shared-firewall",
+        prices={"s-1vcpu-1gb": Decimal("0.00893"), "s-2vcpu-2gb": Decimal("0.02679")},
+    )
+
+
+@dataclass
+class Life:
+    """A session, its ledger and its cloud, moved by `settle` and `pass_time`."""
+
+    session: Session | None = field(default_factory=a_session)
+    offer: Offer | None = field(default_factory=an_offer)
+    now: datetime = START
+    record: Record | None = None
+    bundle: StoredBundle | None = None
+    droplet: DropletView | None = None
+    firewall_in_force: bool = False
+    problem: Failure | None = None
+    efforts: dict[str, Effort] = field(default_factory=dict)
+    rejected: dict[tuple[str, str], Failure] = field(default_factory=dict)
+    held: set[type[do.Action]] = field(default_factory=set)
+    failing: dict[type[do.Action], Callable[[do.Action], Failure]] = field(default_factory=dict)
+    done: list[do.Action] = field(default_factory=list)
+    statuses: list[SessionStatus] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    started_at: datetime = START
+    wake_at: datetime | None = None
+    gone: bool = False
+
+    def observe(self) -> Observation:
+        return Observation(
+            uid=UID,
+            cluster_uid="cluster-uid",
+            session=self.session,
+            offer=self.offer,
+            offer_problem=self.problem,
+            record=self.record,
+            operator_started_at=self.started_at,
+            droplet=self.droplet,
+            firewall_in_force=self.firewall_in_force,
+            bundle=self.bundle,
+            efforts=dict(self.efforts),
+            rejected=dict(self.rejected),
+            session_confirmed_gone=self.gone,
+            resync_spread=timedelta(minutes=5),
+        )
+
+    def plan(self) -> Plan:
+        return plan(self.observe(), self.now)
+
+    def settle(self) -> "Life":
+        """Plan and act until nothing more happens at this moment."""
+        for _ in range(MOST_ROUNDS):
+            made = self.plan()
+            changed = self._report(made)
+            for action in made.actions:
+                changed = self._act(action) or changed
+            self.wake_at = made.wake_at
+            due = made.wake_at is not None and made.wake_at <= self.now
+            if not changed and not due:
+                return self
+        raise AssertionError(f"still not settled after {MOST_ROUNDS} rounds: {self.plan()}")
+
+    def pass_time(self, **time: float) -> "Life":
+        """Let time go by, waking whenever the plan asked to be woken."""
+        end = self.now + timedelta(**time)
+        while self.wake_at is not None and self.wake_at <= end:
+            self.now = max(self.now, self.wake_at)
+            self.settle()
+        self.now = end
+        return self.settle()
+
+    def change(self, **changes: Any) -> "Life":
+        """What a user does: annotate, delete."""
+        assert self.session is not None
+        self.session = replace(self.session, **changes)
+        return self.settle()
+
+    def restart(self) -> "Life":
+        """Another process takes over and knows nothing but what was written down."""
+        self.efforts.clear()
+        self.rejected.clear()
+        self.bundle, self.droplet, self.firewall_in_force = None, None, False
+        self.started_at = self.now
+        return self
+
+    @property
+    def status(self) -> SessionStatus:
+        assert self.session is not None
+        return self.session.status
+
+    def condition(self, type_: str) -> tuple[str, str] | None:
+        return next(
+            (
+                (str(known.status), known.reason)
+                for known in self.status.conditions
+                if known.type == type_
+            ),
+            None,
+        )
+
+    def kinds_done(self) -> list[str]:
+        return [type(action).__name__ for action in self.done]
+
+    def reasons(self) -> list[str]:
+        return [notice.reason for notice in self.notices]
+
+    def fail(
+        self, kind: FailureKind, reason: str = "Failed", message: str = "it failed"
+    ) -> Failure:
+        return Failure(kind, reason, message, self.now)
+
+    def _report(self, made: Plan) -> bool:
+        changed = False
+        if made.ledger is not None and self.record is not None:
+            changed = made.ledger != self.record.status
+            self.record = replace(self.record, status=made.ledger)
+        self.notices += made.notices
+        if self.session is not None and made.status is not None:
+            if made.status != self.session.status:
+                self.statuses.append(made.status)
+                self.session = replace(self.session, status=made.status)
+                changed = True
+        return changed
+
+    def _act(self, action: do.Action) -> bool:
+        self.done.append(action)
+        before = self.efforts.get(action.key, Effort())
+        if type(action) in self.held:
+            self.efforts[action.key] = Effort(running=True, started_at=self.now)
+            return True
+        if type(action) in self.failing:
+            failure = self.failing[type(action)](action)
+            self.efforts[action.key] = Effort(
+                failures=before.failures + 1,
+                failure=failure,
+                started_at=self.now,
+                retry_at=self.now + timedelta(seconds=1),
+            )
+            return True
+        self.efforts[action.key] = Effort(started_at=self.now, done_at=self.now)
+        self._effect(action)
+        if isinstance(action, do.FindDroplet | do.FindDomainRecord | do.FindFirewall):
+            self.efforts[action.key] = replace(
+                self.efforts[action.key], retry_at=self.now + timedelta(seconds=3)
+            )
+        return True
+
+    def _effect(self, action: do.Action) -> None:
+        match action:
+            case do.AddFinalizer() | do.RemoveFinalizer():
+                assert self.session is not None
+                present = isinstance(action, do.AddFinalizer)
+                self.session = replace(self.session, has_finalizer=present)
+                if not present and self.session.deleting:
+                    self.session = None
+            case do.CreateRecord(spec=spec):
+                self.record = Record(spec, RecordStatus(), self.now)
+            case do.DeleteRecord():
+                self.record = None
+            case do.ConfirmSessionGone():
+                self.gone = True
+            case do.CreateDroplet(placement=placement):
+                self.droplet = DropletView(77, "active", IP)
+                self.note(
+                    ResourceKind.DROPLET,
+                    "77",
+                    region=placement.region,
+                    size=placement.size,
+                    price_hourly="0.00893",
+                )
+            case do.CreateFirewall():
+                self.note(ResourceKind.FIREWALL, "firewall-1")
+            case do.CheckFirewall():
+                self.firewall_in_force = True
+            case do.CreateDomainRecord(domain=domain, ip=ip):
+                self.note(ResourceKind.DOMAIN_RECORD, "5", domain=domain, ip=ip)
+            case do.GenerateApp():
+                entry = GenerationEntry(
+                    model="claude-sonnet-5-5",
+                    started_at=self.now,
+                    outcome="Stored",
+                    output_tokens=4000,
+                    cost="0.04",
+                )
+                self.bundle = StoredBundle(DIGEST, entry)
+                self.book(lambda book: books.with_generation(book, entry))
+            case do.DeleteResource(entry=gone):
+                self.book(
+                    lambda book: books.with_deletion_accepted(book, gone.kind, gone.id, self.now)
+                )
+            case do.VerifyGone(kind=kind, id=id_):
+                self.book(lambda book: books.with_gone(book, kind, id_, self.now))
+            case _:
+                pass
+
+    def note(self, kind: ResourceKind, id_: str, **details: Any) -> None:
+        entry = LedgerEntry(kind=kind, id=id_, name=f"name-{id_}", created_at=self.now, **details)
+        self.book(lambda book: books.with_resource(book, entry))
+
+    def book(self, change: Callable[[RecordStatus], RecordStatus]) -> None:
+        assert self.record is not None, "the ledger comes before anything it lists"
+        self.record = replace(self.record, status=change(self.record.status))

@@ -1,0 +1,488 @@
+"""The whole life of a session, read from its plans."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from life import DIGEST, IP, START, Life, a_session, an_offer
+from spawnai.api.record import Presence, ResourceKind
+from spawnai.api.session import AppType, Phase, SessionSpec
+from spawnai.lifecycle import actions as do
+from spawnai.lifecycle.observation import Failure, FailureKind
+from spawnai.lifecycle.status import STEPS
+
+WITH_DOMAIN = {"exposure": {"domain": "spawn-ai.test"}}
+PER_SESSION = {"firewall": {"mode": "PerSession"}}
+
+
+def running(**spec) -> Life:
+    life = Life(offer=an_offer(**spec)).settle()
+    assert life.status.phase is Phase.RUNNING
+    return life
+
+
+# --- From order to app ------------------------------------------------------------------------
+
+
+def test_nothing_outside_the_cluster_before_finalizer_and_ledger_are_written():
+    life = Life(held={do.AddFinalizer}).settle()
+    assert life.kinds_done() == ["AddFinalizer", "CreateRecord"]
+    life = Life(held={do.CreateRecord}).settle()
+    assert life.kinds_done() == ["AddFinalizer", "CreateRecord"]
+
+
+def test_the_droplet_boots_while_claude_writes():
+    life = Life(held={do.GenerateApp, do.CreateDroplet}).settle()
+    assert {"GenerateApp", "CreateDroplet"} <= set(life.kinds_done())
+
+
+def test_the_app_is_handed_over_only_behind_a_firewall_in_force():
+    life = Life(held={do.CheckFirewall}).settle()
+    assert "DeployApp" not in life.kinds_done()
+    assert life.condition("FirewallReady") == ("False", "Pending")
+
+
+def test_with_a_domain_the_session_is_ready_only_when_its_name_is_made():
+    life = Life(offer=an_offer(**WITH_DOMAIN), held={do.CreateDomainRecord}).settle()
+    assert life.status.phase is Phase.DEPLOYING
+    assert life.status.ready_at is None
+    life = running(**WITH_DOMAIN)
+    assert life.status.url == "http://retro-board-11111111.spawn-ai.test"
+
+
+def test_without_a_domain_the_url_is_the_address():
+    assert running().status.url == f"http://{IP}"
+
+
+def test_a_running_session_is_current_for_kstatus():
+    life = running()
+    assert life.condition("Ready") == ("True", "Running")
+    assert life.condition("Reconciling") is None
+    assert life.condition("Stalled") is None
+    assert life.status.progress == 100
+    assert life.status.generation is not None
+    assert life.status.generation.bundle_digest == DIGEST
+
+
+def test_a_session_under_way_is_in_progress_for_kstatus():
+    life = Life(held={do.GenerateApp}).settle()
+    assert life.condition("Ready") == ("False", "Generating")
+    assert life.condition("Reconciling") == ("True", "Generating")
+
+
+def test_phases_only_take_the_steps_of_the_table():
+    life = running(**WITH_DOMAIN).pass_time(hours=3)
+    before = Phase.REQUESTED
+    for status in life.statuses:
+        assert status.phase is before or status.phase in STEPS[before]
+        before = status.phase
+    assert before is Phase.DESTROYED
+
+
+def test_a_bundle_that_is_there_first_still_passes_through_generating():
+    life = Life(held={do.CheckFirewall}).settle()
+    assert [status.phase for status in life.statuses] == [
+        Phase.PROVISIONING,
+        Phase.GENERATING,
+        Phase.DEPLOYING,
+    ]
+
+
+def test_progress_never_goes_back():
+    life = running().pass_time(hours=3)
+    shown = [status.progress or 0 for status in life.statuses]
+    assert shown == sorted(shown)
+
+
+def test_a_settled_session_asks_for_nothing_and_says_nothing_new():
+    life = running()
+    again = life.plan()
+    assert again.actions == ()
+    assert again.notices == ()
+    assert again.status in (None, life.status)
+
+
+# --- TTL --------------------------------------------------------------------------------------
+
+
+def test_the_session_wakes_at_its_expiry_to_the_second():
+    life = running().pass_time(hours=2, seconds=-1)
+    assert life.status.phase is Phase.RUNNING
+    life.pass_time(seconds=1)
+    assert life.status.phase is Phase.DESTROYED
+    assert life.status.termination_reason == "Expired"
+
+
+def test_a_warning_comes_once_five_minutes_before_the_end():
+    life = running().pass_time(minutes=115, seconds=-1)
+    assert "ExpiringSoon" not in life.reasons()
+    life.pass_time(seconds=1).pass_time(minutes=2)
+    assert life.reasons().count("ExpiringSoon") == 1
+    assert life.condition("ExpiringSoon") == ("True", "NearEnd")
+
+
+def test_an_extension_arms_the_warning_again():
+    life = running().pass_time(minutes=116)
+    life.change(ttl="4h")
+    assert life.condition("ExpiringSoon") is None
+    life.pass_time(hours=2)
+    assert life.reasons().count("ExpiringSoon") == 2
+    assert life.reasons().count("ExpiryChanged") == 1
+
+
+def test_an_extension_moves_the_droplet_s_switch():
+    life = running()
+    life.change(ttl="4h")
+    assert [action.expires_at for action in life.done if isinstance(action, do.SetExpiry)] == [
+        START + timedelta(hours=2),
+        START + timedelta(hours=4),
+    ]
+
+
+def test_a_ttl_above_the_maximum_is_capped_and_says_so_once():
+    life = running().change(ttl="10d").pass_time(hours=1)
+    assert life.status.expiration_time == START + timedelta(hours=72)
+    assert life.reasons().count("ExpiryCapped") == 1
+
+
+def test_a_ttl_in_the_past_ends_the_session_after_the_notice():
+    life = running().pass_time(hours=1).change(ttl="10m")
+    assert life.status.phase is Phase.RUNNING
+    assert "ExpiryOnNotice" in life.reasons()
+    life.pass_time(minutes=2, seconds=-1)
+    assert life.status.phase is Phase.RUNNING
+    life.pass_time(seconds=1)
+    assert life.status.phase is Phase.DESTROYED
+
+
+@pytest.mark.parametrize("change", [{"ttl": "0s"}, {"expires_at": "now"}])
+def test_zero_and_now_end_the_session_at_once(change):
+    life = running().pass_time(minutes=10).change(**change)
+    assert life.status.phase is Phase.DESTROYED
+    assert life.status.termination_reason == "Expired"
+
+
+def test_an_invalid_ttl_on_a_new_session_makes_nothing_and_says_what_to_write():
+    life = Life(session=a_session(ttl="soon")).settle().pass_time(hours=1)
+    assert life.done == []
+    assert life.condition("Stalled") == ("True", "InvalidExpiry")
+    assert "write a duration" in (life.status.message or "")
+    assert len(life.statuses) == 1
+
+
+def test_a_mended_ttl_lets_the_session_begin():
+    life = Life(session=a_session(ttl="soon")).settle().change(ttl="1h")
+    assert life.status.phase is Phase.RUNNING
+    assert life.condition("Stalled") is None
+
+
+def test_an_invalid_ttl_on_a_running_session_keeps_the_expiry_and_is_told_once():
+    life = running().change(ttl="soon").pass_time(minutes=10)
+    assert life.status.expiration_time == START + timedelta(hours=2)
+    assert life.reasons().count("InvalidExpiry") == 1
+    assert life.condition("Ready") == ("True", "Running")
+
+
+def test_an_expiry_before_anything_was_made_is_a_quiet_end():
+    life = Life(session=a_session(expires_at="2026-11-23T11:00:00Z")).settle().pass_time(days=1)
+    assert life.done == []
+    assert life.status.phase is Phase.DESTROYED
+    assert len(life.statuses) == 1
+    assert life.wake_at is None
+
+
+# --- The end ----------------------------------------------------------------------------------
+
+
+def test_the_name_goes_before_the_droplet_and_the_droplet_before_its_firewall():
+    life = running(**WITH_DOMAIN, **PER_SESSION).pass_time(hours=2)
+    deleted = [action.entry.kind for action in life.done if isinstance(action, do.DeleteResource)]
+    assert deleted == [ResourceKind.DOMAIN_RECORD, ResourceKind.DROPLET, ResourceKind.FIREWALL]
+
+
+def test_the_droplet_stays_while_a_name_points_at_it():
+    life = running(**WITH_DOMAIN)
+    life.failing[do.DeleteResource] = lambda _: life.fail(FailureKind.TRANSIENT)
+    life.pass_time(hours=2, minutes=10)
+    tried = {action.entry.kind for action in life.done if isinstance(action, do.DeleteResource)}
+    assert tried == {ResourceKind.DOMAIN_RECORD}
+
+
+def test_the_finalizer_stays_until_everything_was_seen_gone():
+    life = running()
+    life.failing[do.VerifyGone] = lambda _: life.fail(FailureKind.TRANSIENT, message="still there")
+    life.pass_time(hours=3)
+    assert life.session is not None
+    assert life.session.has_finalizer
+    assert life.status.phase is Phase.DESTROYING
+    assert life.condition("CleanupComplete") == ("False", "Destroying")
+    assert "Droplet 77" in (life.status.message or "")
+    assert "still there" in (life.status.message or "")
+    life.failing.clear()
+    life.pass_time(minutes=1)
+    assert life.status.phase is Phase.DESTROYED
+    assert not life.session.has_finalizer
+
+
+def test_an_orderly_tombstone_is_current_for_kstatus():
+    life = running().pass_time(hours=2)
+    assert life.condition("Ready") is None
+    assert life.condition("Reconciling") is None
+    assert life.condition("Stalled") is None
+    assert life.condition("Expired") == ("True", "Expired")
+    assert life.condition("CleanupComplete") == ("True", "SeenGone")
+
+
+def test_a_tombstone_stays_and_does_nothing_for_weeks():
+    life = running().pass_time(hours=2)
+    done, written = len(life.done), len(life.statuses)
+    life.pass_time(days=20)
+    assert (len(life.done), len(life.statuses)) == (done, written)
+    assert life.session is not None
+
+
+def test_the_ledger_is_dropped_after_its_time_of_keeping():
+    life = running().pass_time(hours=2).pass_time(days=30, seconds=-1)
+    assert life.record is not None
+    life.pass_time(seconds=1)
+    assert life.record is None
+
+
+def test_the_receipt_names_each_thing_with_its_times_and_the_sum():
+    life = running(**WITH_DOMAIN).pass_time(hours=2)
+    assert life.record is not None
+    ledger = life.record.status
+    assert all(entry.presence is Presence.GONE for entry in ledger.resources)
+    assert all(entry.deletion_accepted_at and entry.gone_at for entry in ledger.resources)
+    # 2 h of $0.00893 and $0.04 of tokens
+    assert ledger.total_cost == "0.05786"
+    assert life.status.cost is not None
+    assert life.status.cost.actual == "0.05786"
+
+
+def test_deleting_the_session_destroys_everything_and_lets_it_go():
+    life = running(**WITH_DOMAIN).pass_time(minutes=5)
+    life.change(deleting=True)
+    assert life.session is None
+    assert life.record is not None
+    assert life.record.status.termination_reason == "Deleted"
+    assert not life.record.living(ResourceKind.DROPLET)
+
+
+@pytest.mark.parametrize(
+    "held", [do.AddFinalizer, do.CreateRecord, do.GenerateApp, do.CheckFirewall, do.DeployApp]
+)
+def test_a_session_can_be_deleted_in_every_phase(held):
+    life = Life(offer=an_offer(**WITH_DOMAIN), held={held}).settle()
+    life.held.clear()
+    life.efforts = {key: effort for key, effort in life.efforts.items() if not effort.running}
+    life.change(deleting=True)
+    assert life.session is None or not life.session.has_finalizer
+    assert life.record is None or not life.record.living(ResourceKind.DROPLET)
+
+
+def test_a_creation_under_way_is_waited_for_before_the_end():
+    life = Life(held={do.CreateDroplet}).settle().change(deleting=True)
+    assert life.session is not None
+    assert "RemoveFinalizer" not in life.kinds_done()
+    life.pass_time(minutes=5)
+    assert life.session is not None
+
+
+def test_a_ledger_without_its_session_is_torn_down_once_the_api_server_confirms():
+    life = running()
+    life.session = None
+    life.settle()
+    assert "ConfirmSessionGone" in life.kinds_done()
+    assert life.record is not None
+    assert not life.record.living(ResourceKind.DROPLET)
+    assert life.record.status.termination_reason == "SessionRemoved"
+
+
+# --- What goes wrong --------------------------------------------------------------------------
+
+
+def lost_answer(life: Life) -> None:
+    life.failing[do.CreateDroplet] = lambda _: life.fail(FailureKind.AMBIGUOUS)
+
+
+def test_a_lost_answer_is_looked_for_before_the_post_is_sent_again():
+    life = Life()
+    lost_answer(life)
+    life.settle().pass_time(seconds=29)
+    assert life.kinds_done().count("CreateDroplet") == 1
+    assert life.kinds_done().count("FindDroplet") >= 3
+    life.failing.clear()
+    life.pass_time(seconds=10)
+    assert life.kinds_done().count("CreateDroplet") == 2
+    assert life.status.phase is Phase.RUNNING
+
+
+def test_a_droplet_found_after_a_lost_answer_is_adopted():
+    life = Life()
+    lost_answer(life)
+    life.settle().pass_time(seconds=5)
+    life.note(ResourceKind.DROPLET, "78", ip=IP, region="nyc3", size="s-1vcpu-1gb")
+    life.settle()
+    assert life.kinds_done().count("CreateDroplet") == 1
+    assert life.status.droplet is not None
+    assert life.status.droplet.id == 78
+
+
+def test_of_two_droplets_one_is_deleted():
+    life = running()
+    life.note(ResourceKind.DROPLET, "78", ip=IP)
+    life.settle()
+    deleted = [action.entry.id for action in life.done if isinstance(action, do.DeleteResource)]
+    assert deleted == ["78"]
+    assert life.status.phase is Phase.RUNNING
+
+
+def test_a_restart_in_mid_creation_looks_before_it_creates():
+    life = Life(held={do.CreateDroplet}).settle().pass_time(seconds=1)
+    life.held.clear()
+    life.restart().settle()
+    assert life.kinds_done().count("CreateDroplet") == 1
+    assert "FindDroplet" in life.kinds_done()
+
+
+def test_a_restart_of_a_running_session_writes_and_makes_nothing():
+    life = running().pass_time(minutes=1)
+    done, written = len(life.done), len(life.statuses)
+    life.restart()
+    made = life.plan()
+    assert made.actions == ()
+    assert (len(life.done), len(life.statuses)) == (done, written)
+
+
+def test_no_room_in_one_region_leads_to_the_next():
+    life = Life()
+
+    def refuse(action: do.Action) -> Failure:
+        assert isinstance(action, do.CreateDroplet)
+        failure = life.fail(FailureKind.NO_CAPACITY, "NoCapacity", "no room")
+        life.rejected[(action.placement.region, action.placement.size)] = failure
+        if action.placement.region == "sfo3":
+            life.failing.clear()
+        return failure
+
+    life.failing[do.CreateDroplet] = refuse
+    life.settle().pass_time(seconds=5)
+    tried = [
+        action.placement.region for action in life.done if isinstance(action, do.CreateDroplet)
+    ]
+    assert tried == ["nyc3", "sfo3", "ams3"]
+    assert life.status.region == "ams3"
+
+
+def test_the_droplet_limit_is_waited_for_and_no_deadline_runs():
+    life = Life()
+    life.failing[do.CreateDroplet] = lambda _: life.fail(
+        FailureKind.OVER_QUOTA, "WaitingForDropletLimit", "will exceed your droplet limit"
+    )
+    life.settle().pass_time(hours=1)
+    assert life.condition("DropletReady") == ("False", "WaitingForDropletLimit")
+    assert life.status.termination_reason is None
+    life.failing.clear()
+    life.pass_time(minutes=1)
+    assert life.status.phase is Phase.RUNNING
+
+
+def test_a_wrong_key_stalls_and_heals_by_itself():
+    life = Life()
+    life.failing[do.GenerateApp] = lambda _: life.fail(
+        FailureKind.UNAUTHORIZED, "ClaudeUnauthorized", "the key is wrong"
+    )
+    life.held.add(do.CreateDroplet)
+    life.settle()
+    assert life.condition("Stalled") == ("True", "ClaudeUnauthorized")
+    life.failing.clear()
+    life.pass_time(seconds=5)
+    assert life.condition("Stalled") is None
+
+
+def test_what_is_not_ready_by_the_deadline_is_cleaned_up_and_failed():
+    life = Life(held={do.DeployApp}).settle().pass_time(minutes=10, seconds=-1)
+    assert life.status.phase is Phase.DEPLOYING
+    life.held.clear()
+    life.pass_time(seconds=1)
+    assert life.status.phase is Phase.DESTROYED
+    assert life.condition("Stalled") == ("True", "ProvisioningDeadlineExceeded")
+    assert life.record is not None
+    assert not life.record.living(ResourceKind.DROPLET)
+
+
+def test_an_app_that_fails_ends_the_session_with_its_reason():
+    life = Life()
+    life.failing[do.DeployApp] = lambda _: life.fail(
+        FailureKind.FINAL, "AppCrashed", "the app died; its last lines: boom"
+    )
+    life.settle()
+    assert life.status.termination_reason == "AppCrashed"
+    assert "boom" in (life.status.message or "")
+    assert life.condition("Stalled") == ("True", "AppCrashed")
+    assert life.status.phase is Phase.DESTROYED
+
+
+def test_a_droplet_that_was_deleted_by_hand_ends_the_session():
+    life = running()
+    life.book(
+        lambda book: book.model_copy(
+            update={"resources": [replace_presence(entry) for entry in book.resources]}
+        )
+    )
+    life.settle()
+    assert life.status.termination_reason == "DropletLost"
+    assert life.status.phase is Phase.DESTROYED
+
+
+def replace_presence(entry):
+    return entry.model_copy(
+        update={"presence": Presence.GONE, "gone_at": START, "deletion_accepted_at": START}
+    )
+
+
+def test_without_a_class_nothing_is_made_and_the_message_names_what_is_missing():
+    life = Life(offer=None)
+    life.problem = Failure(
+        FailureKind.UNAUTHORIZED, "ClassNotFound", "There is no SpawnClass 'gold'", START
+    )
+    life.settle()
+    assert life.done == []
+    assert life.condition("Stalled") == ("True", "ClassNotFound")
+    life.offer = an_offer()
+    life.pass_time(minutes=1)
+    assert life.status.phase is Phase.RUNNING
+
+
+def test_a_class_with_a_problem_makes_nothing_until_it_is_mended():
+    offer = an_offer()
+    broken = replace(
+        offer, problem=Failure(FailureKind.UNAUTHORIZED, "SecretMissing", "no Secret", START)
+    )
+    life = Life(offer=broken).settle()
+    assert life.done == []
+    assert life.condition("Stalled") == ("True", "SecretMissing")
+
+
+def test_a_closed_ledger_is_never_built_on_again_whatever_a_status_says():
+    life = running().pass_time(hours=2)
+    assert life.session is not None
+    life.session = replace(life.session, status=type(life.status)(), has_finalizer=True)
+    done = len(life.done)
+    life.settle()
+    assert not [a for a in life.done[done:] if isinstance(a, do.CreateDroplet | do.GenerateApp)]
+
+
+@pytest.mark.parametrize(
+    ("app_type", "size"),
+    [
+        (AppType.WEBAPP, "s-1vcpu-1gb"),
+        (AppType.API, "s-2vcpu-2gb"),
+        (AppType.SCRIPT, "s-2vcpu-2gb"),
+    ],
+)
+def test_the_app_type_decides_the_default_tier(app_type, size):
+    spec = SessionSpec(prompt="x", app_type=app_type)
+    life = Life(session=a_session(spec=spec)).settle()
+    assert life.status.size == size
