@@ -13,8 +13,8 @@ A lease is a promise with an end. The rules that keep two processes from acting 
   sleep; so the date counts too, where it moved on further.
 * Every write names the version of the Lease that it replaces: of two that reach for it, one gets
   it. A write whose answer was lost is settled by reading the Lease again.
-* Who knew the holder of a Lease that somebody deleted waits for its end all the same. Only a process
-  that just started takes it at once; the old holder finds out at its next renewal.
+* Who knew the holder of a Lease that somebody deleted waits for its end all the same. Only a
+  process that just started takes it at once; the old holder finds out at its next renewal.
 """
 
 import asyncio
