@@ -45,9 +45,9 @@ Validator = Callable[[Bundle], Sequence[Problem]]
 # What an answer of each type usually takes, for the progress shown to people and nothing else.
 _USUAL_OUTPUT_TOKENS = {"webapp": 6000, "api": 3500, "script": 2500}
 
-# Characters of code that make one token, low on purpose: where a cut stream leaves us to estimate,
-# the estimate should not be below the bill.
-CHARACTERS_PER_TOKEN = 3
+# Bytes of UTF-8 that make one token, low on purpose: where a cut stream leaves us to estimate, the
+# estimate should not be below the bill. Code has about four.
+BYTES_PER_TOKEN = 3
 
 # Problems whose file is not shown again in a repair, because its path can never be kept.
 _PATH_RULES = frozenset({"path", "reserved-path"})
@@ -199,7 +199,7 @@ class _Attempt:
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     first_output_tokens: int = 0
-    thinking_characters: int = 0
+    written_bytes: int = 0
     final_output_tokens: int | None = None
     stop_reason: str | None = None
     refusal_category: str | None = None
@@ -212,8 +212,7 @@ class _Attempt:
         estimated = 0
         output = self.final_output_tokens
         if output is None:
-            characters = self.stream.characters + self.thinking_characters
-            by_text = math.ceil(characters / CHARACTERS_PER_TOKEN)
+            by_text = math.ceil(self.written_bytes / BYTES_PER_TOKEN)
             output = max(self.first_output_tokens, by_text)
             estimated = output
         return TokenUsage(
@@ -239,9 +238,10 @@ class _Attempt:
             self.first_output_tokens = usage.output_tokens
         elif event.type == "content_block_delta":
             if event.delta.type == "text_delta":
+                self.written_bytes += _size(event.delta.text)
                 self.stream.add(event.delta.text)
             elif event.delta.type == "thinking_delta":
-                self.thinking_characters += len(event.delta.thinking)
+                self.written_bytes += _size(event.delta.thinking)
         elif event.type == "message_delta":
             # The counts of this event are cumulative and final; those it leaves out stand.
             self.final_output_tokens = event.usage.output_tokens
@@ -317,7 +317,7 @@ class _Generation:
                 self.report()
                 return Generated(reading.bundle, self.usage, repairs, order.model)
             if reading.digest in seen:
-                raise _invalid("Claude's repair brought the same files again", reading.problems)
+                raise _invalid("Claude's repair is an answer that it gave before", reading.problems)
             if repairs == self._limits.max_repairs:
                 raise _invalid(f"the app is still broken after {repairs} repairs", reading.problems)
             seen.add(reading.digest)
@@ -450,6 +450,10 @@ class _Generation:
         self._fraction = max(self._fraction, 0.95 * (1 - math.exp(-1.5 * written / usual)))
         self._files_done = max(self._files_done, attempt.stream.files_done())
         self.report()
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", errors="surrogatepass"))
 
 
 def _check_stop(attempt: _Attempt, order: GenerationOrder) -> None:

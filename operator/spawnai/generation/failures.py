@@ -75,7 +75,8 @@ def understand(error: Exception) -> GenerationError | TryAgain:
 
 def _understand_status(error: anthropic.APIStatusError) -> GenerationError | TryAgain:
     said = printable(str(error.api_message or f"HTTP {error.status_code}"), 300)
-    where = f"{error.status_code} {error.type}" if error.type else str(error.status_code)
+    parts = [] if error.status_code == HTTPStatus.OK else [str(error.status_code)]
+    where = " ".join([*parts, *([str(error.type)] if error.type else [])])
     request_id = error.request_id
     lower = said.lower()
     if (

@@ -16,6 +16,7 @@ from .paths import dependency_problems, path_problems
 from .problems import Problem, printable
 from .secret_scan import find_secret
 from .syntax import (
+    JavaScriptGoal,
     foreign_imports,
     javascript_goal,
     javascript_problem,
@@ -50,6 +51,7 @@ _REQUIRE = re.compile(r"""\brequire\(\s{0,20}(["'])([^"'\n]{1,200})\1\s{0,20}\)"
 _IMPORT = re.compile(
     r"""^[ \t]*(?:import|export)\b[^'";]{0,2000}?(["'])([^"'\n]{1,200})\1""", re.MULTILINE
 )
+_MODULE_SYNTAX = re.compile(r"""^[ \t]*(?:import[ \t]*[\w{*'"]|export[ \t]+[\w{*])""", re.MULTILINE)
 _IMPORT_OR_EXPORT = re.compile(r"^[ \t]*(?:import|export)\b", re.MULTILINE)
 
 
@@ -135,15 +137,21 @@ def _javascript_problems(
     if problem is not None:
         yield problem
     elif bundle.app_type == "api":
-        yield from _requirement_problems(bundle, file)
+        yield from _requirement_problems(bundle, file, goal)
 
 
 def _module_scripts(bundle: Bundle, pages: Mapping[str, Page]) -> set[str]:
-    """The scripts that browsers read as modules.
+    """The .js files that are read as modules.
 
-    Those that a page loads as modules; and, once a page has a module, every file that imports or
-    exports, because modules load modules.
+    api: all or none, by what the entry point is; the droplet's agent decides in the same way.
+    webapp: those that a page loads as modules; and, once a page has a module, every file that
+    imports or exports, because modules load modules.
     """
+    if bundle.app_type == "api":
+        entry = bundle.file(bundle.entrypoint)
+        if entry is None or not _MODULE_SYNTAX.search(entry.content):
+            return set()
+        return {file.path for file in bundle.files if file.path.endswith(".js")}
     if bundle.app_type != "webapp":
         return set()
     loaded = {
@@ -161,10 +169,10 @@ def _module_scripts(bundle: Bundle, pages: Mapping[str, Page]) -> set[str]:
     return loaded
 
 
-def _requirement_problems(bundle: Bundle, file: AppFile) -> Iterator[Problem]:
+def _requirement_problems(bundle: Bundle, file: AppFile, goal: JavaScriptGoal) -> Iterator[Problem]:
     """Modules that the file needs and that will not be there: the app would die at once."""
     seen: set[str] = set()
-    pattern = _IMPORT if file.path.endswith(".mjs") else _REQUIRE
+    pattern = _IMPORT if goal == "module" else _REQUIRE
     for match in pattern.finditer(file.content):
         line_start = file.content.rfind("\n", 0, match.start(1)) + 1
         before = file.content[max(line_start, match.start(1) - 200) : match.start(1)]

@@ -1,0 +1,1 @@
+"""Small real apps, as files: what the simulated Claude answers with."""

@@ -1,0 +1,1 @@
+"""Scripts: each file is shipped as main.py of an app and runs by itself."""
