@@ -19,20 +19,17 @@ LAPTOP_LIFETIME = LifetimeSpec(
 )
 
 
-def local_classes(http_port: int, lifetime: LifetimeSpec = LAPTOP_LIFETIME) -> list[dict[str, Any]]:
-    """The default class without a domain (URLs are addresses), and one with names in DNS."""
+def local_classes(
+    http_port: int, lifetime: LifetimeSpec, default_class: str
+) -> list[dict[str, Any]]:
+    """A class without a domain (its URLs are addresses), and one with names in DNS."""
     return [
         _document(
-            LOCAL_CLASS,
-            ClassSpec(lifetime=lifetime, exposure=ExposureSpec(http_port=http_port)),
-            is_default=True,
-        ),
-        _document(
-            LOCAL_DNS_CLASS,
-            ClassSpec(
-                lifetime=lifetime, exposure=ExposureSpec(http_port=http_port, domain=LOCAL_DOMAIN)
-            ),
-        ),
+            name,
+            ClassSpec(lifetime=lifetime, exposure=ExposureSpec(http_port=http_port, domain=domain)),
+            is_default=name == default_class,
+        )
+        for name, domain in ((LOCAL_CLASS, None), (LOCAL_DNS_CLASS, LOCAL_DOMAIN))
     ]
 
 

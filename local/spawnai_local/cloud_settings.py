@@ -24,10 +24,10 @@ class CloudSettings:
     claude: bool = True
     machines: bool = True
     """False: droplets are shells, states and prices without a process behind them."""
-    delays: Mapping[str, float | list[float]] = field(
-        default_factory=lambda: {"network": 0.5, "boot": [3.0, 5.0], "firewall": 0.5}
-    )
-    """The emulator's delays by name, in seconds or as a pair [least, most]."""
+    boot_seconds: tuple[float, float] = (3.0, 5.0)
+    """From a droplet's order to `active`, at least and at most; its machine starts then."""
+    delays: Mapping[str, float | list[float]] = field(default_factory=dict)
+    """The emulator's other delays by name, where they differ from its own."""
     tokens_per_second: float = 400.0
     first_token_seconds: float = 0.8
     droplet_limit: int = 25
@@ -40,7 +40,8 @@ class CloudSettings:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Read what `to_json` wrote."""
-        return cls(**json.loads(text))
+        document = json.loads(text)
+        return cls(**{**document, "boot_seconds": tuple(document["boot_seconds"])})
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from typing import Self
 
 from spawnai_local.processes import MARK, end_leftovers
 
+_MOST = 250
+
 
 class Guard:
     """The guard of one directory, seen from the parent. Start it before any other process."""
@@ -40,23 +42,31 @@ class Guard:
             )
         )
 
-    async def stop(self, limit_seconds: float = 15.0) -> None:
-        """End everything of the directory that still runs, then the guard itself."""
+    async def stop(self, limit_seconds: float = 15.0) -> int:
+        """End everything of the directory that still runs, then the guard itself.
+
+        Returns how many processes there were to end (250 stands for more, too): 0 after a stop
+        that forgot nothing.
+        """
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
-            await asyncio.to_thread(self._process.wait, limit_seconds)
+            return await asyncio.to_thread(self._process.wait, limit_seconds)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+            return _MOST
 
 
 def main() -> None:
-    """Wait for the end of standard input, then end what the directory's processes left."""
+    """Wait for the end of standard input, then end what the directory's processes left.
+
+    The exit code is how many there were.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # only the parent's end ends it
     sys.stdin.buffer.read()
-    asyncio.run(end_leftovers(Path(sys.argv[1]), limit_seconds=5.0))
+    sys.exit(min(_MOST, asyncio.run(end_leftovers(Path(sys.argv[1]), limit_seconds=5.0))))
 
 
 if __name__ == "__main__":

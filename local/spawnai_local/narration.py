@@ -110,7 +110,7 @@ class Narrator:
         room = self.width - len(_INDENT) - _NAME_WIDTH - len(duration)
         self._print(f"{_INDENT}{name:<{_NAME_WIDTH}}{set_cell_size(what, room)}{duration}".rstrip())
 
-    def claim(self, holds: bool, sentence: str, found: str = "") -> None:  # noqa: FBT001
+    def claim(self, sentence: str, *, holds: bool, found: str = "") -> None:
         """Whether something that was promised is true; what was found instead, if it is not."""
         mark, style = ("✓", "green") if holds else ("✗", "bold red")
         for number, line in enumerate(wrap(sentence, self.width - len(_INDENT) - 2)):

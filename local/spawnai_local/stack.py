@@ -15,10 +15,11 @@ import fcntl
 import os
 import shlex
 import shutil
+import signal
 import sys
 import sysconfig
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,7 @@ from typing import IO, Self
 
 import httpx
 
+from spawnai.settings import DEFAULT_DIGITALOCEAN_API_URL
 from spawnai_local import toolchain
 from spawnai_local.browser import DnsServer
 from spawnai_local.classes import LOCAL_DOMAIN, digitalocean_class, local_classes
@@ -51,6 +53,7 @@ _OPERATOR_SECONDS = 60.0
 _OPERATOR_STOP_SECONDS = 15.0
 _EMPTYING_SECONDS = 180.0
 _READY_ANSWER_SECONDS = 2.0
+_LOOK_SECONDS = 0.5
 
 PartReport = Callable[[str, str, float], None]
 """Takes a part that is up: its name, what it is, and how many seconds that took."""
@@ -85,6 +88,8 @@ class LocalStack:
         self.settings = settings
         self.directory = settings.directory
         self.operator: ChildProcess | None = None
+        self.forgotten_processes = 0
+        """After `stop`: how many processes its own order of ending had missed; a defect if any."""
         self._report = report
         self._progress = progress
         self._lock: IO[str] | None = None
@@ -92,6 +97,7 @@ class LocalStack:
         self._control_plane: ControlPlane | None = None
         self._cloud_process: ChildProcess | None = None
         self._is_installed = False
+        self._parts: list[str] = []
 
     async def __aenter__(self) -> Self:
         try:
@@ -141,7 +147,7 @@ class LocalStack:
         if self._control_plane is not None:
             await self._control_plane.stop()
         if self._guard is not None:
-            await self._guard.stop()
+            self.forgotten_processes = await self._guard.stop()
             self._guard = None
         if self._lock is not None:
             for name in ("stack.pid", "env", "operator.kubeconfig", "cloud.json"):
@@ -174,6 +180,26 @@ class LocalStack:
             "SPAWNAI_DNS": str(self.dns) if self.dns is not None else None,
         }
         return {name: value for name, value in variables.items() if value is not None}
+
+    async def happenings(self) -> AsyncIterator[str]:
+        """What happens to the parts, in sentences, for as long as the stack is up.
+
+        Raises:
+            StackError: a part that nobody starts again has ended.
+        """
+        starts = self.operator.starts if self.operator is not None else 0
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            for name in self._parts:
+                if not (self.directory / f"{name}.pid").exists():
+                    raise StackError(
+                        f"{name} has ended by itself; the end of {self.directory / name}.log says "
+                        "why. Everything else is ended too."
+                    )
+            if self.operator is not None and self.operator.starts != starts:
+                code = self.operator.returncode
+                starts = self.operator.starts
+                yield f"The operator ended ({_words(code)}) and was started again."
 
     # The parts, in the order in which they start.
 
@@ -220,6 +246,7 @@ class LocalStack:
                 unsafe_no_fsync=self.settings.cloud is Cloud.LOCAL,
             )
             await self._control_plane.start()
+            self._parts += ["etcd", "kube-apiserver", "kube-controller-manager"]
             what = f"Kubernetes {toolchain.pinned_versions().kubernetes}, {programs.origin}"
         server = await self.kubectl.run(
             *("config", "view", "--minify", "--output", "jsonpath={.clusters[0].cluster.server}")
@@ -249,6 +276,7 @@ class LocalStack:
             return report.is_file()
 
         await self._cloud_process.wait_until_ready(is_up, limit_seconds=_CLOUD_SECONDS)
+        self._parts.append("cloud")
         self.cloud = CloudReport.from_json(report.read_text())
         seconds = time.monotonic() - started
         if self.cloud.digitalocean_url is not None:
@@ -268,7 +296,7 @@ class LocalStack:
             anthropic_api_key=self.settings.anthropic_api_key,
         )
         classes = (
-            local_classes(self.cloud.http_port, self.settings.lifetime)
+            local_classes(self.cloud.http_port, self.settings.lifetime, self.settings.default_class)
             if self.settings.cloud is Cloud.LOCAL
             else digitalocean_class(self.settings.domain)
         )
@@ -315,7 +343,7 @@ class LocalStack:
             # The operator reads its keys from the Secret. What a shell holds must not mislead it.
             "DIGITALOCEAN_TOKEN": "",
             "ANTHROPIC_API_KEY": "",
-            "DIGITALOCEAN_API_URL": self.cloud.digitalocean_url or "",
+            "DIGITALOCEAN_API_URL": self.cloud.digitalocean_url or DEFAULT_DIGITALOCEAN_API_URL,
             "ANTHROPIC_BASE_URL": self.cloud.claude_url or "",
         }
         if self.cloud.digitalocean_url is not None and self.cloud.claude_url is not None:
@@ -353,3 +381,9 @@ class LocalStack:
                 f"{', and for droplets with the tag spawn-ai' if left else ''}. {error}"
             )
         return None
+
+
+def _words(returncode: int | None) -> str:
+    if returncode is not None and returncode < 0:
+        return f"killed by {signal.Signals(-returncode).name}"
+    return f"exit code {returncode}"

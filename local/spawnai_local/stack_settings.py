@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from spawnai.api.spawnclass import LifetimeSpec
-from spawnai_local.classes import LAPTOP_LIFETIME
+from spawnai_local.classes import LAPTOP_LIFETIME, LOCAL_CLASS
 from spawnai_local.cloud_settings import (
     LOCAL_ANTHROPIC_KEY,
     LOCAL_DIGITALOCEAN_TOKEN,
@@ -64,6 +64,8 @@ class StackSettings:
     domain: str | None = None
     local_cloud: CloudSettings = field(default_factory=CloudSettings)
     lifetime: LifetimeSpec = LAPTOP_LIFETIME
+    default_class: str = LOCAL_CLASS
+    """Which of the two local classes a session gets that names none."""
     operator: bool = True
     """False: the caller runs operators itself."""
 

@@ -46,7 +46,7 @@ def until_all_ended(pids: list[int], limit_seconds: float = 15.0) -> list[int]:
     return left
 
 
-async def test_stopping_the_guard_ends_what_its_directory_s_processes_left(tmp_path):
+def test_stopping_the_guard_ends_what_its_directory_s_processes_left(tmp_path):
     guard = Guard.start(tmp_path)
     with subprocess.Popen(
         [sys.executable, "-c", PARENT_OF_AN_APP],
@@ -54,18 +54,18 @@ async def test_stopping_the_guard_ends_what_its_directory_s_processes_left(tmp_p
         stdout=subprocess.PIPE,
         text=True,
     ) as parent:
-        app = int(await asyncio.to_thread(parent.stdout.readline))
-        await guard.stop()
+        app = int(parent.stdout.readline())
+        assert asyncio.run(guard.stop()) == 2
         assert until_all_ended([parent.pid, app]) == []
 
 
-async def test_processes_of_another_directory_are_left_alone(tmp_path):
+def test_processes_of_another_directory_are_left_alone(tmp_path):
     guard = Guard.start(tmp_path / "ours")
     with subprocess.Popen(
         [sys.executable, "-c", "import time; time.sleep(600)"],
         env={**os.environ, MARK: str(tmp_path / "ours-too")},
     ) as other:
-        await guard.stop()
+        assert asyncio.run(guard.stop()) == 0
         still_there = runs(other.pid)
         other.kill()
     assert still_there

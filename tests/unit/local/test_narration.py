@@ -21,8 +21,8 @@ def tell_everything(narrator: Narrator) -> None:
     narrator.say("word " * 60)
     narrator.lines([LONG, "日本語" * 60])
     narrator.part("part", LONG, 1.0)
-    narrator.claim(True, "word " * 60)
-    narrator.claim(False, "word " * 60, "found " * 60)
+    narrator.claim("word " * 60, holds=True)
+    narrator.claim("word " * 60, holds=False, found="found " * 60)
 
 
 def test_nothing_is_wider_than_100_columns():
@@ -44,7 +44,9 @@ def test_a_command_can_be_copied_over_several_lines():
 
 
 def test_a_broken_claim_shows_what_was_found_instead():
-    text = told(lambda narrator: narrator.claim(False, "the cloud is empty", "2 droplets"))
+    text = told(
+        lambda narrator: narrator.claim("the cloud is empty", holds=False, found="2 droplets")
+    )
     assert "✗ the cloud is empty" in text
     assert "found: 2 droplets" in text
 

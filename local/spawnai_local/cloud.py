@@ -1,0 +1,130 @@
+"""The local cloud as one process: DigitalOcean's API and DNS, the machines of its droplets, Claude.
+
+Run as `python -m spawnai_local.cloud DIRECTORY SETTINGS`, where SETTINGS is the JSON of
+`CloudSettings`. Once everything answers, DIRECTORY/cloud.json says where (`CloudReport`). It ends
+on SIGTERM, and every machine with it.
+"""
+
+import asyncio
+import logging
+import sys
+from contextlib import AsyncExitStack
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+from spawnai_local.address_block import claim_address_block, first_bindable_port
+from spawnai_local.classes import LOCAL_DOMAIN
+from spawnai_local.claude import ClaudeSimulator, SimulatorSettings
+from spawnai_local.cloud_settings import (
+    LOCAL_ANTHROPIC_KEY,
+    LOCAL_DIGITALOCEAN_TOKEN,
+    CloudReport,
+    CloudSettings,
+)
+from spawnai_local.digitalocean import Delays, Emulator, Limits, Settings
+from spawnai_local.interruption import run_until_interrupted
+from spawnai_local.machines import MachineHost
+
+# In order of preference. The addresses are this cloud's own, so its ports can be well known ones,
+# unless a server of the machine holds them at every address. 0 is any free one.
+_API_PORTS = (8080, 8000, 0)
+_CLAUDE_PORTS = (8081, 8001, 0)
+_DNS_PORTS = (53, 5353, 0)
+_HTTP_PORTS = (80, 8080, 8888, 18080)
+
+
+class CloudError(Exception):
+    """The cloud cannot run on this machine; the message says why."""
+
+
+def main() -> None:
+    """Run the cloud until a signal ends it."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    directory, settings = Path(sys.argv[1]), CloudSettings.from_json(sys.argv[2])
+    run_until_interrupted(_run(directory, settings))
+
+
+async def _run(directory: Path, settings: CloudSettings) -> int:
+    block = claim_address_block()
+    address = block.service_address
+    # Apart from one another: services, droplets with a machine, droplets without one.
+    _, shells = block.network.subnets(prefixlen_diff=1)
+    http_port = first_bindable_port(address, _HTTP_PORTS)
+    if http_port is None:
+        raise CloudError(
+            f"none of the ports {_HTTP_PORTS} can be bound at {address}, so no droplet could serve "
+            "its app; end what holds them at every address"
+        )
+    async with AsyncExitStack() as parts:
+        emulator = claude = None
+        if settings.digitalocean:
+            machines = _machines(directory, block.network, http_port) if settings.machines else None
+            if machines is not None:
+                parts.push_async_callback(machines.close)
+            emulator = await _start_emulator(settings, machines, address, shells)
+            parts.push_async_callback(emulator.stop)
+        if settings.claude:
+            claude = await _start_claude(settings, address)
+            parts.push_async_callback(claude.stop)
+        report = CloudReport(
+            digitalocean_url=emulator.url if emulator is not None else None,
+            claude_url=claude.url if claude is not None else None,
+            dns_address=str(address) if emulator is not None else None,
+            dns_port=emulator.dns.port if emulator is not None else None,
+            http_port=http_port,
+            network=str(block.network),
+        )
+        unfinished = directory / "cloud.json.unfinished"
+        unfinished.write_text(report.to_json())
+        unfinished.rename(directory / "cloud.json")
+        await asyncio.Event().wait()  # until a signal cancels it
+    return 0
+
+
+def _machines(directory: Path, network: IPv4Network, http_port: int) -> MachineHost:
+    return MachineHost(directory / "machines", network=network, http_port=http_port)
+
+
+async def _start_emulator(
+    settings: CloudSettings,
+    machines: MachineHost | None,
+    address: IPv4Address,
+    shells: IPv4Network,
+) -> Emulator:
+    emulator = Emulator(
+        machines=machines,
+        settings=Settings(
+            tokens=frozenset({LOCAL_DIGITALOCEAN_TOKEN}),
+            delays=Delays().changed({"boot": list(settings.boot_seconds), **settings.delays}),
+            limits=Limits(droplets=settings.droplet_limit),
+            seed=settings.seed,
+            shell_network=str(shells),
+        ),
+    )
+    emulator.cloud.domains.create({"name": LOCAL_DOMAIN})
+    await emulator.start(
+        str(address), _port(address, _API_PORTS), dns_port=_port(address, _DNS_PORTS)
+    )
+    return emulator
+
+
+async def _start_claude(settings: CloudSettings, address: IPv4Address) -> ClaudeSimulator:
+    claude = ClaudeSimulator(
+        SimulatorSettings(
+            api_key=LOCAL_ANTHROPIC_KEY,
+            first_token_seconds=settings.first_token_seconds,
+            tokens_per_second=settings.tokens_per_second,
+            seed=settings.seed,
+        )
+    )
+    await claude.start(str(address), _port(address, _CLAUDE_PORTS))
+    return claude
+
+
+def _port(address: IPv4Address, candidates: tuple[int, ...]) -> int:
+    port = first_bindable_port(address, candidates)
+    return 0 if port is None else port
+
+
+if __name__ == "__main__":
+    main()

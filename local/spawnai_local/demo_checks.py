@@ -1,0 +1,288 @@
+"""What the demo promises, as questions about documents: each answers with a sentence and a verdict.
+
+Nothing here asks a server; what the cluster, the cloud and Claude said is handed in.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from spawnai.api.conditions import ConditionType, find_condition, is_true
+from spawnai.api.record import LedgerEntry, Presence, RecordStatus, ResourceKind
+from spawnai.api.session import Phase, SessionStatus
+from spawnai.billing.token_prices import token_cost
+
+GONE_WITHIN = timedelta(seconds=5)
+"""The product's promise: gone within 5 s of its time."""
+
+HALF_OF_THE_LAST_DIGIT = Decimal("0.0000005")
+"""Records give each order to the millionth of a dollar; a cached token costs less than that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Something that was promised, whether it is true, and what was found if it is not."""
+
+    sentence: str
+    holds: bool
+    found: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """One session's SpawnRecord."""
+
+    session: str
+    uid: str
+    status: RecordStatus
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> "Ledger":
+        """Read a SpawnRecord as the API server gives it."""
+        return cls(
+            session=document["spec"]["owner"]["name"],
+            uid=document["spec"]["owner"]["uid"],
+            status=RecordStatus.model_validate(document.get("status") or {}),
+        )
+
+    @property
+    def droplet_dollars(self) -> Decimal:
+        """What its droplets cost."""
+        costs = (entry.cost for entry in self.status.resources if entry.cost is not None)
+        return sum(map(Decimal, costs), Decimal(0))
+
+    @property
+    def token_dollars(self) -> Decimal:
+        """What Claude was paid."""
+        return sum((Decimal(entry.cost) for entry in self.status.generations), Decimal(0))
+
+    @property
+    def total_dollars(self) -> Decimal:
+        """What the record itself gives as the sum."""
+        return Decimal(self.status.total_cost or 0)
+
+
+def is_running(name: str, status: SessionStatus) -> Claim:
+    """A session that should run does."""
+    return Claim(
+        f"{name} is Running and Ready",
+        status.phase is Phase.RUNNING and is_true(status.conditions, ConditionType.READY),
+        _state(status),
+    )
+
+
+def failed_with_reason(name: str, status: SessionStatus) -> Claim:
+    """A session that cannot work ended by itself, and says why."""
+    stalled = find_condition(status.conditions, ConditionType.STALLED)
+    return Claim(
+        f"{name} ended by itself, and says why: {status.termination_reason}",
+        status.phase is Phase.DESTROYED
+        and bool(status.termination_reason)
+        and status.ready_at is None
+        and stalled is not None
+        and stalled.status == "True",
+        _state(status),
+    )
+
+
+def expiry_moved(
+    name: str, before: datetime | None, after: datetime | None, *, later: bool
+) -> Claim:
+    """A change of the annotation moved the end in the direction that was asked for."""
+    way = "later" if later else "earlier"
+    moved = before is not None and after is not None and before != after
+    return Claim(
+        f"{name} ends {way} than before: {_clock(before)} → {_clock(after)}",
+        moved and before is not None and after is not None and (after > before) is later,
+        f"it was to end at {_clock(before)}, and now at {_clock(after)}",
+    )
+
+
+def ended_in_time(name: str, status: SessionStatus, gone_at: datetime | None) -> Claim:
+    """The droplet was gone from the cloud within the promised time of its expiry.
+
+    `gone_at` is when the cloud itself says so.
+    """
+    expiry = status.expiration_time
+    if expiry is None or gone_at is None:
+        return Claim(f"{name} was gone in time", holds=False, found=_state(status))
+    after = (gone_at - expiry).total_seconds()
+    return Claim(
+        f"{name}: the cloud deleted its droplet {after:.2f} s after its time was over",
+        timedelta(0) <= gone_at - expiry <= GONE_WITHIN,
+        f"its time was over at {_clock(expiry)}, the droplet was deleted at {_clock(gone_at)}",
+    )
+
+
+def is_tombstone(name: str, status: SessionStatus) -> Claim:
+    """An expired session stays, as a tombstone that kstatus reads as Current."""
+    conditions = status.conditions
+    return Claim(
+        f"{name} stays as a tombstone: Destroyed, Expired, everything cleaned up",
+        status.phase is Phase.DESTROYED
+        and is_true(conditions, ConditionType.EXPIRED)
+        and is_true(conditions, ConditionType.CLEANUP_COMPLETE)
+        and find_condition(conditions, ConditionType.READY) is None,
+        _state(status),
+    )
+
+
+def all_receipts_are_there(ledgers: Sequence[Ledger], sessions: Iterable[str]) -> Claim:
+    """Every session has a closed record in which every resource was seen gone."""
+    missing = sorted(set(sessions) - {ledger.session for ledger in ledgers})
+    problems = [f"{name} has no record" for name in missing]
+    count = 0
+    for ledger in ledgers:
+        count += len(ledger.status.resources)
+        if ledger.status.completed_at is None:
+            problems.append(f"the record of {ledger.session} is not closed")
+        problems += [
+            f"{entry.kind} {entry.id} of {ledger.session} is {entry.presence}"
+            for entry in ledger.status.resources
+            if entry.presence is not Presence.GONE or entry.gone_at is None
+        ]
+    return Claim(
+        f"{len(ledgers)} records hold a receipt for each of the {count} resources that were made",
+        not problems,
+        "; ".join(problems),
+    )
+
+
+def every_droplet_is_recorded(
+    ledgers: Sequence[Ledger], bill_lines: Sequence[Mapping[str, Any]]
+) -> Claim:
+    """What the cloud billed and what the records list are the same droplets."""
+    recorded = {
+        entry.id
+        for ledger in ledgers
+        for entry in ledger.status.resources
+        if entry.kind is ResourceKind.DROPLET
+    }
+    billed = {str(line["droplet_id"]) for line in bill_lines}
+    return Claim(
+        f"the cloud billed {len(billed)} droplets, and the records list the same ones",
+        billed == recorded,
+        f"only billed: {sorted(billed - recorded)}, only recorded: {sorted(recorded - billed)}",
+    )
+
+
+def droplets_cost_what_the_cloud_billed(
+    ledgers: Sequence[Ledger], bill_lines: Sequence[Mapping[str, Any]]
+) -> Claim:
+    """The sums for droplets are equal to the last digit."""
+    recorded = sum((ledger.droplet_dollars for ledger in ledgers), Decimal(0))
+    billed = sum((Decimal(line["dollars"]) for line in bill_lines), Decimal(0))
+    return Claim(
+        f"droplets: the records say ${dollars(recorded)}, the cloud billed ${dollars(billed)}",
+        recorded == billed,
+        f"a difference of ${dollars(recorded - billed)}",
+    )
+
+
+def tokens_cost_what_claude_billed(
+    ledgers: Sequence[Ledger], bill: Mapping[str, Mapping[str, int]]
+) -> Claim:
+    """The sums for Claude are equal to the last digit. `bill` holds token counts by model."""
+    recorded = sum((ledger.token_dollars for ledger in ledgers), Decimal(0))
+    billed = sum((_price(model, counts) for model, counts in bill.items()), Decimal(0))
+    orders = sum(len(ledger.status.generations) for ledger in ledgers)
+    return Claim(
+        f"tokens: the records say ${dollars(recorded)}, Claude billed ${dollars(billed)}",
+        abs(recorded - billed) <= HALF_OF_THE_LAST_DIGIT * orders,
+        f"a difference of ${dollars(recorded - billed)}",
+    )
+
+
+def sums_add_up(ledgers: Sequence[Ledger], statuses: Mapping[str, SessionStatus]) -> Claim:
+    """Each record's total is the sum of its lines, and what its session says."""
+    problems = []
+    for ledger in ledgers:
+        expected = ledger.droplet_dollars + ledger.token_dollars
+        status = statuses.get(ledger.session)
+        said = status.cost.actual if status is not None and status.cost is not None else None
+        if ledger.total_dollars != expected or said is None or Decimal(said) != expected:
+            problems.append(
+                f"{ledger.session}: lines ${dollars(expected)}, "
+                f"record ${dollars(ledger.total_dollars)}, session ${said}"
+            )
+    return Claim(
+        "every session says the cost that its record adds up to", not problems, "; ".join(problems)
+    )
+
+
+def cloud_is_empty(state: Mapping[str, Any], domain: str | None) -> Claim:
+    """Nothing that costs or points anywhere is left in the account."""
+    addresses = [
+        f"{record['name']} → {record['data']}"
+        for known in state["domains"]
+        if known["name"] == domain
+        for record in known["records"]
+        if record["type"] == "A"
+    ]
+    left = {
+        "droplets": [droplet["name"] for droplet in state["droplets"]],
+        "firewalls": [firewall["name"] for firewall in state["firewalls"]],
+        "DNS addresses": addresses,
+    }
+    return Claim(
+        "the account is empty: no droplet, no firewall, no address in DNS",
+        not any(left.values()),
+        "; ".join(f"{kind}: {', '.join(names)}" for kind, names in left.items() if names),
+    )
+
+
+def droplet_gone_at(
+    ledger: Ledger | None, bill_lines: Sequence[Mapping[str, Any]]
+) -> datetime | None:
+    """When the cloud says that the session's last droplet was deleted."""
+    ids = {entry.id for entry in ledger.status.resources} if ledger is not None else set()
+    times = [line["deleted_at"] for line in bill_lines if str(line["droplet_id"]) in ids]
+    if not times or None in times:
+        return None
+    return datetime.fromtimestamp(max(times), UTC)
+
+
+def receipt_lines(ledger: Ledger) -> list[tuple[str, ...]]:
+    """A record's resources as rows: kind, id, made, deletion accepted, seen gone, cost."""
+    return [_receipt(ledger.session, entry) for entry in ledger.status.resources]
+
+
+def dollars(amount: Decimal) -> str:
+    """Dollars with at least two and at most six places."""
+    text = f"{amount:.6f}".rstrip("0")
+    whole, _, fraction = text.partition(".")
+    return f"{whole}.{fraction:0<2}"
+
+
+def _receipt(session: str, entry: LedgerEntry) -> tuple[str, ...]:
+    cost = f"${dollars(Decimal(entry.cost))}" if entry.cost is not None else ""
+    return (
+        session,
+        str(entry.kind),
+        entry.id if len(entry.id) <= 12 else f"{entry.id[:8]}…",  # noqa: PLR2004 - a UUID's head
+        _clock(entry.created_at),
+        _clock(entry.deletion_accepted_at),
+        _clock(entry.gone_at),
+        cost,
+    )
+
+
+def _price(model: str, counts: Mapping[str, int]) -> Decimal:
+    return token_cost(
+        model,
+        input_tokens=counts["input_tokens"],
+        output_tokens=counts["output_tokens"],
+        cache_read_tokens=counts["cache_read_input_tokens"],
+        cache_write_tokens=counts["cache_creation_input_tokens"],
+    )
+
+
+def _state(status: SessionStatus) -> str:
+    message = f": {status.message}" if status.message else ""
+    return f"phase {status.phase or 'none'}{message}"
+
+
+def _clock(moment: datetime | None) -> str:
+    return "–" if moment is None else moment.astimezone(UTC).strftime("%H:%M:%S")

@@ -1,0 +1,550 @@
+"""What happens in the demo once everything is up, and what each step has to prove."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import yaml
+
+from spawnai.api.durations import format_duration, format_time
+from spawnai.api.names import EXPIRES_AT_ANNOTATION, TTL_ANNOTATION
+from spawnai.api.session import AppType, Phase, SessionStatus
+from spawnai.api.spawnclass import LifetimeSpec
+from spawnai_local import demo_checks as checks
+from spawnai_local.browser import FetchError, Page, fetch, lookup
+from spawnai_local.classes import LOCAL_DOMAIN
+from spawnai_local.cloud_settings import CloudSettings
+from spawnai_local.demo_checks import Claim, Ledger
+from spawnai_local.narration import Narrator, bar, columns
+from spawnai_local.session_watch import Change, SessionWatch, WaitError, WatchedSession
+from spawnai_local.stack import LocalStack
+from spawnai_local.stack_settings import Claude
+
+CLOUD = CloudSettings(boot_seconds=(3.0, 5.0), tokens_per_second=500.0, first_token_seconds=0.8)
+"""Short enough to wait for, long enough to see."""
+
+LIFETIME = LifetimeSpec(
+    max="10m", provisioning_deadline="150s", notice="5s", warning="15s", dead_man_grace="1m"
+)
+
+TTL = timedelta(seconds=60)
+"""What every session gets here: the slowest has to be Running before the first one ends."""
+LONGER_TTL = timedelta(seconds=90)
+TIME_LEFT_AFTER_SHORTENING = timedelta(seconds=12)
+
+_RUNNING_SECONDS = 120.0
+_RUNNING_SECONDS_WITH_REAL_CLAUDE = 420.0
+_LATCHED_SECONDS = 10.0
+_OVER_SECONDS = 60.0
+_DNS_SECONDS = 5.0
+_CONTROL_SECONDS = 5.0
+
+_PAGE_LINES = 4
+_PROGRESS_OF_A_REAL_STEP = 0.05
+
+
+class StoryError(Exception):
+    """The story cannot go on; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One manifest of manifests/examples/."""
+
+    path: Path
+    name: str
+    app_type: AppType
+    is_broken: bool
+
+
+def read_examples(directory: Path) -> tuple[Example, ...]:
+    """Read the manifests; the one that cannot work has `broken` in its file's name.
+
+    Raises:
+        StoryError: it is not one of each app type and one that is broken.
+    """
+    examples = []
+    for path in sorted(directory.glob("*.yaml")):
+        document = yaml.safe_load(path.read_text())
+        if document["kind"] == "SpawnSession":
+            name, app_type = document["metadata"]["name"], AppType(document["spec"]["appType"])
+            examples.append(Example(path, name, app_type, "broken" in path.stem))
+    working = sorted(example.app_type for example in examples if not example.is_broken)
+    if working != sorted(AppType) or len(examples) != len(working) + 1:
+        raise StoryError(
+            f"expected {directory} to hold one session of each app type and one with `broken` in "
+            f"its file name, found {', '.join(example.path.name for example in examples)}"
+        )
+    order = {app_type: number for number, app_type in enumerate(AppType)}
+    return tuple(sorted(examples, key=lambda one: (one.is_broken, order[one.app_type])))
+
+
+class Verdict:
+    """All claims so far: shown as they are checked, and remembered."""
+
+    def __init__(self, narrator: Narrator) -> None:
+        self.claims: list[Claim] = []
+        self._narrator = narrator
+
+    @property
+    def broken(self) -> list[Claim]:
+        """The claims that were not true."""
+        return [claim for claim in self.claims if not claim.holds]
+
+    @property
+    def all_hold(self) -> bool:
+        """Whether there was something to claim, and all of it is true."""
+        return bool(self.claims) and not self.broken
+
+    def check(self, claim: Claim) -> None:
+        """Show a claim and remember it."""
+        self.claims.append(claim)
+        self._narrator.claim(claim.sentence, holds=claim.holds, found=claim.found)
+
+
+class Story:
+    """The steps, in order. A claim that does not hold is noted, and the story goes on."""
+
+    def __init__(
+        self,
+        narrator: Narrator,
+        verdict: Verdict,
+        stack: LocalStack,
+        watch: SessionWatch,
+        examples: Sequence[Example],
+    ) -> None:
+        self._narrator = narrator
+        self._verdict = verdict
+        self._stack = stack
+        self._watch = watch
+        # The real Claude writes working apps, also for the prompt that is broken on purpose.
+        self._with_real_claude = stack.settings.claude is Claude.ANTHROPIC
+        self._examples = [one for one in examples if not (one.is_broken and self._with_real_claude)]
+        self._working = {one.app_type: one for one in examples if not one.is_broken}
+        self._hosts: set[str] = set()
+        self._applied_at = 0.0
+
+    async def tell(self) -> None:
+        """Tell all of it.
+
+        Raises:
+            StoryError: something without which it cannot go on did not happen.
+            KubectlError: the API server refused a command.
+        """
+        try:
+            await self._apply()
+            await self._until_running()
+            await self._visit()
+            await self._extend_and_shorten()
+            await self._until_over()
+            await self._show_what_stays()
+            await self._empty()
+        except (WaitError, FetchError) as error:
+            raise StoryError(str(error)) from error
+        except httpx.HTTPError as error:
+            what = str(error) or type(error).__name__
+            raise StoryError(f"the local cloud gave no answer: {what}") from error
+
+    # The steps.
+
+    async def _apply(self) -> None:
+        self._narrator.step("Apply four manifests")
+        first = self._working[AppType.WEBAPP]
+        self._narrator.command(f"cat {_relative(first.path)}")
+        self._narrator.output(first.path.read_text())
+        self._applied_at = time.monotonic()
+        if self._with_real_claude:
+            for example in self._examples:
+                await self._kubectl("apply", "--filename", _relative(example.path))
+        else:
+            await self._kubectl("apply", "--filename", _relative(first.path.parent))
+        self._narrator.say("These may live for hours. Here each gets a minute from when it runs:")
+        await self._kubectl(
+            *("annotate", "spawnsessions", "--all", "--overwrite"),
+            f"{TTL_ANNOTATION}={format_duration(TTL)}",
+        )
+        await self._watch.until(
+            lambda: all(one.name in self._watch.sessions for one in self._examples),
+            what="the sessions to appear in the API server",
+            limit_seconds=_LATCHED_SECONDS,
+        )
+
+    async def _until_running(self) -> None:
+        self._narrator.step("Watch them come to life")
+        names = [example.name for example in self._working.values()]
+        await self._show_until(
+            lambda: all(
+                self._session(name).phase is Phase.RUNNING or self._session(name).is_over
+                for name in names
+            ),
+            what=f"{', '.join(names)} to be Running",
+            limit_seconds=_RUNNING_SECONDS_WITH_REAL_CLAUDE
+            if self._with_real_claude
+            else _RUNNING_SECONDS,
+        )
+        self._narrator.blank()
+        self._narrator.lines(self._durations())
+        self._narrator.blank()
+        for name in names:
+            self._verdict.check(checks.is_running(name, self._session(name).status))
+
+    async def _visit(self) -> None:
+        self._narrator.step("Look at the apps from outside")
+        dns = self._stack.dns
+        if dns is not None:
+            self._narrator.say(
+                f"Names are asked of the cloud's DNS server at {dns}, as a browser's resolver "
+                "would; then the page is fetched from the address."
+            )
+        for example in self._working.values():
+            url = self._session(example.name).status.url
+            if url is None:
+                self._verdict.check(Claim(f"{example.name} has a URL", holds=False, found="none"))
+                continue
+            try:
+                await self._visit_one(example, url)
+            except FetchError as error:
+                self._verdict.check(
+                    Claim(f"{example.name} answers at {url}", holds=False, found=str(error))
+                )
+
+    async def _visit_one(self, example: Example, url: str) -> None:
+        page = await fetch(url, server=self._stack.dns)
+        host = urlsplit(url).hostname or ""
+        self._narrator.blank()
+        self._narrator.command(_curl(page, host))
+        self._hosts.add(host)
+        self._show_page(page)
+        droplet = self._session(example.name).status.droplet
+        self._verdict.check(
+            Claim(
+                f"{example.name} answers at its URL, from its own droplet {page.address}",
+                page.status == httpx.codes.OK
+                and droplet is not None
+                and page.address == droplet.ip,
+                f"status {page.status} from {page.address}, the droplet is {droplet}",
+            )
+        )
+        match example.app_type:
+            case AppType.WEBAPP:
+                self._verdict.check(
+                    Claim(
+                        f"it is a web page with a title: {page.title}",
+                        "html" in page.content_type and bool(page.title),
+                        f"{page.content_type}, title {page.title!r}",
+                    )
+                )
+            case AppType.API:
+                await self._use_api(url, page)
+            case AppType.SCRIPT:
+                self._verdict.check(
+                    Claim(
+                        "the page shows what the script printed, and its exit code 0",
+                        "exit code" in page.text.lower() and len(page.lines(100)) > _PAGE_LINES,
+                        page.text[:200],
+                    )
+                )
+
+    async def _use_api(self, url: str, page: Page) -> None:
+        """Add something and read it again, by the routes that the API itself names."""
+        collection = _collection(page)
+        if collection is None:
+            if not self._with_real_claude:
+                found = page.text[:200]
+                self._verdict.check(
+                    Claim("the API names its routes at /", holds=False, found=found)
+                )
+            return
+        mark = f"Written by the demo at {format_time(datetime.now(UTC))}"
+        item = {"title": mark, "text": mark, "author": "the demo"}
+        base = url.rstrip("/")
+        posted = await fetch(
+            f"{base}{collection}", server=self._stack.dns, method="POST", document=item
+        )
+        self._narrator.command(f"curl --json '{json.dumps({'title': mark})}' {base}{collection}")
+        self._show_page(posted)
+        listed = await fetch(f"{base}{collection}", server=self._stack.dns)
+        self._verdict.check(
+            Claim(
+                f"what was posted to {collection} is there when it is read again",
+                posted.status == httpx.codes.CREATED and mark in listed.text,
+                f"POST answered {posted.status}, GET {listed.status}: {listed.text[:200]}",
+            )
+        )
+
+    async def _extend_and_shorten(self) -> None:
+        self._narrator.step("Extend one life, shorten another")
+        longer, shorter = self._working[AppType.WEBAPP].name, self._working[AppType.API].name
+        before = {name: self._status(name).expiration_time for name in (longer, shorter)}
+        await self._kubectl(
+            *("annotate", "spawnsession", longer, "--overwrite"),
+            f"{TTL_ANNOTATION}={format_duration(LONGER_TTL)}",
+        )
+        at = datetime.now(UTC) + TIME_LEFT_AFTER_SHORTENING
+        await self._kubectl(
+            *("annotate", "spawnsession", shorter, f"{EXPIRES_AT_ANNOTATION}={format_time(at)}"),
+        )
+        await self._watch.until(
+            lambda: all(self._status(name).expiration_time != before[name] for name in before),
+            what="both new times to be in the sessions' status",
+            limit_seconds=_LATCHED_SECONDS,
+        )
+        await self._kubectl("get", "spawnsessions")
+        self._narrator.blank()
+        for name, later in ((longer, True), (shorter, False)):
+            after = self._status(name).expiration_time
+            self._verdict.check(checks.expiry_moved(name, before[name], after, later=later))
+
+    async def _until_over(self) -> None:
+        self._narrator.step("Wait until all are over")
+        ends = [
+            session.status.expiration_time
+            for session in self._watch.sessions.values()
+            if session.status.expiration_time is not None
+        ]
+        last = max(ends, default=datetime.now(UTC))
+        left = max(0.0, (last - datetime.now(UTC)).total_seconds())
+        await self._show_until(
+            lambda: all(self._session(one.name).is_over for one in self._examples),
+            what="every session to be Destroyed",
+            limit_seconds=left + _OVER_SECONDS,
+        )
+        ledgers = {ledger.session: ledger for ledger in await self._ledgers()}
+        bill = await self._control("bill")
+        self._narrator.blank()
+        for example in self._examples:
+            status = self._status(example.name)
+            if example.is_broken:
+                self._verdict.check(checks.failed_with_reason(example.name, status))
+                continue
+            gone_at = checks.droplet_gone_at(ledgers.get(example.name), bill["droplets"])
+            self._verdict.check(checks.ended_in_time(example.name, status, gone_at))
+
+    async def _show_what_stays(self) -> None:
+        self._narrator.step("What stays: tombstones, receipts, the bill")
+        await self._kubectl("get", "spawnsessions")
+        for example in self._working.values():
+            self._verdict.check(checks.is_tombstone(example.name, self._status(example.name)))
+        self._narrator.blank()
+        await self._kubectl("get", "spawnrecords")
+        ledgers = await self._ledgers()
+        rows = [row for ledger in ledgers for row in checks.receipt_lines(ledger)]
+        header = ("SESSION", "RESOURCE", "ID", "MADE", "DELETED", "SEEN GONE", "COST")
+        self._narrator.blank()
+        self._narrator.lines(columns([header, *rows]))
+        self._narrator.blank()
+        names = [example.name for example in self._examples]
+        self._verdict.check(checks.all_receipts_are_there(ledgers, names))
+        await self._show_bill(ledgers)
+
+    async def _show_bill(self, ledgers: Sequence[Ledger]) -> None:
+        bill = await self._control("bill")
+        calls = await self._control("calls")
+        rows = [
+            (
+                ledger.session,
+                f"${checks.dollars(ledger.droplet_dollars)}",
+                f"${checks.dollars(ledger.token_dollars)}",
+                f"${checks.dollars(ledger.total_dollars)}",
+                str(_calls_of(calls, ledger.uid)),
+            )
+            for ledger in ledgers
+        ]
+        total = sum((ledger.total_dollars for ledger in ledgers), Decimal(0))
+        self._narrator.blank()
+        header = ("SESSION", "DROPLET", "TOKENS", "TOTAL", "DIGITALOCEAN CALLS")
+        self._narrator.lines(
+            columns([header, *rows, ("together", "", "", f"${checks.dollars(total)}", "")])
+        )
+        self._narrator.blank()
+        lines = bill["droplets"]
+        self._verdict.check(checks.every_droplet_is_recorded(ledgers, lines))
+        self._verdict.check(checks.droplets_cost_what_the_cloud_billed(ledgers, lines))
+        if not self._with_real_claude:
+            models = await self._claude_bill()
+            self._verdict.check(checks.tokens_cost_what_claude_billed(ledgers, models))
+        statuses = {name: session.status for name, session in self._watch.sessions.items()}
+        self._verdict.check(checks.sums_add_up(ledgers, statuses))
+
+    async def _empty(self) -> None:
+        self._narrator.step("The cloud is empty")
+        await self._kubectl("delete", "spawnsessions", "--all")
+        await self._kubectl("delete", "spawnclasses", "--all")
+        url = self._stack.cloud.digitalocean_url
+        for kind in ("droplets", "firewalls"):
+            self._narrator.command(
+                f'curl --oauth2-bearer "$DIGITALOCEAN_TOKEN" "$DIGITALOCEAN_API_URL/v2/{kind}"'
+            )
+            async with httpx.AsyncClient(timeout=_CONTROL_SECONDS, trust_env=False) as client:
+                answer = await client.get(
+                    f"{url}/v2/{kind}",
+                    headers={"Authorization": f"Bearer {self._stack.settings.digitalocean_token}"},
+                )
+            self._narrator.output(answer.text)
+        self._verdict.check(checks.cloud_is_empty(await self._control("state"), LOCAL_DOMAIN))
+        still = {host: await self._addresses(host) for host in sorted(self._hosts)}
+        self._verdict.check(
+            Claim(
+                f"DNS no longer knows {len(still)} names that it knew a minute ago",
+                bool(still) and not any(still.values()),
+                "; ".join(f"{host} → {', '.join(found)}" for host, found in still.items() if found),
+            )
+        )
+
+    # What the steps use.
+
+    async def _kubectl(self, *arguments: str) -> None:
+        """Run a command before the reader's eyes."""
+        self._narrator.command(self._stack.kubectl.shown(*arguments))
+        self._narrator.output(await self._stack.kubectl.run(*arguments, limit_seconds=60.0))
+
+    def _session(self, name: str) -> WatchedSession:
+        return self._watch.sessions[name]
+
+    def _status(self, name: str) -> SessionStatus:
+        return self._session(name).status
+
+    async def _show_until(
+        self, holds: Callable[[], bool], *, what: str, limit_seconds: float
+    ) -> None:
+        """Show the sessions as they change, until `holds` says so."""
+        with self._narrator.display() as display:
+            display.show(self._table())
+            async for change in self._watch.changes_until(
+                holds, what=what, limit_seconds=limit_seconds
+            ):
+                if change is not None and change.new_phase:
+                    display.say(_told(change))
+                display.show(self._table())
+            display.show(self._table())
+
+    def _table(self) -> list[str]:
+        now = datetime.now(UTC)
+        rows = [("SESSION", "TYPE", "PHASE", "PROGRESS", "")]
+        rows += [
+            (
+                session.name,
+                session.app_type,
+                session.phase or "–",
+                f"{bar(session.status.progress or 0, 15)} {session.status.progress or 0:3d} %",
+                _note(session, now),
+            )
+            for session in map(self._session, (one.name for one in self._examples))
+        ]
+        return columns(rows)
+
+    def _durations(self) -> list[str]:
+        """How long each step of each session took, as a table."""
+        steps = (Phase.PROVISIONING, Phase.GENERATING, Phase.DEPLOYING, Phase.RUNNING)
+        rows = [("SECONDS IN", *(step.upper() for step in steps[:-1]), "READY AFTER")]
+        for example in self._examples:
+            reached = self._session(example.name).reached
+            cells = []
+            for step, following in pairwise(steps):
+                if step not in reached:
+                    cells.append("–")
+                    continue
+                later = [at for phase, at in reached.items() if at > reached[step]]
+                end = reached.get(following, min(later, default=reached[step]))
+                cells.append(f"{end - reached[step]:.1f}")
+            ready = reached.get(Phase.RUNNING)
+            cells.append("–" if ready is None else f"{ready - self._applied_at:.1f}")
+            rows.append((example.name, *cells))
+        return columns(rows)
+
+    async def _ledgers(self) -> list[Ledger]:
+        documents = await self._stack.kubectl.items("spawnrecords")
+        names = {example.name: number for number, example in enumerate(self._examples)}
+        ledgers = [
+            Ledger.read(document)
+            for document in documents
+            if document["spec"]["owner"]["kind"] == "SpawnSession"
+        ]
+        return sorted(ledgers, key=lambda ledger: names.get(ledger.session, len(names)))
+
+    async def _control(self, what: str) -> dict[str, Any]:
+        return await _get(f"{self._stack.cloud.digitalocean_url}/_local/{what}")
+
+    async def _claude_bill(self) -> Mapping[str, Mapping[str, int]]:
+        bill = await _get(f"{self._stack.cloud.claude_url}/_local/bill")
+        models: Mapping[str, Mapping[str, int]] = bill["models"]
+        return models
+
+    async def _addresses(self, host: str) -> tuple[str, ...]:
+        """What DNS says of a host now; a record may be served for a moment after its deletion."""
+        deadline = time.monotonic() + _DNS_SECONDS
+        while (found := await lookup(host, self._stack.dns)) and time.monotonic() < deadline:
+            await asyncio.sleep(0.2)
+        return found
+
+    def _show_page(self, page: Page) -> None:
+        kind = page.content_type.partition(";")[0]
+        title = f"  “{page.title}”" if page.title else ""
+        self._narrator.output(f"{page.status} {kind}{title}")
+        self._narrator.output("\n".join(f"│ {line}" for line in page.lines(_PAGE_LINES)))
+
+
+async def _get(url: str) -> dict[str, Any]:
+    async with httpx.AsyncClient(timeout=_CONTROL_SECONDS, trust_env=False) as client:
+        answer = await client.get(url)
+    answer.raise_for_status()
+    document: dict[str, Any] = answer.json()
+    return document
+
+
+def _told(change: Change) -> str:
+    session = change.session
+    words = f"{session.name}: {session.phase}"
+    if session.status.progress is not None:
+        words += f" ({session.status.progress} %)"
+    return f"{words}  {session.status.message or ''}".rstrip()
+
+
+def _note(session: WatchedSession, now: datetime) -> str:
+    """The most telling thing about a session, in one line."""
+    status = session.status
+    if session.phase is Phase.RUNNING and status.expiration_time is not None:
+        left = max(0, round((status.expiration_time - now).total_seconds()))
+        return f"ends in {left} s"
+    if session.is_over:
+        return f"{status.termination_reason or 'over'}"
+    return status.message or ""
+
+
+def _collection(page: Page) -> str | None:
+    """The path of a collection that the API's own front page says one may POST to."""
+    try:
+        routes = json.loads(page.text).get("routes", [])
+    except (ValueError, AttributeError):
+        return None
+    paths = [route.removeprefix("POST ") for route in routes if str(route).startswith("POST /")]
+    return paths[0] if paths else None
+
+
+def _calls_of(calls: Mapping[str, Any], uid: str) -> int:
+    session = calls.get("sessions", {}).get(uid, {})
+    total = session.get("total", 0) if isinstance(session, Mapping) else session
+    return int(total)
+
+
+def _curl(page: Page, host: str) -> str:
+    """The fetch as a person can repeat it without touching the machine's own DNS."""
+    parts = urlsplit(page.url)
+    if host == page.address:
+        return f"curl {page.url}"
+    return f"curl --resolve {host}:{parts.port or 80}:{page.address} {page.url}"
+
+
+def _relative(path: Path) -> str:
+    """A path as a person in the checkout writes it."""
+    parts = path.parts
+    return "/".join(parts[parts.index("manifests") :])
