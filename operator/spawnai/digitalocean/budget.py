@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from math import inf
+from math import ceil, inf
 
 from spawnai.clock import Clock
 
@@ -388,7 +388,7 @@ class RateBudget:
         used up would never be looked at again.
         """
         age = now - self._foreign_learnt_at
-        return int(self._foreign * max(0.0, 1.0 - age / HOUR_SECONDS))
+        return ceil(self._foreign * max(0.0, 1.0 - age / HOUR_SECONDS))
 
     def _pause(
         self, headers: Mapping[str, str], remaining: int | None, now: float, slot: Slot | None

@@ -211,11 +211,16 @@ def _rule_body(rule: FirewallRule, direction: str) -> dict[str, Any]:
             peers.setdefault(_PEER_FIELDS[kind], []).append(
                 int(name) if kind == "droplet" else name
             )
-    body: dict[str, Any] = {"protocol": rule.protocol, direction: peers}
-    if rule.protocol != "icmp":
-        # The API answers "0" for all ports but does not take it (godo issue 149).
-        body["ports"] = ALL_PORTS if _normal_ports(rule) == ALL_PORTS else rule.ports
-    return body
+    return {"protocol": rule.protocol, "ports": _sent_ports(rule), direction: peers}
+
+
+def _sent_ports(rule: FirewallRule) -> str:
+    """All ports are answered as "0" but must be asked for as "all" (godo issue 149). For icmp the
+    API's description wants the field, "0", and the API ignores it.
+    """
+    if rule.protocol == "icmp":
+        return "0"
+    return ALL_PORTS if _normal_ports(rule) == ALL_PORTS else rule.ports
 
 
 def _read_firewall(document: Any, _sent_at: datetime) -> Firewall:

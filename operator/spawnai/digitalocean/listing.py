@@ -52,11 +52,14 @@ async def list_all(
     """
     for _ in range(_WALKS):
         found: dict[Hashable, Item] = {}
+        total = 0
         for number in range(1, MOST_PAGES + 1):
             page = await fetch(number)
             found.update((identity(item), item) for item in page.items)
+            # The most that any page told: what was deleted in between is among those found.
+            total = max(total, page.total)
             if page.is_last:
-                if len(found) >= page.total:
+                if len(found) >= total:
                     return tuple(found.values())
                 break
         else:

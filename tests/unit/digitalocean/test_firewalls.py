@@ -189,10 +189,8 @@ def test_what_is_sent_and_answered_as_digitalocean_does_is_what_was_wanted():
     )
     order = FirewallOrder("fw", inbound, outbound, tags=("class:1",), droplet_ids=(5,))
     sent = _body(order)
-    for rule in sent["inbound_rules"] + sent["outbound_rules"]:
-        if rule["protocol"] == "icmp":
-            assert "ports" not in rule
-        rule["ports"] = rule.get("ports", "0").replace("all", "0")
+    everything = FirewallOrder("fw", rules(("tcp", "0", "::/0"), ("icmp", "all", "::/0")), ())
+    assert [rule["ports"] for rule in _body(everything)["inbound_rules"]] == ["all", "0"]
     assert sent["inbound_rules"][2]["sources"] == {
         "addresses": ["203.0.113.7"],
         "tags": ["ops"],
