@@ -224,6 +224,7 @@ class Actor:
         }
         try:
             created = await self._cluster.create_record(body)
+            work.memory.record_made_here = True
         except Conflict:
             created = await self._cluster.get_record(owner.uid)
         self._store.put_record(created)

@@ -166,13 +166,7 @@ class Leadership:
             return self._over
         if self._renewal is None:
             return f"{self.identity} does not hold the lease"
-        elapsed = self._clock.now() - self._renewal.monotonic
-        if elapsed >= self._renew_deadline:
-            # Not a passing doubt: from here on another may lead, so it is remembered.
-            self._over = (
-                f"{self.identity} last renewed the lease {elapsed:.1f} s ago; "
-                f"after {self._renew_deadline:g} s it may become another's"
-            )
+        if self._runs_too_long(self._renewal):
             return self._over
         on_calendar = (self._clock.utc_now() - self._renewal.date).total_seconds()
         if on_calendar >= self._renew_deadline:
@@ -182,6 +176,17 @@ class Leadership:
                 " it must be renewed before anything else is done"
             )
         return None
+
+    def _runs_too_long(self, renewal: "_Moment") -> bool:
+        elapsed = self._clock.now() - renewal.monotonic
+        if elapsed < self._renew_deadline:
+            return False
+        # Not a passing doubt: from here on another may lead, so it is remembered.
+        self._over = self._over or (
+            f"{self.identity} last renewed the lease {elapsed:.1f} s ago; "
+            f"after {self._renew_deadline:g} s it may become another's"
+        )
+        return True
 
     # --- contending ---------------------------------------------------------------------------
 
@@ -222,13 +227,12 @@ class Leadership:
             deadline = self._renewal.monotonic + self._renew_deadline
             next_attempt = max(next_attempt, self._renewal.monotonic + self._retry)
             await self._sleep_until(min(next_attempt, deadline), or_event=self._released)
+            if self._released.is_set() or self._runs_too_long(self._renewal):
+                continue
             began = self._clock.now()
-            if began < deadline and not self._released.is_set():
-                limit = min(self._retry * _ATTEMPT_PERIODS, deadline - began)
-                await self._attempt(self._renew, limit)
-                next_attempt = began + self._retry
-            elif began >= deadline:
-                self._why_not()
+            limit = min(self._retry * _ATTEMPT_PERIODS, deadline - began)
+            await self._attempt(self._renew, limit)
+            next_attempt = began + self._retry
 
     async def release(self) -> None:
         """Act no more, and give the lease back, so that another leads at once.

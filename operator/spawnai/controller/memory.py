@@ -25,6 +25,7 @@ class Memory:
     log: tuple[str, ...] = ()
     generation_fraction: float = 0.0
     ledger: RecordStatus | None = None
+    record_made_here: bool = False
     proven: set[tuple[str, str]] = field(default_factory=set)
     session_confirmed_gone: bool = False
     minor_status_written_at: float = float("-inf")

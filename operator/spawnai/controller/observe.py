@@ -63,6 +63,7 @@ class Observer:
             offer_problem=problem,
             record=record,
             operator_started_at=self._started_at,
+            record_made_here=memory.record_made_here,
             droplet=memory.droplet,
             firewall_in_force=memory.firewall_in_force,
             bundle=memory.bundle,

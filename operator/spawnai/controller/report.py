@@ -3,6 +3,7 @@
 Equal documents are not written. What is only progress is written every five seconds at most.
 """
 
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,8 @@ from spawnai.telemetry.events import EventRecorder, Regarding
 from .cluster import Cluster, ObjectNotFound
 from .memory import Memory
 from .store import Store
+
+_LOGGER = logging.getLogger(__name__)
 
 PROGRESS_INTERVAL_SECONDS = 5.0
 
@@ -125,6 +128,8 @@ class Reporter:
             api_version=API_VERSION,
         )
         for notice in plan.notices:
+            level = logging.WARNING if notice.type == "Warning" else logging.INFO
+            _LOGGER.log(level, "%s: %s", notice.reason, notice.message)
             self._events.emit(
                 regarding,
                 "Warning" if notice.type == "Warning" else "Normal",

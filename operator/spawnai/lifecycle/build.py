@@ -126,8 +126,7 @@ def unsettled_since(o: Observation, create_key: str) -> datetime | None:
     if effort.failure is not None and effort.failure.kind is FailureKind.AMBIGUOUS:
         return effort.failure.at
     if effort.started_at is None and o.record is not None:
-        restarted = o.operator_started_at
-        return restarted if o.record.created_at < restarted else None
+        return None if o.record_made_here else o.operator_started_at
     return None
 
 
@@ -178,7 +177,7 @@ def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -
 
 def _begin(d: Draft, session: Session, offer: Offer, now: datetime) -> None:
     if d.previous.started_at is None:
-        d.put(started_at=now, class_name=offer.name, tier=session.tier)
+        d.put(started_at=now.replace(microsecond=0), class_name=offer.name, tier=session.tier)
         d.notice("Normal", "Provisioning", "Provision", "The droplet and the app are being made")
     d.drop(ConditionType.STALLED)
 

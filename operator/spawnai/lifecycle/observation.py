@@ -171,6 +171,7 @@ class Observation:
     offer_problem: Failure | None
     record: Record | None
     operator_started_at: datetime
+    record_made_here: bool
     droplet: DropletView | None = None
     firewall_in_force: bool = False
     bundle: StoredBundle | None = None

@@ -170,7 +170,8 @@ def _say_why(d: Draft, ending: Ending) -> None:
     if d.previous.termination_reason is None:
         type_ = "Warning" if ending.failed else "Normal"
         d.notice(type_, ending.reason, "Destroy", ending.message)
-    d.put(termination_reason=ending.reason, message=ending.message)
+    # Its address may soon be a stranger's.
+    d.put(termination_reason=ending.reason, message=ending.message, url=None)
     if ending.failed:
         d.set(ConditionType.STALLED, True, ending.reason, ending.message)
     else:

@@ -96,6 +96,7 @@ class Life:
             offer_problem=self.problem,
             record=self.record,
             operator_started_at=self.started_at,
+            record_made_here=self.record is not None and self.record.created_at >= self.started_at,
             droplet=self.droplet,
             firewall_in_force=self.firewall_in_force,
             bundle=self.bundle,
