@@ -287,12 +287,10 @@ class Actor:
             self._wake(waiting)
 
     def _user_data(self, session: Session, backing: Backing, expires_at: datetime) -> str:
-        if session.spec is None:
-            raise SessionFailed("InvalidSpec", "the session's spec cannot be read")
         return render_user_data(
             DropletBootstrap(
                 session_uid=session.uid,
-                app_type=session.spec.app_type,
+                app_type=session.order.app_type,
                 credentials=self._credentials(session.uid, session.created_at),
                 agent_source=self._agent_source,
                 expires_at=expires_at,
@@ -449,8 +447,6 @@ class Actor:
 
     async def _generate_app(self, work: Work, _action: do.GenerateApp) -> None:
         session, backing, memory = _session(work), _backing(work), work.memory
-        if session.spec is None:
-            raise SessionFailed("InvalidSpec", "the session's spec cannot be read")
         stored = await self._stored_bundle(session)
         if stored is not None:
             memory.bundle = stored
@@ -459,8 +455,8 @@ class Actor:
         model = backing.spec.model
         started = self._clock.utc_now().replace(microsecond=0)
         order = GenerationOrder(
-            prompt=session.spec.prompt,
-            app_type=session.spec.app_type,
+            prompt=session.order.prompt,
+            app_type=session.order.app_type,
             model=model.name,
             max_output_tokens=model.max_output_tokens,
             effort=model.effort,
@@ -480,20 +476,21 @@ class Actor:
         try:
             made = await backing.generator.generate(order, on_progress=progress)
         except asyncio.CancelledError:
-            entry = _generation_entry(model.name, started, self._clock, "Cancelled", paid, 0)
-            if paid != TokenUsage():
-                self._note_generation(work, entry)
+            self._note_unfinished(work, model.name, paid, started, "Cancelled")
             raise
         except GenerationError as error:
             outcome = type(error).__name__
-            entry = _generation_entry(model.name, started, self._clock, outcome, error.usage, 0)
-            if error.usage != TokenUsage():
-                self._note_generation(work, entry)
+            self._note_unfinished(work, model.name, error.usage, started, outcome)
             if failure_of(error, started).kind is FailureKind.FINAL:
                 raise SessionFailed(outcome, error.message) from error
             raise
         entry = _generation_entry(
-            made.model, started, self._clock, "Stored", made.usage, made.repairs
+            made.model,
+            made.usage,
+            started=started,
+            finished=self._clock.utc_now(),
+            outcome="Stored",
+            repairs=made.repairs,
         )
         self._note_generation(work, entry)
         memory.bundle = await self._store_bundle(session, made.bundle, entry)
@@ -542,6 +539,17 @@ class Actor:
                 return StoredBundle(bundle.digest, entry)
             await self._clock.sleep(pause)
             pause *= 2
+
+    def _note_unfinished(
+        self, work: Work, model: str, paid: TokenUsage, started: datetime, outcome: str
+    ) -> None:
+        """An order without an app is paid for all the same."""
+        if paid != TokenUsage():
+            finished = self._clock.utc_now()
+            entry = _generation_entry(
+                model, paid, started=started, finished=finished, outcome=outcome
+            )
+            self._note_generation(work, entry)
 
     def _note_generation(self, work: Work, entry: GenerationEntry) -> None:
         memory = work.memory
@@ -754,32 +762,25 @@ def _backing(work: Work) -> Backing:
 
 def _generation_entry(
     model: str,
-    started: datetime,
-    clock: Clock,
-    outcome: str,
     usage: TokenUsage,
-    repairs: int,
+    *,
+    started: datetime,
+    finished: datetime,
+    outcome: str,
+    repairs: int = 0,
 ) -> GenerationEntry:
-    cost = "0"
-    if has_price(model):
-        cost = books.money(
-            token_cost(
-                model,
-                input_tokens=usage.input_tokens,
-                output_tokens=usage.output_tokens,
-                cache_read_tokens=usage.cache_read_tokens,
-                cache_write_tokens=usage.cache_write_tokens,
-            )
-        )
+    tokens = {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cache_read_tokens": usage.cache_read_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+    }
     return GenerationEntry(
         model=model,
         started_at=started,
-        finished_at=clock.utc_now().replace(microsecond=0),
+        finished_at=finished.replace(microsecond=0),
         outcome=outcome,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cache_read_tokens=usage.cache_read_tokens,
-        cache_write_tokens=usage.cache_write_tokens,
         repairs=repairs,
-        cost=cost,
+        cost=books.money(token_cost(model, **tokens)) if has_price(model) else "0",
+        **tokens,
     )

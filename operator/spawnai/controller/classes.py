@@ -299,7 +299,8 @@ class Classes:
             created = await self._cluster.get_record(known.uid)
         self._store.put_record(created)
         stored = self._store.record(known.uid)
-        assert stored is not None
+        if stored is None:
+            raise ClassProblem("RecordMissing", f"the ledger {known.uid} cannot be read back")
         return stored
 
     async def _set_finalizer(self, known: StoredClass, *, present: bool) -> None:

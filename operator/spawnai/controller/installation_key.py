@@ -5,6 +5,7 @@ running droplet can be talked to; destroying them needs only the DigitalOcean to
 """
 
 import secrets
+from contextlib import suppress
 
 from .cluster import Cluster, ClusterError, Conflict, ObjectNotFound
 
@@ -18,15 +19,13 @@ async def installation_key(cluster: Cluster, namespace: str) -> bytes:
     try:
         data = await cluster.get_secret(namespace, SECRET_NAME)
     except ObjectNotFound:
-        try:
+        with suppress(Conflict):  # another replica was faster
             await cluster.create_secret(
                 namespace,
                 SECRET_NAME,
                 {_KEY: secrets.token_bytes(_BYTES)},
                 labels={"app.kubernetes.io/name": "spawnai"},
             )
-        except Conflict:
-            pass
         data = await cluster.get_secret(namespace, SECRET_NAME)
     key = data.get(_KEY, b"")
     if len(key) < _BYTES:

@@ -6,7 +6,6 @@ key; nothing below this module knows of kopf.
 
 import asyncio
 import logging
-import os
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -307,81 +306,85 @@ def _kopf_settings() -> kopf.OperatorSettings:
     return settings
 
 
-async def run(settings: Settings) -> int:
-    """Run the operator process; returns its exit code. Losing the lease ends it, by design."""
-    redactor = Redactor()
-    configure_logging(settings.log_level, settings.log_format, redactor)
-    await config.load_config()  # type: ignore[no-untyped-call]
-    clock = SystemClock()
-    metrics = Metrics(CollectorRegistry())
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with client.ApiClient() as api:
-        leadership = Leadership(
-            KubernetesLeases(api, settings.namespace, LEASE_NAME),
-            settings.identity,
-            clock,
-            lease_seconds=settings.lease_seconds,
-            renew_deadline=settings.lease_seconds * 2 / 3,
-            retry=settings.lease_seconds / 7.5,
-        )
-        metrics.watch_leadership(leadership.is_held)
-        operators: list[Operator] = []
+class Process:
+    """One operator process: it waits for the lease, leads, and ends."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._clock = SystemClock()
+        self._redactor = Redactor()
+        self._metrics = Metrics(CollectorRegistry())
+        self._stop = asyncio.Event()
+        self._operator: Operator | None = None
+
+    async def run(self) -> int:
+        """Run until told to stop; returns the exit code. Losing the lease ends it, by design."""
+        settings = self._settings
+        configure_logging(settings.log_level, settings.log_format, self._redactor)
+        await config.load_config()  # type: ignore[no-untyped-call]
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
         server = TelemetryServer(
-            metrics.registry,
-            check_health=lambda: operators[0].queue.stuck(STUCK_SECONDS) if operators else None,
+            self._metrics.registry,
+            check_health=self._stuck,
             check_ready=lambda: None,
             host=settings.http_host,
             port=settings.http_port,
         )
         await server.start()
         try:
-            return await _lead(settings, api, leadership, clock, metrics, redactor, stop, operators)
+            async with client.ApiClient() as api:
+                return await self._take_part(api)
         finally:
             await server.stop()
 
+    def _stuck(self) -> str | None:
+        return None if self._operator is None else self._operator.queue.stuck(STUCK_SECONDS)
 
-async def _lead(
-    settings: Settings,
-    api: client.ApiClient,
-    leadership: Leadership,
-    clock: Clock,
-    metrics: Metrics,
-    redactor: Redactor,
-    stop: asyncio.Event,
-    operators: list[Operator],
-) -> int:
-    acquiring = asyncio.create_task(leadership.acquire(), name="acquire the lease")
-    stopping = asyncio.create_task(stop.wait(), name="stop")
-    await asyncio.wait([acquiring, stopping], return_when=asyncio.FIRST_COMPLETED)
-    if stop.is_set():
-        acquiring.cancel()
-        return 0
-    await acquiring
-    _LOGGER.info("leading as %s", settings.identity)
-    reader = Cluster(api, before_write=leadership.check)
-    cluster_uid = await reader.namespace_uid("kube-system")
-    master_key = await installation_key(reader, settings.namespace)
-    operator = Operator(
-        settings,
-        api=api,
-        leadership=leadership,
-        clock=clock,
-        cluster_uid=cluster_uid,
-        master_key=master_key,
-        metrics=metrics,
-        redactor=redactor,
-    )
-    operators.append(operator)
-    try:
-        await operator.run(stop)
-    except LeadershipLost as error:
-        _LOGGER.error("the lease is lost, ending: %s", error)
-        # Nothing may be written any more, so nothing is tidied up either.
-        os._exit(3)
-    finally:
+    async def _take_part(self, api: client.ApiClient) -> int:
+        settings = self._settings
+        leadership = Leadership(
+            KubernetesLeases(api, settings.namespace, LEASE_NAME),
+            settings.identity,
+            self._clock,
+            lease_seconds=settings.lease_seconds,
+            renew_deadline=settings.lease_seconds * 2 / 3,
+            retry=settings.lease_seconds / 7.5,
+        )
+        self._metrics.watch_leadership(leadership.is_held)
+        acquiring = asyncio.create_task(leadership.acquire(), name="acquire the lease")
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        await asyncio.wait([acquiring, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-    await leadership.release()
-    return 0
+        if not acquiring.done():
+            acquiring.cancel()
+            return 0
+        await acquiring
+        try:
+            await self._lead(api, leadership)
+        except LeadershipLost:
+            _LOGGER.exception("The lease is lost: ending without another write")
+            return 3
+        await leadership.release()
+        return 0
+
+    async def _lead(self, api: client.ApiClient, leadership: Leadership) -> None:
+        settings = self._settings
+        reader = Cluster(api, before_write=leadership.check)
+        self._operator = Operator(
+            settings,
+            api=api,
+            leadership=leadership,
+            clock=self._clock,
+            cluster_uid=await reader.namespace_uid("kube-system"),
+            master_key=await installation_key(reader, settings.namespace),
+            metrics=self._metrics,
+            redactor=self._redactor,
+        )
+        await self._operator.run(self._stop)
+
+
+async def run(settings: Settings) -> int:
+    """Run one operator process; returns its exit code."""
+    return await Process(settings).run()

@@ -89,8 +89,7 @@ class Reporter:
         await self._write_ledger(uid, memory)
         if session is None or plan.status is None:
             return None
-        self._emit(session, plan)
-        return await self._write_status(session, memory, plan.status)
+        return await self._write_status(session, memory, plan, plan.status)
 
     async def _write_ledger(self, uid: str, memory: Memory) -> None:
         stored = self._store.record(uid)
@@ -99,8 +98,9 @@ class Reporter:
         await write_ledger(self._cluster, self._store, uid, stored.status, memory.book)
 
     async def _write_status(
-        self, session: Session, memory: Memory, status: SessionStatus
+        self, session: Session, memory: Memory, plan: Plan, status: SessionStatus
     ) -> float | None:
+        """Events go out with the write that makes them true, so that none is told twice."""
         patch = merge_patch(session.status.document(), status.document())
         if not patch:
             return None
@@ -117,6 +117,7 @@ class Reporter:
             return None
         memory.minor_status_written_at = self._clock.now()
         self._store.put_session(body)
+        self._emit(session, plan)
         return None
 
     def _emit(self, session: Session, plan: Plan) -> None:

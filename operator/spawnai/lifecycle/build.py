@@ -6,7 +6,6 @@ never at what was tried.
 """
 
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 from spawnai.api.conditions import ConditionType
 from spawnai.api.durations import format_duration, format_time, parse_duration
@@ -78,7 +77,6 @@ def limits_of(offer: Offer, session: Session) -> Limits:
 
 def planned_record(o: Observation, session: Session, offer: Offer) -> RecordSpec:
     """The intent that is written before anything is made."""
-    assert session.spec is not None
     planned = [PlannedResource(kind=ResourceKind.DROPLET, name=session_droplet_name(o.uid))]
     if offer.spec.firewall.mode is FirewallMode.PER_SESSION:
         planned.append(
@@ -97,7 +95,7 @@ def planned_record(o: Observation, session: Session, offer: Offer) -> RecordSpec
             namespace=session.namespace,
             name=session.name,
             uid=o.uid,
-            user=session.spec.user or session.namespace,
+            user=session.order.user or session.namespace,
         ),
         cluster_uid=o.cluster_uid,
         class_name=offer.name,
@@ -107,12 +105,11 @@ def planned_record(o: Observation, session: Session, offer: Offer) -> RecordSpec
 
 def placements(session: Session, offer: Offer) -> list[Placement]:
     """Every region and size that may serve the session, best first."""
-    assert session.spec is not None
     regions = offer.spec.regions
-    if session.spec.location is not None:
-        regions = offer.spec.locations.get(session.spec.location, [])
-    if session.spec.region is not None:
-        regions = [session.spec.region]
+    if session.order.location is not None:
+        regions = offer.spec.locations.get(session.order.location, [])
+    if session.order.region is not None:
+        regions = [session.order.region]
     sizes = offer.tier(session.tier).sizes
     return [Placement(region, size) for size in sizes for region in regions]
 
@@ -160,7 +157,7 @@ def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -
     _generation(d, o)
     _droplet(d, session, offer, o.record, now)
     _firewall(d, offer, o.record, now)
-    _name(d, session, offer, o.record, now)
+    _name(d, session, offer, o.record)
     _app(d, session, offer, now)
     expiry = resolve(
         wish,
@@ -188,16 +185,16 @@ def _generation(d: Draft, o: Observation) -> None:
     if o.bundle is None:
         failure = o.effort(GenerateApp().key).failure
         if failure is not None and failure.kind is FailureKind.UNAUTHORIZED:
-            d.set(ConditionType.GENERATED, False, failure.reason, failure.message)
-            d.set(ConditionType.STALLED, True, failure.reason, failure.message)
+            d.set_false(ConditionType.GENERATED, failure.reason, failure.message)
+            d.set_true(ConditionType.STALLED, failure.reason, failure.message)
         elif failure is not None:
-            d.set(ConditionType.GENERATED, False, "Retrying", failure.message)
+            d.set_false(ConditionType.GENERATED, "Retrying", failure.message)
         else:
-            d.set(ConditionType.GENERATED, False, "Generating", "Claude is writing the app")
+            d.set_false(ConditionType.GENERATED, "Generating", "Claude is writing the app")
         d.do(GenerateApp())
         return
     generation = o.bundle.generation
-    if d.set(ConditionType.GENERATED, True, "Stored", "The app is written, checked and stored"):
+    if d.set_true(ConditionType.GENERATED, "Stored", "The app is written, checked and stored"):
         d.notice("Normal", "Generated", "Generate", f"{generation.model} wrote the app")
     d.put(
         generation=GenerationStatus(
@@ -216,7 +213,7 @@ def _droplet(d: Draft, session: Session, offer: Offer, record: Record, now: date
     o = d.observation
     entry = record.droplet
     if entry is None:
-        d.set(ConditionType.DROPLET_READY, False, "Creating", "The droplet is being made")
+        d.set_false(ConditionType.DROPLET_READY, "Creating", "The droplet is being made")
         _create_droplet(d, session, offer, now)
         return
     for spare in record.living(ResourceKind.DROPLET)[1:]:
@@ -241,10 +238,10 @@ def _droplet(d: Draft, session: Session, offer: Offer, record: Record, now: date
         )
     if ip is None or not active:
         if not d.has(ConditionType.DROPLET_READY):
-            d.set(ConditionType.DROPLET_READY, False, "Booting", "The droplet is booting")
+            d.set_false(ConditionType.DROPLET_READY, "Booting", "The droplet is booting")
         d.do(AwaitDroplet(int(entry.id)))
         return
-    d.set(ConditionType.DROPLET_READY, True, "Active", f"The droplet is active at {ip}")
+    d.set_true(ConditionType.DROPLET_READY, "Active", f"The droplet is active at {ip}")
 
 
 def _create_droplet(d: Draft, session: Session, offer: Offer, now: datetime) -> None:
@@ -253,9 +250,8 @@ def _create_droplet(d: Draft, session: Session, offer: Offer, now: datetime) -> 
     effort = o.effort(key)
     since = unsettled_since(o, key)
     if since is not None and not settled(o.effort(FindDroplet().key), since):
-        d.set(
+        d.set_false(
             ConditionType.DROPLET_READY,
-            False,
             "Settling",
             "DigitalOcean's answer was lost: looking whether the droplet exists",
         )
@@ -265,13 +261,13 @@ def _create_droplet(d: Draft, session: Session, offer: Offer, now: datetime) -> 
     if failure is not None and failure.kind is FailureKind.OVER_QUOTA:
         position = "" if o.queue_position is None else f"; position {o.queue_position} in the queue"
         message = f"Waiting for the account's droplet limit{position} ({failure.message})"
-        if d.set(ConditionType.DROPLET_READY, False, "WaitingForDropletLimit", message):
+        if d.set_false(ConditionType.DROPLET_READY, "WaitingForDropletLimit", message):
             d.notice("Warning", "WaitingForDropletLimit", "Provision", message)
     elif failure is not None and failure.kind is FailureKind.UNAUTHORIZED:
-        d.set(ConditionType.DROPLET_READY, False, failure.reason, failure.message)
-        d.set(ConditionType.STALLED, True, failure.reason, failure.message)
+        d.set_false(ConditionType.DROPLET_READY, failure.reason, failure.message)
+        d.set_true(ConditionType.STALLED, failure.reason, failure.message)
     elif failure is not None:
-        d.set(ConditionType.DROPLET_READY, False, failure.reason, failure.message)
+        d.set_false(ConditionType.DROPLET_READY, failure.reason, failure.message)
     wanted = placements(session, offer)
     open_now = [
         placement
@@ -299,16 +295,16 @@ def _nowhere_to_go(d: Draft, session: Session, wanted: list[Placement], now: dat
         if (failure := o.rejected.get((placement.region, placement.size))) is not None
     ]
     words = "; ".join(sorted({failure.message for failure in failures}))
-    if not wanted and session.spec is not None:
-        words = f"the class has no location {session.spec.location!r}"
+    if not wanted:
+        words = f"the class has no location {session.order.location!r}"
     if all(failure.kind is FailureKind.UNKNOWN_OPTION for failure in failures):
         message = f"No region or size of the class exists for this session: {words}"
-        d.set(ConditionType.DROPLET_READY, False, "UnknownRegionOrSize", message)
-        d.set(ConditionType.STALLED, True, "UnknownRegionOrSize", message)
+        d.set_false(ConditionType.DROPLET_READY, "UnknownRegionOrSize", message)
+        d.set_true(ConditionType.STALLED, "UnknownRegionOrSize", message)
         d.wake(now + CAPACITY_PAUSE)
         return
     message = f"No region of the class has room now, trying again: {words}"
-    if d.set(ConditionType.DROPLET_READY, False, "NoCapacity", message):
+    if d.set_false(ConditionType.DROPLET_READY, "NoCapacity", message):
         d.notice("Warning", "NoCapacity", "Provision", message)
     d.wake(min(failure.at for failure in failures) + CAPACITY_PAUSE)
 
@@ -324,7 +320,7 @@ def _firewall(d: Draft, offer: Offer, record: Record, now: datetime) -> None:
     if entry is None:
         return
     if o.firewall_in_force or (d.previous.ready_at is not None):
-        d.set(ConditionType.FIREWALL_READY, True, "InForce", "The firewall covers the droplet")
+        d.set_true(ConditionType.FIREWALL_READY, "InForce", "The firewall covers the droplet")
         return
     firewall_id = offer.firewall_id
     if offer.spec.firewall.mode is FirewallMode.PER_SESSION:
@@ -336,14 +332,14 @@ def _firewall(d: Draft, offer: Offer, record: Record, now: datetime) -> None:
                 d.do(FindFirewall())
             else:
                 d.do(CreateFirewall(int(entry.id)))
-    d.set(ConditionType.FIREWALL_READY, False, "Pending", "The firewall is not in force yet")
+    d.set_false(ConditionType.FIREWALL_READY, "Pending", "The firewall is not in force yet")
     if firewall_id is not None and _address(d) is not None:
         d.do(CheckFirewall(firewall_id, int(entry.id)))
     elif firewall_id is None:
         d.wake(now + timedelta(seconds=2))
 
 
-def _name(d: Draft, session: Session, offer: Offer, record: Record, now: datetime) -> None:
+def _name(d: Draft, session: Session, offer: Offer, record: Record) -> None:
     o = d.observation
     domain = offer.spec.exposure.domain
     ip = _address(d)
@@ -351,9 +347,9 @@ def _name(d: Draft, session: Session, offer: Offer, record: Record, now: datetim
         return
     label = session_host_label(session.name, o.uid)
     if record.living(ResourceKind.DOMAIN_RECORD):
-        d.set(ConditionType.DNS_READY, True, "Created", f"{label}.{domain} points at the droplet")
+        d.set_true(ConditionType.DNS_READY, "Created", f"{label}.{domain} points at the droplet")
         return
-    d.set(ConditionType.DNS_READY, False, "Creating", f"{label}.{domain} is being made")
+    d.set_false(ConditionType.DNS_READY, "Creating", f"{label}.{domain} is being made")
     key = CreateDomainRecord.__name__
     since = unsettled_since(o, key)
     find = FindDomainRecord(domain, label, ip)
@@ -362,7 +358,7 @@ def _name(d: Draft, session: Session, offer: Offer, record: Record, now: datetim
         return
     failure = o.effort(key).failure
     if failure is not None:
-        d.set(ConditionType.DNS_READY, False, failure.reason, failure.message)
+        d.set_false(ConditionType.DNS_READY, failure.reason, failure.message)
     d.do(CreateDomainRecord(domain, label, ip, offer.spec.exposure.record_ttl_seconds))
 
 
@@ -389,10 +385,10 @@ def _app(d: Draft, session: Session, offer: Offer, now: datetime) -> None:
         waiting = "The app is being installed and started"
         if effort.failure is not None:
             waiting = f"{waiting}; last try: {effort.failure.message}"
-        d.set(ConditionType.APP_HEALTHY, False, "Deploying", waiting)
+        d.set_false(ConditionType.APP_HEALTHY, "Deploying", waiting)
         d.do(deploy)
         return
-    d.set(ConditionType.APP_HEALTHY, True, "Answers", "The app answers")
+    d.set_true(ConditionType.APP_HEALTHY, "Answers", "The app answers")
     if offer.spec.exposure.domain is None or d.has(ConditionType.DNS_READY):
         d.put(ready_at=now.replace(microsecond=0), url=url_of(session, offer, ip))
 
@@ -404,7 +400,7 @@ def _keep(d: Draft, session: Session, expiry: Expiry, now: datetime) -> None:
         return
     if expiry.time is not None:
         _move_switch(d, SetExpiry(ip, expiry.time), now)
-        if session.spec is not None and session.spec.app_type is not AppType.WEBAPP:
+        if session.order.app_type is not AppType.WEBAPP:
             log_time = expiry.time - LOG_AHEAD
             if now < log_time:
                 d.wake(log_time)
@@ -447,11 +443,11 @@ def _check_app(d: Draft, check: CheckApp, now: datetime) -> None:
     if o.app is None:
         return
     if o.app.state != "failed":
-        d.set(ConditionType.APP_HEALTHY, True, "Answers", "The app answers")
+        d.set_true(ConditionType.APP_HEALTHY, "Answers", "The app answers")
         return
     reason = o.app.reason or "Failed"
     message = f"The app has stopped for good: {reason}"
-    if d.set(ConditionType.APP_HEALTHY, False, reason, message):
+    if d.set_false(ConditionType.APP_HEALTHY, reason, message):
         d.notice("Warning", reason, "Watch", message)
 
 
@@ -471,20 +467,20 @@ def _report(d: Draft, session: Session, offer: Offer, expiry: Expiry, now: datet
     if phase is Phase.RUNNING:
         if d.previous.phase is not Phase.RUNNING:
             d.notice("Normal", "Running", "Deploy", f"The app answers at {d.get('url')}")
-        healthy = d.has(ConditionType.APP_HEALTHY)
-        reason = "Running" if healthy else "AppFailed"
-        words = "The app answers" if healthy else "The app does not answer"
-        d.set(ConditionType.READY, healthy, reason, words + remark)
+        if d.has(ConditionType.APP_HEALTHY):
+            d.set_true(ConditionType.READY, "Running", f"The app answers{remark}")
+        else:
+            d.set_false(ConditionType.READY, "AppFailed", f"The app does not answer{remark}")
         d.drop(ConditionType.RECONCILING)
         return
     deadline = provisioning_deadline(d.observation, d.get("started_at") or now, offer)
     if deadline > now:
         d.wake(deadline)
-    d.set(ConditionType.READY, False, str(phase), d.get("message") + remark)
+    d.set_false(ConditionType.READY, str(phase), d.get("message") + remark)
     if d.has(ConditionType.STALLED):
         d.drop(ConditionType.RECONCILING)
     else:
-        d.set(ConditionType.RECONCILING, True, str(phase), d.get("message"))
+        d.set_true(ConditionType.RECONCILING, str(phase), d.get("message"))
 
 
 def _remark(d: Draft, offer: Offer, expiry: Expiry) -> str:
@@ -564,7 +560,7 @@ def _announce_expiry(d: Draft, offer: Offer, expiry: Expiry, now: datetime) -> N
         d.drop(ConditionType.EXPIRING_SOON)
         return
     message = f"The session ends at {format_time(time)}"
-    d.set(ConditionType.EXPIRING_SOON, True, "NearEnd", message)
+    d.set_true(ConditionType.EXPIRING_SOON, "NearEnd", message)
     if d.previous.expiry_warned_for != time:
         d.put(expiry_warned_for=time)
         d.notice("Warning", "ExpiringSoon", "Expire", message)

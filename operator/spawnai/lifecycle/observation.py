@@ -76,6 +76,13 @@ class Session:
     status: SessionStatus
 
     @property
+    def order(self) -> SessionSpec:
+        """The spec; only asked for once it is known to be readable."""
+        if self.spec is None:
+            raise ValueError(f"session {self.namespace}/{self.name}: {self.spec_problem}")
+        return self.spec
+
+    @property
     def tier(self) -> Tier:
         """The tier in force: asked for, or the default of the app type."""
         if self.status.tier is not None:

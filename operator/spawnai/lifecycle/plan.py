@@ -194,8 +194,8 @@ def _cannot_begin(o: Observation, session: Session, wish: Wish) -> tuple[str, st
 def _stall(d: Draft, reason: str, message: str, now: datetime) -> None:
     phase = d.previous.phase or Phase.REQUESTED
     d.put(phase=phase, message=message)
-    if d.set(ConditionType.STALLED, True, reason, message):
+    if d.set_true(ConditionType.STALLED, reason, message):
         d.notice("Warning", reason, "Wait", message)
-    d.set(ConditionType.READY, False, reason, message)
+    d.set_false(ConditionType.READY, reason, message)
     d.drop(ConditionType.RECONCILING)
     d.wake(now + STALLED_RETRY)

@@ -116,12 +116,17 @@ class Draft:
         """A field of the status as this plan will leave it."""
         return self._changes.get(name, getattr(self.previous, name))
 
-    def set(
-        self, type_: ConditionType, status: ConditionStatus | bool, reason: str, message: str = ""
+    def set_true(self, type_: ConditionType, reason: str, message: str = "") -> bool:
+        """Say that a condition holds; tells whether its status changed."""
+        return self._set(type_, ConditionStatus.TRUE, reason, message)
+
+    def set_false(self, type_: ConditionType, reason: str, message: str = "") -> bool:
+        """Say that a condition does not hold; tells whether its status changed."""
+        return self._set(type_, ConditionStatus.FALSE, reason, message)
+
+    def _set(
+        self, type_: ConditionType, status: ConditionStatus, reason: str, message: str
     ) -> bool:
-        """Set a condition; tells whether its status changed."""
-        if isinstance(status, bool):
-            status = ConditionStatus.TRUE if status else ConditionStatus.FALSE
         session = self.observation.session
         before = self._conditions.get(type_)
         changed = before is None or before.status is not status

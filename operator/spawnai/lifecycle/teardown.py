@@ -84,7 +84,9 @@ def teardown(d: Draft, ending: Ending, now: datetime) -> None:
             _remove(d, entry)
     left = residuals(record.status.resources)
     if left or unsure or _running(o, GenerateApp.__name__):
-        _still_ending(d, ending, left, unsure, now)
+        _still_ending(d, ending, left, now)
+        if unsure:
+            d.wake(now + timedelta(seconds=1))
         return
     _receipt(d, record, ending, now)
 
@@ -173,20 +175,20 @@ def _say_why(d: Draft, ending: Ending) -> None:
     # Its address may soon be a stranger's.
     d.put(termination_reason=ending.reason, message=ending.message, url=None)
     if ending.failed:
-        d.set(ConditionType.STALLED, True, ending.reason, ending.message)
+        d.set_true(ConditionType.STALLED, ending.reason, ending.message)
     else:
         d.drop(ConditionType.STALLED)
     if ending.reason == "Expired":
-        d.set(ConditionType.EXPIRED, True, "Expired", ending.message)
+        d.set_true(ConditionType.EXPIRED, "Expired", ending.message)
     d.drop(ConditionType.READY, ConditionType.EXPIRING_SOON)
 
 
-def _still_ending(d: Draft, ending: Ending, left: list[str], unsure: bool, now: datetime) -> None:
+def _still_ending(d: Draft, ending: Ending, left: list[str], now: datetime) -> None:
     o = d.observation
     if o.session is not None:
         phase = d.move_to(Phase.DESTROYING)
         if not ending.failed:
-            d.set(ConditionType.RECONCILING, True, str(phase), ending.message)
+            d.set_true(ConditionType.RECONCILING, str(phase), ending.message)
         began = next(
             (
                 condition.last_transition_time
@@ -211,9 +213,7 @@ def _still_ending(d: Draft, ending: Ending, left: list[str], unsure: bool, now: 
                 d.ledger = o.record.status.model_copy(update={"residuals": left})
         else:
             d.wake(began + RESIDUAL_AFTER)
-        d.set(ConditionType.CLEANUP_COMPLETE, False, "Destroying", words)
-    if unsure:
-        d.wake(now + timedelta(seconds=1))
+        d.set_false(ConditionType.CLEANUP_COMPLETE, "Destroying", words)
 
 
 def _receipt(d: Draft, record: Record, ending: Ending, now: datetime) -> None:
@@ -237,7 +237,7 @@ def _receipt(d: Draft, record: Record, ending: Ending, now: datetime) -> None:
         ),
     )
     gone = sum(1 for entry in ledger.resources if entry.presence is Presence.GONE)
-    d.set(ConditionType.CLEANUP_COMPLETE, True, "SeenGone", f"{gone} resources were seen gone")
+    d.set_true(ConditionType.CLEANUP_COMPLETE, "SeenGone", f"{gone} resources were seen gone")
     phase = d.move_to(Phase.DESTROYED)
     if phase is Phase.DESTROYED:
         d.drop(
