@@ -39,6 +39,7 @@ _COMMONJS_PREFIX = "throw 0;(function(exports,require,module,__filename,__dirnam
 _COMMONJS_SUFFIX = "\n})"
 
 _STRICT = re.compile(r"""\s*(["'])use strict\1""")
+_MODULE_LINE = re.compile(r"^[ \t]*(?:import|export)\b", re.MULTILINE)
 _LOCATION = re.compile(r"at \S+:(\d+):(\d+)")
 
 # `warnings` has no filter of its own for each thread, and compile() warns about source that is
@@ -66,13 +67,13 @@ def javascript_problem(source: str, path: str, goal: JavaScriptGoal) -> Problem 
     except quickjs.StackOverflow:
         return Problem("syntax", "the code is nested too deeply to be parsed", path)
     except quickjs.JSException as error:
-        return _javascript_error(str(error), path, goal)
+        return _javascript_error(str(error), source, path, goal)
     except UnicodeEncodeError:
         return None  # reported as text that is no UTF-8
     return None
 
 
-def _javascript_error(said: str, path: str, goal: JavaScriptGoal) -> Problem | None:
+def _javascript_error(said: str, source: str, path: str, goal: JavaScriptGoal) -> Problem | None:
     first_line = said.splitlines()[0] if said else ""
     if said.startswith("0\n") or _UNRESOLVED in first_line:
         return None  # the whole file parsed, and our own stop was reached
@@ -81,7 +82,7 @@ def _javascript_error(said: str, path: str, goal: JavaScriptGoal) -> Problem | N
     if "call stack size" in first_line:
         return Problem("syntax", "the code is nested too deeply to be parsed", path, line)
     hint = ""
-    if goal == "commonjs" and re.search(r"import|export|await", first_line):
+    if goal == "commonjs" and (_MODULE_LINE.search(source) or "await" in first_line):
         hint = " (this file is CommonJS: use require() and module.exports, or name it .mjs)"
     return Problem("syntax", printable(first_line, 300) + hint, path, line)
 
@@ -93,8 +94,8 @@ def javascript_goal(path: str, app_type: str) -> JavaScriptGoal:
     return "commonjs" if app_type == "api" else "script"
 
 
-def python_problem(source: str, path: str) -> Problem | None:
-    """The first syntax error of a Python file for the droplet's Python, or None."""
+def parse_python(source: str, path: str) -> ast.Module | Problem:
+    """A Python file as the droplet's Python reads it, or its first syntax error."""
     try:
         with _warnings_lock, warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -106,15 +107,14 @@ def python_problem(source: str, path: str) -> Problem | None:
         return Problem("syntax", f"the source cannot be read: {printable(str(error))}", path)
     except (RecursionError, MemoryError):
         return Problem("syntax", "the code is nested too deeply to be parsed", path)
-    return None
+    return tree
 
 
-def foreign_imports(source: str, own_modules: frozenset[str]) -> Iterator[tuple[str, int]]:
+def foreign_imports(tree: ast.Module, own_modules: frozenset[str]) -> Iterator[tuple[str, int]]:
     """Imported top-level modules that are neither in the standard library nor in the app.
 
     Gives the name and the line. An import that a `try` guards is taken as optional.
     """
-    tree = ast.parse(source, feature_version=DROPLET_PYTHON)
     guarded = {
         id(child)
         for node in ast.walk(tree)

@@ -20,7 +20,7 @@ from .syntax import (
     foreign_imports,
     javascript_goal,
     javascript_problem,
-    python_problem,
+    parse_python,
 )
 
 MAX_FILES = 40
@@ -203,16 +203,16 @@ def _port_problems(bundle: Bundle, file: AppFile) -> Iterator[Problem]:
 
 
 def _python_problems(bundle: Bundle, file: AppFile) -> Iterator[Problem]:
-    problem = python_problem(file.content, file.path)
-    if problem is not None:
-        yield problem
+    parsed = parse_python(file.content, file.path)
+    if isinstance(parsed, Problem):
+        yield parsed
         return
     if bundle.app_type != "script":
         return
     own = frozenset(
         part.removesuffix(".py") for other in bundle.files for part in other.path.split("/")
     )
-    for name, line in foreign_imports(file.content, own):
+    for name, line in foreign_imports(parsed, own):
         message = f"{name} is not in Python's standard library, and nothing else is installed"
         yield Problem("missing-dependency", message, file.path, line)
 
