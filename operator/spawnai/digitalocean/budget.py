@@ -183,14 +183,18 @@ class RateBudget:
         return max(0, self._minute_left(self.clock.now()))
 
     @property
-    def remaining_share(self) -> float:
-        """The smaller of the shares left of the hour and of the minute, 0 to 1; 0 in a pause."""
+    def hour_share(self) -> float:
+        """The share of the hour's calls that is left, 0 to 1."""
+        left = self._hour_left(self.clock.now()) / self._hour_limit
+        return min(1.0, max(0.0, left))
+
+    @property
+    def minute_share(self) -> float:
+        """The share of the minute's calls that is left, 0 to 1; 0 while a 429 holds everyone."""
         now = self.clock.now()
         if now < self._paused_until:
             return 0.0
-        hour = self._hour_left(now) / self._hour_limit
-        minute = self._minute_left(now) / self._per_minute
-        return min(1.0, max(0.0, min(hour, minute)))
+        return min(1.0, max(0.0, self._minute_left(now) / self._per_minute))
 
     @property
     def paused_seconds(self) -> float:

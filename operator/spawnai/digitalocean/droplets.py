@@ -115,14 +115,14 @@ def droplet_of(fields: Fields, seen_at: datetime) -> Droplet:
     Raises:
         Malformed: id, name, status, tags or creation time are missing or of another type.
     """
-    # Slugs and most tags are the same for thousands of droplets: one copy of each is enough.
+    # Slugs are the same for thousands of droplets: one copy of each is enough.
     return Droplet(
         id=fields.whole("id"),
         name=fields.text("name"),
         status=sys.intern(fields.text("status")),
         region=sys.intern(fields.object("region").text("slug", "") if fields.has("region") else ""),
         size=sys.intern(fields.text("size_slug", "")),
-        tags=frozenset(sys.intern(tag) for tag in fields.texts("tags")),
+        tags=frozenset(map(sys.intern, fields.texts("tags"))),
         public_ip=_public_ip(fields),
         created_at=fields.date("created_at"),
         price_hourly=(

@@ -40,6 +40,9 @@ _SESSION_PREFIX = "session:"
 _WALK_SECONDS = 30.0
 _WAVE_SECONDS = 1.0
 _SLOWEST_WAVE_SECONDS = 30.0
+# Shares of the rate budget above which waves are listed at their full rate.
+_PLENTY_OF_HOUR = 0.6
+_PLENTY_OF_MINUTE = 0.25
 _JITTER = 0.1
 # How many droplets that a walk missed are looked at one by one after it. Nothing is missed at
 # rest; after an accident the rest follows with the next walks.
@@ -171,7 +174,7 @@ class Inventory:
         self._walk_seconds = walk_seconds
         self._wave_seconds = wave_seconds
         self._known: dict[int, Droplet] = {}
-        self._of_session: dict[str, set[int]] = {}
+        self._of_session: dict[str, tuple[int, ...]] = {}
         # When each was seen gone, the oldest first.
         self._gone: dict[int, datetime] = {}
         self._watched: Counter[str] = Counter()
@@ -211,8 +214,7 @@ class Inventory:
 
     def snapshot_of(self, session_uid: str) -> tuple[Droplet, ...]:
         """The session's droplets as last seen, each with its `seen_at`; not a proof of absence."""
-        ids = self._of_session.get(session_uid, ())
-        return tuple(self._known[droplet_id] for droplet_id in sorted(ids))
+        return tuple(self._known[number] for number in self._of_session.get(session_uid, ()))
 
     def saw(self, droplet: Droplet) -> None:
         """Take in a droplet that another call showed (a creation, a single look)."""
@@ -354,15 +356,16 @@ class Inventory:
             await self._pause(self._wave_interval())
 
     def _wave_interval(self) -> float:
-        """About a second with a full budget; a quarter of it left makes that sixteen.
+        """A second while there is plenty, more as the hour or the minute runs low.
 
-        A wave that never ends would use 3,600 of the 5,000 calls an hour at once a second. Growing
-        with the square of what is missing, it settles at about a third of them.
+        At one call a second, a wave without end would take 3,600 of the 5,000 calls an hour. Slowed
+        by the square of what the hour lacks, it settles at half of them.
         """
-        share = self._budget.remaining_share
-        if share <= 0:
+        hour, minute = self._budget.hour_share, self._budget.minute_share
+        if hour <= 0 or minute <= 0:
             return _SLOWEST_WAVE_SECONDS
-        return min(_SLOWEST_WAVE_SECONDS, self._wave_seconds / share**2)
+        slower = max(1.0, _PLENTY_OF_HOUR / hour) ** 2 * max(1.0, _PLENTY_OF_MINUTE / minute)
+        return min(_SLOWEST_WAVE_SECONDS, self._wave_seconds * slower)
 
     async def _pause(self, seconds: float) -> None:
         await self._clock.sleep(seconds * (1 + self._random.uniform(-_JITTER, _JITTER)))
@@ -380,7 +383,8 @@ class Inventory:
             if known is not None:
                 self._unlink(known)
             for session_uid in _sessions(droplet):
-                self._of_session.setdefault(session_uid, set()).add(droplet.id)
+                others = self._of_session.get(session_uid, ())
+                self._of_session[session_uid] = tuple(sorted((*others, droplet.id)))
             self._on_droplet(droplet)
 
     def _is_echo(self, droplet: Droplet) -> bool:
@@ -395,10 +399,9 @@ class Inventory:
 
     def _unlink(self, droplet: Droplet) -> None:
         for session_uid in _sessions(droplet):
-            ids = self._of_session.get(session_uid, set())
-            ids.discard(droplet.id)
-            if not ids:
-                self._of_session.pop(session_uid, None)
+            others = tuple(n for n in self._of_session.pop(session_uid, ()) if n != droplet.id)
+            if others:
+                self._of_session[session_uid] = others
 
 
 def _sessions(droplet: Droplet) -> list[str]:

@@ -227,7 +227,7 @@ async def test_a_429_stops_everyone_until_the_time_it_names():
     async with budget.slot(NEW) as slot:
         budget.observe({"retry-after": "29", "ratelimit-remaining": "3000"}, 429, slot)
     paused_at = clock.now()
-    assert budget.remaining_share == 0
+    assert budget.minute_share == 0
     assert budget.paused_seconds == 29
     await asyncio.gather(*(caller.once(RUNNING) for _ in range(30)))
     assert min(limiter.accepted) >= paused_at + 29
@@ -338,7 +338,8 @@ async def test_what_is_left_is_told_for_the_hour_and_the_minute():
     clock, _, budget, _ = world()
     await use_up(budget, 100)
     assert (budget.remaining, budget.remaining_in_minute) == (4900, 150)
-    assert budget.remaining_share == pytest.approx(0.6)
+    assert budget.minute_share == pytest.approx(0.4 + 0.2)
+    assert budget.hour_share == pytest.approx(0.98)
     await clock.sleep(61)
     assert (budget.remaining, budget.remaining_in_minute) == (4900, 250)
 

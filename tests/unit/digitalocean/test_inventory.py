@@ -192,17 +192,33 @@ async def test_a_watched_wave_is_listed_about_every_second_and_an_unwatched_one_
         assert f"list {WAVE} 1" not in cloud.calls_between(quiet, quiet + 60)
 
 
-@virtual_time
-async def test_a_wave_is_listed_the_rarer_the_less_is_left_of_the_budget():
-    clock = VirtualClock()
-    cloud = Cloud(clock, droplet(1, tags=[WAVE]))
-    budget = RateBudget(clock)
-    budget.observe({"ratelimit-limit": "5000", "ratelimit-remaining": "1250"}, 200)
-    async with running(cloud, budget) as (inventory, _):
-        inventory.watch(WAVE)
-        await clock.sleep(160)
-        asked = [what for _, what in cloud.calls if what == f"list {WAVE} 1"]
-        assert 7 <= len(asked) <= 14
+@pytest.mark.parametrize(
+    ("hour_left", "minute_used", "seconds"),
+    [
+        (5_000, 0, 1.0),
+        (3_100, 0, 1.0),
+        (1_500, 0, 4.0),
+        (750, 0, 16.0),
+        (100, 0, 30.0),
+        (4_500, 125, 1.0),
+        (4_500, 225, 2.5),
+    ],
+)
+def test_a_wave_is_listed_the_rarer_the_less_is_left_of_the_hour_or_minute(
+    hour_left, minute_used, seconds
+):
+    @virtual_time
+    async def story():
+        clock = VirtualClock()
+        budget = RateBudget(clock)
+        for _ in range(minute_used):
+            async with budget.slot(Priority.DESTROY):
+                pass
+        budget.observe({"ratelimit-remaining": str(hour_left)}, 200)
+        async with running(Cloud(clock), budget) as (inventory, _):
+            assert inventory._wave_interval() == pytest.approx(seconds, rel=0.05)
+
+    story()
 
 
 @virtual_time
