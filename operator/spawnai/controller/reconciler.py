@@ -91,10 +91,11 @@ class Reconciler:
             self._memories.forget(uid)
 
     def _count(self, observation: Observation, planned: Plan, memory: Memory) -> None:
-        session, status = observation.session, planned.status
-        if session is None or status is None:
+        session = observation.session
+        if session is None:
             self._metrics.session_phase(observation.uid, None)
             return
+        status = planned.status or session.status
         self._metrics.session_phase(observation.uid, str(status.phase) if status.phase else None)
         now = self._clock.utc_now()
         if session.status.ready_at is None and status.ready_at is not None:

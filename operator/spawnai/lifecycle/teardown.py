@@ -179,6 +179,8 @@ def _say_why(d: Draft, ending: Ending) -> None:
     else:
         d.drop(ConditionType.STALLED)
     if ending.reason == "Expired":
+        if ending.since is not None:
+            d.put(expiration_time=ending.since.replace(microsecond=0))
         d.set_true(ConditionType.EXPIRED, "Expired", ending.message)
     d.drop(ConditionType.READY, ConditionType.EXPIRING_SOON)
 
@@ -236,8 +238,9 @@ def _receipt(d: Draft, record: Record, ending: Ending, now: datetime) -> None:
             price=cost.price if cost is not None else None,
         ),
     )
-    gone = sum(1 for entry in ledger.resources if entry.presence is Presence.GONE)
-    d.set_true(ConditionType.CLEANUP_COMPLETE, "SeenGone", f"{gone} resources were seen gone")
+    names = [entry.kind for entry in ledger.resources if entry.presence is Presence.GONE]
+    words = f"Seen gone: {', '.join(names) or 'nothing was made'}"
+    d.set_true(ConditionType.CLEANUP_COMPLETE, "SeenGone", words)
     phase = d.move_to(Phase.DESTROYED)
     if phase is Phase.DESTROYED:
         d.drop(
