@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 # A test that waits for what never comes would otherwise leap from timer to timer for ever.
-LONGEST_TEST_SECONDS = 100 * 86_400.0
+LONGEST_TEST_SECONDS = 4 * 86_400.0
 START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 
 
@@ -37,6 +37,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._leaping = _LeapingSelector()
         super().__init__(self._leaping)
+        # asyncio lets a timer go off early by this much. Here time would then not have moved, and
+        # whoever waits for a moment to come would wait for ever.
+        self._clock_resolution = 0.0
 
     def time(self) -> float:
         return self._leaping.now
