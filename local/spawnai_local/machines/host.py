@@ -158,6 +158,11 @@ class MachineHost:
             machine.port_claim.close()
             await asyncio.to_thread(shutil.rmtree, machine.root, ignore_errors=True)
 
+    def is_on(self, droplet_id: int) -> bool:
+        """Whether a machine of that droplet exists and has power."""
+        machine = self._machines.get(droplet_id)
+        return machine is not None and not machine.is_off.is_set()
+
     def root_of(self, droplet_id: int) -> Path:
         """Where a machine's files are.
 

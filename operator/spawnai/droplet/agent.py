@@ -49,6 +49,7 @@ from typing import Any, NamedTuple, Protocol
 
 VERSION = "1"
 BASE = Path(__file__).resolve().parent
+HEALTH_HEADER = "X-SpawnAI-Agent"
 MIB = 1024 * 1024
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -58,7 +59,8 @@ PATH_MAX_CHARACTERS = 200
 LOG_LINES = 100
 LOG_LINE_CHARACTERS = 1000
 LOG_FILE_BYTES = 512 * 1024  # and as much again in the file before it
-CONNECTIONS_MAX = 32  # one operator needs two; the rest is for those who knock in vain
+CONNECTIONS_MAX = 64  # one operator needs two; the rest is for those who knock in vain
+CONNECTIONS_MAX_PER_CALLER = 8  # so that no stranger alone can keep the operator out
 HANDSHAKE_SECONDS = 5.0
 IDLE_SECONDS = 75.0
 SINK_BYTES = 64 * 1024  # of a line that never ends
@@ -191,6 +193,8 @@ class State:
             pass
         except (OSError, ValueError, TypeError, KeyError) as error:
             complain(f"{path.name} cannot be read, so it is made anew: {error!r}")
+        if self._values["state"] == "running":  # it was, before this agent began
+            self._values["state"] = "starting"
 
     def __getitem__(self, key: str) -> Any:
         with self._lock:
@@ -692,7 +696,7 @@ class Watched:
         disk = sum(map(folder_bytes, self._folders))
         free = shutil.disk_usage(BASE).free
         # Looking takes longer the more files there are: at most 2 % of the time goes into it.
-        self._next_disk_check = time.monotonic() + max(1.0, 50 * (time.monotonic() - now))
+        self._next_disk_check = time.monotonic() + max(0.5, 50 * (time.monotonic() - now))
         if disk > limit.disk_bytes or free < 64 * MIB:
             raise AppFailed(
                 "DiskFull",
@@ -700,10 +704,14 @@ class Watched:
                 f"and {free // MIB} MiB of the disk are free",
             )
 
+    def was_killed_for_memory(self, code: int) -> bool:
+        """Whether the kernel ended it; it says only how often it has done so in all."""
+        return code == 128 + signal.SIGKILL and kernel_kills() > self._kills_before
+
     def death(self, code: int, journal: Journal) -> AppFailed:
         """Why it ended by itself. What it left behind is ended too: it may hold the port."""
         self.process.kill()
-        killed = code == 128 + signal.SIGKILL and kernel_kills() > self._kills_before
+        killed = self.was_killed_for_memory(code)
         # V8 gives up by itself at its heap's limit and says so; Python raises.
         gave_up = any("JavaScript heap out of memory" in line for line in journal.lines()[-50:])
         if killed or gave_up:
@@ -866,6 +874,8 @@ class App:
         try:
             code = self._until_end(watched, self._machine.script_seconds)
             failure = None
+            if code is not None and watched.was_killed_for_memory(code):
+                failure = AppFailed("OutOfMemory", "the script ran out of memory", code)
             if code is None:
                 seconds = self._machine.script_seconds
                 failure = AppFailed(
@@ -1014,7 +1024,8 @@ class App:
     def _wait_for_caddy(self) -> None:
         address = self._machine.health_address[0], self._machine.http_port
         deadline = time.monotonic() + self._machine.answer_seconds
-        while not http_answer(address, "/health").isdigit():
+        # Our own word comes back: it is Caddy, not another server that has the port.
+        while http_answer(address, "/health", HEALTH_HEADER) != VERSION:
             if self._stopping.wait(0.05) or time.monotonic() > deadline:
                 raise AppFailed("AppNeverAnswered", f"Caddy does not answer on port {address[1]}")
 
@@ -1051,12 +1062,13 @@ def package_json(bundle: Bundle) -> str:
     return json.dumps(document, indent=2) + "\n"
 
 
-def http_answer(address: tuple[str, int], path: str = "/") -> str:
-    """The status that a GET brings, or in words why there is none."""
+def http_answer(address: tuple[str, int], path: str = "/", header: str = "") -> str:
+    """The status (or a header) that a GET brings, or in words why there is none."""
     connection = http.client.HTTPConnection(*address, timeout=2)
     try:
         connection.request("GET", path, headers={"User-Agent": "spawnai-agent"})
-        return str(connection.getresponse().status)
+        response = connection.getresponse()
+        return response.headers.get(header, "") if header else str(response.status)
     except (OSError, http.client.HTTPException) as error:
         return str(error) or type(error).__name__
     finally:
@@ -1259,12 +1271,19 @@ class Control(socketserver.ThreadingTCPServer):
     def __init__(self, address: tuple[str, int], tls: ssl.SSLContext, agent: "Agent") -> None:
         self.agent = agent
         self._tls = tls
-        self._places = threading.BoundedSemaphore(CONNECTIONS_MAX)
+        self._callers: list[str] = []
+        self._lock = threading.Lock()
         super().__init__(address, ControlHandler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """One more thread, or none when there are enough."""
-        if self._places.acquire(blocking=False):
+        caller = client_address[0]
+        with self._lock:
+            has_room = len(self._callers) < CONNECTIONS_MAX
+            has_room &= self._callers.count(caller) < CONNECTIONS_MAX_PER_CALLER
+            if has_room:
+                self._callers.append(caller)
+        if has_room:
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
@@ -1274,7 +1293,8 @@ class Control(socketserver.ThreadingTCPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._places.release()
+            with self._lock:
+                self._callers.remove(client_address[0])
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Encrypt, within a limit, before the first byte is read."""
@@ -1351,7 +1371,9 @@ class ControlHandler(http.server.BaseHTTPRequestHandler):
     def _let_the_answer_arrive(self) -> None:
         """Read on a little: closing with a body unread would reset the connection (RFC 1122)."""
         length = self.headers.get("Content-Length", "")
-        left = min(int(length) if length.isdecimal() else 0, 16 * MIB)
+        left = min(int(length), 16 * MIB) if length.isdecimal() else 0
+        if "Transfer-Encoding" in self.headers:
+            left = 16 * MIB
         deadline = time.monotonic() + 2
         self.connection.settimeout(1)
         with contextlib.suppress(OSError):
@@ -1382,6 +1404,7 @@ class HealthHandler(http.server.BaseHTTPRequestHandler):
         self.send_response(200 if state in {"running", "finished"} else 503)
         self.send_header("Content-Type", "application/json")
         self.send_header("Cache-Control", "no-store")
+        self.send_header(HEALTH_HEADER, VERSION)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -1458,8 +1481,10 @@ class Agent:
         """Until the droplet's time is over."""
         say(self._base, "Your app is on its way", "Please come back in a moment.")
         web = Web(self._session, self._machine, self._journal, self._base)
-        for work in (self._control.serve_forever, self._health.serve_forever, web.run):
-            threading.Thread(target=work, daemon=True).start()
+        threading.Thread(target=web.run, daemon=True).start()
+        for server in (self._control, self._health):
+            # It never shuts down, so it need not look twice a second whether it should.
+            threading.Thread(target=server.serve_forever, args=(3600,), daemon=True).start()
         if self._has_time():
             self.app.resume()
         while self._has_time():

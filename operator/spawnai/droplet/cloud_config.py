@@ -118,14 +118,15 @@ missing() {
   return 1
 }
 install_packages() {
-  systemctl mask --quiet caddy.service
   DEBIAN_FRONTEND=noninteractive
   export DEBIAN_FRONTEND
   apt-get --quiet=2 update &&
     apt-get --quiet=2 -o DPkg::Lock::Timeout=60 install --yes --no-install-recommends "$@"
 }
+systemctl mask --now --quiet caddy.service || true
 getent passwd spawnai-app > /dev/null || useradd --system --user-group --no-create-home \\
-  --home-dir /nonexistent --shell /usr/sbin/nologin spawnai-app || say "no user spawnai-app"
+  --home-dir /nonexistent --shell /usr/sbin/nologin spawnai-app ||
+  { say "the user spawnai-app could not be made"; exit 1; }
 tries=0
 while missing "$@"; do
   tries=$((tries + 1))

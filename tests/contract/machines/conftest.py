@@ -1,0 +1,80 @@
+import itertools
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from tests.contract.machines.support import TestMachine
+
+from spawnai_local.address_block import claim_address_block
+from spawnai_local.machines import MachineHost
+
+IDS = itertools.count(1)
+
+# An app that takes more than its share is noticed within seconds, and before the host feels it.
+TIGHT = {
+    "MEMORY_BYTES": str(200 * 1024 * 1024),
+    "DISK_BYTES": str(20 * 1024 * 1024),
+    "PROCESSES": "24",
+    "ANSWER_SECONDS": "4",
+    "SCRIPT_SECONDS": "3",
+    "RESTARTS": "2",
+    "RESTART_DELAY_SECONDS": "0.05",
+}
+
+
+@pytest.fixture(scope="session")
+def network():
+    with claim_address_block() as block:
+        yield block.network
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def host(tmp_path_factory, network) -> AsyncIterator[MachineHost]:
+    async with MachineHost(tmp_path_factory.mktemp("machines"), network) as machine_host:
+        yield machine_host
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def tight_host(tmp_path_factory, network) -> AsyncIterator[MachineHost]:
+    directory = tmp_path_factory.mktemp("tight-machines")
+    async with MachineHost(directory, network, machine_environment=TIGHT) as machine_host:
+        yield machine_host
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def machine(host):
+    """Makes machines for one test; gone after it."""
+    made = []
+
+    def make(app_type: str = "webapp") -> TestMachine:
+        made.append(TestMachine(host, next(IDS), app_type))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def tight_machine(tight_host):
+    """Makes machines with tight limits for one test; gone after it."""
+    made = []
+
+    def make(app_type: str = "api") -> TestMachine:
+        made.append(TestMachine(tight_host, next(IDS), app_type))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def idle_webapp(host):
+    """One machine that waits for its app; for tests that leave it so."""
+    waiting = TestMachine(host, next(IDS), "webapp")
+    await waiting.boot()
+    await waiting.until_it_answers()
+    await waiting.until_caddy_answers()
+    yield waiting
+    await waiting.close()

@@ -1,0 +1,84 @@
+"""The dead man's switch, with times of a few seconds."""
+
+from datetime import timedelta
+
+import pytest
+from tests.contract.machines.support import (
+    ANSWERING_SERVER,
+    PATIENCE_SECONDS,
+    STATIC_PAGE,
+    bundle,
+    eventually,
+    now,
+)
+
+from spawnai.droplet.client import AgentUnreachable
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_past_expiry_and_grace_the_droplet_powers_itself_off(machine):
+    api = machine("api")
+    heard = []
+    api.host.on_power_off = heard.append
+    await api.boot(api.user_data(expires_in=3600, grace_seconds=1))
+    await api.until_it_answers()
+    await api.agent.push(bundle("api", {"server.js": ANSWERING_SERVER}))
+    await api.until("running")
+    await api.agent.set_expiry(now())
+    await api.until_off()
+
+    async def it_was_told():
+        return heard == [api.id]
+
+    await eventually(it_was_told)
+    with pytest.raises(AgentUnreachable):
+        await api.agent.status()
+
+
+async def test_within_the_grace_it_stays_on(machine):
+    webapp = machine("webapp")
+    await webapp.boot(webapp.user_data(expires_in=-5, grace_seconds=3600))
+    await webapp.until_it_answers()
+    await webapp.agent.push(bundle("webapp", STATIC_PAGE))
+    assert (await webapp.until("running")).expires_at < now()
+
+
+async def test_the_first_expiry_holds_when_no_operator_ever_comes(machine):
+    webapp = machine("webapp")
+    await webapp.boot(webapp.user_data(expires_in=1.5, grace_seconds=0))
+    await webapp.until_off()
+
+
+async def test_the_operator_moves_it(machine):
+    webapp = machine("webapp")
+    await webapp.boot(webapp.user_data(expires_in=3, grace_seconds=PATIENCE_SECONDS))
+    await webapp.until_it_answers()
+    later = now().replace(microsecond=0) + timedelta(hours=3)
+    await webapp.agent.set_expiry(later)
+    assert (await webapp.agent.status()).expires_at == later
+    assert webapp.state_on_disk()["expiresAt"] == later.timestamp()
+
+
+async def test_a_reboot_neither_forgets_the_moved_expiry_nor_outlives_it(machine):
+    webapp = machine("webapp")
+    await webapp.run(bundle("webapp", STATIC_PAGE))
+    later = now().replace(microsecond=0) + timedelta(hours=3)
+    await webapp.agent.set_expiry(later)
+    await webapp.host.power_off(webapp.id)
+    await webapp.boot()
+    assert (await webapp.until("running")).expires_at == later
+    # Over while it was off: it comes up only to power off again.
+    await webapp.agent.set_expiry(now() - timedelta(hours=1))
+    await webapp.until_off()
+    await webapp.boot()
+    await webapp.until_off()
+
+
+async def test_an_unreadable_state_cannot_lengthen_a_life(machine):
+    webapp = machine("webapp")
+    await webapp.boot(webapp.user_data(expires_in=-10, grace_seconds=0))
+    await webapp.until_off()
+    (webapp.folder / "state.json").write_text("nothing useful")
+    await webapp.boot()
+    await webapp.until_off()
