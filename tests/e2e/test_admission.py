@@ -1,0 +1,738 @@
+"""What a real API server takes, refuses and shows, driven with kubectl as people do."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import yaml
+
+from spawnai.api.durations import is_now, parse_duration, parse_time
+from spawnai.api.names import API_VERSION, EXPIRES_AT_ANNOTATION, FINALIZER, GROUP, TTL_ANNOTATION
+from spawnai.api.policy import POLICY_NAME
+from spawnai_local.control_plane import ControlPlane
+from spawnai_local.kubectl import Kubectl, KubectlError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+NAMESPACE = "admission"
+ORDER = {"prompt": "A clock that shows the time in three cities", "appType": "webapp"}
+RECORD_UID = "7d1f0c52-0d3c-4b5e-9a52-0c2f6b1f6a11"
+
+
+def session(
+    name: str,
+    spec: Any = None,
+    *,
+    ttl: str | None = None,
+    expires_at: str | None = None,
+    **fields: Any,
+) -> dict[str, Any]:
+    """A manifest; `fields` are laid over a good order, and None takes one away."""
+    order = {**ORDER, **fields} if spec is None else spec
+    annotations = {TTL_ANNOTATION: ttl, EXPIRES_AT_ANNOTATION: expires_at}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "SpawnSession",
+        "metadata": {
+            "name": name,
+            "namespace": NAMESPACE,
+            "annotations": {key: text for key, text in annotations.items() if text is not None},
+        },
+        "spec": {key: value for key, value in order.items() if value is not None}
+        if isinstance(order, dict)
+        else order,
+    }
+
+
+def spawn_class(name: str, **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "SpawnClass",
+        "metadata": {"name": name},
+        "spec": spec,
+    }
+
+
+async def create(kubectl: Kubectl, *manifests: dict[str, Any], dry_run: bool = False) -> str:
+    """`kubectl create`: what it printed."""
+    arguments = ["create", "--filename", "-", *(["--dry-run=server"] if dry_run else [])]
+    items = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
+    return await kubectl.run(*arguments, standard_input=json.dumps(items))
+
+
+async def apply(kubectl: Kubectl, manifest: dict[str, Any], *arguments: str) -> str:
+    """`kubectl apply`, client-side if nothing else is said: what it printed."""
+    return await kubectl.run(
+        "apply", "--filename", "-", *arguments, standard_input=json.dumps(manifest)
+    )
+
+
+async def refusal(kubectl: Kubectl, manifest: dict[str, Any], *arguments: str) -> str:
+    """What `kubectl apply` says when it is refused."""
+    with pytest.raises(KubectlError) as caught:
+        await apply(kubectl, manifest, *arguments)
+    return caught.value.answer
+
+
+async def read(kubectl: Kubectl, name: str) -> Any:
+    return await kubectl.json("get", "spawnsession", name, "--namespace", NAMESPACE)
+
+
+async def until_policy(kubectl: Kubectl, *, refuses: bool) -> None:
+    """The API server takes up policies and bindings within a second or so."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            await create(kubectl, session("probe", ttl="no duration"), dry_run=True)
+            refused = False
+        except KubectlError as error:
+            refused = POLICY_NAME in error.answer
+        if refused is refuses:
+            return
+        await asyncio.sleep(0.1)
+    pytest.fail(f"after 30 s the policy still {'lets by' if refuses else 'refuses'} what it knows")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def kubectl(control_plane: ControlPlane) -> AsyncIterator[Kubectl]:
+    """An API server with everything in manifests/ but the operator itself."""
+    running = control_plane.kubectl
+    # Warnings are errors: the pod must meet its namespace's standard.
+    await running.run(
+        *("apply", "--server-side", "--force-conflicts", "--warnings-as-errors"),
+        *("--kustomize", str(REPOSITORY / "manifests")),
+    )
+    # Nothing runs pods here, but the Deployment says that an operator is at work.
+    await running.run("delete", "deployment", "spawnai-operator", "--namespace", "spawnai-system")
+    await running.run(
+        *("wait", "--for", "condition=Established", "--timeout=30s", "--all"),
+        "customresourcedefinitions",
+        limit_seconds=40,
+    )
+    await running.run("create", "namespace", NAMESPACE)
+    await until_policy(running, refuses=True)
+    yield running
+    # Sessions here have no finalizer that anyone but this module holds.
+    await running.run("delete", "namespace", NAMESPACE, "--wait=false")
+    await running.run("delete", "spawnclasses", "--all", "--wait=false")
+
+
+_ANOTHER = "delete this session and apply it again, or apply it under another metadata.name"
+_DURATION_HELP = "write a duration such as 90m, 1h30m, 3d or 0s (units d, h, m, s, in that order)"
+_TIME_HELP = 'write an RFC 3339 time such as 2026-12-24T18:00:00Z, or "now"'
+
+
+@pytest.mark.parametrize(
+    ("manifest", "sentence"),
+    [
+        pytest.param(
+            session("empty", prompt=""),
+            "spec.prompt: Required value: the prompt is blank: write in 1 to 2000 characters what "
+            "the app should be",
+            id="an empty prompt",
+        ),
+        pytest.param(
+            session("blank", prompt=" \n\t\u3000"),
+            "spec.prompt: Required value: the prompt is blank: write in 1 to 2000 characters what "
+            "the app should be",
+            id="a blank prompt",
+        ),
+        pytest.param(
+            session("none", {"appType": "api"}),
+            "spec.prompt: Required value",
+            id="no prompt",
+        ),
+        pytest.param(
+            session("long", prompt="x" * 2001),
+            "spec.prompt: Forbidden: the prompt is too long: write at most 2000 characters",
+            id="2001 characters",
+        ),
+        pytest.param(
+            session("long-emoji", prompt="🪴" * 2001),
+            "spec.prompt: Forbidden: the prompt is too long: write at most 2000 characters",
+            id="2001 emoji",
+        ),
+        pytest.param(
+            session("website", appType="website"),
+            'spec.appType: Unsupported value: "website": supported values: "webapp", "api", '
+            '"script"',
+            id="an unknown app type",
+        ),
+        pytest.param(
+            session("untyped", appType=None), "spec.appType: Required value", id="no app type"
+        ),
+        pytest.param(
+            session("huge", tier="huge"),
+            'spec.tier: Unsupported value: "huge": supported values: "light", "standard", '
+            '"complex"',
+            id="an unknown tier",
+        ),
+        pytest.param(
+            session("city", region="New York"),
+            'spec.region: Invalid value: "New York": write a DigitalOcean region slug such as '
+            "nyc3, ams3 or sgp1",
+            id="a region that is no slug",
+        ),
+        pytest.param(
+            session("place", location="Europe!"),
+            'spec.location: Invalid value: "Europe!": write a location that the class names in '
+            "spec.locations (small letters, digits and -), such as europe",
+            id="a location that is no name",
+        ),
+        pytest.param(
+            session("class", className="My Class"),
+            'spec.className: Invalid value: "My Class": write the name of a SpawnClass (small '
+            "letters, digits, - and .), one of those that `kubectl get spawnclasses` lists",
+            id="a class that is no name",
+        ),
+        pytest.param(
+            session("user", user=" dana"),
+            'spec.user: Invalid value: " dana": write a user without blanks around it and without '
+            "line breaks, such as dana@example.com",
+            id="a user with blanks around",
+        ),
+        pytest.param(session("specless", []), "spec", id="a spec that is a list"),
+        pytest.param(
+            session("typo", teir="light"), 'unknown field "spec.teir"', id="a misspelt field"
+        ),
+        pytest.param(
+            session("ttl", ttl="two hours"),
+            f'the annotation {TTL_ANNOTATION}: "two hours" is no duration: {_DURATION_HELP}',
+            id="a ttl that is no duration",
+        ),
+        pytest.param(
+            session("ttl-lines", ttl="1h\n1h"),
+            rf'the annotation {TTL_ANNOTATION}: "1h\n1h" is no duration: {_DURATION_HELP}',
+            id="a ttl of two lines",
+        ),
+        pytest.param(
+            session("ttl-book", ttl='"' * 10_000),
+            f'the annotation {TTL_ANNOTATION}: "' + r"\"" * 61 + '..." is no duration: ',
+            id="a ttl as long as a book",
+        ),
+        pytest.param(
+            session("until", expires_at="tomorrow"),
+            f'the annotation {EXPIRES_AT_ANNOTATION}: "tomorrow" is no time: {_TIME_HELP}',
+            id="an end that is no time",
+        ),
+        pytest.param(
+            spawn_class("no-duration", lifetime={"max": "3 days"}),
+            'spec.lifetime.max: Invalid value: "3 days": this is no duration: ' + _DURATION_HELP,
+            id="a class whose maximum is no duration",
+        ),
+        pytest.param(
+            spawn_class("long-notice", lifetime={"notice": "1d1s"}),
+            'spec.lifetime.notice: Invalid value: "1d1s": write a duration from 0s to 1d',
+            id="a class whose notice is too long",
+        ),
+        pytest.param(
+            spawn_class("no-time", lifetime={"max": "0s"}),
+            'spec.lifetime.max: Invalid value: "0s": write a duration from 1s to 365d',
+            id="a class that allows no time at all",
+        ),
+        pytest.param(
+            spawn_class("no-size", tiers={"light": {"sizes": [], "ttl": "1h"}}),
+            "write at least one DigitalOcean size slug such as s-1vcpu-1gb",
+            id="a tier without a size",
+        ),
+        pytest.param(
+            spawn_class("half-tier", tiers={"light": {"sizes": ["s-1vcpu-1gb"]}}),
+            "spec.tiers.light.ttl: Required value",
+            id="a tier without a lifetime",
+        ),
+        pytest.param(
+            spawn_class("no-region", regions=[]),
+            "the list is empty: write a DigitalOcean region slug such as nyc3, ams3 or sgp1",
+            id="a class without a region",
+        ),
+        pytest.param(
+            spawn_class("empty-location", locations={"europe": []}),
+            "write at least one region for each location, such as europe: [ams3, fra1]",
+            id="a location without a region",
+        ),
+        pytest.param(
+            spawn_class("upper", exposure={"domain": "Apps.Example.com."}),
+            'spec.exposure.domain: Invalid value: "Apps.Example.com.": write a domain in small '
+            "letters, without a dot at its end, such as apps.example.com",
+            id="a domain that is none",
+        ),
+        pytest.param(
+            spawn_class("gate", firewall={"operatorAddresses": ["office"]}),
+            'spec.firewall.operatorAddresses[0]: Invalid value: "office": write an IP address or a '
+            "range in CIDR notation, such as 203.0.113.7 or 203.0.113.0/24",
+            id="an address that is none",
+        ),
+        pytest.param(
+            spawn_class("effort", model={"effort": "extreme"}),
+            'spec.model.effort: Unsupported value: "extreme": supported values: "low", "medium", '
+            '"high", "xhigh", "max"',
+            id="an effort that Claude does not know",
+        ),
+    ],
+)
+async def test_bad_input_is_refused_with_what_to_write_instead(kubectl, manifest, sentence):
+    assert sentence in await refusal(kubectl, manifest)
+
+
+GOOD_SESSIONS = {
+    "emoji": session("emoji", prompt="🪴" * 2000),
+    "script": session(
+        "script", prompt="白板を三列で。カードを追加して投票できる。\nلوحة بثلاثة أعمدة"
+    ),
+    "quotes": session("quotes", prompt="""Quotes " ' ` and \\ and {{ }} and $(id)\r\n\ttabs\n"""),
+    "one-character": session("one-character", prompt="x"),
+    "everything": session(
+        "everything",
+        tier="complex",
+        user="Jürgen Müller",
+        className="a.class",
+        region="nyc3",
+        location="us-east",
+        ttl="1h30m",
+        expires_at="2026-12-24T18:00:00+01:00",
+    ),
+    "n" * 253: session("n" * 253),
+    "a.b" * 84 + "c": session("a.b" * 84 + "c"),
+}
+
+
+async def test_good_input_is_taken_and_kept_to_the_last_character(kubectl):
+    await create(kubectl, *GOOD_SESSIONS.values())
+    for name, manifest in GOOD_SESSIONS.items():
+        kept = await read(kubectl, name)
+        assert kept["spec"] == manifest["spec"]
+        assert kept["metadata"].get("annotations", {}) == manifest["metadata"]["annotations"]
+
+
+async def test_the_same_name_in_two_namespaces_is_two_sessions(kubectl):
+    other = session("twice")
+    other["metadata"]["namespace"] = "default"
+    await create(kubectl, session("twice"), other, dry_run=True)
+
+
+async def test_the_examples_and_settings_that_are_shipped_are_taken(kubectl):
+    for folder in ("examples", "settings"):
+        await kubectl.run(
+            *("apply", "--server-side", "--dry-run=server"),
+            *("--filename", str(REPOSITORY / "manifests" / folder)),
+        )
+
+
+async def test_a_class_without_a_spec_gets_every_default(kubectl):
+    await create(
+        kubectl, {"apiVersion": API_VERSION, "kind": "SpawnClass", "metadata": {"name": "bare"}}
+    )
+    spec = (await kubectl.json("get", "spawnclass", "bare"))["spec"]
+    assert spec["tiers"]["standard"] == {"sizes": ["s-2vcpu-2gb"], "ttl": "24h"}
+    assert spec["lifetime"] == {
+        "max": "72h",
+        "provisioningDeadline": "10m",
+        "notice": "2m",
+        "warning": "5m",
+        "deadManGrace": "10m",
+    }
+    assert "domain" not in spec["exposure"]
+
+
+async def test_the_bounds_of_durations_are_what_a_class_may_say(kubectl):
+    await create(
+        kubectl,
+        spawn_class(
+            "edges",
+            lifetime={"max": "365d", "notice": "0s", "warning": "7d", "deadManGrace": "24h"},
+        ),
+        spawn_class("edges-in-small", lifetime={"max": "1s"}, records={"retention": "3650d"}),
+        spawn_class("edges-in-units", lifetime={"max": "364d23h59m60s"}),
+        dry_run=True,
+    )
+
+
+TTLS = (
+    *("0s", "1s", "90m", "2h", "1h30m", "3d", "1d2h3m4s", "007m", "99999d", "999999s", "00000d"),
+    *(" 2h", "2h ", "\t2h\r\n", "\n\n1h\n", " " * 62 + "2h", " " * 63 + "2h", "1d 2h", "\u00a02h"),
+    *(
+        "",
+        " ",
+        "2",
+        "h",
+        "2H",
+        "2hr",
+        "1.5h",
+        "-1h",
+        "+1h",
+        "1h1h",
+        "30m1h",
+        "1w",
+        "1h30",
+        "\uff11h",
+    ),
+    *("100000d", "1000000s", "two hours", "2h;", "'2h'", '"2h"', "2h\\n", "0", "-0s", "PT2H"),
+)
+TIMES = (
+    *("now", "NOW", " Now\n", "now!", "nów", "no w", "\u00a0now"),
+    *("2026-12-24T18:00:00Z", "2026-12-24t18:00:00z", " 2026-12-24T18:00:00Z\n"),
+    *("2026-12-24T18:00:00.5Z", "2026-12-24T18:00:00.123456789Z", "2026-12-24T18:00:00.Z"),
+    *("2026-12-24T18:00:00.1234567890Z", "2026-12-24T18:00:00,5Z", "2026-12-24T18:00:00+01:00"),
+    *("2026-12-24T18:00:00-23:59", "2026-12-24T18:00:00+24:00", "2026-12-24T18:00:00+0100"),
+    *("2026-12-24T18:00:00+01", "2026-12-24T24:00:00Z", "2026-12-24T18:60:00Z", "2026-12-24"),
+    *("2026-12-24T18:00:60Z", "2026-12-24T18:00Z", "2026-12-24 18:00:00Z", "2026-12-24T18:00:00"),
+    *("2026-02-28T00:00:00Z", "2026-02-29T00:00:00Z", "2028-02-29T00:00:00Z"),
+    *("2000-02-29T00:00:00Z", "2100-02-29T00:00:00Z", "2400-02-29T00:00:00Z"),
+    *("2026-04-30T00:00:00Z", "2026-04-31T00:00:00Z", "2026-12-31T00:00:00Z"),
+    *("2026-00-01T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-00T00:00:00Z"),
+    *("1969-12-31T23:59:59Z", "1970-01-01T00:00:00Z", "2999-12-31T23:59:59Z"),
+    *("3000-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "1766599200"),
+    *("", "tomorrow", "in 2h", "2h", "Thu, 24 Dec 2026 18:00:00 GMT", "\uff12026-12-24T18:00:00Z"),
+)
+
+
+def reads_time(text: str) -> None:
+    if not is_now(text):
+        parse_time(text)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "texts", "reads"),
+    [("ttl", TTLS, parse_duration), ("expires_at", TIMES, reads_time)],
+)
+async def test_the_policy_takes_exactly_what_the_operator_reads(kubectl, annotation, texts, reads):
+    def is_read(text: str) -> bool:
+        try:
+            reads(text)
+        except ValueError:
+            return False
+        return True
+
+    names = [f"{annotation.replace('_', '-')}-{number}" for number in range(len(texts))]
+    manifests = [
+        session(name, **{annotation: text}) for name, text in zip(names, texts, strict=True)
+    ]
+    with pytest.raises(KubectlError) as caught:  # creates those that it takes, all the same
+        await create(kubectl, *manifests)
+    refused = sum(not is_read(text) for text in texts)
+    assert caught.value.answer.count("denied request: the annotation") == refused
+    listed = await kubectl.items("spawnsessions", "--namespace", NAMESPACE)
+    taken = {item["metadata"]["name"] for item in listed}
+    for name, text in zip(names, texts, strict=True):
+        assert (name in taken) is is_read(text), repr(text)
+    assert any(is_read(text) for text in texts)
+
+
+SERVER_SIDE = ("--server-side", "--field-manager", "gitops")
+each_way = pytest.mark.parametrize(
+    ("name", "way"), [("client-side", ()), ("server-side", SERVER_SIDE)], ids=["client", "server"]
+)
+
+
+@each_way
+async def test_no_field_of_an_order_can_be_changed_added_or_removed(kubectl, name, way):
+    manifest = session(f"fixed-{name}", tier="light", user="dana")
+    await apply(kubectl, manifest, *way)
+    for field, called, value in (
+        ("prompt", "prompt", "Another clock"),
+        ("appType", "app type", "api"),
+        ("tier", "tier", "complex"),
+        ("tier", "tier", None),
+        ("user", "user", "erin"),
+        ("user", "user", None),
+        ("className", "class", "standard"),
+        ("region", "region", "ams3"),
+        ("location", "location", "europe"),
+    ):
+        changed = session(f"fixed-{name}", **{"tier": "light", "user": "dana", field: value})
+        sentence = f"spec.{field}: Forbidden: the {called} cannot change: {_ANOTHER}"
+        assert sentence in await refusal(kubectl, changed, *way)
+    assert (await read(kubectl, f"fixed-{name}"))["spec"] == manifest["spec"]
+
+
+@each_way
+async def test_applying_the_same_manifest_again_changes_nothing(kubectl, name, way):
+    manifest = session(f"again-{name}", ttl="2h")
+    await apply(kubectl, manifest, *way)
+    await kubectl.run(
+        *("patch", "spawnsession", f"again-{name}", "--namespace", NAMESPACE, "--type=merge"),
+        *("--patch", json.dumps({"metadata": {"finalizers": [FINALIZER]}})),
+    )
+    await kubectl.run(
+        *("patch", "spawnsession", f"again-{name}", "--namespace", NAMESPACE, "--type=merge"),
+        *("--subresource=status", "--patch", json.dumps({"status": {"phase": "Running"}})),
+    )
+    before = await read(kubectl, f"again-{name}")
+    await apply(kubectl, manifest, *way)
+    after = await read(kubectl, f"again-{name}")
+    assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+    assert after["metadata"]["finalizers"] == [FINALIZER]
+    assert after["status"] == {"phase": "Running"}
+    await release(kubectl, f"again-{name}")
+
+
+async def release(kubectl: Kubectl, name: str) -> None:
+    """Take the finalizer off, as the operator does at the end."""
+    await kubectl.run(
+        *("patch", "spawnsession", name, "--namespace", NAMESPACE, "--type=merge"),
+        *("--patch", json.dumps({"metadata": {"finalizers": []}})),
+    )
+
+
+@each_way
+async def test_what_a_person_annotates_survives_the_original_manifest(kubectl, name, way):
+    without, with_ttl = session(f"extended-{name}"), session(f"kept-{name}", ttl="2h")
+    for manifest, annotation, text in (
+        (without, TTL_ANNOTATION, "4h"),
+        (with_ttl, EXPIRES_AT_ANNOTATION, "2026-12-24T18:00:00Z"),
+    ):
+        own = manifest["metadata"]["name"]
+        await apply(kubectl, manifest, *way)
+        await kubectl.run(
+            "annotate", "spawnsession", own, f"{annotation}={text}", "--namespace", NAMESPACE
+        )
+        await apply(kubectl, manifest, *way)
+        assert (await read(kubectl, own))["metadata"]["annotations"][annotation] == text
+
+
+async def test_a_ttl_that_the_manifest_holds_is_put_back(kubectl):
+    """Which is why expires-at exists: Git and a person cannot both own one value."""
+    manifest = session("in-git", ttl="2h")
+    await apply(kubectl, manifest)
+    await kubectl.run(
+        *("annotate", "--overwrite", "spawnsession", "in-git", f"{TTL_ANNOTATION}=9h"),
+        *("--namespace", NAMESPACE),
+    )
+    await apply(kubectl, manifest)
+    assert (await read(kubectl, "in-git"))["metadata"]["annotations"][TTL_ANNOTATION] == "2h"
+
+
+async def test_an_unreadable_value_from_before_the_policy_stands_in_no_ones_way(kubectl):
+    binding = ("validatingadmissionpolicybinding", POLICY_NAME)
+    held = await kubectl.json("get", *binding)
+    await kubectl.run("delete", *binding)
+    try:
+        await until_policy(kubectl, refuses=False)
+        old = session("old", ttl="for ever", expires_at="never")
+        old["metadata"]["finalizers"] = [FINALIZER]
+        await create(kubectl, old)
+    finally:
+        for key in ("uid", "resourceVersion", "creationTimestamp", "managedFields", "generation"):
+            held["metadata"].pop(key, None)
+        await create(kubectl, held)
+        await until_policy(kubectl, refuses=True)
+    own = ("old", "--namespace", NAMESPACE)
+    await kubectl.run("label", "spawnsession", *own, "team=blue")
+    await kubectl.run("annotate", "spawnsession", *own, "note=still here")
+    with pytest.raises(KubectlError, match="is no duration"):
+        await kubectl.run(
+            "annotate", "--overwrite", "spawnsession", *own, f"{TTL_ANNOTATION}=even longer"
+        )
+    await kubectl.run("annotate", "--overwrite", "spawnsession", *own, f"{TTL_ANNOTATION}=1h")
+    await kubectl.run("annotate", "spawnsession", *own, f"{EXPIRES_AT_ANNOTATION}-")
+    await kubectl.run("delete", "spawnsession", *own, "--wait=false")
+    await release(kubectl, "old")
+    await kubectl.run("wait", "--for=delete", "spawnsession", *own, "--timeout=20s")
+
+
+async def test_a_users_write_cannot_touch_the_status(kubectl):
+    manifest = session("honest")
+    manifest["status"] = {"phase": "Running", "url": "http://203.0.113.7"}
+    await apply(kubectl, manifest)
+    assert "status" not in await read(kubectl, "honest")
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("spawnsession", "A SpawnSession is one ephemeral app on a server of its own"),
+        ("ss.spec.prompt", "in any language: 1 to 2000 characters."),
+        ("ss.spec.tier", "ENUM: light standard complex"),
+        ("ss.status.expirationTime", "When the session ends and all that it uses is destroyed."),
+        ("spawnclass.spec.lifetime.notice", "Default: 2m"),
+        ("spawnclass.spec.tiers.light.sizes", "DigitalOcean size slugs in order of preference"),
+        ("sr.status.resources.presence", "Gone: seen gone"),
+    ],
+)
+async def test_explain_reads_as_a_manual(kubectl, field, words):
+    assert words in " ".join((await kubectl.run("explain", field)).split())
+
+
+async def table(kubectl: Kubectl, *arguments: str) -> list[str]:
+    """The lines of `kubectl get`, with single blanks."""
+    return [" ".join(line.split()) for line in (await kubectl.run("get", *arguments)).splitlines()]
+
+
+RUNNING = {
+    "phase": "Running",
+    "progress": 100,
+    "message": "Running",
+    "url": "http://203.0.113.7",
+    "expirationTime": "2096-12-24T18:00:00Z",
+    "region": "ams3",
+    "size": "s-1vcpu-1gb",
+    "droplet": {"id": 123, "name": "spawn-x", "ip": "203.0.113.7"},
+    "cost": {"currency": "USD", "estimated": "0.0500"},
+    "conditions": [
+        {
+            "type": "Ready",
+            "status": "True",
+            "reason": "Running",
+            "message": "",
+            "lastTransitionTime": "2026-11-23T12:00:00Z",
+        }
+    ],
+}
+
+
+async def write_status(kubectl: Kubectl, kind: str, name: str, status: dict[str, Any]) -> None:
+    await kubectl.run(
+        *("patch", kind, name, "--namespace", NAMESPACE, "--subresource=status", "--type=merge"),
+        *("--patch", json.dumps({"status": status})),
+    )
+
+
+async def test_get_shows_what_a_person_wants_to_know_of_a_session(kubectl):
+    await create(kubectl, session("shown"))
+    which = ("ss", "shown", "--namespace", NAMESPACE)
+    header, row = await table(kubectl, *which)
+    assert header == "NAME PHASE READY URL EXPIRES COST AGE"
+    await write_status(kubectl, "ss", "shown", RUNNING)
+    header, row = await table(kubectl, *which)
+    assert row.startswith("shown Running True http://203.0.113.7 2096-12-24T18:00:00Z 0.0500 ")
+    await write_status(kubectl, "ss", "shown", {"cost": {"actual": "0.0312"}})
+    header, row = await table(kubectl, *which, "--output", "wide")
+    assert header == (
+        "NAME PHASE READY URL EXPIRES COST AGE TYPE PROGRESS REGION SIZE IP REASON MESSAGE"
+    )
+    assert " 0.0312 " in row
+    assert row.endswith("webapp 100 ams3 s-1vcpu-1gb 203.0.113.7 Running")
+
+
+async def test_get_shows_which_class_is_the_default(kubectl):
+    offer = yaml.safe_load((REPOSITORY / "manifests/settings/spawnclass.yaml").read_text())
+    await create(kubectl, offer)
+    header, row = await table(kubectl, "spawnclass", "standard")
+    assert header == "NAME DEFAULT READY DOMAIN MODEL AGE"
+    assert row.startswith("standard true claude-sonnet-5-5 ")
+    header, row = await table(kubectl, "spawnclass", "standard", "--output", "wide")
+    assert header.endswith("AGE MAX-LIFE REGIONS FIREWALL MESSAGE")
+    assert row.endswith('72h ["nyc3","sfo3","ams3","sgp1","fra1","lon1","tor1"] Shared')
+
+
+async def test_a_ledger_shows_whose_it_is_and_its_intent_is_fixed(kubectl):
+    record = {
+        "apiVersion": API_VERSION,
+        "kind": "SpawnRecord",
+        "metadata": {"name": RECORD_UID},
+        "spec": {
+            "owner": {
+                "kind": "SpawnSession",
+                "namespace": NAMESPACE,
+                "name": "shown",
+                "uid": RECORD_UID,
+                "user": "dana",
+            },
+            "clusterUid": "c",
+            "planned": [{"kind": "Droplet", "name": f"spawn-{RECORD_UID}"}],
+        },
+    }
+    await apply(kubectl, record)
+    try:
+        await write_status(
+            kubectl, "sr", RECORD_UID, {"totalCost": "0.0312", "terminationReason": "Expired"}
+        )
+        header, row = await table(kubectl, "sr", RECORD_UID)
+        assert header == "NAME NAMESPACE SESSION USER COST REASON COMPLETED AGE"
+        assert row.startswith(f"{RECORD_UID} {NAMESPACE} shown dana 0.0312 Expired ")
+        record["spec"]["planned"] = []
+        assert (
+            "spec: Forbidden: a ledger's intent cannot change: leave SpawnRecords to the operator"
+        ) in await refusal(kubectl, record)
+    finally:
+        await kubectl.run("delete", "sr", RECORD_UID)
+
+
+OPERATOR_GROUPS = ["system:serviceaccounts", "system:authenticated"]
+
+
+def where(resource: str, group: str = "", *, namespace: str = "", name: str = "") -> dict[str, str]:
+    """The part of a SubjectAccessReview that says what is touched."""
+    resource, _, subresource = resource.partition("/")
+    return {
+        "resource": resource,
+        "subresource": subresource,
+        "group": group,
+        "namespace": namespace,
+        "name": name,
+    }
+
+
+SESSIONS = where("spawnsessions", GROUP, namespace="default")
+SECRETS = where("secrets", namespace="default")
+EVENTS = where("events", "events.k8s.io", namespace="default")
+LEASES = "leases", "coordination.k8s.io"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "verbs", "what"),
+    [
+        (True, "get list watch patch", SESSIONS),
+        (False, "create update delete deletecollection", SESSIONS),
+        (True, "patch", where("spawnsessions/status", GROUP, namespace="default")),
+        (True, "list watch patch", where("spawnclasses", GROUP)),
+        (False, "create update delete", where("spawnclasses", GROUP)),
+        (True, "get list watch create delete", where("spawnrecords", GROUP)),
+        (False, "update patch deletecollection", where("spawnrecords", GROUP)),
+        (True, "get create", SECRETS),
+        (False, "list watch update patch delete deletecollection", SECRETS),
+        (True, "get", where("namespaces", name="kube-system")),
+        (False, "get list watch delete", where("namespaces", name="default")),
+        (True, "create patch", EVENTS),
+        (False, "get list update delete", EVENTS),
+        (True, "create", where(*LEASES, namespace="spawnai-system")),
+        (True, "get patch", where(*LEASES, namespace="spawnai-system", name="spawnai-operator")),
+        (False, "get patch delete", where(*LEASES, namespace="spawnai-system", name="another")),
+        (False, "create get patch", where(*LEASES, namespace="kube-system")),
+        (False, "get create patch", where("customresourcedefinitions", "apiextensions.k8s.io")),
+        (False, "create", where("subjectaccessreviews", "authorization.k8s.io")),
+        (False, "get list create", where("pods", namespace="default")),
+        (False, "create", where("serviceaccounts/token", namespace="spawnai-system")),
+    ],
+)
+async def test_the_operator_has_the_rights_that_it_needs_and_no_others(
+    kubectl, allowed, verbs, what
+):
+    for verb in verbs.split():
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {
+                "user": "system:serviceaccount:spawnai-system:spawnai-operator",
+                "groups": OPERATOR_GROUPS,
+                "resourceAttributes": {"verb": verb, **what},
+            },
+        }
+        answer = await kubectl.run(
+            *("create", "--filename", "-", "--output", "json"), standard_input=json.dumps(review)
+        )
+        assert json.loads(answer)["status"].get("allowed", False) is allowed, f"{verb} {what}"
+
+
+async def test_an_editor_of_a_namespace_may_order_apps_but_not_write_ledgers(kubectl):
+    rules = (await kubectl.json("get", "clusterrole", "spawnai-session-editor"))["rules"]
+    assert {resource for rule in rules for resource in rule["resources"]} == {"spawnsessions"}
+    deadline = time.monotonic() + 20
+    while True:  # the controller-manager joins the roles
+        edit = (await kubectl.json("get", "clusterrole", "edit"))["rules"]
+        found = {
+            (resource, verb)
+            for rule in edit or ()
+            for resource in rule.get("resources", ())
+            for verb in rule["verbs"]
+            if "spawn-ai.com" in rule.get("apiGroups", ())
+        }
+        if found or time.monotonic() > deadline:
+            break
+        await asyncio.sleep(0.1)
+    assert ("spawnsessions", "create") in found
+    assert {resource for resource, _ in found} == {"spawnsessions"}
