@@ -1,5 +1,6 @@
 """Durations and times: the operator and the API server take the same texts."""
 
+import calendar
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +10,6 @@ from hypothesis import strategies as st
 
 from spawnai.api.durations import (
     DURATION_ANNOTATION_PATTERN,
-    DURATION_PATTERN,
     MAX_LENGTH,
     NOW_ANNOTATION_PATTERN,
     TIME_ANNOTATION_PATTERN,
@@ -71,6 +71,7 @@ def test_a_duration_is_read_as_written(text, value):
         "1h30",
         "∞",
         "\uff12h",
+        "\u00a02h",
     ],
 )
 def test_what_is_no_duration_is_refused_with_what_to_write(text):
@@ -94,7 +95,17 @@ def test_a_refusal_shows_only_the_beginning_of_a_long_text():
     assert len(str(caught.value)) < 200
 
 
-@given(st.one_of(st.text(max_size=80), st.from_regex(DURATION_PATTERN), st.text("0129dhms \n\t")))
+# Parts in the right order more often than not, some of them too long.
+ALMOST_DURATIONS = st.tuples(
+    *(
+        st.one_of(st.just(""), st.from_regex(f"[0-9]{{1,7}}{unit}", fullmatch=True))
+        for unit in "dhms"
+    ),
+    st.sampled_from(["", "", " ", "\n", "\u00a0", "s", "d"]),
+).map("".join)
+
+
+@given(st.one_of(st.text(max_size=80), ALMOST_DURATIONS, st.text("0129dhms \n\t")))
 def test_the_api_server_takes_exactly_the_durations_that_the_operator_reads(text):
     assert api_server_takes(DURATION_ANNOTATION_PATTERN, text) is operator_reads(
         parse_duration, text
@@ -168,6 +179,12 @@ def test_the_pattern_knows_the_days_of_every_month(year):
             assert api_server_takes(TIME_ANNOTATION_PATTERN, text) is exists, text
 
 
+def test_the_pattern_knows_every_leap_year():
+    for year in range(1970, 3000):
+        text = f"{year}-02-29T00:00:00Z"
+        assert api_server_takes(TIME_ANNOTATION_PATTERN, text) is calendar.isleap(year), text
+
+
 @given(
     st.datetimes(datetime(1970, 1, 1), datetime(2999, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001
 )
@@ -183,3 +200,4 @@ def test_both_sides_agree_on_now(text):
 def test_now_may_stand_between_blanks_and_in_capitals():
     assert is_now(" Now\n")
     assert not is_now("now!")
+    assert not is_now("\u00a0now")
