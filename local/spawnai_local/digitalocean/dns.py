@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import struct
 from collections.abc import Callable
+from typing import cast
 
 import dns.exception
 import dns.flags
@@ -180,8 +181,8 @@ class _Udp(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.DatagramTransport):
-            self._transport = transport
+        # asyncio's own UDP transport does not derive from DatagramTransport in every Python.
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         answer = self._answer(data, PLAIN_UDP_SIZE)

@@ -143,7 +143,7 @@ class Settings:
     those that carry one of these tags.
     """
 
-    tokens: frozenset[str] = frozenset({DEFAULT_TOKEN})
+    tokens: frozenset[str] = field(default=frozenset({DEFAULT_TOKEN}), repr=False)
     delays: Delays = field(default_factory=Delays)
     limits: Limits = field(default_factory=Limits)
     seed: int = 0

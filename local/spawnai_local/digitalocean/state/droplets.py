@@ -190,13 +190,8 @@ class Droplets:
             ApiError: 422; the order is wrong, the account is full, or there is no capacity.
         """
         wanted = self._read(order)
-        limit = self._world.limits.droplets
-        if not canary and len(self._droplets) - self._going + len(wanted.names) > limit:
-            raise errors.over_droplet_limit()
-        if wanted.region in self._catalogue.closed_regions:
-            raise errors.region_not_available()
-        if (wanted.region, wanted.size.slug) in self._catalogue.sold_out:
-            raise errors.size_not_available()
+        if not canary:
+            self._check_room(wanted)
         return [self._create(name, wanted, anomalies, canary=canary) for name in wanted.names]
 
     def session_at(self, address: object) -> str | None:
@@ -344,6 +339,15 @@ class Droplets:
         if without:
             ids = [droplet_id for droplet_id in ids if droplet_id not in without]
         return [self._droplets[one] for one in islice(ids, start, start + count)], len(ids)
+
+    def _check_room(self, wanted: _Order) -> None:
+        limit = self._world.limits.droplets
+        if len(self._droplets) - self._going + len(wanted.names) > limit:
+            raise errors.over_droplet_limit()
+        if wanted.region in self._catalogue.closed_regions:
+            raise errors.region_not_available()
+        if (wanted.region, wanted.size.slug) in self._catalogue.sold_out:
+            raise errors.size_not_available()
 
     def _create(self, name: str, wanted: _Order, anomalies: Anomalies, *, canary: bool) -> Created:
         world, delays = self._world, self._world.delays

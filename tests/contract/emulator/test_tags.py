@@ -1,0 +1,51 @@
+"""Tags: they stay when nothing carries them, and keep the spelling they were made with."""
+
+
+async def test_a_tag_is_made_once_and_making_it_again_is_no_error(account):
+    for _ in range(2):
+        reply = await account.post("/v2/tags", {"name": "class:abc"})
+        assert (reply.status, reply.body["tag"]["name"]) == (201, "class:abc")
+    assert await account.names("/v2/tags", "tags") == ["class:abc"]
+
+
+async def test_tags_may_hold_no_dot_slash_or_equals_sign(account):
+    for name in ("a.b", "a/b", "a=b", "", "x" * 256, None):
+        assert (await account.post("/v2/tags", {"name": name})).status == 422
+    assert (await account.post("/v2/tags", {"name": "x" * 255})).status == 201
+
+
+async def test_a_tag_counts_its_droplets_and_outlives_them(account):
+    droplet = await account.active_droplet(tags=["session:1", "spawn-ai"])
+    resources = (await account.get("/v2/tags/session:1")).body["tag"]["resources"]
+    assert resources["count"] == resources["droplets"]["count"] == 1
+    assert resources["last_tagged_uri"].endswith(f"/v2/droplets/{droplet['id']}")
+    await account.delete(f"/v2/droplets/{droplet['id']}")
+    assert (await account.get("/v2/tags/session:1")).body["tag"]["resources"]["count"] == 0
+
+
+async def test_names_are_case_stable(account):
+    await account.post("/v2/tags", {"name": "PROD"})
+    droplet = await account.create_droplet(tags=["prod"])
+    assert droplet["tags"] == ["PROD"]
+    assert (await account.get("/v2/tags/prod")).status == 404
+
+
+async def test_droplets_are_tagged_and_untagged(account):
+    droplet = await account.active_droplet()
+    await account.post("/v2/tags", {"name": "blue"})
+    body = {"resources": [{"resource_id": str(droplet["id"]), "resource_type": "droplet"}]}
+    assert (await account.post("/v2/tags/blue/resources", body)).status == 204
+    assert await account.names(tag_name="blue") == ["web-1"]
+    assert (await account.delete("/v2/tags/blue/resources", body)).status == 204
+    assert await account.names(tag_name="blue") == []
+    assert (await account.post("/v2/tags/nothing/resources", body)).status == 404
+    unknown = {"resources": [{"resource_id": "5", "resource_type": "droplet"}]}
+    assert (await account.post("/v2/tags/blue/resources", unknown)).status == 404
+
+
+async def test_deleting_a_tag_takes_it_off_its_droplets_and_leaves_them(account):
+    await account.active_droplet(tags=["blue", "red"])
+    assert (await account.delete("/v2/tags/blue")).status == 204
+    assert (await account.delete("/v2/tags/blue")).status == 404
+    droplet = (await account.get("/v2/droplets")).body["droplets"][0]
+    assert droplet["tags"] == ["red"]
