@@ -7,6 +7,7 @@ of it passed. For code with timers only: a socket or a thread would see time jum
 
 import asyncio
 import functools
+import math
 import selectors
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -37,9 +38,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._leaping = _LeapingSelector()
         super().__init__(self._leaping)
-        # asyncio lets a timer go off early by this much. Here time would then not have moved, and
-        # whoever waits for a moment to come would wait for ever.
-        self._clock_resolution = 0.0
+
+    @property
+    def _clock_resolution(self) -> float:
+        """How much too early asyncio lets a timer go off: here not by the smallest number.
+
+        Time would otherwise not have moved, and who waits for a moment to come would try for ever.
+        """
+        return math.ulp(self.time())
+
+    @_clock_resolution.setter
+    def _clock_resolution(self, seconds: float) -> None:
+        """asyncio sets that of the machine's clock."""
 
     def time(self) -> float:
         return self._leaping.now

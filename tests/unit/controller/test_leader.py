@@ -525,6 +525,7 @@ async def contend(seed: int) -> tuple[int, int]:
     most_at_once = 0
     leaders: set[str] = set()
     start = clock.now()
+    clock_of_the_world = asyncio.get_running_loop()
     while clock.now() - start < 360:
         await clock.sleep(0.1)
         held = [p.leadership.identity for p in processes if p.leadership.is_held()]
@@ -536,12 +537,15 @@ async def contend(seed: int) -> tuple[int, int]:
             for process in processes:
                 process.going.set()
         else:
-            if chance.random() < 0.05:
+            if chance.random() < 0.01:
                 kinds = ["before", "after", "hang before", "hang after", "slow", None]
                 server.faults += [chance.choice(kinds) for _ in range(chance.randrange(12))]
-            if chance.random() < 0.02:
-                process = chance.choice(processes)
-                process.going.clear() if process.going.is_set() else process.going.set()
+            if chance.random() < 0.01:
+                # Mostly the leader is stopped, for times around those of the lease.
+                led = [p for p in processes if p.leadership.is_held()]
+                chosen = chance.choice(led * 3 + processes)
+                chosen.going.clear()
+                clock_of_the_world.call_later(chance.uniform(5, 20), chosen.going.set)
         for number, process in enumerate(processes):
             died = bad and chance.random() < 0.0005
             if died or process.task.done():
