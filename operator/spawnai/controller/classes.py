@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import anthropic
+
 from spawnai.api.conditions import Condition, ConditionStatus, ConditionType
 from spawnai.api.names import (
     API_VERSION,
@@ -40,12 +42,15 @@ from spawnai.digitalocean.errors import (
 from spawnai.digitalocean.firewalls import differs
 from spawnai.digitalocean.models import Firewall
 from spawnai.generation.claude import Generator
+from spawnai.generation.errors import GenerationError
+from spawnai.generation.key import check_key
 from spawnai.lifecycle.observation import Failure, FailureKind
 from spawnai.telemetry.redaction import Redactor
 
 from .accounts import Accounts, CloudAccount
 from .act import firewall_order
 from .cluster import Cluster, ClusterError, Conflict, ObjectNotFound
+from .failures import failure_of
 from .report import merge_patch, write_ledger
 from .store import Store, StoredClass, StoredRecord
 
@@ -73,6 +78,14 @@ class ClassState:
     checked_for: tuple[int, bytes] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Claude:
+    """Claude behind one API key."""
+
+    client: anthropic.AsyncAnthropic
+    generator: Generator
+
+
 class ClassProblem(Exception):
     """A class cannot be used, and why."""
 
@@ -90,7 +103,7 @@ class Classes:
         cluster: Cluster,
         store: Store,
         accounts: Accounts,
-        generator_for: Callable[[str], Generator],
+        claude_for: Callable[[str], Claude],
         redactor: Redactor,
         clock: Clock,
         namespace: str,
@@ -101,7 +114,7 @@ class Classes:
         self._cluster = cluster
         self._store = store
         self._accounts = accounts
-        self._generator_for = generator_for
+        self._claude_for = claude_for
         self._redactor = redactor
         self._clock = clock
         self._namespace = namespace
@@ -129,6 +142,9 @@ class Classes:
             problem = None
         except ClassProblem as error:
             state, problem = self._with_problem(before, error.reason, str(error)), error
+        except GenerationError as error:
+            problem = ClassProblem(failure_of(error, self._clock.utc_now()).reason, error.message)
+            state = self._with_problem(before, problem.reason, str(problem))
         except Unauthorized as error:
             message = f"DigitalOcean refuses the token of SpawnClass {name!r}: {error.message}"
             problem = ClassProblem("DigitalOceanUnauthorized", message)
@@ -188,12 +204,11 @@ class Classes:
         firewall_id = None
         if known.spec.firewall.mode is FirewallMode.SHARED:
             firewall_id = await self._shared_firewall(known, known.spec, account)
-        generator = before.generator
-        if generator is None or before.checked_for != checked_for:
-            generator = self._generator_for(key)
+        claude = self._claude_for(key)
+        await check_key(claude.client, known.spec.model.name)
         return ClassState(
             account=account,
-            generator=generator,
+            generator=claude.generator,
             firewall_id=firewall_id,
             checked_at=now,
             checked_for=checked_for,

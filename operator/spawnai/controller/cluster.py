@@ -74,7 +74,8 @@ class Cluster:
 
     async def _write(self, doing: str, call: Callable[[], Awaitable[Result]]) -> Result:
         self._before_write()
-        self._on_write(doing.split(" ", 2)[0] + " " + doing.split(" ", 2)[1])
+        verb, kind, _ = doing.split(" ", 2)
+        self._on_write(f"{verb} {kind}")
         return await self._call(doing, call)
 
     async def patch_session(self, namespace: str, name: str, body: Mapping[str, Any]) -> Any:

@@ -34,7 +34,7 @@ from spawnai.telemetry.redaction import Redactor
 
 from .accounts import Accounts
 from .act import Actor
-from .classes import Classes
+from .classes import Classes, Claude
 from .cluster import CLASSES, RECORDS, SESSIONS, Cluster
 from .installation_key import installation_key
 from .leader import KubernetesLeases, Leadership, LeadershipLost
@@ -80,6 +80,7 @@ class Operator:
         self.cluster = Cluster(
             api,
             before_write=leadership.check,
+            on_write=metrics.api_write,
         )
         self.events = EventRecorder(
             self.cluster.write_event,
@@ -97,13 +98,13 @@ class Operator:
             on_droplet=self._on_droplet,
             on_gone=self._on_gone,
         )
-        self._claude: dict[str, Generator] = {}
+        self._claude: dict[str, Claude] = {}
         self._random = random
         self.classes = Classes(
             cluster=self.cluster,
             store=self.store,
             accounts=self.accounts,
-            generator_for=self._generator_for,
+            claude_for=self._claude_for,
             redactor=redactor,
             clock=clock,
             namespace=settings.namespace,
@@ -133,7 +134,7 @@ class Operator:
                 before_write=leadership.check,
                 wake=self.queue.add,
             ),
-            reporter=Reporter(self.cluster, self.store, self.events, clock),
+            reporter=Reporter(self.cluster, self.store, self.events, metrics, clock),
             queue=self.queue,
             metrics=metrics,
             clock=clock,
@@ -154,13 +155,11 @@ class Operator:
         budgets = [account.budget for account in self.accounts.all()]
         return min((float(getattr(budget, which)) for budget in budgets), default=float("nan"))
 
-    def _generator_for(self, api_key: str) -> Generator:
+    def _claude_for(self, api_key: str) -> Claude:
         if api_key not in self._claude:
-            self._claude[api_key] = Generator(
-                open_client(api_key, self._settings.anthropic_base_url),
-                clock=self._clock,
-                random=self._random,
-            )
+            opened = open_client(api_key, self._settings.anthropic_base_url)
+            generator = Generator(opened, clock=self._clock, random=self._random)
+            self._claude[api_key] = Claude(opened, generator)
         return self._claude[api_key]
 
     async def handle(self, key: str) -> None:
@@ -332,7 +331,16 @@ class Process:
             host=settings.http_host,
             port=settings.http_port,
         )
-        await server.start()
+        try:
+            await server.start()
+        except OSError as error:
+            _LOGGER.error(  # noqa: TRY400 - the sentence says all
+                "Cannot listen at %s:%d (%s): free the port, or set SPAWNAI_HTTP_ADDRESS",
+                settings.http_host,
+                settings.http_port,
+                error.strerror,
+            )
+            return 2
         try:
             async with client.ApiClient() as api:
                 return await self._take_part(api)

@@ -12,11 +12,12 @@ from spawnai.api.conditions import Condition, ConditionType
 from spawnai.api.names import API_VERSION
 from spawnai.api.record import RecordStatus
 from spawnai.api.session import SessionStatus
-from spawnai.billing.ledger import must_be_written
+from spawnai.billing.ledger import known_cost, must_be_written, tokens_cost
 from spawnai.clock import Clock
 from spawnai.lifecycle.observation import Session
 from spawnai.lifecycle.status import Plan
 from spawnai.telemetry.events import EventRecorder, Regarding
+from spawnai.telemetry.metrics import Metrics
 
 from .cluster import Cluster, ObjectNotFound
 from .memory import Memory
@@ -74,10 +75,18 @@ def _shown(conditions: list[Condition], kind: ConditionType) -> tuple[str, str] 
 class Reporter:
     """Writes ledgers, statuses and events."""
 
-    def __init__(self, cluster: Cluster, store: Store, events: EventRecorder, clock: Clock) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: Store,
+        events: EventRecorder,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
         self._cluster = cluster
         self._store = store
         self._events = events
+        self._metrics = metrics
         self._clock = clock
 
     async def report(
@@ -85,11 +94,18 @@ class Reporter:
     ) -> float | None:
         """Write what has changed. Returns after how many seconds the rest is to be written."""
         if plan.ledger is not None:
+            if plan.ledger.completed_at is not None and memory.book.completed_at is None:
+                self._count_cost(plan.ledger)
             memory.ledger = plan.ledger
         await self._write_ledger(uid, memory)
         if session is None or plan.status is None:
             return None
         return await self._write_status(session, memory, plan, plan.status)
+
+    def _count_cost(self, closed: RecordStatus) -> None:
+        tokens = tokens_cost(closed)
+        self._metrics.cost(tokens, "claude")
+        self._metrics.cost(known_cost(closed) - tokens, "droplet")
 
     async def _write_ledger(self, uid: str, memory: Memory) -> None:
         stored = self._store.record(uid)

@@ -114,6 +114,12 @@ class Metrics:
             ["result"],
             registry=registry,
         )
+        self._api_writes = Counter(
+            "spawnai_api_writes_total",
+            "Writes sent to the API server, Events and Lease renewals apart, by verb and object",
+            ["write"],
+            registry=registry,
+        )
         self._queue_depth = Gauge(
             "spawnai_queue_depth",
             "Keys that wait for a worker",
@@ -184,6 +190,10 @@ class Metrics:
         The sum is for graphs, and starts at zero with every process. The bill is in the records.
         """
         self._cost.labels(kind).inc(float(dollars))
+
+    def api_write(self, write: str) -> None:
+        """A write was sent to the API server: verb and object, such as "patch session-status"."""
+        self._api_writes.labels(write).inc()
 
     def event(self, result: str) -> None:
         """An Event was "written", "dropped" (queue full) or "failed" (all tries used up)."""
