@@ -24,7 +24,7 @@ from spawnai.api.session import (
 )
 from spawnai.api.spawnclass import FirewallMode
 from spawnai.billing.droplet_prices import droplet_cost
-from spawnai.billing.ledger import known_cost, money, tokens_cost
+from spawnai.billing.ledger import money, tokens_cost
 
 from .actions import (
     AddFinalizer,
@@ -532,11 +532,7 @@ def _cost(d: Draft, session: Session, offer: Offer, now: datetime) -> None:
     estimated = money(droplet + tokens_cost(record.status))
     if d.get("ready_at") is None and known is not None and known.estimated is not None:
         estimated = known.estimated  # exact once the lifetime is known; until then it stands
-    d.put(
-        cost=CostStatus(
-            estimated=estimated, actual=money(known_cost(record.status)), price=money(price)
-        )
-    )
+    d.put(cost=CostStatus(estimated=estimated, price=money(price)))
 
 
 def _announce_expiry(d: Draft, offer: Offer, expiry: Expiry, now: datetime) -> None:

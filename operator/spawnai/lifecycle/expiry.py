@@ -12,7 +12,7 @@ Rules, in order:
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from spawnai.api.durations import parse_duration, parse_time
+from spawnai.api.durations import is_now, parse_duration, parse_time
 from spawnai.api.names import EXPIRES_AT_ANNOTATION, TTL_ANNOTATION
 
 
@@ -48,7 +48,7 @@ class Expiry:
 def read_wish(ttl: str | None, expires_at: str | None) -> Wish:
     """Read both annotations; the one that counts decides whether there is a problem."""
     if expires_at is not None and expires_at.strip():
-        if expires_at.strip().lower() == "now":
+        if is_now(expires_at):
             return Wish(now=True)
         try:
             return Wish(expires_at=parse_time(expires_at))
