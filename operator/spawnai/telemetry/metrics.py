@@ -163,7 +163,7 @@ class Metrics:
         self._sessions.labels(phase).set(self._phases[phase])
 
     def reconciled(self, kind: str, result: str, seconds: float) -> None:
-        """A reconcile of an object of `kind` ended: `result` such as "ok", "failed", "conflict"."""
+        """A reconcile of an object of `kind` ended: `result` is "ok" or "failed"."""
         self._reconciles.labels(kind, result).inc()
         self._reconcile_seconds.labels(kind).observe(seconds)
 
