@@ -18,7 +18,7 @@ GONE_WITHIN = timedelta(seconds=5)
 """The product's promise: gone within 5 s of its time."""
 
 HALF_OF_THE_LAST_DIGIT = Decimal("0.0000005")
-"""Records give each order to the millionth of a dollar; a cached token costs less than that."""
+"""A record gives each order to the millionth of a dollar; a cached token costs less than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,14 +184,38 @@ def droplets_cost_what_the_cloud_billed(
 def tokens_cost_what_claude_billed(
     ledgers: Sequence[Ledger], bill: Mapping[str, Mapping[str, int]]
 ) -> Claim:
-    """The sums for Claude are equal to the last digit. `bill` holds token counts by model."""
-    recorded = sum((ledger.token_dollars for ledger in ledgers), Decimal(0))
-    billed = sum((_price(model, counts) for model, counts in bill.items()), Decimal(0))
-    orders = sum(len(ledger.status.generations) for ledger in ledgers)
+    """Session by session, the tokens cost what Claude counted, to the last digit of the record.
+
+    `bill` holds Claude's own token counts by session UID.
+    """
+    problems = []
+    for ledger in ledgers:
+        billed = claude_dollars(ledger, bill)
+        if abs(ledger.token_dollars - billed) > HALF_OF_THE_LAST_DIGIT * len(
+            ledger.status.generations
+        ):
+            recorded = dollars(ledger.token_dollars)
+            problems.append(f"{ledger.session}: ${recorded}, but Claude billed ${dollars(billed)}")
+    unknown = set(bill) - {ledger.uid for ledger in ledgers}
+    problems += [f"Claude billed a session {uid} that has no record" for uid in sorted(unknown)]
     return Claim(
-        f"tokens: the records say ${dollars(recorded)}, Claude billed ${dollars(billed)}",
-        abs(recorded - billed) <= HALF_OF_THE_LAST_DIGIT * orders,
-        f"a difference of ${dollars(recorded - billed)}",
+        "tokens cost in every record what Claude's own count of tokens comes to",
+        not problems,
+        "; ".join(problems),
+    )
+
+
+def claude_dollars(ledger: Ledger, bill: Mapping[str, Mapping[str, int]]) -> Decimal:
+    """What Claude's own count for a session comes to, unrounded."""
+    counts, orders = bill.get(ledger.uid), ledger.status.generations
+    if counts is None or not orders:
+        return Decimal(0)
+    return token_cost(
+        orders[0].model,
+        input_tokens=counts["input_tokens"],
+        output_tokens=counts["output_tokens"],
+        cache_read_tokens=counts["cache_read_input_tokens"],
+        cache_write_tokens=counts["cache_creation_input_tokens"],
     )
 
 
@@ -244,6 +268,13 @@ def droplet_gone_at(
     return datetime.fromtimestamp(max(times), UTC)
 
 
+def cloud_dollars(ledger: Ledger, bill_lines: Sequence[Mapping[str, Any]]) -> Decimal:
+    """What the cloud billed for a session's droplets."""
+    ids = {entry.id for entry in ledger.status.resources}
+    billed = (line["dollars"] for line in bill_lines if str(line["droplet_id"]) in ids)
+    return sum(map(Decimal, billed), Decimal(0))
+
+
 def receipt_lines(ledger: Ledger) -> list[tuple[str, ...]]:
     """A record's resources as rows: kind, id, made, deletion accepted, seen gone, cost."""
     return [_receipt(ledger.session, entry) for entry in ledger.status.resources]
@@ -266,16 +297,6 @@ def _receipt(session: str, entry: LedgerEntry) -> tuple[str, ...]:
         _clock(entry.deletion_accepted_at),
         _clock(entry.gone_at),
         cost,
-    )
-
-
-def _price(model: str, counts: Mapping[str, int]) -> Decimal:
-    return token_cost(
-        model,
-        input_tokens=counts["input_tokens"],
-        output_tokens=counts["output_tokens"],
-        cache_read_tokens=counts["cache_read_input_tokens"],
-        cache_write_tokens=counts["cache_creation_input_tokens"],
     )
 
 

@@ -45,11 +45,12 @@ _RUNNING_SECONDS = 120.0
 _RUNNING_SECONDS_WITH_REAL_CLAUDE = 420.0
 _LATCHED_SECONDS = 10.0
 _OVER_SECONDS = 60.0
+_COMMAND_SECONDS = 60.0
 _DNS_SECONDS = 5.0
 _CONTROL_SECONDS = 5.0
 
 _PAGE_LINES = 4
-_PROGRESS_OF_A_REAL_STEP = 0.05
+_LOG_LINES = 3
 
 
 class StoryError(Exception):
@@ -164,9 +165,9 @@ class Story:
         self._applied_at = time.monotonic()
         if self._with_real_claude:
             for example in self._examples:
-                await self._kubectl("apply", "--filename", _relative(example.path))
+                await self._kubectl("apply", "-f", _relative(example.path))
         else:
-            await self._kubectl("apply", "--filename", _relative(first.path.parent))
+            await self._kubectl("apply", "-f", _relative(first.path.parent))
         self._narrator.say("These may live for hours. Here each gets a minute from when it runs:")
         await self._kubectl(
             *("annotate", "spawnsessions", "--all", "--overwrite"),
@@ -324,10 +325,23 @@ class Story:
         for example in self._examples:
             status = self._status(example.name)
             if example.is_broken:
+                await self._show_why(example.name, ledgers.get(example.name))
                 self._verdict.check(checks.failed_with_reason(example.name, status))
                 continue
             gone_at = checks.droplet_gone_at(ledgers.get(example.name), bill["droplets"])
             self._verdict.check(checks.ended_in_time(example.name, status, gone_at))
+
+    async def _show_why(self, name: str, ledger: Ledger | None) -> None:
+        """What a person looks at first when a session has ended by itself."""
+        await self._kubectl(
+            *("get", "spawnsession", name),
+            *("-o", "custom-columns=REASON:.status.terminationReason,MESSAGE:.status.message"),
+        )
+        if ledger is not None and ledger.status.log:
+            self._narrator.say("Its record keeps the last lines of the app's log:")
+            self._narrator.output(
+                "\n".join(f"│ {line}" for line in ledger.status.log[-_LOG_LINES:])
+            )
 
     async def _show_what_stays(self) -> None:
         self._narrator.step("What stays: tombstones, receipts, the bill")
@@ -347,31 +361,33 @@ class Story:
         await self._show_bill(ledgers)
 
     async def _show_bill(self, ledgers: Sequence[Ledger]) -> None:
-        bill = await self._control("bill")
-        calls = await self._control("calls")
+        """The records' costs beside what the cloud and Claude billed, and the claims about them."""
+        bill, calls = await self._control("bill"), await self._control("calls")
+        tokens = {} if self._with_real_claude else await self._claude_bill()
+        billed = {ledger.uid: checks.cloud_dollars(ledger, bill["droplets"]) for ledger in ledgers}
         rows = [
             (
                 ledger.session,
                 f"${checks.dollars(ledger.droplet_dollars)}",
+                f"${checks.dollars(billed[ledger.uid])}",
                 f"${checks.dollars(ledger.token_dollars)}",
+                f"${checks.dollars(checks.claude_dollars(ledger, tokens))}" if tokens else "–",
                 f"${checks.dollars(ledger.total_dollars)}",
-                str(_calls_of(calls, ledger.uid)),
+                str(calls["by_session"].get(ledger.uid, {}).get("total", 0)),
             )
             for ledger in ledgers
         ]
         total = sum((ledger.total_dollars for ledger in ledgers), Decimal(0))
+        sum_row = ("together", "", "", "", "", f"${checks.dollars(total)}", "")
+        header = ("SESSION", "DROPLET", "CLOUD'S BILL", "TOKENS", "CLAUDE'S BILL", "TOTAL", "CALLS")
         self._narrator.blank()
-        header = ("SESSION", "DROPLET", "TOKENS", "TOTAL", "DIGITALOCEAN CALLS")
-        self._narrator.lines(
-            columns([header, *rows, ("together", "", "", f"${checks.dollars(total)}", "")])
-        )
+        self._narrator.lines(columns([header, *rows, sum_row]))
         self._narrator.blank()
         lines = bill["droplets"]
         self._verdict.check(checks.every_droplet_is_recorded(ledgers, lines))
         self._verdict.check(checks.droplets_cost_what_the_cloud_billed(ledgers, lines))
-        if not self._with_real_claude:
-            models = await self._claude_bill()
-            self._verdict.check(checks.tokens_cost_what_claude_billed(ledgers, models))
+        if tokens:
+            self._verdict.check(checks.tokens_cost_what_claude_billed(ledgers, tokens))
         statuses = {name: session.status for name, session in self._watch.sessions.items()}
         self._verdict.check(checks.sums_add_up(ledgers, statuses))
 
@@ -405,7 +421,11 @@ class Story:
     async def _kubectl(self, *arguments: str) -> None:
         """Run a command before the reader's eyes."""
         self._narrator.command(self._stack.kubectl.shown(*arguments))
-        self._narrator.output(await self._stack.kubectl.run(*arguments, limit_seconds=60.0))
+        printed = await self._stack.kubectl.run(*arguments, limit_seconds=_COMMAND_SECONDS)
+        if arguments[0] == "get":
+            self._narrator.table(printed)
+        else:
+            self._narrator.output(printed)
 
     def _session(self, name: str) -> WatchedSession:
         return self._watch.sessions[name]
@@ -476,8 +496,8 @@ class Story:
 
     async def _claude_bill(self) -> Mapping[str, Mapping[str, int]]:
         bill = await _get(f"{self._stack.cloud.claude_url}/_local/bill")
-        models: Mapping[str, Mapping[str, int]] = bill["models"]
-        return models
+        sessions: Mapping[str, Mapping[str, int]] = bill["sessions"]
+        return sessions
 
     async def _addresses(self, host: str) -> tuple[str, ...]:
         """What DNS says of a host now; a record may be served for a moment after its deletion."""
@@ -528,12 +548,6 @@ def _collection(page: Page) -> str | None:
         return None
     paths = [route.removeprefix("POST ") for route in routes if str(route).startswith("POST /")]
     return paths[0] if paths else None
-
-
-def _calls_of(calls: Mapping[str, Any], uid: str) -> int:
-    session = calls.get("sessions", {}).get(uid, {})
-    total = session.get("total", 0) if isinstance(session, Mapping) else session
-    return int(total)
 
 
 def _curl(page: Page, host: str) -> str:

@@ -81,10 +81,8 @@ async def install(
     """Apply everything, wait until the new kinds are served, and put the keys into their Secret.
 
     Raises:
-        InstallationError: an operator runs in the cluster already.
         KubectlError: the cluster refused.
     """
-    await _refuse_second_operator(kubectl, manifests)
     await kubectl.apply(*manifests.definitions)
     names = [document["metadata"]["name"] for document in manifests.definitions]
     await kubectl.run(
@@ -167,7 +165,13 @@ async def delete_sessions(
         )
 
 
-async def _refuse_second_operator(kubectl: Kubectl, manifests: Manifests) -> None:
+async def refuse_second_operator(kubectl: Kubectl, manifests: Manifests) -> None:
+    """Make sure that no operator runs in the cluster.
+
+    Raises:
+        InstallationError: one does.
+        KubectlError: the cluster refused to say.
+    """
     name = str(manifests.deployment["metadata"]["name"])
     answer = await kubectl.run(
         *("get", "deployment", name, "--namespace", manifests.namespace, "--ignore-not-found"),

@@ -5,6 +5,7 @@ with the time since the start. Nothing is wider than 100 columns.
 """
 
 import contextlib
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,8 @@ WIDTH = 100
 _INDENT = "   "
 _NAME_WIDTH = 15
 _SECONDS_WIDTH = 9
+_GAP = 3
+_HEADER_WORD = re.compile(r"\S+(?: \S+)*")
 
 
 class Display(Protocol):
@@ -84,6 +87,10 @@ class Narrator:
         """What a command printed, each line cut at the width."""
         for line in text.rstrip().splitlines():
             self._print(fit(f"{_INDENT}  {line}", self.width), "dim")
+
+    def table(self, text: str) -> None:
+        """A table as kubectl prints it, its widest columns cut until all of them can be seen."""
+        self.output("\n".join(fit_table(text.splitlines(), self.width - len(_INDENT) - 2)))
 
     def say(self, text: str) -> None:
         """A sentence or two, wrapped."""
@@ -169,6 +176,25 @@ def fit(line: str, width: int) -> str:
     return line if cell_len(line) <= width else f"{set_cell_size(line, width - 1)}…"
 
 
+def fit_table(lines: Sequence[str], width: int) -> list[str]:
+    """An aligned table of at most `width` columns: each time the widest column loses one.
+
+    Columns are found as a reader finds them: where the header's words begin.
+    """
+    if not lines or max(map(cell_len, lines)) <= width:
+        return list(lines)
+    starts = [match.start() for match in _HEADER_WORD.finditer(lines[0])]
+    bounds = list(zip(starts, [*starts[1:], None], strict=True))
+    rows = [[line[start:end].rstrip() for start, end in bounds] for line in lines]
+    widths = [max(cell_len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    room = max(width - _GAP * (len(widths) - 1), len(widths))
+    while sum(widths) > room:
+        widths[widths.index(max(widths))] -= 1
+    return columns(
+        [[fit(cell, most) for cell, most in zip(row, widths, strict=True)] for row in rows]
+    )
+
+
 def wrap(text: str, width: int, joint: str = "") -> list[str]:
     """Break text at spaces into lines of at most `width` columns; `joint` ends all but the last."""
     lines: list[str] = []
@@ -184,11 +210,11 @@ def wrap(text: str, width: int, joint: str = "") -> list[str]:
     return lines
 
 
-def columns(rows: Sequence[Sequence[str]], *, gap: int = 3) -> list[str]:
-    """Rows as aligned lines; a cell that ends in a digit or a unit is not treated in any way."""
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as aligned lines."""
     widths = [max(cell_len(row[index]) for row in rows) for index in range(len(rows[0]))]
     return [
-        (" " * gap)
+        (" " * _GAP)
         .join(set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True))
         .rstrip()
         for row in rows

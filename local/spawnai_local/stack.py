@@ -11,19 +11,21 @@ the settings they hand in. When it stops, or its process is killed, nothing is l
 """
 
 import asyncio
+import contextlib
 import fcntl
+import json
 import os
 import shlex
 import shutil
 import signal
 import sys
-import sysconfig
+import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self, TypeVar
 
 import httpx
 
@@ -39,12 +41,13 @@ from spawnai_local.installation import (
     delete_sessions,
     install,
     read_manifests,
+    refuse_second_operator,
     write_current_context,
     write_operator_kubeconfig,
 )
 from spawnai_local.kubectl import Kubectl, KubectlError
 from spawnai_local.paths import checkout
-from spawnai_local.processes import ChildProcess, RestartPolicy, end_leftovers, free_port
+from spawnai_local.processes import MARK, ChildProcess, RestartPolicy, end_leftovers, free_port
 from spawnai_local.stack_settings import Claude, Cloud, Cluster, StackSettings
 
 _CLOUD_SECONDS = 30.0
@@ -54,6 +57,10 @@ _OPERATOR_STOP_SECONDS = 15.0
 _EMPTYING_SECONDS = 180.0
 _READY_ANSWER_SECONDS = 2.0
 _LOOK_SECONDS = 0.5
+
+OPERATOR_COMMAND = (sys.executable, "-m", "spawnai.cli", "run")
+
+_Result = TypeVar("_Result")
 
 PartReport = Callable[[str, str, float], None]
 """Takes a part that is up: its name, what it is, and how many seconds that took."""
@@ -126,8 +133,7 @@ class LocalStack:
         self._guard = Guard.start(self.directory)
         (self.directory / "stack.pid").write_text(f"{os.getpid()}\n")
         self.manifests = read_manifests(checkout())
-        await self._start_cluster()
-        await self._start_cloud()
+        await _side_by_side(self._start_cluster(), self._start_cloud())
         await self._install()
         if self.settings.operator:
             await self._start_operator()
@@ -238,19 +244,22 @@ class LocalStack:
             await write_current_context(self.kubectl, self.settings.kubeconfig)
             what = "from your KUBECONFIG"
         else:
-            programs = await asyncio.to_thread(toolchain.control_plane_programs, self._progress)
+            programs = await _in_a_thread_that_may_be_left(
+                lambda: toolchain.control_plane_programs(
+                    self._progress, {**os.environ, MARK: str(self.directory)}
+                )
+            )
             self._control_plane = ControlPlane(
                 self.directory,
                 programs=programs,
                 # Nobody misses the objects of a cloud that is gone with them.
                 unsafe_no_fsync=self.settings.cloud is Cloud.LOCAL,
+                api_server_flags=self.settings.api_server_flags,
             )
             await self._control_plane.start()
             self._parts += ["etcd", "kube-apiserver", "kube-controller-manager"]
             what = f"Kubernetes {toolchain.pinned_versions().kubernetes}, {programs.origin}"
-        server = await self.kubectl.run(
-            *("config", "view", "--minify", "--output", "jsonpath={.clusters[0].cluster.server}")
-        )
+        server = json.loads(self.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
         self._report("cluster", f"{server}  {what}", time.monotonic() - started)
 
     async def _start_cloud(self) -> None:
@@ -289,6 +298,8 @@ class LocalStack:
 
     async def _install(self) -> None:
         started = time.monotonic()
+        if self.settings.cluster is Cluster.KUBECONFIG:
+            await refuse_second_operator(self.kubectl, self.manifests)
         await install(
             self.kubectl,
             self.manifests,
@@ -314,7 +325,7 @@ class LocalStack:
         self.metrics_url = f"http://{address}/metrics"
         self.operator = ChildProcess(
             "operator",
-            [Path(sysconfig.get_path("scripts")) / "spawnai", "run"],
+            OPERATOR_COMMAND,
             self.directory,
             environment=self.operator_environment(address),
             stop_seconds=_OPERATOR_STOP_SECONDS,
@@ -387,3 +398,39 @@ def _words(returncode: int | None) -> str:
     if returncode is not None and returncode < 0:
         return f"killed by {signal.Signals(-returncode).name}"
     return f"exit code {returncode}"
+
+
+async def _side_by_side(*works: Coroutine[Any, Any, None]) -> None:
+    """Do all at once; when one fails the others are cancelled, and its error is raised alone."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _in_a_thread_that_may_be_left(work: Callable[[], _Result]) -> _Result:
+    """Do blocking work in a thread that, unlike an executor's, nobody waits for at the end.
+
+    A build of some minutes must not keep a person who pressed Ctrl-C.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[_Result] = loop.create_future()
+
+    def finish(set_outcome: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(lambda: None if done.done() else set_outcome())
+
+    def run() -> None:
+        try:
+            result = work()
+        except Exception as error:  # noqa: BLE001 - it is raised again by whoever awaits
+            failure = error
+            finish(lambda: done.set_exception(failure))
+        else:
+            finish(lambda: done.set_result(result))
+
+    threading.Thread(target=run, daemon=True).start()
+    return await done

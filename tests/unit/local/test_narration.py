@@ -2,7 +2,7 @@ import io
 
 from rich.cells import cell_len
 
-from spawnai_local.narration import WIDTH, Narrator, bar, columns, fit, wrap
+from spawnai_local.narration import WIDTH, Narrator, bar, columns, fit, fit_table, wrap
 
 LONG = "word " * 60 + "x" * 300
 
@@ -91,3 +91,17 @@ def test_a_bar_is_full_at_100_and_never_longer():
     assert bar(0, 4) == "░░░░"
     assert bar(50, 4) == "██░░"
     assert bar(130, 4) == "████"
+
+
+def test_a_table_that_is_too_wide_loses_the_widest_column_s_end():
+    table = [
+        "NAME     URL                            AGE",
+        "board    http://board.apps.example.test 5s",
+        "quotes   http://quotes.apps.test        1m",
+    ]
+    assert fit_table(table, 30) == [
+        "NAME     URL               AGE",
+        "board    http://board.a…   5s",
+        "quotes   http://quotes.…   1m",
+    ]
+    assert fit_table(table, 80) == table

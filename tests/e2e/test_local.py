@@ -1,0 +1,301 @@
+"""`make local` and `make demo`, run as a person runs them: as programs, from outside."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from spawnai_local.paths import checkout
+
+PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "cloud", "operator")
+UP_SECONDS = 120.0
+DOWN_SECONDS = 60.0
+
+WEBAPP = """
+apiVersion: spawn-ai.com/v1alpha1
+kind: SpawnSession
+metadata: {name: board, annotations: {spawn-ai.com/ttl: 10m}}
+spec: {prompt: A retro board with three columns, appType: webapp}
+---
+apiVersion: spawn-ai.com/v1alpha1
+kind: SpawnSession
+metadata: {name: notes, annotations: {spawn-ai.com/ttl: 10m}}
+spec: {prompt: A JSON API that keeps notes, appType: api}
+"""
+
+
+class Local:
+    """One `make local`, in a directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.environment = {
+            **os.environ,
+            "SPAWNAI_LOCAL_DIRECTORY": str(directory),
+            "CLAUDE": "simulator",
+        }
+        self.output = directory.with_name(f"{directory.name}.output")
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "spawnai_local.up"],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def until_up(self) -> None:
+        until(
+            lambda: "Ready. In another terminal" in self.said or self.process.poll() is not None,
+            what=lambda: f"the stack to be up; it said:\n{self.said}",
+            limit_seconds=UP_SECONDS,
+        )
+        assert self.process.poll() is None, self.said
+
+    @property
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def shell(self, script: str) -> str:
+        """What a person's other terminal prints."""
+        answer = subprocess.run(
+            ["sh", "-euc", f". {self.directory}/env\n{script}"],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=checkout(),
+        )
+        return answer.stdout
+
+    def pid(self, part: str) -> int:
+        return int((self.directory / f"{part}.pid").read_text())
+
+    def down(self) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "spawnai_local.down"],
+            check=False,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=DOWN_SECONDS,
+        )
+
+
+@contextlib.contextmanager
+def local(directory: Path) -> Iterator[Local]:
+    running = Local(directory)
+    try:
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.process.terminate()
+            running.process.wait(DOWN_SECONDS)
+        running.down()
+
+
+def until(holds: Callable[[], bool], *, what: Callable[[], str], limit_seconds: float) -> None:
+    deadline = time.monotonic() + limit_seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"waited {limit_seconds:.0f} s for {what()}"
+        time.sleep(0.1)
+
+
+def processes_of(directory: Path) -> list[str]:
+    """Every process that was started for the directory, or works in it, or names it."""
+    found = []
+    wanted = str(directory).encode()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            if (entry / "stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                continue
+            command = (entry / "cmdline").read_bytes()
+            traces = (command, (entry / "environ").read_bytes(), bytes((entry / "cwd").readlink()))
+        except (OSError, ProcessLookupError):
+            continue
+        # The program that is tested with this directory in its own environment is no part of it.
+        if any(wanted in trace for trace in traces) and b"spawnai_local.up" not in command:
+            found.append(f"{entry.name} {command.replace(bytes(1), b' ').decode()}")
+    return found
+
+
+def is_running(stack: Local, session: str) -> bool:
+    phase = "-o jsonpath={.status.phase}"
+    return stack.shell(f"kubectl get spawnsession {session} {phase}") == "Running"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    with local(tmp_path_factory.mktemp("local") / "stack") as running:
+        running.until_up()
+        yield running
+
+
+def test_the_env_file_is_all_that_another_terminal_needs(stack):
+    names = stack.shell("kubectl get spawnclasses -o name").split()
+    assert names == ["spawnclass.spawn-ai.com/local", "spawnclass.spawn-ai.com/local-dns"]
+    bearer = '-H "Authorization: Bearer $DIGITALOCEAN_TOKEN"'
+    droplets = stack.shell(f'curl -sS {bearer} "$DIGITALOCEAN_API_URL/v2/droplets"')
+    assert json.loads(droplets)["droplets"] == []
+    assert "spawnai_" in stack.shell('curl -sS "$SPAWNAI_METRICS_URL"')
+    models = stack.shell(
+        'curl -sS -H "x-api-key: $ANTHROPIC_API_KEY" -H "anthropic-version: 2023-06-01" '
+        '"$ANTHROPIC_BASE_URL/v1/models"'
+    )
+    assert json.loads(models)["data"]
+
+
+def test_every_part_has_a_pid_file_and_a_log(stack):
+    for part in PARTS:
+        assert Path(f"/proc/{stack.pid(part)}").is_dir(), part
+        assert (stack.directory / f"{part}.log").is_file(), part
+
+
+def test_what_a_shell_is_given_is_readable_by_its_owner_only(stack):
+    for name in ("env", "kubeconfig", "operator.kubeconfig"):
+        assert (stack.directory / name).stat().st_mode & 0o077 == 0, name
+
+
+def test_the_operator_has_the_rights_of_its_manifests_and_no_more(stack):
+    whoami = f"kubectl --kubeconfig {stack.directory}/operator.kubeconfig auth"
+    assert "system:serviceaccount:spawnai-system:spawnai-operator" in stack.shell(
+        f"{whoami} whoami"
+    )
+    refused = stack.shell(f"{whoami} can-i delete spawnsessions || true")
+    assert refused.strip() == "no"
+
+
+def test_a_killed_operator_is_started_again_and_said_so(stack):
+    killed = stack.pid("operator")
+    os.kill(killed, signal.SIGKILL)
+
+    def is_back() -> bool:
+        try:
+            return stack.pid("operator") != killed
+        except (FileNotFoundError, ValueError):
+            return False
+
+    until(is_back, what=lambda: "another operator", limit_seconds=20)
+    until(
+        lambda: "The operator ended (killed by SIGKILL) and was started again." in stack.said,
+        what=lambda: f"the narrator to say so; it said:\n{stack.said}",
+        limit_seconds=20,
+    )
+
+
+def test_a_second_stack_in_the_same_directory_is_refused_with_what_to_do(stack):
+    second = subprocess.run(
+        [sys.executable, "-m", "spawnai_local.up"],
+        check=False,
+        env=stack.environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert second.returncode == 1
+    assert "a local stack runs already" in second.stdout
+    assert "make local-down" in second.stdout
+    assert stack.process.poll() is None
+    assert (stack.directory / "stack.pid").read_text().strip() == str(stack.process.pid)
+
+
+def test_another_stack_runs_beside_it_and_sigkill_of_it_leaves_nothing(stack, tmp_path):
+    with local(tmp_path / "second") as second:
+        second.until_up()
+        addresses = [one.shell('echo "$DIGITALOCEAN_API_URL"') for one in (stack, second)]
+        assert addresses[0] != addresses[1]
+
+        manifest = tmp_path / "sessions.yaml"
+        manifest.write_text(WEBAPP)
+        second.shell(f"kubectl apply -f {manifest}")
+        until(
+            lambda: is_running(second, "board") and is_running(second, "notes"),
+            what=lambda: second.shell("kubectl get spawnsessions -o wide"),
+            limit_seconds=90,
+        )
+        assert stack.shell("kubectl get spawnsessions -o name") == ""
+        url = second.shell("kubectl get spawnsession notes -o jsonpath={.status.url}")
+        assert httpx.get(url, trust_env=False).status_code == httpx.codes.OK
+        there = processes_of(second.directory)
+        assert any("caddy" in process for process in there), there
+        assert any("server.js" in process for process in there), there
+
+        second.process.kill()
+        second.process.wait()
+        until(
+            lambda: not processes_of(second.directory),
+            what=lambda: f"the end of {processes_of(second.directory)}",
+            limit_seconds=20,
+        )
+        assert "Nothing was running" in second.down().stdout
+
+
+def test_local_down_ends_everything(tmp_path):
+    with local(tmp_path / "stack") as stack:
+        stack.until_up()
+        down = stack.down()
+        assert down.returncode == 0, down.stdout
+        assert "Nothing is left running." in down.stdout
+        assert stack.process.wait(5) == 0
+        assert "Nothing is left running." in stack.said
+        assert processes_of(stack.directory) == []
+        assert not list(stack.directory.glob("*.pid"))
+
+
+def test_ctrl_c_in_the_middle_of_the_start_ends_everything(tmp_path):
+    with local(tmp_path / "stack") as stack:
+        until(
+            (stack.directory / "kube-apiserver.pid").exists,
+            what=lambda: "the API server's start",
+            limit_seconds=60,
+        )
+        os.killpg(stack.process.pid, signal.SIGINT)
+        assert stack.process.wait(DOWN_SECONDS) == 0
+        assert "Nothing is left running." in stack.said
+        assert processes_of(stack.directory) == []
+
+
+def test_local_down_without_a_stack_says_so(tmp_path):
+    down = subprocess.run(
+        [sys.executable, "-m", "spawnai_local.down"],
+        check=False,
+        env={**os.environ, "SPAWNAI_LOCAL_DIRECTORY": str(tmp_path / "none")},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert down.returncode == 0
+    assert "Nothing was running" in down.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_all_that_the_demo_claims_is_true_within_three_minutes():
+    demo = subprocess.run(
+        [sys.executable, "-m", "spawnai_local.demo"],
+        check=False,
+        env={**os.environ, "CLAUDE": "simulator"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=380,
+    )
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    assert demo.stderr == ""
+    told = re.search(r"All (\d+) claims were true, after (\d+) s", demo.stdout)
+    assert told is not None
+    assert int(told[1]) == demo.stdout.count("✓") - 1  # the title explains the mark
+    assert int(told[2]) <= 180
+    assert max(map(len, demo.stdout.splitlines())) <= 100
