@@ -68,6 +68,7 @@ def _named(prompt: str, choices: tuple[tuple[str, tuple[str, ...]], ...], otherw
 
 
 def _filled(page: str, prompt: str) -> str:
+    prompt = re.sub(r"\s*\bsimulate:[a-z-]+", "", prompt)
     first = prompt.strip().splitlines()[0] if prompt.strip() else "An empty page"
     title = first if len(first) <= _TITLE_LENGTH else first[: _TITLE_LENGTH - 1] + "…"
     values = {"title": title, "prompt": prompt}

@@ -400,8 +400,10 @@ class ClaudeSimulator:
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
         key = request.headers.get("x-api-key") or bearer
         if key == NO_CREDIT_API_KEY:
-            raise replace(_ERRORS["no-credit"])
-        if key != self.settings.api_key:
+            # Without credit only what costs something is refused.
+            if request.path == "/v1/messages":
+                raise replace(_ERRORS["no-credit"])
+        elif key != self.settings.api_key:
             raise replace(_ERRORS["unauthorized"])
 
     def _new_call(self, order: Request) -> Call:
@@ -462,6 +464,7 @@ class ClaudeSimulator:
 
     async def _clear_calls(self, _: web.Request) -> web.StreamResponse:
         self.ledger.clear()
+        self._calls_by_key.clear()
         return web.Response(status=204)
 
     async def _show_bill(self, request: web.Request) -> web.StreamResponse:

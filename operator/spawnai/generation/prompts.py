@@ -13,11 +13,13 @@ from .bundle import Bundle
 from .paths import ALLOWED_PACKAGES
 from .problems import Problem, printable
 
-# How much of a repair request may be problems and files: a repair must stay cheaper than a new
-# app, and one wrong line can make a hundred messages.
+# How much of a repair request may be problems and files: one wrong line can make a hundred
+# messages, and the largest bundle would cost more to read than a new app to write. 192 KiB are
+# some 65,000 tokens, which also keeps every prompt below the length (100,000 tokens) from which
+# the smallest model costs five times as much.
 MAX_PROBLEMS = 20
 MAX_PROBLEM_LENGTH = 400
-MAX_REPAIR_FILE_BYTES = 64 * 1024
+MAX_REPAIR_FILES_BYTES = 192 * 1024
 
 # The one shape of every answer. Objects forbid other properties and no bounds are given, because
 # structured outputs accept no others; dependencies are a list for the same reason. The files come
@@ -199,22 +201,25 @@ def trimmed(problems: Iterable[Problem]) -> list[str]:
 
 
 def _numbered_files(current: Bundle, problems: Sequence[Problem]) -> list[str]:
-    """Each file with its text; of a large file only when something is wrong with it."""
+    """Each file, with its text as long as there is room; files at fault come first."""
     blamed = {problem.path for problem in problems}
+    room = MAX_REPAIR_FILES_BYTES
     shown = []
-    for number, file in enumerate(current.files, start=1):
+    ordered = sorted(current.files, key=lambda file: file.path not in blamed)
+    for number, file in enumerate(ordered, start=1):
         head = f"File {number}: {file.path} ({file.size} bytes)"
-        if file.size > MAX_REPAIR_FILE_BYTES and (
-            file.path not in blamed or file.size > 2 * MAX_REPAIR_FILE_BYTES
-        ):
+        if file.size > room:
             shown.append(f"{head}, text left out here because of its size")
             continue
+        room -= file.size
         marker = _marker("file", file.path + "\0" + file.content)
         shown.append(f"{head}\n<{marker}>\n{file.content}\n</{marker}>")
     return shown
 
 
 def _delimited(prompt: str) -> str:
+    # Half of a surrogate pair cannot be sent as UTF-8.
+    prompt = prompt.encode("utf-8", errors="replace").decode("utf-8")
     marker = _marker("prompt", prompt)
     return f"<{marker}>\n{prompt}\n</{marker}>"
 

@@ -11,6 +11,7 @@ from spawnai.generation.prompts import (
     ANSWER_SCHEMA,
     MAX_PROBLEM_LENGTH,
     MAX_PROBLEMS,
+    MAX_REPAIR_FILES_BYTES,
     order_message,
     repair_message,
     system_prompt,
@@ -70,11 +71,15 @@ def test_a_prompt_with_the_markers_of_another_prompt_does_not_end_itself():
     assert second.index(end) < second.index(f"</prompt-{outer}>")
 
 
+def test_half_a_surrogate_pair_can_be_sent():
+    assert order_message("a\ud800b", "webapp").encode()
+
+
 class TestRepair:
     bundle = Bundle(
         "api",
         "server.js",
-        (AppFile("server.js", "let a = ;"), AppFile("big.txt", "y" * 100_000)),
+        (AppFile("server.js", "let a = ;"), AppFile("big.txt", "y" * 100)),
         {"express": "^5.1.0"},
     )
     problem = Problem("syntax", "SyntaxError: unexpected token", "server.js", 1)
@@ -86,10 +91,20 @@ class TestRepair:
         assert "- server.js:1: SyntaxError: unexpected token" in message
         assert order_message("An API", "api").splitlines()[0] in message
 
-    def test_a_large_file_that_is_not_at_fault_is_named_without_its_text(self):
-        message = repair_message("An API", "api", self.bundle, [self.problem])
-        assert "big.txt (100000 bytes), text left out" in message
-        assert "yyy" not in message
+    def test_files_at_fault_come_first_and_what_has_no_room_is_named_only(self):
+        room = MAX_REPAIR_FILES_BYTES
+        files = (AppFile("a.txt", "a" * (room - 10)), AppFile("b.js", "let b = ;" * 10))
+        bundle = Bundle("webapp", "index.html", files)
+        message = repair_message("A page", "webapp", bundle, [Problem("syntax", "no", "b.js")])
+        assert "let b = ;let b = ;" in message
+        assert f"a.txt ({room - 10} bytes), text left out" in message
+        assert len(message) < room
+
+    def test_all_files_together_stay_within_the_room(self):
+        files = tuple(AppFile(f"{n}.txt", str(n) * 26_000) for n in range(9))
+        message = repair_message("A page", "webapp", Bundle("webapp", "x", files), [self.problem])
+        assert len(message) < MAX_REPAIR_FILES_BYTES + 3000
+        assert message.count("text left out") == 2
 
     def test_many_and_long_problems_are_trimmed(self):
         many = [Problem("x", "z" * 5000) for _ in range(MAX_PROBLEMS + 30)]

@@ -13,7 +13,7 @@ function load() {
   } catch {
     // Damaged or forbidden storage: begin anew.
   }
-  return { name: 'The end of the day', until: new Date().setHours(23, 59, 59, 0) };
+  return { name: 'the end of the day', until: new Date().setHours(23, 59, 59, 0) };
 }
 
 function save() {
