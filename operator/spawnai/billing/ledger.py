@@ -16,7 +16,7 @@ from spawnai.api.record import (
     ResourceKind,
 )
 
-from .droplet_prices import droplet_cost
+from .droplet_prices import droplet_cost_between
 
 CENT_FRACTION = Decimal("0.000001")
 
@@ -74,8 +74,10 @@ def with_gone(ledger: RecordStatus, kind: ResourceKind, id_: str, at: datetime) 
         "deletion_accepted_at": entry.deletion_accepted_at or at,
     }
     if entry.price_hourly is not None:
-        lived = (entry.deletion_accepted_at or at) - entry.created_at
-        changes["cost"] = money(droplet_cost(Decimal(entry.price_hourly), lived.total_seconds()))
+        cost = droplet_cost_between(
+            Decimal(entry.price_hourly), entry.created_at, entry.deletion_accepted_at or at
+        )
+        changes["cost"] = money(cost)
     return _with_changed(ledger, kind, id_, changes)
 
 

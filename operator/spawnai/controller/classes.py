@@ -48,9 +48,9 @@ from spawnai.lifecycle.observation import Failure, FailureKind
 from spawnai.telemetry.redaction import Redactor
 
 from .accounts import Accounts, CloudAccount
-from .act import firewall_order
 from .cluster import Cluster, ClusterError, Conflict, ObjectNotFound
 from .failures import failure_of
+from .provision import firewall_order
 from .report import merge_patch, write_ledger
 from .store import Store, StoredClass, StoredRecord
 

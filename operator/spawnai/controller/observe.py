@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 
 from spawnai.lifecycle.observation import Failure, FailureKind, Observation, Offer, Record
 
-from .act import Backing
 from .classes import Classes
 from .memory import Memories
 from .store import Store
+from .work import Backing
 
 RESYNC_SPREAD = timedelta(minutes=10)
 """Over how long a restarted operator talks to its droplets again, so that none of it is a rush."""

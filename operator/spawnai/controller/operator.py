@@ -34,12 +34,19 @@ from spawnai.telemetry.redaction import Redactor
 
 from .accounts import Accounts
 from .act import Actor
+from .agents import Agents
+from .bundles import Bundles
 from .classes import Classes, Claude
 from .cluster import CLASSES, RECORDS, SESSIONS, Cluster
+from .custody import Custody
+from .deploy import Deploy
+from .destroy import Destroy
+from .generate import Generate
 from .installation_key import installation_key
 from .leader import KubernetesLeases, Leadership, LeadershipLost
 from .memory import Memories
 from .observe import Observer
+from .provision import Provision
 from .reconciler import Reconciler
 from .report import Reporter
 from .store import Store
@@ -112,6 +119,7 @@ class Operator:
             wake_session=self.queue.add,
             wake_class_after=lambda name, delay: self.queue.add_after(CLASS_PREFIX + name, delay),
         )
+        agents, bundles = Agents(master_key), Bundles(self.cluster, clock)
         self._reconciler = Reconciler(
             store=self.store,
             memories=self.memories,
@@ -124,15 +132,20 @@ class Operator:
                 utc_now=clock.utc_now,
             ),
             actor=Actor(
-                cluster=self.cluster,
-                store=self.store,
-                clock=clock,
-                metrics=metrics,
-                master_key=master_key,
-                cluster_uid=cluster_uid,
-                agent_source=read_agent_source(),
-                before_write=leadership.check,
-                wake=self.queue.add,
+                custody=Custody(self.cluster, self.store),
+                provision=Provision(
+                    agents=agents,
+                    clock=clock,
+                    cluster_uid=cluster_uid,
+                    agent_source=read_agent_source(),
+                    before_write=leadership.check,
+                    wake=self.queue.add,
+                ),
+                generate=Generate(
+                    bundles=bundles, metrics=metrics, clock=clock, wake=self.queue.add
+                ),
+                deploy=Deploy(agents=agents, bundles=bundles, clock=clock),
+                destroy=Destroy(before_write=leadership.check, wake=self.queue.add),
             ),
             reporter=Reporter(self.cluster, self.store, self.events, metrics, clock),
             queue=self.queue,

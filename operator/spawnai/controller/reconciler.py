@@ -18,12 +18,13 @@ from spawnai.lifecycle.status import Plan
 from spawnai.telemetry.logs import session_context
 from spawnai.telemetry.metrics import Metrics
 
-from .act import Actor, Backing, NotYet, Work
+from .act import Actor
 from .failures import failure_of
 from .memory import Memories, Memory
 from .observe import NotReadyYet, Observer
 from .report import Reporter, seconds_until
 from .store import Store
+from .work import Backing, NotYet, Work
 from .workqueue import WorkQueue
 
 _LOGGER = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ class Reconciler:
             failure=before.failure,
             started_at=self._clock.utc_now(),
         )
-        work = Work(observation.uid, observation.session, memory, backing)
+        work = Work(observation.uid, observation.session, memory, backing, self._clock.utc_now)
         memory.tasks[action.key] = asyncio.create_task(
             self._run(work, action), name=f"{action.key} for {observation.uid}"
         )

@@ -1,0 +1,89 @@
+"""The session's hold in the API server: its finalizer and its ledger."""
+
+from spawnai.api.names import API_VERSION, FINALIZER, SESSION_UID_LABEL
+from spawnai.lifecycle import actions as do
+from spawnai.lifecycle.observation import Session
+
+from .cluster import Cluster, Conflict, ObjectNotFound
+from .store import Store
+from .work import Work
+
+
+class Custody:
+    """Takes a session into our care, and lets it go."""
+
+    def __init__(self, cluster: Cluster, store: Store) -> None:
+        self._cluster = cluster
+        self._store = store
+
+    async def add_finalizer(self, work: Work, _action: do.AddFinalizer) -> None:
+        """Hold the session."""
+        session = work.session
+        await self._set_finalizers(session, present=True)
+
+    async def remove_finalizer(self, work: Work, _action: do.RemoveFinalizer) -> None:
+        """Let the session go."""
+        session = work.session
+        try:
+            await self._set_finalizers(session, present=False)
+        except ObjectNotFound:
+            self._store.remove_session(work.uid)
+
+    async def _set_finalizers(self, session: Session, *, present: bool) -> None:
+        """Replace the list against the version it was read at: someone else may change it too."""
+        body = await self._cluster.get_session(session.namespace, session.name)
+        metadata = body["metadata"]
+        if metadata["uid"] != session.uid:
+            raise ObjectNotFound(
+                f"session {session.namespace}/{session.name}", "another one has its name now"
+            )
+        finalizers = [name for name in metadata.get("finalizers") or [] if name != FINALIZER]
+        if present:
+            finalizers.append(FINALIZER)
+        if finalizers != (metadata.get("finalizers") or []):
+            body = await self._cluster.patch_session(
+                session.namespace,
+                session.name,
+                {
+                    "metadata": {
+                        "finalizers": finalizers,
+                        "resourceVersion": metadata["resourceVersion"],
+                    }
+                },
+            )
+        self._store.put_session(body)
+
+    async def create_record(self, work: Work, action: do.CreateRecord) -> None:
+        """Write the intent."""
+        owner = action.spec.owner
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": "SpawnRecord",
+            "metadata": {"name": owner.uid, "labels": {SESSION_UID_LABEL: owner.uid}},
+            "spec": action.spec.document(),
+        }
+        try:
+            created = await self._cluster.create_record(body)
+            work.memory.record_made_here = True
+        except Conflict:
+            created = await self._cluster.get_record(owner.uid)
+        self._store.put_record(created)
+
+    async def delete_record(self, work: Work, _action: do.DeleteRecord) -> None:
+        """Drop the ledger."""
+        try:
+            await self._cluster.delete_record(work.uid)
+        except ObjectNotFound:
+            self._store.remove_record(work.uid)
+
+    async def confirm_session_gone(self, work: Work, action: do.ConfirmSessionGone) -> None:
+        """Ask the API server itself."""
+        try:
+            body = await self._cluster.get_session(action.namespace, action.name)
+        except ObjectNotFound:
+            work.memory.session_confirmed_gone = True
+            return
+        if body["metadata"]["uid"] == work.uid:
+            self._store.put_session(body)
+        else:
+            work.memory.session_confirmed_gone = True

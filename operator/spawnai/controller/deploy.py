@@ -1,0 +1,109 @@
+"""Hands the app to its droplet, and talks to the agent there while the session lives."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from spawnai.api.record import ResourceKind
+from spawnai.clock import Clock
+from spawnai.digitalocean.budget import Priority
+from spawnai.droplet.client import (
+    AgentClient,
+    AgentRejected,
+    AgentStatus,
+    AgentUnreachable,
+    AgentUntrusted,
+)
+from spawnai.lifecycle import actions as do
+from spawnai.lifecycle.observation import AppView
+
+from .agents import Agents
+from .bundles import Bundles
+from .failures import SessionFailed
+from .work import Work
+
+POLL_SECONDS = 0.25
+APP_FAILURES = {
+    "InstallFailed": "the app's dependencies could not be installed",
+    "AppCrashed": "the app died as often as it was started",
+    "AppNeverAnswered": "the app started but never answered",
+    "OutOfMemory": "the app used more memory than it may",
+    "DiskFull": "the app filled its disk",
+    "TooManyProcesses": "the app started too many processes",
+}
+
+
+class Deploy:
+    """Talks to agents; every call is safe to repeat."""
+
+    def __init__(self, *, agents: Agents, bundles: Bundles, clock: Clock) -> None:
+        self._agents = agents
+        self._bundles = bundles
+        self._clock = clock
+
+    async def deploy_app(self, work: Work, action: do.DeployApp) -> None:
+        """Give the app to the droplet and follow it until it answers, or says why it never will."""
+        document = await self._bundles.document(work.session)
+        async with self._agents.client(work.session, action.ip) as agent:
+            await self._push(agent, document)
+            while True:
+                try:
+                    status = await agent.status()
+                except AgentUnreachable:
+                    await self._clock.sleep(POLL_SECONDS)
+                    continue
+                self._saw_app(work, status)
+                if status.state in ("running", "finished"):
+                    return
+                if status.state == "failed":
+                    reason = status.reason or "AppCrashed"
+                    words = APP_FAILURES.get(reason, "the app failed")
+                    tail = " | ".join(status.log[-5:])
+                    raise SessionFailed(reason, f"{words}; its last lines: {tail}")
+                await self._clock.sleep(POLL_SECONDS)
+
+    async def _push(self, agent: AgentClient, document: Mapping[str, Any]) -> None:
+        while True:
+            try:
+                await agent.push(document)
+            except AgentUnreachable:
+                await self._clock.sleep(POLL_SECONDS)
+            else:
+                return
+
+    def _saw_app(self, work: Work, status: AgentStatus) -> None:
+        work.memory.app = AppView(
+            status.state, status.reason, status.restarts, self._clock.utc_now()
+        )
+        if status.log:
+            work.memory.log = status.log
+
+    async def set_expiry(self, work: Work, action: do.SetExpiry) -> None:
+        """Move the dead man's switch."""
+        async with self._agents.client(work.session, action.ip) as agent:
+            await agent.set_expiry(action.expires_at)
+
+    async def check_app(self, work: Work, action: do.CheckApp) -> None:
+        """Ask how the app is; when nobody answers, whether the droplet still exists."""
+        try:
+            async with self._agents.client(work.session, action.ip) as agent:
+                self._saw_app(work, await agent.status())
+        except AgentUnreachable:
+            await self._look_after_droplet(work)
+            raise
+
+    async def _look_after_droplet(self, work: Work) -> None:
+        """The agent is silent: is its droplet still there? It may have gone before a restart."""
+        account = work.backing.account
+        for entry in work.memory.book.resources:
+            if entry.kind is ResourceKind.DROPLET and entry.gone_at is None:
+                found = await account.droplets.get(int(entry.id), priority=Priority.RUNNING)
+                if found is None:
+                    work.saw_gone(entry.kind, entry.id)
+
+    async def take_log(self, work: Work, action: do.TakeLog) -> None:
+        """Keep the last lines of the log, if the agent still gives them."""
+        try:
+            async with self._agents.client(work.session, action.ip) as agent:
+                self._saw_app(work, await agent.status())
+        except (AgentUnreachable, AgentRejected, AgentUntrusted):
+            return

@@ -1,0 +1,101 @@
+"""Deletes by recorded identity what shows that it is ours, and sees it gone."""
+
+from collections.abc import Callable
+
+from spawnai.api.names import session_droplet_name, session_firewall_name, session_tag
+from spawnai.api.record import LedgerEntry, ResourceKind
+from spawnai.billing import ledger as books
+from spawnai.digitalocean.budget import Priority
+from spawnai.digitalocean.errors import NotFound
+from spawnai.lifecycle import actions as do
+
+from .accounts import CloudAccount
+from .work import NotYet, Work
+
+
+class Destroy:
+    """Ends resources. Nothing here ever deletes by a name alone."""
+
+    def __init__(self, *, before_write: Callable[[], None], wake: Callable[[str], None]) -> None:
+        self._before_write = before_write
+        self._wake = wake
+
+    async def delete_resource(self, work: Work, action: do.DeleteResource) -> None:
+        """Delete one thing by its recorded identity, once it has shown that it is ours."""
+        account, entry = work.backing.account, action.entry
+        if (entry.kind, entry.id) not in work.memory.proven:
+            ours = await self._is_ours(work, account, entry)
+            if ours is None:
+                work.saw_gone(entry.kind, entry.id)
+                return
+            if not ours:
+                work.memory.ledger = books.with_unknown(work.memory.book, entry.kind, entry.id)
+                raise NotYet(
+                    f"{entry.kind} {entry.id} does not show that it belongs to this session: "
+                    "it was left alone; look at it and delete it by hand"
+                )
+            work.memory.proven.add((entry.kind, entry.id))
+        self._before_write()
+        if entry.kind is ResourceKind.DROPLET:
+            accepted = await account.droplets.delete(int(entry.id), priority=Priority.DESTROY)
+        elif entry.kind is ResourceKind.DOMAIN_RECORD:
+            accepted = await account.records.delete(
+                entry.domain or "", int(entry.id), priority=Priority.DESTROY
+            )
+        else:
+            accepted = await account.firewalls.delete(entry.id, priority=Priority.DESTROY)
+        now = work.utc_now()
+        work.memory.ledger = books.with_deletion_accepted(
+            work.memory.book, entry.kind, entry.id, now
+        )
+        if entry.kind is ResourceKind.DROPLET:
+            account.quota.leave(work.uid)
+            if (waiting := account.quota.first()) is not None:
+                self._wake(waiting)
+        if not accepted:
+            work.saw_gone(entry.kind, entry.id)
+
+    async def _is_ours(self, work: Work, account: CloudAccount, entry: LedgerEntry) -> bool | None:
+        """Whether the thing itself shows this session's mark; None when it does not exist."""
+        priority = Priority.DESTROY
+        if entry.kind is ResourceKind.DROPLET:
+            known = {droplet.id: droplet for droplet in account.inventory.snapshot_of(work.uid)}
+            droplet = known.get(int(entry.id))
+            if droplet is None:
+                droplet = await account.droplets.get(int(entry.id), priority=priority)
+            if droplet is None:
+                return None
+            return session_tag(work.uid) in droplet.tags or (
+                droplet.name == session_droplet_name(work.uid)
+            )
+        if entry.kind is ResourceKind.DOMAIN_RECORD:
+            domain = entry.domain or ""
+            record = await account.records.get(domain, int(entry.id), priority=priority)
+            if record is None:
+                return None
+            return f"{record.name}.{domain}" == entry.name and record.data == entry.ip
+        firewall = await account.firewalls.get(entry.id, priority=priority)
+        if firewall is None:
+            return None
+        return firewall.name == session_firewall_name(work.uid)
+
+    async def verify_gone(self, work: Work, action: do.VerifyGone) -> None:
+        """See that it is gone."""
+        account = work.backing.account
+        if action.kind is ResourceKind.DROPLET:
+            gone = await account.droplets.get(int(action.id), priority=Priority.DESTROY) is None
+            if gone:
+                account.inventory.forget(int(action.id))
+        elif action.kind is ResourceKind.DOMAIN_RECORD:
+            try:
+                left = await account.inventory.verify_records(
+                    action.domain or "", priority=Priority.DESTROY
+                )
+            except NotFound:
+                left = ()
+            gone = all(str(record.id) != action.id for record in left)
+        else:
+            gone = await account.firewalls.get(action.id, priority=Priority.DESTROY) is None
+        if not gone:
+            raise NotYet(f"{action.kind} {action.id} is still there")
+        work.saw_gone(action.kind, action.id)

@@ -1,0 +1,137 @@
+"""Has the app written, once, and keeps what was paid for."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+
+from spawnai.api.record import GenerationEntry
+from spawnai.billing import ledger as books
+from spawnai.billing.token_prices import has_price, token_cost
+from spawnai.clock import Clock
+from spawnai.generation.claude import GenerationOrder, GenerationProgress
+from spawnai.generation.errors import GenerationError
+from spawnai.generation.usage import TokenUsage
+from spawnai.lifecycle import actions as do
+from spawnai.lifecycle.observation import FailureKind
+from spawnai.telemetry.metrics import Metrics
+
+from .bundles import Bundles
+from .failures import SessionFailed, failure_of
+from .work import Work
+
+PROGRESS_INTERVAL_SECONDS = 5.0
+
+
+class Generate:
+    """Orders apps from Claude, and counts what they cost."""
+
+    def __init__(
+        self,
+        *,
+        bundles: Bundles,
+        metrics: Metrics,
+        clock: Clock,
+        wake: Callable[[str], None],
+    ) -> None:
+        self._bundles = bundles
+        self._metrics = metrics
+        self._clock = clock
+        self._wake = wake
+
+    async def generate_app(self, work: Work, _action: do.GenerateApp) -> None:
+        """Find the stored app, or order one and store it. What is paid is counted in every case."""
+        session, backing, memory = work.session, work.backing, work.memory
+        stored = await self._bundles.find(session)
+        if stored is not None:
+            memory.bundle = stored
+            self._note_generation(work, stored.generation)
+            return
+        model = backing.spec.model
+        started = self._clock.utc_now().replace(microsecond=0)
+        order = GenerationOrder(
+            prompt=session.order.prompt,
+            app_type=session.order.app_type,
+            model=model.name,
+            max_output_tokens=model.max_output_tokens,
+            effort=model.effort,
+            user_id=work.uid,
+        )
+
+        paid = TokenUsage()
+        woken = self._clock.now()
+
+        def progress(news: GenerationProgress) -> None:
+            nonlocal paid, woken
+            paid, memory.generation_fraction = news.usage, news.fraction
+            if self._clock.now() >= woken + PROGRESS_INTERVAL_SECONDS:
+                woken = self._clock.now()
+                self._wake(work.uid)
+
+        try:
+            made = await backing.generator.generate(order, on_progress=progress)
+        except asyncio.CancelledError:
+            self._note_unfinished(work, model.name, paid, started, "Cancelled")
+            raise
+        except GenerationError as error:
+            outcome = type(error).__name__
+            self._note_unfinished(work, model.name, error.usage, started, outcome)
+            if failure_of(error, started).kind is FailureKind.FINAL:
+                raise SessionFailed(outcome, error.message) from error
+            raise
+        entry = _generation_entry(
+            made.model,
+            made.usage,
+            started=started,
+            finished=self._clock.utc_now(),
+            outcome="Stored",
+            repairs=made.repairs,
+        )
+        self._note_generation(work, entry)
+        memory.bundle = await self._bundles.store(session, made.bundle, entry)
+
+    def _note_unfinished(
+        self, work: Work, model: str, paid: TokenUsage, started: datetime, outcome: str
+    ) -> None:
+        """An order without an app is paid for all the same."""
+        if paid != TokenUsage():
+            finished = self._clock.utc_now()
+            entry = _generation_entry(
+                model, paid, started=started, finished=finished, outcome=outcome
+            )
+            self._note_generation(work, entry)
+
+    def _note_generation(self, work: Work, entry: GenerationEntry) -> None:
+        memory = work.memory
+        known = memory.book
+        memory.ledger = books.with_generation(known, entry)
+        if memory.ledger is not known:
+            for kind in ("input", "output", "cache_read", "cache_write"):
+                count = getattr(entry, f"{kind}_tokens")
+                if count:
+                    self._metrics.claude_tokens(entry.model, kind, count)
+
+
+def _generation_entry(
+    model: str,
+    usage: TokenUsage,
+    *,
+    started: datetime,
+    finished: datetime,
+    outcome: str,
+    repairs: int = 0,
+) -> GenerationEntry:
+    tokens = {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cache_read_tokens": usage.cache_read_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+    }
+    return GenerationEntry(
+        model=model,
+        started_at=started,
+        finished_at=finished.replace(microsecond=0),
+        outcome=outcome,
+        repairs=repairs,
+        cost=books.money(token_cost(model, **tokens)) if has_price(model) else "0",
+        **tokens,
+    )
