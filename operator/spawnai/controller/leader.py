@@ -395,7 +395,7 @@ class KubernetesLeases:
         except ApiException as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return None
-            raise self._unavailable("read", error) from error
+            raise self._unavailable("get", error) from error
         return _lease_of(body)
 
     async def create(self, holder: str, seconds: float, now: datetime) -> Lease:
