@@ -7,6 +7,7 @@ import os
 import signal
 from dataclasses import replace
 
+from spawnai_local.digitalocean.clock import SystemClock
 from spawnai_local.digitalocean.emulator import Emulator
 from spawnai_local.digitalocean.settings import DEFAULT_TOKEN, Delays, Limits, Settings
 
@@ -37,6 +38,13 @@ def arguments() -> argparse.ArgumentParser:
         metavar="NAME=SECONDS",
         help=f"one of {', '.join(Delays().document())}; may be repeated",
     )
+    parser.add_argument(
+        "--clock-offset",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="how far the emulator's clock is ahead of the machine's",
+    )
     parser.add_argument("--domain", action="append", default=[], help="domain to begin with")
     return parser
 
@@ -60,7 +68,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
 
 async def run(options: argparse.Namespace, settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM."""
-    emulator = Emulator(settings=settings)
+    emulator = Emulator(SystemClock(options.clock_offset), settings=settings)
     for name in options.domain:
         emulator.cloud.domains.create({"name": name})
     await emulator.start(options.host, options.port, dns_port=options.dns_port)

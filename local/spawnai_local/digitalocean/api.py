@@ -5,15 +5,12 @@ where the connection closes without one. The HTTP server waits on the clock; a t
 simulation may do as it likes, for example move the clock itself.
 """
 
-import time
-import uuid
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator
+from dataclasses import replace
 
 from spawnai_local.digitalocean import errors
 from spawnai_local.digitalocean.attribution import Attribution
-from spawnai_local.digitalocean.calls import NO_ROUTE, Call, Calls
+from spawnai_local.digitalocean.calls import Call, Calls
 from spawnai_local.digitalocean.cloud import Cloud
 from spawnai_local.digitalocean.exchange import Answer, Request, refusal
 from spawnai_local.digitalocean.faults import NO_FAULT, Fault, FaultPlan, Kind
@@ -25,28 +22,6 @@ BEARER = "bearer "
 Observer = Callable[[str, Request, Answer], None]
 """Takes the endpoint (`METHOD /path/{parameter}`), the request and its answer."""
 Exchange = Generator[float, None, Answer | None]
-
-
-@dataclass(slots=True)
-class _Progress:
-    """What is known of a call while it runs."""
-
-    number: int
-    request_id: str
-    received_at: float
-    endpoint: str = NO_ROUTE
-    session: str | None = None
-    fault: Fault = NO_FAULT
-    work_seconds: float = 0.0
-
-    @contextmanager
-    def working(self) -> Iterator[None]:
-        """Count the time spent within as the server's own work."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.work_seconds += time.perf_counter() - started
 
 
 class Api:
@@ -70,30 +45,16 @@ class Api:
 
     def exchange(self, request: Request) -> Exchange:
         """Answer a request; see the module for how a generator does that."""
-        world = self._cloud.world
-        number = self.calls.next_number()
-        progress = _Progress(number, str(uuid.UUID(int=number)), world.now())
+        call = self.calls.arrive(request.path, self._cloud.world.now())
         answer: Answer | None = None
         try:
-            answer = yield from self._answer(request, progress)
+            answer = yield from self._answer(request, call)
         finally:
-            self.calls.add(
-                Call(
-                    number,
-                    progress.request_id,
-                    progress.endpoint,
-                    request.path,
-                    progress.session,
-                    answer.status if answer is not None else None,
-                    progress.received_at,
-                    world.now(),
-                    round(progress.work_seconds, 6),
-                    None if progress.fault is NO_FAULT else progress.fault.line,
-                )
-            )
+            status = answer.status if answer is not None else None
+            self.calls.end(call, status, self._cloud.world.now())
         if answer is not None:
             for observe in self.observers:
-                observe(progress.endpoint, request, answer)
+                observe(call.endpoint, request, answer)
         return answer
 
     def call(self, request: Request) -> Answer | None:
@@ -106,19 +67,14 @@ class Api:
                 answer: Answer | None = end.value
                 return answer
 
-    def _answer(self, request: Request, progress: _Progress) -> Exchange:
-        headers = {"x-request-id": progress.request_id}
+    def _answer(self, request: Request, call: Call) -> Exchange:
+        headers = {"x-request-id": call.request_id}
         try:
-            with progress.working():
+            with call.working():
                 self._cloud.timeline.settle()
-                token = self._token(request)
-                route = self._route(request, progress)
-                headers |= self.rate_limits.take(token)
-                if route is None:
-                    raise errors.not_emulated(request.method, request.path)
-                fault = progress.fault = self.faults.for_call(route, progress.session)
+                token, route, fault = self._admit(request, call, headers)
         except errors.ApiError as error:
-            return _with_headers(refusal(error, progress.request_id), headers)
+            return _with_headers(refusal(error, call.request_id), headers)
         seconds = fault.seconds or 0.0
 
         match fault.kind:
@@ -129,16 +85,16 @@ class Api:
                 return None
             case Kind.RATE_LIMITED:
                 limited = self.rate_limits.refusal(token, fault.seconds)
-                return _with_headers(refusal(limited, progress.request_id), headers)
+                return _with_headers(refusal(limited, call.request_id), headers)
             case Kind.ERROR_BEFORE:
-                return _with_headers(_error_of(fault, progress.request_id), headers)
+                return _with_headers(_error_of(fault, call.request_id), headers)
             case Kind.LATE:
                 yield seconds
 
-        with progress.working():
+        with call.working():
             self._cloud.timeline.settle()
             request.anomalies = _anomalies_of(fault)
-            answer = self._perform(route, request, progress)
+            answer = self._perform(route, request, call)
 
         match fault.kind:
             case Kind.CUT_AFTER:
@@ -147,7 +103,7 @@ class Api:
                 yield seconds
                 return None
             case Kind.ERROR_AFTER:
-                answer = _error_of(fault, progress.request_id)
+                answer = _error_of(fault, call.request_id)
             case Kind.SLOW:
                 yield seconds
         latency = self._cloud.world.draw(self._cloud.world.delays.answer)
@@ -155,14 +111,24 @@ class Api:
             yield latency
         return _with_headers(answer, headers)
 
-    def _route(self, request: Request, progress: _Progress) -> Route | None:
-        found = self._router.find(request.method, request.path)
-        if found is None:
-            return None
-        route, request.parameters = found
-        progress.endpoint = route.endpoint
-        progress.session = self._attribution.session(route, request)
-        return route
+    def _admit(
+        self, request: Request, call: Call, headers: dict[str, str]
+    ) -> tuple[str, Route, Fault]:
+        """Find out what a call is and what it suffers, and count it, also when it is refused."""
+        try:
+            token = self._token(request)
+            route, request.parameters = self._router.find(request.method, request.path)
+            if route is not None:
+                call.endpoint = route.endpoint
+                call.session = self._attribution.session(route, request)
+            headers |= self.rate_limits.take(token)
+            if route is None:
+                raise errors.not_emulated(request.method, request.path)
+            fault = self.faults.for_call(route, call.session)
+            call.fault = None if fault is NO_FAULT else fault.line
+            return token, route, fault
+        finally:
+            self.calls.count(call)
 
     def _token(self, request: Request) -> str:
         authorization = request.headers.get("authorization", "")
@@ -171,13 +137,13 @@ class Api:
             raise errors.unauthorized()
         return token
 
-    def _perform(self, route: Route, request: Request, progress: _Progress) -> Answer:
+    def _perform(self, route: Route, request: Request, call: Call) -> Answer:
         try:
             answer = route.handler(request)
         except errors.ApiError as error:
-            return refusal(error, progress.request_id)
-        if progress.session is not None and route.method == "POST":
-            self._attribution.learn(route, request, answer, progress.session)
+            return refusal(error, call.request_id)
+        if call.session is not None and route.method == "POST":
+            self._attribution.learn(route, request, answer, call.session)
         return answer
 
 

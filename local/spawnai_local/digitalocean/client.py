@@ -81,9 +81,9 @@ class ControlClient:
         order = {"closed_regions": list(closed_regions), "sold_out": pairs}
         return await self._object("PUT", "capacity", order)
 
-    async def calls(self) -> dict[str, Any]:
-        """Return the counters of calls."""
-        return await self._object("GET", "calls")
+    async def calls(self, *, sessions: bool = True) -> dict[str, Any]:
+        """Return the counters of calls; those of each session only if wanted."""
+        return await self._object("GET", "calls" if sessions else "calls?sessions=false")
 
     async def call_log(self, *, after: int = 0) -> list[dict[str, Any]]:
         """Return the calls with a number above `after`."""

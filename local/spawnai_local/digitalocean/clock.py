@@ -31,11 +31,17 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own time. `call_at` needs a running event loop."""
+    """The machine's own time, or one that is `offset` seconds ahead of it (behind, if negative).
+
+    `call_at` needs a running event loop.
+    """
+
+    def __init__(self, offset: float = 0.0) -> None:
+        self._offset = offset
 
     def now(self) -> float:
-        """Return the machine's time in seconds since the epoch."""
-        return time.time()
+        """Return this clock's time in seconds since the epoch."""
+        return time.time() + self._offset
 
     def call_at(self, when: float, callback: Callable[[], None]) -> None:
         """Call `callback` on the running event loop at `when`."""

@@ -63,10 +63,9 @@ class Control:
     async def answer(self, request: Request) -> Answer:
         """Answer a request below `/_local/`, waiting first where it asks to (`?wait=seconds`)."""
         self._cloud.timeline.settle()
-        found = self._router.find(request.method, request.path)
-        if found is None:
+        route, request.parameters = self._router.find(request.method, request.path)
+        if route is None:
             return answer(404, {"error": f"no such path: {request.method} {request.path}"})
-        route, request.parameters = found
         try:
             if "wait" in request.query and route.endpoint == "GET /_local/faults/{fault_id}":
                 seconds = min(LONGEST_WAIT_SECONDS, float(request.query["wait"]))
@@ -193,9 +192,9 @@ class Control:
         return answer(200, account.document())
 
     def calls(self, request: Request) -> Answer:
-        """Show the counters."""
-        del request
-        return answer(200, self._api.calls.document())
+        """Show the counters; without those of each session when `sessions=false`."""
+        sessions = request.query.get("sessions") != "false"
+        return answer(200, self._api.calls.document(sessions=sessions))
 
     def reset_calls(self, request: Request) -> Answer:
         """Set the counters to zero."""

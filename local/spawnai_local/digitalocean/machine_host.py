@@ -57,7 +57,7 @@ class MachineQueue:
         self._order(droplet_id, lambda: self._host.destroy(droplet_id))
 
     async def drain(self) -> None:
-        """Wait until all orders given so far are done."""
+        """Wait until all orders given so far are done, each being bounded by the host."""
         while self._last:
             await asyncio.gather(*self._last.values(), return_exceptions=True)
 

@@ -36,12 +36,12 @@ class Router:
             node[f" {method}"] = Route(endpoint, method, template, handler)
             self.endpoints.append(endpoint)
 
-    def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
-        """Return the route of a request and the parameters in its path; None if there is none."""
+    def find(self, method: str, path: str) -> tuple[Route | None, dict[str, str]]:
+        """Return the route of a request, None if there is none, and the parameters in its path."""
         words = path.rstrip("/").split("/")[1:]
         found = _walk(self._root, words, 0, f" {method}")
         if found is None:
-            return None
+            return None, {}
         names = found.template.split("/")[1:]
         return found, {
             name[1:-1]: word

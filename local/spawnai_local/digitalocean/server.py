@@ -9,8 +9,6 @@ from spawnai_local.digitalocean.clock import Clock
 from spawnai_local.digitalocean.control import PREFIX, Control
 from spawnai_local.digitalocean.exchange import Answer, Request
 
-LARGEST_BODY = 4 * 1024 * 1024
-"""Larger than anything a client of this API sends."""
 KEEP_ALIVE_SECONDS = 75.0
 
 
@@ -33,8 +31,11 @@ class HttpServer:
         server = web.Server(self._handle, access_log=None, keepalive_timeout=KEEP_ALIVE_SECONDS)
         self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, backlog=1024)
-        await site.start()
+        try:
+            await web.TCPSite(self._runner, host, port, backlog=1024).start()
+        except OSError:
+            await self.stop()
+            raise
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:

@@ -1,8 +1,10 @@
 """What can be seen and set below `/_local/`: calls, bill, state, history, canaries."""
 
+import asyncio
 from decimal import Decimal
 from typing import ClassVar
 
+import aiohttp
 import pytest
 from tests.contract.emulator.support import DROPLET, OTHER_SESSION, SESSION
 
@@ -30,6 +32,21 @@ class TestCalls:
         assert 0 < calls["server_seconds"]["median"] < 0.1
         await control.reset_calls()
         assert (await control.calls())["total"] == 0
+
+    async def test_a_call_that_is_held_is_counted_when_it_comes(self, account, control, clock):
+        [fault] = await control.add_faults("POST /v2/tags timeout_after seconds=100")
+        held = asyncio.create_task(account.post("/v2/tags", {"name": "a"}))
+        await control.wait_for_fault(fault["id"])
+        calls = await control.calls(sessions=False)
+        assert (calls["total"], calls["held"]) == (1, 1)
+        [line] = await control.call_log()
+        assert (line["status"], line["ended_at"]) == (None, None)
+        clock.advance(100)
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await held
+        calls = await control.calls()
+        assert (calls["total"], calls["held"]) == (1, 0)
+        assert calls["by_endpoint"]["POST /v2/tags"]["statuses"] == {"no answer": 1}
 
     async def test_a_sessions_calls_are_known_by_tag_id_name_and_address(self, account, control):
         droplet = await account.active_droplet("a", tags=[f"session:{SESSION}"])
@@ -80,7 +97,7 @@ class TestCalls:
         assert (first["status"], second["status"]) == (500, 200)
         assert first["fault"].startswith("GET /v2/account error_before")
         assert second["fault"] is None
-        assert first["received_at"] == first["answered_at"] == clock.now()
+        assert first["received_at"] == first["ended_at"] == clock.now()
         assert [one["number"] for one in await control.call_log(after=first["number"])] == [
             second["number"]
         ]

@@ -47,6 +47,8 @@ class Droplet:
     image: Image
     tags: list[str]
     user_data: str
+    """What its machine boots from; not kept for a shell."""
+    user_data_bytes: int
     features: list[str]
     created_at: float
     vpc_uuid: str
@@ -90,7 +92,7 @@ class Droplet:
             "deleted_at": self.deleted_at,
             "shell": self.shell,
             "canary": self.canary,
-            "user_data_bytes": len(self.user_data),
+            "user_data_bytes": self.user_data_bytes,
         }
 
 
@@ -367,7 +369,8 @@ class Droplets:
             region=wanted.region,
             image=wanted.image,
             tags=tags,
-            user_data=wanted.user_data,
+            user_data="" if shell else wanted.user_data,
+            user_data_bytes=len(wanted.user_data),
             features=wanted.features,
             created_at=world.now(),
             vpc_uuid=self._vpc(wanted.region),
