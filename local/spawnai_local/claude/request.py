@@ -41,7 +41,7 @@ class Request:
         app_type = _APP_TYPE.search(text)
         prompt = _PROMPT.search(text)
         system = body.get("system", "")
-        marked = isinstance(system, list) and any("cache_control" in block for block in system)
+        marked = isinstance(system, list) and any(block.get("cache_control") for block in system)
         schema = ((body.get("output_config") or {}).get("format") or {}).get("schema") or {}
         system_text = text_of(system)
         return cls(

@@ -116,6 +116,18 @@ class TestProgress:
         assert all(0 <= fraction <= 1 for fraction in fractions)
         assert workbench.progress[-1].files_done == 3
 
+    async def test_does_not_go_back_when_an_answer_has_to_begin_again(self, workbench):
+        generator = workbench.generator(progress_seconds=0)
+        order = workbench.order("Retro board simulate:overloaded-mid-stream-once")
+        await generator.generate(order, on_progress=workbench.progress.append)
+        fractions = [progress.fraction for progress in workbench.progress]
+        assert len(fractions) > 10
+        assert fractions == sorted(fractions)
+        files = [progress.files_done for progress in workbench.progress]
+        assert files == sorted(files)
+        outputs = [progress.output_tokens for progress in workbench.progress]
+        assert outputs[-1] > max(call.output_tokens for call in workbench.simulator.calls())
+
     async def test_is_told_at_most_twice_a_second(self, workbench):
         settings = SimulatorSettings(first_token_seconds=0, tokens_per_second=8000)
         workbench.simulator.settings = settings
@@ -219,10 +231,10 @@ class TestWhatPassesIsTriedAgain:
         assert workbench.clock.slept == [17]
 
     async def test_not_when_claude_wishes_a_wait_longer_than_is_worth_it(self, workbench):
-        workbench.simulator.add_fault("rate-limited seconds=3600")
+        workbench.simulator.add_fault("rate-limited seconds=100")
         error = await failure(workbench, "Retro board")
         assert isinstance(error, GenerationUnavailable)
-        assert error.retry_after_seconds == 3600
+        assert error.retry_after_seconds == 100
         assert (workbench.calls, workbench.clock.slept) == (1, [])
 
     async def test_not_beyond_the_time_that_an_order_has(self, workbench):
