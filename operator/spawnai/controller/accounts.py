@@ -117,64 +117,32 @@ class CloudAccount:
         await self.client.close()
 
 
+@dataclass(frozen=True, slots=True)
+class AccountNews:
+    """Who is told what an account's listings show."""
+
+    on_droplet: Callable[[Droplet], None]
+    on_gone: Callable[[Droplet], None]
+
+
+Connect = Callable[[str, AccountNews], CloudAccount]
+"""Opens the account behind a token."""
+
+
 class Accounts:
     """Opens accounts by token, and hands out the one that is open already."""
 
-    def __init__(
-        self,
-        *,
-        base_url: str,
-        cluster_tag: str,
-        clock: Clock,
-        random: Random,
-        on_call: Callable[[CallOutcome], None],
-        on_droplet: Callable[[Droplet], None],
-        on_gone: Callable[[Droplet], None],
-    ) -> None:
-        self._base_url = base_url
-        self._cluster_tag = cluster_tag
-        self._clock = clock
-        self._random = random
-        self._on_call = on_call
-        self._on_droplet = on_droplet
-        self._on_gone = on_gone
+    def __init__(self, connect: Connect, news: AccountNews) -> None:
+        self._connect = connect
+        self._news = news
         self._open: dict[str, CloudAccount] = {}
 
     def open(self, token: str) -> CloudAccount:
         """The account behind a token."""
         key = hashlib.sha256(token.encode()).hexdigest()
         if key not in self._open:
-            self._open[key] = self._new(token)
+            self._open[key] = self._connect(token, self._news)
         return self._open[key]
-
-    def _new(self, token: str) -> CloudAccount:
-        budget = RateBudget(self._clock)
-        client = ApiClient(token, self._base_url, budget, on_call=self._on_call)
-        droplets, records = Droplets(client), DomainRecords(client)
-        firewalls = Firewalls(client)
-        inventory = Inventory(
-            droplets,
-            records,
-            self._clock,
-            self._random,
-            budget=budget,
-            cluster_tag=self._cluster_tag,
-            on_droplet=self._on_droplet,
-            on_sweep=lambda _sweep: None,
-            on_gone=self._on_gone,
-        )
-        return CloudAccount(
-            client=client,
-            budget=budget,
-            droplets=droplets,
-            records=records,
-            firewalls=firewalls,
-            catalog=Catalog(client),
-            inventory=inventory,
-            firewall_watch=FirewallWatch(firewalls, self._clock),
-            quota=WaitingForQuota(),
-            task=asyncio.create_task(inventory.run(), name="inventory"),
-        )
 
     def all(self) -> list[CloudAccount]:
         """Every open account."""
@@ -184,3 +152,45 @@ class Accounts:
         """End everything."""
         for account in self._open.values():
             await account.close()
+
+
+def connector(
+    *,
+    base_url: str,
+    cluster_tag: str,
+    clock: Clock,
+    random: Random,
+    on_call: Callable[[CallOutcome], None],
+) -> Connect:
+    """Connects to DigitalOcean's API at an address."""
+
+    def connect(token: str, news: AccountNews) -> CloudAccount:
+        budget = RateBudget(clock)
+        client = ApiClient(token, base_url, budget, on_call=on_call)
+        droplets, records = Droplets(client), DomainRecords(client)
+        firewalls = Firewalls(client)
+        inventory = Inventory(
+            droplets,
+            records,
+            clock,
+            random,
+            budget=budget,
+            cluster_tag=cluster_tag,
+            on_droplet=news.on_droplet,
+            on_sweep=lambda _sweep: None,
+            on_gone=news.on_gone,
+        )
+        return CloudAccount(
+            client=client,
+            budget=budget,
+            droplets=droplets,
+            records=records,
+            firewalls=firewalls,
+            catalog=Catalog(client),
+            inventory=inventory,
+            firewall_watch=FirewallWatch(firewalls, clock),
+            quota=WaitingForQuota(),
+            task=asyncio.create_task(inventory.run(), name="inventory"),
+        )
+
+    return connect

@@ -1,0 +1,220 @@
+"""Everything between the watches and the outside world, wired once.
+
+Production, tests and simulations build the same controller and differ only in the `Outside` that
+they hand in: the API server, the accounts, Claude, the droplets' agents, the clock.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from spawnai.api.record import ResourceKind
+from spawnai.api.session import Phase
+from spawnai.billing.ledger import with_gone
+from spawnai.clock import Clock
+from spawnai.digitalocean.budget import RateBudget
+from spawnai.digitalocean.models import Droplet
+from spawnai.lifecycle.observation import DropletView
+from spawnai.telemetry.events import EventRecorder
+from spawnai.telemetry.metrics import Metrics
+from spawnai.telemetry.redaction import Redactor
+
+from .accounts import AccountNews, Accounts, Connect
+from .act import Actor
+from .agents import Agents
+from .bundles import Bundles
+from .classes import Classes, Claude
+from .cluster import Cluster
+from .custody import Custody
+from .deploy import Deploy
+from .destroy import Destroy
+from .generate import Generate
+from .memory import Memories
+from .observe import Observer
+from .provision import Provision
+from .reconciler import Reconciler
+from .report import Reporter
+from .store import Store
+from .workqueue import WorkQueue
+
+CLASS_PREFIX = "class/"
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """All that the controller reaches beyond its own memory."""
+
+    cluster: Cluster
+    connect: Connect
+    claude_for: Callable[[str], Claude]
+    agents: Agents
+    events: EventRecorder
+    metrics: Metrics
+    redactor: Redactor
+    clock: Clock
+    random: Random
+    check_leadership: Callable[[], None]
+    namespace: str
+    cluster_uid: str
+    agent_source: str
+
+
+class Controller:
+    """Takes in what the watches show, and turns the keys of the work queue into reconciles."""
+
+    def __init__(self, outside: Outside) -> None:
+        clock, metrics, cluster = outside.clock, outside.metrics, outside.cluster
+        self._clock = clock
+        self._metrics = metrics
+        self.store = Store()
+        self.memories = Memories()
+        self.queue = WorkQueue(clock, outside.random)
+        self.accounts = Accounts(
+            outside.connect, AccountNews(on_droplet=self._on_droplet, on_gone=self._on_gone)
+        )
+        self.classes = Classes(
+            cluster=cluster,
+            store=self.store,
+            accounts=self.accounts,
+            claude_for=outside.claude_for,
+            redactor=outside.redactor,
+            clock=clock,
+            namespace=outside.namespace,
+            cluster_uid=outside.cluster_uid,
+            wake_session=self.queue.add,
+            wake_class_after=lambda name, delay: self.queue.add_after(CLASS_PREFIX + name, delay),
+        )
+        bundles = Bundles(cluster, clock)
+        self._reconciler = Reconciler(
+            store=self.store,
+            memories=self.memories,
+            observer=Observer(
+                self.store,
+                self.memories,
+                self.classes,
+                cluster_uid=outside.cluster_uid,
+                started_at=clock.utc_now(),
+                utc_now=clock.utc_now,
+            ),
+            actor=Actor(
+                custody=Custody(cluster, self.store),
+                provision=Provision(
+                    agents=outside.agents,
+                    clock=clock,
+                    cluster_uid=outside.cluster_uid,
+                    agent_source=outside.agent_source,
+                    before_write=outside.check_leadership,
+                    wake=self.queue.add,
+                ),
+                generate=Generate(
+                    bundles=bundles, metrics=metrics, clock=clock, wake=self.queue.add
+                ),
+                deploy=Deploy(agents=outside.agents, bundles=bundles, clock=clock),
+                destroy=Destroy(before_write=outside.check_leadership, wake=self.queue.add),
+            ),
+            reporter=Reporter(cluster, self.store, outside.events, metrics, clock),
+            queue=self.queue,
+            metrics=metrics,
+            clock=clock,
+            random=outside.random,
+            check_leadership=outside.check_leadership,
+        )
+        metrics.watch_queue(
+            depth=lambda: self.queue.depth,
+            delayed=lambda: self.queue.delayed,
+            oldest_wait_seconds=lambda: self.queue.oldest_wait_seconds,
+        )
+        metrics.watch_budget(
+            remaining_in_hour=lambda: self._least(lambda budget: budget.remaining),
+            remaining_in_minute=lambda: self._least(lambda budget: budget.remaining_in_minute),
+        )
+
+    def _least(self, of: Callable[[RateBudget], int]) -> float:
+        """The least that any account has left; NaN before one is open."""
+        return min(
+            (float(of(account.budget)) for account in self.accounts.all()), default=float("nan")
+        )
+
+    async def handle(self, key: str) -> None:
+        """One turn of the work queue."""
+        began = self._clock.now()
+        kind = "class" if key.startswith(CLASS_PREFIX) else "session"
+        result = "failed"
+        try:
+            if kind == "class":
+                await self.classes.reconcile(key.removeprefix(CLASS_PREFIX))
+            else:
+                await self._reconciler.reconcile(key)
+            result = "ok"
+        finally:
+            self._metrics.reconciled(kind, result, self._clock.now() - began)
+
+    def on_session(self, type_: str | None, body: Mapping[str, Any]) -> None:
+        """A watch showed a session. `type_` is ADDED, MODIFIED, DELETED, or None when listed."""
+        uid = body["metadata"]["uid"]
+        if type_ == "DELETED":
+            self.store.remove_session(uid)
+        elif not self.store.put_session(body):
+            return
+        self.queue.add(uid)
+
+    def on_record(self, type_: str | None, body: Mapping[str, Any]) -> None:
+        """A watch showed a ledger."""
+        name = body["metadata"]["name"]
+        if type_ == "DELETED":
+            self.store.remove_record(name)
+        elif not self.store.put_record(body):
+            return
+        record = self.store.record(name)
+        if record is not None and record.spec.owner.kind == "SpawnClass":
+            self.queue.add(CLASS_PREFIX + record.spec.owner.name)
+        else:
+            self.queue.add(name)
+
+    def on_class(self, type_: str | None, body: Mapping[str, Any]) -> None:
+        """A watch showed a class; sessions that wait for one look again."""
+        name = body["metadata"]["name"]
+        if type_ == "DELETED":
+            self.store.remove_class(name)
+        elif not self.store.put_class(body):
+            return
+        self.queue.add(CLASS_PREFIX + name)
+        for session in self.store.sessions():
+            if session.status.phase in (None, Phase.REQUESTED):
+                self.queue.add(session.uid)
+
+    def _on_droplet(self, droplet: Droplet) -> None:
+        """A listing showed a droplet in a new state."""
+        uid = _session_of(droplet)
+        if uid is None or self.store.record(uid) is None:
+            return
+        memory = self.memories.of(uid)
+        known = any(
+            entry.kind is ResourceKind.DROPLET and entry.id == str(droplet.id)
+            for entry in memory.book.resources
+        )
+        if known:
+            memory.droplet = DropletView(droplet.id, droplet.status, droplet.public_ip)
+            session = self.store.session(uid)
+            if session is not None and session.status.ready_at is None:
+                self.queue.add(uid)
+
+    def _on_gone(self, droplet: Droplet) -> None:
+        """A droplet was deleted outside the operator; DigitalOcean itself says so."""
+        uid = _session_of(droplet)
+        record = self.store.record(uid) if uid is not None else None
+        if uid is None or record is None:
+            return
+        memory = self.memories.of(uid)
+        book = memory.ledger if memory.ledger is not None else record.status
+        memory.ledger = with_gone(
+            book, ResourceKind.DROPLET, str(droplet.id), self._clock.utc_now()
+        )
+        self.queue.add(uid)
+
+
+def _session_of(droplet: Droplet) -> str | None:
+    return next(
+        (tag.removeprefix("session:") for tag in droplet.tags if tag.startswith("session:")), None
+    )
