@@ -104,6 +104,8 @@ class Process:
         stopping.cancel()
         if not acquiring.done():
             acquiring.cancel()
+            await asyncio.wait([acquiring])
+            await leadership.release()
             return 0
         await acquiring
         try:

@@ -1,7 +1,8 @@
 """kopf: login and watching. It appears here and nowhere else.
 
 One `@kopf.on.event` for each kind hands the object to the controller. None of kopf's per-object
-state is used: it writes no annotation and holds no finalizer.
+state is used: it writes no annotation and holds no finalizer. The handlers are coroutines because
+kopf runs plain functions in threads, and the store and the queue belong to the event loop.
 """
 
 import asyncio
@@ -34,22 +35,22 @@ def _registry(controller: Controller) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
-    def login(**arguments: Any) -> Any:
+    async def login(**arguments: Any) -> Any:
         """Use the pod's service account, or the kubeconfig that kubectl would use."""
         if _SERVICE_ACCOUNT_TOKEN.exists():
             return kopf.login_with_service_account(**arguments)
         return kopf.login_with_kubeconfig(**arguments)
 
     @kopf.on.event(GROUP, VERSION, SESSIONS, registry=registry)
-    def on_session(event: Mapping[str, Any], **_: Any) -> None:
+    async def on_session(event: Mapping[str, Any], **_: Any) -> None:
         controller.on_session(event["type"], event["object"])
 
     @kopf.on.event(GROUP, VERSION, RECORDS, registry=registry)
-    def on_record(event: Mapping[str, Any], **_: Any) -> None:
+    async def on_record(event: Mapping[str, Any], **_: Any) -> None:
         controller.on_record(event["type"], event["object"])
 
     @kopf.on.event(GROUP, VERSION, CLASSES, registry=registry)
-    def on_class(event: Mapping[str, Any], **_: Any) -> None:
+    async def on_class(event: Mapping[str, Any], **_: Any) -> None:
         controller.on_class(event["type"], event["object"])
 
     return registry
