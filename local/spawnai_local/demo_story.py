@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from spawnai_local.session_watch import Change, SessionWatch, WaitError, Watched
 from spawnai_local.stack import LocalStack
 from spawnai_local.stack_settings import Claude
 
-CLOUD = CloudSettings(boot_seconds=(3.0, 5.0), tokens_per_second=500.0, first_token_seconds=0.8)
+CLOUD = CloudSettings(boot_seconds=(5.0, 7.0), tokens_per_second=300.0, first_token_seconds=0.8)
 """Short enough to wait for, long enough to see."""
 
 LIFETIME = LifetimeSpec(
@@ -155,6 +156,15 @@ class Story:
             what = str(error) or type(error).__name__
             raise StoryError(f"the local cloud gave no answer: {what}") from error
 
+    @property
+    def _manifests(self) -> list[str]:
+        """The examples as kubectl is told of them."""
+        if self._with_real_claude:
+            paths = [example.path for example in self._examples]
+        else:
+            paths = [self._examples[0].path.parent]
+        return [word for path in paths for word in ("-f", _relative(path))]
+
     # The steps.
 
     async def _apply(self) -> None:
@@ -163,15 +173,11 @@ class Story:
         self._narrator.command(f"cat {_relative(first.path)}")
         self._narrator.output(first.path.read_text())
         self._applied_at = time.monotonic()
-        if self._with_real_claude:
-            for example in self._examples:
-                await self._kubectl("apply", "-f", _relative(example.path))
-        else:
-            await self._kubectl("apply", "-f", _relative(first.path.parent))
+        await self._kubectl("apply", *self._manifests)
         self._narrator.say("These may live for hours. Here each gets a minute from when it runs:")
         await self._kubectl(
-            *("annotate", "spawnsessions", "--all", "--overwrite"),
-            f"{TTL_ANNOTATION}={format_duration(TTL)}",
+            *("annotate", *self._manifests, f"{TTL_ANNOTATION}={format_duration(TTL)}"),
+            "--overwrite",
         )
         await self._watch.until(
             lambda: all(one.name in self._watch.sessions for one in self._examples),
@@ -222,7 +228,7 @@ class Story:
         page = await fetch(url, server=self._stack.dns)
         host = urlsplit(url).hostname or ""
         self._narrator.blank()
-        self._narrator.command(_curl(page, host))
+        self._narrator.command(_curl(page))
         self._hosts.add(host)
         self._show_page(page)
         droplet = self._session(example.name).status.droplet
@@ -265,15 +271,13 @@ class Story:
                     Claim("the API names its routes at /", holds=False, found=found)
                 )
             return
-        mark = f"Written by the demo at {format_time(datetime.now(UTC))}"
-        item = {"title": mark, "text": mark, "author": "the demo"}
-        base = url.rstrip("/")
-        posted = await fetch(
-            f"{base}{collection}", server=self._stack.dns, method="POST", document=item
-        )
-        self._narrator.command(f"curl --json '{json.dumps({'title': mark})}' {base}{collection}")
+        mark = f"Hello at {format_time(datetime.now(UTC))}"
+        item = {"title": "From the demo", "text": mark, "author": "the demo"}
+        url = f"{url.rstrip('/')}{collection}"
+        posted = await fetch(url, server=self._stack.dns, method="POST", document=item)
+        self._narrator.command(_curl(posted, "--json", shlex.quote(json.dumps(item))))
         self._show_page(posted)
-        listed = await fetch(f"{base}{collection}", server=self._stack.dns)
+        listed = await fetch(url, server=self._stack.dns)
         self._verdict.check(
             Claim(
                 f"what was posted to {collection} is there when it is read again",
@@ -287,8 +291,8 @@ class Story:
         longer, shorter = self._working[AppType.WEBAPP].name, self._working[AppType.API].name
         before = {name: self._status(name).expiration_time for name in (longer, shorter)}
         await self._kubectl(
-            *("annotate", "spawnsession", longer, "--overwrite"),
-            f"{TTL_ANNOTATION}={format_duration(LONGER_TTL)}",
+            *("annotate", "spawnsession", longer),
+            *(f"{TTL_ANNOTATION}={format_duration(LONGER_TTL)}", "--overwrite"),
         )
         at = datetime.now(UTC) + TIME_LEFT_AFTER_SHORTENING
         await self._kubectl(
@@ -333,10 +337,9 @@ class Story:
 
     async def _show_why(self, name: str, ledger: Ledger | None) -> None:
         """What a person looks at first when a session has ended by itself."""
-        await self._kubectl(
-            *("get", "spawnsession", name),
-            *("-o", "custom-columns=REASON:.status.terminationReason,MESSAGE:.status.message"),
-        )
+        arguments = ("get", "spawnsession", name, "-o", "jsonpath={.status.message}")
+        self._narrator.command(self._stack.kubectl.shown(*arguments))
+        self._narrator.prose(await self._stack.kubectl.run(*arguments))
         if ledger is not None and ledger.status.log:
             self._narrator.say("Its record keeps the last lines of the app's log:")
             self._narrator.output(
@@ -393,8 +396,8 @@ class Story:
 
     async def _empty(self) -> None:
         self._narrator.step("The cloud is empty")
-        await self._kubectl("delete", "spawnsessions", "--all")
-        await self._kubectl("delete", "spawnclasses", "--all")
+        await self._kubectl("delete", *self._manifests)
+        await self._kubectl("delete", "spawnclasses", *self._stack.classes)
         url = self._stack.cloud.digitalocean_url
         for kind in ("droplets", "firewalls"):
             self._narrator.command(
@@ -483,13 +486,13 @@ class Story:
 
     async def _ledgers(self) -> list[Ledger]:
         documents = await self._stack.kubectl.items("spawnrecords")
-        names = {example.name: number for number, example in enumerate(self._examples)}
-        ledgers = [
+        uids = [self._session(example.name).uid for example in self._examples]
+        ours = [
             Ledger.read(document)
             for document in documents
-            if document["spec"]["owner"]["kind"] == "SpawnSession"
+            if document["spec"]["owner"]["uid"] in uids
         ]
-        return sorted(ledgers, key=lambda ledger: names.get(ledger.session, len(names)))
+        return sorted(ours, key=lambda ledger: uids.index(ledger.uid))
 
     async def _control(self, what: str) -> dict[str, Any]:
         return await _get(f"{self._stack.cloud.digitalocean_url}/_local/{what}")
@@ -550,12 +553,13 @@ def _collection(page: Page) -> str | None:
     return paths[0] if paths else None
 
 
-def _curl(page: Page, host: str) -> str:
+def _curl(page: Page, *options: str) -> str:
     """The fetch as a person can repeat it without touching the machine's own DNS."""
     parts = urlsplit(page.url)
-    if host == page.address:
-        return f"curl {page.url}"
-    return f"curl --resolve {host}:{parts.port or 80}:{page.address} {page.url}"
+    words = ["curl", *options, page.url]
+    if parts.hostname != page.address:
+        words[1:1] = ["--resolve", f"{parts.hostname}:{parts.port or 80}:{page.address}"]
+    return " ".join(words)
 
 
 def _relative(path: Path) -> str:

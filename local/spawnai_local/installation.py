@@ -185,5 +185,36 @@ async def refuse_second_operator(kubectl: Kubectl, manifests: Manifests) -> None
         )
 
 
+async def refuse_sessions_of_another_cloud(kubectl: Kubectl, classes: Sequence[str]) -> None:
+    """Make sure that every session in the cluster belongs to one of our classes.
+
+    An operator that asks a cloud of its own for another one's droplets hears that they are gone,
+    and would write so into their records.
+
+    Raises:
+        InstallationError: there are others.
+        KubectlError: the cluster refused to say.
+    """
+    known = await kubectl.run("api-resources", "--api-group", "spawn-ai.com", "--output", "name")
+    if "spawnsessions" not in known:
+        return
+    others = [
+        f"{session['metadata']['namespace']}/{session['metadata']['name']}"
+        for session in await kubectl.items("spawnsessions", "--all-namespaces")
+        if _class_of(session) not in (None, *classes)
+    ]
+    if others:
+        raise InstallationError(
+            f"the cluster has sessions whose droplets are in another cloud: {', '.join(others)}. "
+            "Use another cluster, or delete them while their own operator runs."
+        )
+
+
+def _class_of(session: dict[str, Any]) -> str | None:
+    """The class that a session has, or will have; None: not known yet."""
+    chosen = session.get("status", {}).get("className") or session["spec"].get("className")
+    return None if chosen is None else str(chosen)
+
+
 def _is_definition(document: dict[str, Any]) -> bool:
     return bool(document["kind"] == "CustomResourceDefinition")

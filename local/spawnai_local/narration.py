@@ -21,6 +21,8 @@ _INDENT = "   "
 _NAME_WIDTH = 15
 _SECONDS_WIDTH = 9
 _GAP = 3
+# What stands in quotes is one word: a line may not be broken there.
+_SHELL_WORD = re.compile(r"""(?:'[^']*'|"[^"]*"|[^\s'"])+""")
 _HEADER_WORD = re.compile(r"\S+(?: \S+)*")
 
 
@@ -80,13 +82,19 @@ class Narrator:
 
     def command(self, command: str) -> None:
         """A command that runs now, as a person can repeat it."""
-        for number, line in enumerate(wrap(command, self.width - 8, " \\")):
-            self._print(f"{_INDENT}$ {line}" if number == 0 else f"{_INDENT}    {line}", "bold")
+        lines = _joined(_SHELL_WORD.findall(command), self.width - len(_INDENT) - 6)
+        for number, line in enumerate(lines):
+            end = "" if number == len(lines) - 1 else " \\"
+            self._print(f"{_INDENT}{'$ ' if number == 0 else '    '}{line}{end}", "bold")
 
     def output(self, text: str) -> None:
         """What a command printed, each line cut at the width."""
         for line in text.rstrip().splitlines():
             self._print(fit(f"{_INDENT}  {line}", self.width), "dim")
+
+    def prose(self, text: str) -> None:
+        """A sentence that a command printed, wrapped."""
+        self.output("\n".join(wrap(text, self.width - len(_INDENT) - 2)))
 
     def table(self, text: str) -> None:
         """A table as kubectl prints it, its widest columns cut until all of them can be seen."""
@@ -195,18 +203,19 @@ def fit_table(lines: Sequence[str], width: int) -> list[str]:
     )
 
 
-def wrap(text: str, width: int, joint: str = "") -> list[str]:
-    """Break text at spaces into lines of at most `width` columns; `joint` ends all but the last."""
-    lines: list[str] = []
-    for paragraph in text.splitlines():
-        line = ""
-        for word in paragraph.split():
-            if line and cell_len(line) + 1 + cell_len(word) > width:
-                lines.append(f"{line}{joint}")
-                line = word
-            else:
-                line = f"{line} {word}" if line else word
-        lines.append(line)
+def wrap(text: str, width: int) -> list[str]:
+    """Break text at spaces into lines of at most `width` columns, where words are that short."""
+    return [line for paragraph in text.splitlines() for line in _joined(paragraph.split(), width)]
+
+
+def _joined(words: Sequence[str], width: int) -> list[str]:
+    """Words as lines of at most `width` columns, at least one line."""
+    lines = [""]
+    for word in words:
+        if lines[-1] and cell_len(lines[-1]) + 1 + cell_len(word) > width:
+            lines.append(word)
+        else:
+            lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
     return lines
 
 

@@ -42,6 +42,7 @@ from spawnai_local.installation import (
     install,
     read_manifests,
     refuse_second_operator,
+    refuse_sessions_of_another_cloud,
     write_current_context,
     write_operator_kubeconfig,
 )
@@ -298,21 +299,22 @@ class LocalStack:
 
     async def _install(self) -> None:
         started = time.monotonic()
+        classes = (
+            local_classes(self.cloud.http_port, self.settings.lifetime, self.settings.default_class)
+            if self.settings.cloud is Cloud.LOCAL
+            else digitalocean_class(self.settings.domain)
+        )
+        self.classes = tuple(document["metadata"]["name"] for document in classes)
         if self.settings.cluster is Cluster.KUBECONFIG:
             await refuse_second_operator(self.kubectl, self.manifests)
+            await refuse_sessions_of_another_cloud(self.kubectl, self.classes)
         await install(
             self.kubectl,
             self.manifests,
             digitalocean_token=self.settings.digitalocean_token,
             anthropic_api_key=self.settings.anthropic_api_key,
         )
-        classes = (
-            local_classes(self.cloud.http_port, self.settings.lifetime, self.settings.default_class)
-            if self.settings.cloud is Cloud.LOCAL
-            else digitalocean_class(self.settings.domain)
-        )
         await self.kubectl.apply(*classes)
-        self.classes = tuple(document["metadata"]["name"] for document in classes)
         self._is_installed = True
         self.operator_kubeconfig = self.directory / "operator.kubeconfig"
         await write_operator_kubeconfig(self.kubectl, self.manifests, self.operator_kubeconfig)

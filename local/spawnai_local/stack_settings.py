@@ -68,6 +68,8 @@ class StackSettings:
     """Which of the two local classes a session gets that names none."""
     operator: bool = True
     """False: the caller runs operators itself."""
+    api_server_flags: tuple[str, ...] = ()
+    """With Cluster.EMBEDDED: added to kube-apiserver's own flags."""
 
     @property
     def outlives_us(self) -> bool:

@@ -43,6 +43,12 @@ def test_a_command_can_be_copied_over_several_lines():
     assert not lines[-1].endswith("\\")
 
 
+def test_a_command_is_not_broken_within_quotes():
+    quoted = "'" + "word " * 10 + "'"
+    text = told(lambda narrator: narrator.command(f"curl {'x' * 60} --json {quoted} http://a"))
+    assert quoted in text
+
+
 def test_a_broken_claim_shows_what_was_found_instead():
     text = told(
         lambda narrator: narrator.claim("the cloud is empty", holds=False, found="2 droplets")
