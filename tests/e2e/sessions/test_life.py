@@ -1,0 +1,283 @@
+"""One session of each kind, from its manifest to its receipt."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import pytest_asyncio
+from tests.e2e.sessions.eventually import eventually, stays
+from tests.e2e.sessions.kstatus import is_true, kstatus
+from tests.e2e.sessions.world import Session, World, in_seconds, moment, session
+
+from spawnai.api.names import FINALIZER, session_host_label
+from spawnai_local.classes import LOCAL_DNS_CLASS, LOCAL_DOMAIN
+
+PROMPT = 'A page about the "Grüne Gießkanne" 🪴'
+KINDS = ("page", "notes", "report", "named")
+PHASES = ["Provisioning", "Generating", "Deploying", "Running"]
+GONE_WITHIN = timedelta(seconds=5)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def lives(world: World, namespace: str) -> Mapping[str, Session]:
+    sessions = await world.apply(
+        namespace,
+        session("page", PROMPT, "webapp", ttl="8m"),
+        session("notes", "A JSON API that keeps notes", "api"),
+        session("report", "A report of the sales of a month", "script"),
+        session("named", "A countdown to the holidays", "webapp", class_name=LOCAL_DNS_CLASS),
+    )
+    await asyncio.gather(*(one.until_running() for one in sessions))
+    return {one.name: one for one in sessions}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def ends(world: World, lives: Mapping[str, Session]) -> Mapping[str, str]:
+    """All four sessions at the end of their time; returns the URLs they had."""
+    urls = {name: one.status["url"] for name, one in lives.items()}
+    at = in_seconds(8)
+    await asyncio.gather(*(one.annotate(expires_at=at) for one in lives.values()))
+    await asyncio.gather(*(one.until_destroyed() for one in lives.values()))
+    return urls
+
+
+async def test_a_webapp_is_served_behind_the_url_that_kubectl_prints(lives):
+    url = (await lives["page"].columns())["URL"]
+    assert url == lives["page"].status["url"]
+    page = await lives["page"].fetch()
+    assert page.status == 200
+    assert "text/html" in page.content_type
+    assert page.title == PROMPT
+
+
+async def test_an_api_is_installed_with_its_packages_and_keeps_what_it_is_sent(lives):
+    home = await lives["notes"].fetch()
+    assert home.status == 200, home
+    made = await lives["notes"].fetch("/notes", method="POST", document={"title": "water it"})
+    assert made.status == 201, made
+    assert "water it" in (await lives["notes"].fetch("/notes")).text
+
+
+async def test_a_script_is_a_page_with_its_output(lives):
+    page = await lives["report"].until_page(lambda seen: "exit" in seen.text.lower())
+    assert page.status == 200
+    assert "text/html" in page.content_type
+    assert "csv" in page.text
+
+
+async def test_every_app_answers_at_health(lives):
+    for one in lives.values():
+        assert (await one.fetch("/health")).status == 200
+
+
+async def test_a_class_with_a_domain_gives_a_name_that_dns_knows(world, lives):
+    named = lives["named"]
+    host = f"{session_host_label('named', named.uid)}.{LOCAL_DOMAIN}"
+    assert named.status["url"].removeprefix("http://").partition(":")[0] == host
+    assert await world.addresses(host) == (named.status["droplet"]["ip"],)
+    assert "countdown" in (await named.fetch()).text.lower()
+
+
+@pytest.mark.parametrize("name", KINDS)
+async def test_phases_come_one_after_the_other_and_progress_never_falls(lives, name):
+    one = lives[name]
+    phases = [phase for phase in one.phases if phase != "Requested"]
+    assert phases == PHASES
+    progress = [
+        document["status"]["progress"]
+        for document in one.history
+        if "progress" in document.get("status", {})
+    ]
+    assert progress == sorted(progress)
+    assert progress[-1] == 100
+
+
+@pytest.mark.parametrize("name", KINDS)
+async def test_kstatus_reads_in_progress_until_the_app_answers_then_current(lives, name):
+    reported = [one for one in lives[name].history if "conditions" in one.get("status", {})]
+    assert {kstatus(one) for one in reported[:-1] if one["status"]["phase"] != "Running"} == {
+        "InProgress"
+    }
+    assert kstatus(lives[name].document) == "Current"
+
+
+@pytest.mark.parametrize("name", KINDS)
+async def test_conditions_of_a_running_session_say_what_is_true(lives, name):
+    document = lives[name].document
+    true = {"Ready", "DropletReady", "FirewallReady", "Generated", "AppHealthy"}
+    if name == "named":
+        true.add("DNSReady")
+    known = {one["type"]: one["status"] for one in document["status"]["conditions"]}
+    assert {type_ for type_, value in known.items() if value == "True"} == true
+    for one in document["status"]["conditions"]:
+        assert one["observedGeneration"] == document["metadata"]["generation"]
+        assert one["reason"]
+    assert document["status"]["observedGeneration"] == document["metadata"]["generation"]
+
+
+@pytest.mark.parametrize("name", KINDS)
+async def test_status_names_what_the_cloud_holds(lives, name):
+    one = lives[name]
+    status = one.status
+    [droplet] = await one.droplets()
+    assert status["droplet"] == {
+        "id": droplet["id"],
+        "name": f"spawn-{one.uid}",
+        "ip": droplet["public_address"],
+    }
+    assert droplet["name"] == f"spawn-{one.uid}"
+    assert (status["region"], status["size"]) == (droplet["region"], droplet["size"])
+    assert status["size"] == ("s-1vcpu-1gb" if name in ("page", "named") else "s-2vcpu-2gb")
+    assert status["generation"]["model"] == "claude-sonnet-5-5"
+    assert len(status["generation"]["bundleDigest"]) == 64
+    assert status["generation"]["outputTokens"] > 0
+    assert moment(status["startedAt"]) <= moment(status["readyAt"])
+    assert float(status["cost"]["estimated"]) > 0
+
+
+async def test_the_life_begins_when_the_app_is_ready(lives):
+    ttl = {"page": timedelta(minutes=8), "notes": timedelta(minutes=10)}  # 24 h, capped
+    for name, expected in ttl.items():
+        status = lives[name].status
+        assert moment(status["expirationTime"]) - moment(status["readyAt"]) == expected
+
+
+async def test_droplets_carry_the_tags_that_tell_clusters_and_sessions_apart(world, lives):
+    cluster = (await world.kubectl.json("get", "namespace", "kube-system"))["metadata"]["uid"]
+    for one in lives.values():
+        [droplet] = await one.droplets()
+        wanted = {"spawn-ai", "ephemeral", f"cluster:{cluster}", f"session:{one.uid}"}
+        assert wanted <= set(droplet["tags"])
+        assert any(tag.startswith("ttl:") for tag in droplet["tags"])
+
+
+async def test_kubectl_get_shows_a_line_that_a_person_understands(lives):
+    line = await lives["page"].columns()
+    assert line["PHASE"] == "Running"
+    assert line["READY"] == "True"
+    assert line["EXPIRES"] == lives["page"].status["expirationTime"]
+    assert float(line["COST"]) > 0
+    assert (line["TYPE"], line["PROGRESS"], line["REGION"]) == ("webapp", "100", "nyc3")
+
+
+@pytest.mark.parametrize("name", KINDS)
+async def test_each_transition_is_told_once_as_an_event(lives, name):
+    await lives[name].until_event("Running")
+    events = await lives[name].events()
+    reasons = [one["reason"] for one in events]
+    for reason in ("Provisioning", "DropletCreated", "Generated", "Running"):
+        assert reasons.count(reason) == 1, reasons
+    assert {one["type"] for one in events if one["reason"] != "ExpiryCapped"} == {"Normal"}
+    running = next(one for one in events if one["reason"] == "Running")
+    assert lives[name].status["url"] in running["note"]
+    assert running["regarding"]["kind"] == "SpawnSession"
+
+
+async def test_the_prompt_is_copied_nowhere(world, lives, namespace):
+    one = lives["page"]
+    status = json.dumps(one.document["status"], ensure_ascii=False)
+    record = json.dumps(await one.record(), ensure_ascii=False)
+    events = json.dumps(await one.events(), ensure_ascii=False)
+    log = (world.stack.directory / "operator.log").read_text()
+    for text in (status, record, events, log):
+        assert "Gießkanne" not in text
+        assert json.dumps("Gießkanne").strip('"') not in text
+
+
+async def test_the_app_is_kept_in_a_secret_that_goes_with_its_session(world, lives):
+    [secret] = await world.secrets_of(lives["page"])
+    [owner] = secret["metadata"]["ownerReferences"]
+    assert owner["uid"] == lives["page"].uid
+
+
+async def test_no_secret_is_in_the_operators_log(world, lives):
+    log = (world.stack.directory / "operator.log").read_text()
+    for secret in ("local-token", "local-key", "BEGIN PRIVATE"):
+        assert secret not in log
+    assert f'"uid": "{lives["page"].uid}"' in log
+
+
+@pytest.mark.parametrize("name", KINDS)
+async def test_an_expired_session_stays_as_a_tombstone_that_reads_as_current(lives, ends, name):
+    document = await lives[name].get()
+    status = document["status"]
+    assert (status["phase"], status["terminationReason"]) == ("Destroyed", "Expired")
+    assert is_true(document, "Expired")
+    assert is_true(document, "CleanupComplete")
+    assert not {"Ready", "Stalled", "Reconciling"} & {one["type"] for one in status["conditions"]}
+    assert kstatus(document) == "Current"
+    assert "url" not in status
+    assert FINALIZER not in document["metadata"].get("finalizers", [])
+    assert lives[name].phases[-3:] == ["Running", "Destroying", "Destroyed"]
+
+
+@pytest.mark.parametrize("name", KINDS)
+async def test_the_droplet_is_gone_within_five_seconds_of_its_time(world, lives, ends, name):
+    one = lives[name]
+    lines = (await world.cloud.bill())["droplets"]
+    [line] = [line for line in lines if f"session:{one.uid}" in line["tags"]]
+    gone = datetime.fromtimestamp(line["deleted_at"], UTC)
+    assert timedelta(0) <= gone - moment(one.status["expirationTime"]) <= GONE_WITHIN
+
+
+@pytest.mark.parametrize("name", KINDS)
+async def test_the_ledger_holds_a_receipt_for_everything_that_was_made(lives, ends, name):
+    await lives[name].assert_nothing_is_left()
+    record = await lives[name].record()
+    kinds = {one["kind"] for one in record["status"]["resources"]}
+    assert kinds == ({"Droplet", "DomainRecord"} if name == "named" else {"Droplet"})
+    assert record["status"]["terminationReason"] == "Expired"
+    assert record["spec"]["owner"]["name"] == name
+
+
+@pytest.mark.parametrize("name", KINDS)
+async def test_the_cost_is_what_the_cloud_and_claude_billed(lives, ends, name):
+    await lives[name].assert_cost_is_what_was_billed()
+
+
+async def test_the_ledger_keeps_the_last_lines_of_the_log_of_an_app_with_a_process(lives, ends):
+    for name in ("notes", "report"):
+        assert (await lives[name].record())["status"]["log"], name
+
+
+async def test_nothing_answers_any_more_and_the_name_is_gone(world, lives, ends):
+    host = ends["named"].removeprefix("http://").partition(":")[0]
+    await eventually(f"{host} is gone", lambda: world.addresses(host), lambda seen: not seen)
+    for name in ("page", "notes", "report"):
+        assert not await world.is_answering(ends[name])
+
+
+async def test_the_name_goes_before_its_address_goes_back_to_strangers(world, lives, ends):
+    changes = await world.cloud.history()
+    dangling = [one for one in changes if "dangling" in json.dumps(one)]
+    assert dangling == []
+
+
+async def test_a_life_costs_at_most_five_calls_of_its_own(lives, ends):
+    calls = await lives["page"].calls()
+    assert calls["POST /v2/droplets"] == 1
+    assert sum(calls.values()) <= 5, calls
+
+
+async def test_after_the_end_nothing_is_written_and_nothing_is_called(lives, ends):
+    async def traces() -> dict[str, object]:
+        return {
+            name: (
+                (await one.get())["metadata"]["resourceVersion"],
+                (await one.record())["metadata"]["resourceVersion"],
+                await one.calls(),
+            )
+            for name, one in lives.items()
+        }
+
+    before = await traces()
+    await stays("the tombstones are at rest", traces, lambda now: now == before, 6, pause=2)
+
+
+async def test_deleting_a_tombstone_takes_the_object_and_leaves_the_ledger(lives, ends):
+    await lives["page"].delete()
+    await lives["page"].until_gone(10)
+    record = await lives["page"].record()
+    assert record["status"]["completedAt"]
