@@ -23,8 +23,9 @@ from spawnai.api.record import Presence, ResourceKind
 from spawnai.api.session import Phase
 
 from .actions import ConfirmSessionGone, CreateDroplet, DeleteRecord, GenerateApp, RemoveFinalizer
-from .build import build, limits_of, provisioning_deadline
+from .build import build
 from .expiry import Wish, read_wish, resolve
+from .limits import limits_of, provisioning_deadline
 from .observation import FailureKind, Observation, Session
 from .status import Draft, Plan
 from .teardown import Ending, teardown

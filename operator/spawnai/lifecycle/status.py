@@ -12,7 +12,7 @@ from spawnai.api.conditions import (
     find_condition,
 )
 from spawnai.api.record import RecordStatus
-from spawnai.api.session import Phase, SessionStatus
+from spawnai.api.session import DropletStatus, Phase, SessionStatus
 
 from .actions import Action
 from .observation import Observation
@@ -92,6 +92,12 @@ class Draft:
         if self.observation.session is None:
             return SessionStatus()
         return self.observation.session.status
+
+    @property
+    def address(self) -> str | None:
+        """The droplet's address, once this plan calls the droplet ready."""
+        droplet: DropletStatus | None = self.get("droplet")
+        return droplet.ip if droplet and self.has(ConditionType.DROPLET_READY) else None
 
     def wake(self, at: datetime | None) -> None:
         """Look again at that time, or earlier."""

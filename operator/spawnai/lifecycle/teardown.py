@@ -32,8 +32,8 @@ from .actions import (
     TakeLog,
     VerifyGone,
 )
-from .build import settled, unsettled_since
 from .observation import Observation, Record
+from .settling import settled, unsettled_since
 from .status import Draft
 
 LOG_LIMIT = timedelta(seconds=1)

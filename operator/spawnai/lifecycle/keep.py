@@ -1,0 +1,75 @@
+"""A session that runs: its dead man's switch, its health, its log."""
+
+from datetime import datetime, timedelta
+
+from spawnai.api.conditions import ConditionType
+from spawnai.api.session import AppType
+
+from .actions import CheckApp, SetExpiry, TakeLog
+from .expiry import Expiry
+from .observation import Session
+from .status import Draft
+
+APP_CHECK_INTERVAL = timedelta(minutes=5)
+"""How often a running app's agent is asked; the agent itself restarts what dies."""
+
+LOG_AHEAD = timedelta(seconds=5)
+"""How long before the end the app's log is kept, so that nothing waits for it at the end."""
+
+
+def keep(d: Draft, session: Session, expiry: Expiry, now: datetime) -> None:
+    """Keep a running session: its switch, its log, its health."""
+    ip = d.address
+    if ip is None:
+        return
+    if expiry.time is not None:
+        _move_switch(d, SetExpiry(ip, expiry.time), now)
+        if session.order.app_type is not AppType.WEBAPP:
+            log_time = expiry.time - LOG_AHEAD
+            if now < log_time:
+                d.wake(log_time)
+            elif d.observation.effort(TakeLog(ip).key).started_at is None:
+                d.do(TakeLog(ip))
+    _check_app(d, CheckApp(ip), now)
+
+
+def _move_switch(d: Draft, switch: SetExpiry, now: datetime) -> None:
+    """Tell the droplet its expiry: at once when it changed, and again after a restart, spread.
+
+    Another life of this operator may have latched an expiry and died before telling it.
+    """
+    o = d.observation
+    effort = o.effort(switch.key)
+    if effort.done_at is not None and effort.failure is None:
+        return
+    ready_at = d.previous.ready_at
+    told_before = (
+        ready_at is not None
+        and ready_at < o.operator_started_at
+        and effort.started_at is None
+        and d.previous.expiration_time == switch.expires_at
+    )
+    retell_at = o.operator_started_at + o.resync_spread
+    if told_before and now < retell_at:
+        d.wake(retell_at)
+    else:
+        d.do(switch)
+
+
+def _check_app(d: Draft, check: CheckApp, now: datetime) -> None:
+    o = d.observation
+    last = o.effort(check.key).done_at or d.previous.ready_at or now
+    due = max(last + APP_CHECK_INTERVAL, o.operator_started_at + o.resync_spread)
+    if now >= due:
+        d.do(check)
+    else:
+        d.wake(due)
+    if o.app is None:
+        return
+    if o.app.state != "failed":
+        d.set_true(ConditionType.APP_HEALTHY, "Answers", "The app answers")
+        return
+    reason = o.app.reason or "Failed"
+    message = f"The app has stopped for good: {reason}"
+    if d.set_false(ConditionType.APP_HEALTHY, reason, message):
+        d.notice("Warning", reason, "Watch", message)

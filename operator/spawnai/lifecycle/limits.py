@@ -1,0 +1,25 @@
+"""Reads a class's time limits for one session."""
+
+from datetime import datetime
+
+from spawnai.api.durations import parse_duration
+
+from .expiry import Limits
+from .observation import Observation, Offer, Session
+
+
+def limits_of(offer: Offer, session: Session) -> Limits:
+    """The class's time limits for this session."""
+    lifetime = offer.spec.lifetime
+    return Limits(
+        default_ttl=parse_duration(offer.tier(session.tier).ttl),
+        maximum=parse_duration(lifetime.max),
+        notice=parse_duration(lifetime.notice),
+    )
+
+
+def provisioning_deadline(o: Observation, started_at: datetime, offer: Offer) -> datetime:
+    """Until when the app must be ready. A droplet that was waited for starts the time again."""
+    droplet = o.record.droplet if o.record is not None else None
+    begun = started_at if droplet is None else max(started_at, droplet.created_at)
+    return begun + parse_duration(offer.spec.lifetime.provisioning_deadline)

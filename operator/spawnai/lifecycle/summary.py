@@ -1,0 +1,125 @@
+"""What is said of a session: phase, progress, expiry, cost, and the conditions that sum up."""
+
+from datetime import datetime
+
+from spawnai.api.conditions import ConditionType
+from spawnai.api.durations import format_duration, format_time, parse_duration
+from spawnai.api.session import CostStatus, Phase
+from spawnai.billing.droplet_prices import droplet_cost
+from spawnai.billing.ledger import money, tokens_cost
+
+from .expiry import Expiry
+from .limits import limits_of, provisioning_deadline
+from .observation import Offer, Session
+from .status import Draft
+
+
+def announce_expiry(d: Draft, offer: Offer, expiry: Expiry, now: datetime) -> None:
+    """Latch the expiry, tell of changes, and warn before the end."""
+    if expiry.time is None:
+        return
+    time = expiry.time.replace(microsecond=0)
+    d.wake(time)
+    if d.previous.expiration_time != time:
+        d.put(expiration_time=time)
+        if expiry.on_notice:
+            message = f"The expiry asked for has passed: the session ends at {format_time(time)}"
+            d.notice("Warning", "ExpiryOnNotice", "Expire", message)
+        elif d.previous.expiration_time is not None:
+            left = format_duration(time - now)
+            message = f"The session now ends at {format_time(time)}, in {left}"
+            d.notice("Normal", "ExpiryChanged", "Expire", message)
+    warn_at = time - parse_duration(offer.spec.lifetime.warning)
+    if now < warn_at:
+        d.wake(warn_at)
+        d.drop(ConditionType.EXPIRING_SOON)
+        return
+    message = f"The session ends at {format_time(time)}"
+    d.set_true(ConditionType.EXPIRING_SOON, "NearEnd", message)
+    if d.previous.expiry_warned_for != time:
+        d.put(expiry_warned_for=time)
+        d.notice("Warning", "ExpiringSoon", "Expire", message)
+
+
+def sum_up(d: Draft, session: Session, offer: Offer, expiry: Expiry, now: datetime) -> None:
+    """Phase, progress, message, cost and the conditions that sum up."""
+    if d.get("ready_at") is not None:
+        phase = d.move_to(Phase.RUNNING)
+    elif not d.has(ConditionType.DROPLET_READY):
+        phase = d.move_to(Phase.PROVISIONING)
+    elif not d.has(ConditionType.GENERATED):
+        phase = d.move_to(Phase.GENERATING)
+    else:
+        phase = d.move_to(Phase.DEPLOYING)
+    _progress(d, phase)
+    _cost(d, session, offer, now)
+    remark = _remark(d, offer, expiry)
+    if phase is Phase.RUNNING:
+        if d.previous.phase is not Phase.RUNNING:
+            d.notice("Normal", "Running", "Deploy", f"The app answers at {d.get('url')}")
+        if d.has(ConditionType.APP_HEALTHY):
+            d.set_true(ConditionType.READY, "Running", f"The app answers{remark}")
+        else:
+            d.set_false(ConditionType.READY, "AppFailed", f"The app does not answer{remark}")
+        d.drop(ConditionType.RECONCILING)
+        return
+    deadline = provisioning_deadline(d.observation, d.get("started_at") or now, offer)
+    if deadline > now:
+        d.wake(deadline)
+    d.set_false(ConditionType.READY, str(phase), d.get("message") + remark)
+    if d.has(ConditionType.STALLED):
+        d.drop(ConditionType.RECONCILING)
+    else:
+        d.set_true(ConditionType.RECONCILING, str(phase), d.get("message"))
+
+
+def _remark(d: Draft, offer: Offer, expiry: Expiry) -> str:
+    """What is to be said of the expiry: refused, or capped. The event is sent once."""
+    if expiry.problem is not None:
+        remark = f"; {expiry.problem}; the expiry stays as it is"
+        if not d.said(ConditionType.READY, remark):
+            d.notice("Warning", "InvalidExpiry", "Expire", remark.removeprefix("; "))
+        return remark
+    if expiry.capped:
+        remark = f"; the class caps the lifetime at {offer.spec.lifetime.max}"
+        if not d.said(ConditionType.READY, remark):
+            d.notice("Warning", "ExpiryCapped", "Expire", remark.removeprefix("; "))
+        return remark
+    return ""
+
+
+def _progress(d: Draft, phase: Phase) -> None:
+    generated = d.has(ConditionType.GENERATED)
+    fraction = 1.0 if generated else d.observation.generation_fraction
+    if phase is Phase.RUNNING:
+        progress, message = 100, f"Running at {d.get('url')}"
+    elif phase is Phase.DEPLOYING:
+        progress, message = 80, "Installing and starting the app"
+    elif d.has(ConditionType.DROPLET_READY):
+        progress = 20 + int(30 * fraction)
+        message = "Claude is writing the app" if not generated else "The app is written"
+    else:
+        progress = 5 + int(15 * fraction)
+        message = "Making the droplet" + (
+            "; the app is written" if generated else " while Claude writes the app"
+        )
+    stalled = d.message_of(ConditionType.STALLED)
+    d.put(progress=max(progress, d.previous.progress or 0), message=stalled or message)
+
+
+def _cost(d: Draft, session: Session, offer: Offer, now: datetime) -> None:
+    record = d.observation.record
+    size = d.get("size")
+    price = offer.prices.get(size) if size is not None else None
+    if record is None or price is None:
+        return
+    limits = limits_of(offer, session)
+    ready_at = d.get("ready_at") or now
+    begun = d.get("started_at") or now
+    ends = d.get("expiration_time") or ready_at + min(limits.default_ttl, limits.maximum)
+    known = d.previous.cost
+    droplet = droplet_cost(price, (ends - begun).total_seconds())
+    estimated = money(droplet + tokens_cost(record.status))
+    if d.get("ready_at") is None and known is not None and known.estimated is not None:
+        estimated = known.estimated  # exact once the lifetime is known; until then it stands
+    d.put(cost=CostStatus(estimated=estimated, price=money(price)))
