@@ -5,6 +5,7 @@ where the connection closes without one. The HTTP server waits on the clock; a t
 simulation may do as it likes, for example move the clock itself.
 """
 
+import json
 from collections.abc import Callable, Generator
 from dataclasses import replace
 
@@ -106,6 +107,10 @@ class Api:
                 answer = _error_of(fault, call.request_id)
             case Kind.SLOW:
                 yield seconds
+            case Kind.EMPTY | Kind.PARTIAL:
+                answer = _shortened(answer, empty=fault.kind is Kind.EMPTY)
+            case Kind.GARBLED if answer.body is not None:
+                answer = replace(answer, body=answer.body[: len(answer.body) // 2])
         latency = self._cloud.world.draw(self._cloud.world.delays.answer)
         if latency > 0:
             yield latency
@@ -160,4 +165,21 @@ def _anomalies_of(fault: Fault) -> Anomalies:
         unlisted=fault.seconds if fault.kind is Kind.UNLISTED else None,
         unseen=fault.seconds if fault.kind is Kind.UNSEEN else None,
         vanish=fault.seconds if fault.kind is Kind.VANISH else None,
+        ghost=fault.seconds if fault.kind is Kind.GHOST else None,
     )
+
+
+def _shortened(answer: Answer, *, empty: bool) -> Answer:
+    """Return a listing without its items, or without half of them; other answers as they are."""
+    if answer.body is None or answer.status >= errors.LOWEST_STATUS:
+        return answer
+    document = answer.document()
+    if "meta" not in document:
+        return answer
+    for key, value in document.items():
+        if isinstance(value, list):
+            document[key] = [] if empty else value[: len(value) // 2]
+    if empty:
+        document["meta"]["total"] = 0
+    document["links"] = {}
+    return replace(answer, body=json.dumps(document).encode())

@@ -16,7 +16,10 @@ USUAL_PAGE = 20
 
 @dataclass(slots=True)
 class Request:
-    """A request as it came in. `parameters` holds what the path's template names."""
+    """A request as it came in.
+
+    Headers are found by their lower-case names; `parameters` holds what the path's template names.
+    """
 
     method: str
     path: str

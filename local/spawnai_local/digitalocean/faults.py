@@ -50,6 +50,14 @@ class Kind(StrEnum):
     """A droplet created by the call answers 404, and is in no listing, for `seconds`."""
     VANISH = "vanish"
     """A droplet created by the call is answered, and gone after `seconds`: it had no place."""
+    GHOST = "ghost"
+    """A droplet deleted by the call is a 404, and stays in listings for `seconds`."""
+    EMPTY = "empty"
+    """A listing answers that there is nothing."""
+    PARTIAL = "partial"
+    """A page of a listing lacks the last half of its items and the links to further pages."""
+    GARBLED = "garbled"
+    """It happens; the body of the answer ends in the middle."""
     WATCH = "watch"
     """Nothing goes wrong; the calls are only counted."""
 
@@ -62,6 +70,7 @@ USUAL_SECONDS = {
     Kind.UNLISTED: 10.0,
     Kind.UNSEEN: 10.0,
     Kind.VANISH: 1.0,
+    Kind.GHOST: 10.0,
 }
 ERRORS = (Kind.ERROR_BEFORE, Kind.ERROR_AFTER)
 LOWEST_ERROR = 400

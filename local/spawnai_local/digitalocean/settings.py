@@ -64,6 +64,8 @@ class Delays:
     """From a change to a firewall, or a droplet it newly covers, to `succeeded`."""
     delete_visible: Delay = field(default=_delay(0.0))
     """How long a deleted droplet is still shown."""
+    delisting: Delay = field(default=_delay(0.0))
+    """How long a droplet that is already a 404 stays in listings."""
     listing: Delay = field(default=_delay(0.0))
     """How long a new droplet is missing from listings by tag."""
     appear: Delay = field(default=_delay(0.0))

@@ -159,6 +159,10 @@ async def test_deleting_is_204_then_404_and_gives_the_address_to_the_next(accoun
 
     following = await account.active_droplet("stranger")
     assert public(following) == public(droplet)
+    another = await account.active_droplet("another")
+    for one in (another, following):
+        await account.delete(f"/v2/droplets/{one['id']}")
+    assert public(await account.active_droplet("next")) == public(following)
 
 
 async def test_a_deleted_droplet_may_still_be_shown_for_a_while(account, control, clock):
@@ -171,6 +175,17 @@ async def test_a_deleted_droplet_may_still_be_shown_for_a_while(account, control
     assert (await account.get(path)).body["droplet"]["locked"] is True
     clock.advance(5)
     assert (await account.get(path)).status == 404
+
+
+async def test_a_deleted_droplet_may_stay_in_listings_after_it_is_a_404(account, control, clock):
+    droplet = await account.active_droplet(tags=["wave:1"])
+    await control.set_delays(delisting=5)
+    path = f"/v2/droplets/{droplet['id']}"
+    assert (await account.delete(path)).status == 204
+    assert (await account.get(path)).status == (await account.delete(path)).status == 404
+    assert await account.names() == await account.names(tag_name="wave:1") == ["web-1"]
+    clock.advance(5)
+    assert await account.names() == await account.names(tag_name="wave:1") == []
 
 
 async def test_deleting_while_it_is_created_is_refused_until_the_event_is_over(account, clock):

@@ -1,6 +1,7 @@
 """Faults: each does to its call what it says, and nothing to any other."""
 
 import asyncio
+import json
 
 import aiohttp
 import pytest
@@ -116,6 +117,41 @@ async def test_a_vanishing_droplet_was_accepted_is_gone_and_costs_nothing(accoun
     clock.advance(2)
     assert (await account.get(f"/v2/droplets/{droplet['id']}")).status == 404
     assert (await control.bill())["droplets"] == []
+
+
+async def test_a_ghost_is_a_404_and_still_listed(account, control, clock):
+    droplet = await account.active_droplet(tags=["wave:1"])
+    await control.add_faults("DELETE /v2/droplets/{droplet_id} ghost seconds=20")
+    await account.delete(f"/v2/droplets/{droplet['id']}")
+    assert (await account.get(f"/v2/droplets/{droplet['id']}")).status == 404
+    assert await account.names(tag_name="wave:1") == ["web-1"]
+    clock.advance(20)
+    assert await account.names(tag_name="wave:1") == []
+
+
+async def test_a_listing_can_claim_that_there_is_nothing(account, control):
+    await account.create_droplet()
+    await control.add_faults("GET /v2/droplets empty")
+    reply = await account.get("/v2/droplets")
+    assert reply.body == {"droplets": [], "links": {}, "meta": {"total": 0}}
+    assert await account.names() == ["web-1"]
+
+
+async def test_a_page_can_lack_half_of_its_items_and_the_way_to_the_next(account, control):
+    for name in ("a", "b", "c", "d", "e"):
+        await account.create_droplet(name)
+    await control.add_faults("GET /v2/droplets partial")
+    reply = await account.get("/v2/droplets", per_page=4)
+    assert [droplet["name"] for droplet in reply.body["droplets"]] == ["a", "b"]
+    assert (reply.body["links"], reply.body["meta"]["total"]) == ({}, 5)
+
+
+async def test_a_garbled_answer_ends_in_the_middle_of_what_happened(account, control, emulator):
+    emulator.api.observers.clear()  # it cannot be held against any description
+    await control.add_faults("POST /v2/tags garbled")
+    with pytest.raises(json.JSONDecodeError):
+        await account.post("/v2/tags", {"name": "a"})
+    assert await exists(account, "a")
 
 
 async def test_the_nth_call_and_so_many_after_it_suffer(account, control):

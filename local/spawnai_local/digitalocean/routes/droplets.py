@@ -89,7 +89,7 @@ class DropletRoutes:
 
     def delete(self, request: Request) -> Answer:
         """Delete one droplet."""
-        self._droplets.delete(request.number("droplet_id"))
+        self._droplets.delete(request.number("droplet_id"), request.anomalies)
         return nothing()
 
     def delete_by_tag(self, request: Request) -> Answer:

@@ -7,7 +7,7 @@ A droplet is `new` and locked at first, without any address; its addresses show,
 import ipaddress
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -107,11 +107,12 @@ def session_of(tags: object) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Anomalies:
-    """What goes wrong with the droplets of one order, in seconds; None: as the delays say."""
+    """What goes wrong with the droplets of one call, in seconds; None: as the delays say."""
 
     unlisted: float | None = None
     unseen: float | None = None
     vanish: float | None = None
+    ghost: float | None = None
 
 
 AS_USUAL = Anomalies()
@@ -212,7 +213,7 @@ class Droplets:
             raise errors.not_found()
         return droplet
 
-    def delete(self, droplet_id: int) -> None:
+    def delete(self, droplet_id: int, anomalies: Anomalies = AS_USUAL) -> None:
         """Accept the deletion of a droplet: billing ends, its machine goes.
 
         Raises:
@@ -238,10 +239,7 @@ class Droplets:
         if not droplet.shell and self._machines is not None:
             self._machines.destroy(droplet_id)
         visible = self._world.draw(self._world.delays.delete_visible)
-        if visible > 0:
-            self._world.timeline.after(visible, lambda: self._forget(droplet))
-        else:
-            self._forget(droplet)
+        self._soon(visible, lambda: self._hide(droplet, anomalies))
 
     def act(self, droplet_id: int, kind: object, order: dict[str, Any]) -> Action:
         """Begin an action.
@@ -497,6 +495,20 @@ class Droplets:
             self._bill.cancel(droplet.id)
             self._world.record("droplet vanished", droplet.id, name=droplet.name)
             self._forget(droplet)
+
+    def _soon(self, seconds: float, action: Callable[[], None]) -> None:
+        """Do something in so many seconds, or at once where there is nothing to wait for."""
+        if seconds > 0:
+            self._world.timeline.after(seconds, action)
+        else:
+            action()
+
+    def _hide(self, droplet: Droplet, anomalies: Anomalies) -> None:
+        """Answer 404 for a deleted droplet, and take it out of listings now or a little later."""
+        droplet.findable = False
+        usual = self._world.draw(self._world.delays.delisting)
+        ghost = usual if anomalies.ghost is None else anomalies.ghost
+        self._soon(ghost, lambda: self._forget(droplet))
 
     def _forget(self, droplet: Droplet) -> None:
         self._going -= 1
