@@ -1,24 +1,23 @@
 """`make local` and `make demo`, run as a person runs them: as programs, from outside."""
 
-import contextlib
+import asyncio
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from tests.support.local_program import DOWN_SECONDS, UP_SECONDS, Local, local, until
 
+from spawnai_local.control_plane import ControlPlane
 from spawnai_local.paths import checkout
 
 PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "cloud", "operator")
-UP_SECONDS = 120.0
-DOWN_SECONDS = 60.0
 
 WEBAPP = """
 apiVersion: spawn-ai.com/v1alpha1
@@ -31,84 +30,6 @@ kind: SpawnSession
 metadata: {name: notes, annotations: {spawn-ai.com/ttl: 10m}}
 spec: {prompt: A JSON API that keeps notes, appType: api}
 """
-
-
-class Local:
-    """One `make local`, in a directory of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.environment = {
-            **os.environ,
-            "SPAWNAI_LOCAL_DIRECTORY": str(directory),
-            "CLAUDE": "simulator",
-        }
-        self.output = directory.with_name(f"{directory.name}.output")
-        with self.output.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "spawnai_local.up"],
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-
-    def until_up(self) -> None:
-        until(
-            lambda: "Ready. In another terminal" in self.said or self.process.poll() is not None,
-            what=lambda: f"the stack to be up; it said:\n{self.said}",
-            limit_seconds=UP_SECONDS,
-        )
-        assert self.process.poll() is None, self.said
-
-    @property
-    def said(self) -> str:
-        return self.output.read_text()
-
-    def shell(self, script: str) -> str:
-        """What a person's other terminal prints."""
-        answer = subprocess.run(
-            ["sh", "-euc", f". {self.directory}/env\n{script}"],
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd=checkout(),
-        )
-        return answer.stdout
-
-    def pid(self, part: str) -> int:
-        return int((self.directory / f"{part}.pid").read_text())
-
-    def down(self) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "spawnai_local.down"],
-            check=False,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=DOWN_SECONDS,
-        )
-
-
-@contextlib.contextmanager
-def local(directory: Path) -> Iterator[Local]:
-    running = Local(directory)
-    try:
-        yield running
-    finally:
-        if running.process.poll() is None:
-            running.process.terminate()
-            running.process.wait(DOWN_SECONDS)
-        running.down()
-
-
-def until(holds: Callable[[], bool], *, what: Callable[[], str], limit_seconds: float) -> None:
-    deadline = time.monotonic() + limit_seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"waited {limit_seconds:.0f} s for {what()}"
-        time.sleep(0.1)
 
 
 def processes_of(directory: Path) -> list[str]:
@@ -240,6 +161,51 @@ def test_another_stack_runs_beside_it_and_sigkill_of_it_leaves_nothing(stack, tm
             limit_seconds=20,
         )
         assert "Nothing was running" in second.down().stdout
+
+
+async def test_a_cluster_of_one_s_own_is_used_and_left_without_sessions(tmp_path):
+    async with ControlPlane(tmp_path / "cluster", unsafe_no_fsync=True) as cluster:
+        environment = {"CLUSTER": "kubeconfig", "KUBECONFIG": str(cluster.kubeconfig)}
+        with local(tmp_path / "stack", **environment) as stack:
+            await asyncio.to_thread(stack.until_up)
+            assert not (stack.directory / "etcd.pid").exists()
+            await cluster.kubectl.run("apply", "-f", "-", standard_input=WEBAPP)
+            await cluster.kubectl.run(
+                *("wait", "--for=jsonpath={.status.phase}=Provisioning"),
+                *("spawnsession/board", "spawnsession/notes", "--timeout=30s"),
+            )
+            down = await asyncio.to_thread(stack.down)
+            assert down.returncode == 0, down.stdout + stack.said
+            assert processes_of(stack.directory) == []
+        assert (
+            await cluster.kubectl.run("get", "spawnsessions,spawnclasses", "-A", "-o", "name") == ""
+        )
+        records = json.loads(await cluster.kubectl.run("get", "spawnrecords", "-o", "json"))[
+            "items"
+        ]
+        sessions = [one for one in records if one["spec"]["owner"]["kind"] == "SpawnSession"]
+        assert len(sessions) == 2
+        assert all(
+            entry["presence"] == "Gone"
+            for one in records
+            for entry in one["status"].get("resources", [])
+        )
+
+
+async def test_a_cluster_with_sessions_of_another_cloud_is_refused(tmp_path):
+    async with ControlPlane(tmp_path / "cluster", unsafe_no_fsync=True) as cluster:
+        await cluster.kubectl.run("apply", "--server-side", "-k", str(checkout() / "crds"))
+        elsewhere = WEBAPP.replace("spec: {", "spec: {className: production, ")
+        await cluster.kubectl.run("apply", "-f", "-", standard_input=elsewhere)
+        environment = {"CLUSTER": "kubeconfig", "KUBECONFIG": str(cluster.kubeconfig)}
+        with local(tmp_path / "stack", **environment) as stack:
+            assert await asyncio.to_thread(stack.process.wait, UP_SECONDS) == 1
+            assert "droplets are in another cloud: default/board, default/notes" in " ".join(
+                stack.said.split()
+            )
+        assert "namespace/spawnai-system" not in await cluster.kubectl.run(
+            "get", "ns", "-o", "name"
+        )
 
 
 def test_local_down_ends_everything(tmp_path):

@@ -1,0 +1,51 @@
+"""The commands of README.md and docs/guide.md are run as they stand, one block after another."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.local_program import Local, local
+
+from spawnai_local.paths import checkout
+
+RUN = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(document: str) -> list[str]:
+    """What a reader is meant to run. Blocks marked `console` show, and are not run."""
+    return RUN.findall((checkout() / document).read_text())
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    with local(tmp_path_factory.mktemp("guide") / "stack") as running:
+        running.until_up()
+        yield running
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("document", ["README.md", "docs/guide.md"])
+def test_every_command_works_as_it_stands(stack, document):
+    found = blocks(document)
+    assert found
+    for block in found:
+        stack.shell(block.replace(". .local/env", ":"), limit_seconds=200)
+
+
+def test_the_guide_leaves_nothing_behind_but_records(stack):
+    assert stack.shell("kubectl get spawnsessions --all-namespaces -o name") == ""
+    classes = stack.shell("kubectl get spawnclasses -o name").split()
+    assert classes == ["spawnclass.spawn-ai.com/local", "spawnclass.spawn-ai.com/local-dns"]
+
+
+def test_what_is_installed_into_a_cluster_is_accepted_by_an_api_server(stack):
+    assert (
+        "kubectl apply --server-side -k manifests\n" in Path(checkout() / "README.md").read_text()
+    )
+    applied = stack.shell(
+        "kubectl apply --server-side --force-conflicts --dry-run=server -k manifests"
+    )
+    assert "deployment.apps/spawnai-operator serverside-applied" in applied
+    settings = stack.shell("kubectl apply --dry-run=server -f manifests/settings")
+    assert "spawnclass.spawn-ai.com/standard" in settings

@@ -1,0 +1,59 @@
+"""What README.md and docs/ name is really there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from spawnai_local.paths import checkout
+
+ROOT = checkout()
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_within_the_repository_lead_somewhere(document):
+    targets = [
+        target for target in LINK.findall(document.read_text()) if not target.startswith("http")
+    ]
+    missing = [target for target in targets if not (document.parent / target).exists()]
+    assert missing == []
+
+
+def test_every_make_target_that_is_named_exists():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        name
+        for document in DOCUMENTS
+        for name in re.findall(r"`make ([a-z-]+)", document.read_text())
+    }
+    assert {"demo", "local"} <= named
+    assert named <= targets
+
+
+def test_make_help_explains_every_target():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)
+    helped = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
+    assert set(targets) == helped
+
+
+def test_every_variable_of_the_local_stack_is_in_the_guide():
+    settings = (ROOT / "local" / "spawnai_local" / "stack_settings.py").read_text()
+    variables = set(re.findall(r"^\| ([A-Z]+) \|", settings, re.MULTILINE))
+    guide = (ROOT / "docs" / "guide.md").read_text()
+    assert variables == {"CLUSTER", "CLOUD", "CLAUDE", "DOMAIN"}
+    assert [name for name in sorted(variables) if name not in guide] == []
+
+
+def test_the_folders_of_the_readme_are_the_folders_there_are():
+    readme = (ROOT / "README.md").read_text()
+    section = readme.split("## What is where")[1].split("## For those")[0]
+    named = {Path(target).parts[0] for target in LINK.findall(section)}
+    there = {
+        path.name
+        for path in ROOT.iterdir()
+        if path.is_dir() and not path.name.startswith(".") and any(path.glob("*"))
+    }
+    assert there - named - {"build"} == set()
