@@ -4,11 +4,13 @@ Exit code 0 only if everything that was claimed is true; else the last lines say
 where the logs are.
 """
 
+import asyncio
 import fcntl
 import sys
+from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from spawnai_local.classes import LOCAL_DNS_CLASS
 from spawnai_local.demo_checks import Claim
@@ -17,7 +19,7 @@ from spawnai_local.interruption import run_until_interrupted
 from spawnai_local.narration import Narrator
 from spawnai_local.paths import checkout
 from spawnai_local.session_watch import SessionWatch
-from spawnai_local.stack import LocalStack
+from spawnai_local.stack import LocalStack, StackError
 from spawnai_local.stack_settings import (
     Claude,
     Cloud,
@@ -75,7 +77,8 @@ async def _run(settings: StackSettings, narrator: Narrator, verdict: Verdict) ->
         narrator.say(_pace(settings))
         async with SessionWatch(stack.kubectl) as watch:
             examples = read_examples(checkout() / "manifests" / "examples")
-            await Story(narrator, verdict, stack, watch, examples).tell()
+            story = Story(narrator, verdict, stack, watch, examples)
+            await _unless_a_part_ends(stack, story.tell())
 
     narrator.step("Leave nothing running")
     verdict.check(
@@ -86,6 +89,27 @@ async def _run(settings: StackSettings, narrator: Narrator, verdict: Verdict) ->
         )
     )
     return 0
+
+
+async def _unless_a_part_ends(stack: LocalStack, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work, but no longer than every part of the stack runs.
+
+    Raises:
+        StackError: a part ended; waiting for what it should have done would tell less.
+    """
+
+    async def look() -> None:
+        async for happening in stack.happenings():
+            raise StackError(happening)
+
+    working, looking = asyncio.create_task(work), asyncio.create_task(look())
+    try:
+        await asyncio.wait({working, looking}, return_when=asyncio.FIRST_COMPLETED)
+        await (looking if looking.done() else working)
+    finally:
+        for task in (working, looking):
+            task.cancel()
+        await asyncio.gather(working, looking, return_exceptions=True)
 
 
 def _pace(settings: StackSettings) -> str:
