@@ -122,6 +122,7 @@ class Classes:
         self._wake_session = wake_session
         self._wake_class_after = wake_class_after
         self._states: dict[str, ClassState] = {}
+        self._opened: dict[str, tuple[CloudAccount, Generator]] = {}
 
     def state(self, name: str) -> ClassState | None:
         """What the class can do now; None when it has not been looked at yet."""
@@ -141,35 +142,36 @@ class Classes:
             state = await self._look(known, before or ClassState())
             problem = None
         except ClassProblem as error:
-            state, problem = self._with_problem(before, error.reason, str(error)), error
+            state, problem = self._with_problem(known, error.reason, str(error)), error
         except GenerationError as error:
             problem = ClassProblem(failure_of(error, self._clock.utc_now()).reason, error.message)
-            state = self._with_problem(before, problem.reason, str(problem))
+            state = self._with_problem(known, problem.reason, str(problem))
         except Unauthorized as error:
             message = f"DigitalOcean refuses the token of SpawnClass {name!r}: {error.message}"
             problem = ClassProblem("DigitalOceanUnauthorized", message)
-            state = self._with_problem(before, problem.reason, str(problem))
+            state = self._with_problem(known, problem.reason, str(problem))
         except DigitalOceanError as error:
             if before is not None and before.problem is None:
                 _LOGGER.warning("class %s could not be checked: %s", name, error.message)
                 self._wake_class_after(name, SECRET_CHECK_SECONDS)
                 return
             problem = ClassProblem("DigitalOceanUnavailable", error.message)
-            state = self._with_problem(before, problem.reason, str(problem))
+            state = self._with_problem(known, problem.reason, str(problem))
         self._states[name] = state
         await self._report(known, state, problem)
         self._wake_class_after(name, PROBLEM_RETRY_SECONDS if problem else SECRET_CHECK_SECONDS)
         if before is None or (before.problem is None) != (state.problem is None):
             self._wake_sessions(name)
 
-    def _with_problem(self, before: ClassState | None, reason: str, message: str) -> ClassState:
+    def _with_problem(self, known: StoredClass, reason: str, message: str) -> ClassState:
         failure = Failure(FailureKind.UNAUTHORIZED, reason, message, self._clock.utc_now())
-        known = before or ClassState()
+        before = self._states.get(known.name) or ClassState()
+        account, generator = self._opened.get(known.uid, (before.account, before.generator))
         return ClassState(
             problem=failure,
-            account=known.account,
-            generator=known.generator,
-            firewall_id=known.firewall_id,
+            account=account,
+            generator=generator,
+            firewall_id=before.firewall_id,
         )
 
     def _wake_sessions(self, name: str) -> None:
@@ -182,7 +184,9 @@ class Classes:
             raise ClassProblem("InvalidSpec", known.spec_problem or "the spec cannot be read")
         token, key, fingerprint = await self._keys(known.name, known.spec)
         now = self._clock.utc_now()
-        account = self._accounts.open(token)
+        account, claude = self._accounts.open(token), self._claude_for(key)
+        if not known.deleting:
+            await self._set_finalizer(known, present=True)
         checked_for = (known.generation, fingerprint)
         fresh = (
             before.problem is None
@@ -194,6 +198,8 @@ class Classes:
             return before
         sizes = await account.catalog.sizes(priority=Priority.NEW)
         account.prices.update({slug: size.price_hourly for slug, size in sizes.items()})
+        # Whatever is found wrong below, what exists can be destroyed with a token that works.
+        self._opened[known.uid] = (account, claude.generator)
         domain = known.spec.exposure.domain
         if domain and not await account.records.domain_exists(domain, priority=Priority.NEW):
             raise ClassProblem(
@@ -204,7 +210,6 @@ class Classes:
         firewall_id = None
         if known.spec.firewall.mode is FirewallMode.SHARED:
             firewall_id = await self._shared_firewall(known, known.spec, account)
-        claude = self._claude_for(key)
         await check_key(claude.client, known.spec.model.name)
         return ClassState(
             account=account,
@@ -244,7 +249,6 @@ class Classes:
         self, known: StoredClass, spec: ClassSpec, account: CloudAccount
     ) -> str:
         """Find or create the firewall that covers all droplets of the class, by their tag."""
-        await self._set_finalizer(known, present=True)
         record = await self._record(known)
         name, tag = class_firewall_name(known.uid), class_tag(known.uid)
         wanted = firewall_order(name, spec, tags=(tag,))
@@ -341,8 +345,8 @@ class Classes:
         if known.name not in self._states and known.spec is not None:
             try:
                 self._states[known.name] = await self._look(known, ClassState())
-            except (ClassProblem, DigitalOceanError) as error:
-                self._states[known.name] = self._with_problem(None, "ClassDeleting", str(error))
+            except (ClassProblem, DigitalOceanError, GenerationError) as error:
+                self._states[known.name] = self._with_problem(known, "ClassDeleting", str(error))
             self._wake_sessions(known.name)
         state = self._states.get(known.name, ClassState())
         if users:
@@ -362,6 +366,7 @@ class Classes:
         except ObjectNotFound:
             self._store.remove_class(known.name)
         self._states.pop(known.name, None)
+        self._opened.pop(known.uid, None)
 
     async def _delete_firewalls(
         self, record: StoredRecord, account: CloudAccount | None

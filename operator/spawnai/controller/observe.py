@@ -98,12 +98,16 @@ class Observer:
         state = self._classes.state(class_name)
         if state is None:
             raise NotReadyYet(class_name)
+        problem = state.problem
+        if stored.deleting:
+            message = f"SpawnClass {class_name!r} is being deleted and serves no new session"
+            problem = Failure(FailureKind.UNAUTHORIZED, "ClassDeleting", message, now)
         offer = Offer(
             name=class_name,
             uid=stored.uid,
             spec=stored.spec,
             firewall_id=state.firewall_id,
-            problem=state.problem,
+            problem=problem,
             prices=state.account.prices if state.account is not None else {},
         )
         backing = None
