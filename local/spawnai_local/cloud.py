@@ -24,6 +24,7 @@ from spawnai_local.cloud_settings import (
 from spawnai_local.digitalocean import Delays, Emulator, Limits, Settings
 from spawnai_local.interruption import run_until_interrupted
 from spawnai_local.machines import MachineHost
+from spawnai_local.machines.shell_host import ShellHost
 
 # In order of preference. The addresses are this cloud's own, so its ports can be well known ones,
 # unless a server of the machine holds them at every address. 0 is any free one.
@@ -58,7 +59,7 @@ async def _run(directory: Path, settings: CloudSettings) -> int:
     async with AsyncExitStack() as parts:
         emulator = claude = None
         if settings.digitalocean:
-            machines = _machines(directory, block.network, http_port) if settings.machines else None
+            machines = _machines(directory, settings, block.network, http_port)
             if machines is not None:
                 parts.push_async_callback(machines.close)
             emulator = await _start_emulator(settings, machines, address, shells)
@@ -81,13 +82,19 @@ async def _run(directory: Path, settings: CloudSettings) -> int:
     return 0
 
 
-def _machines(directory: Path, network: IPv4Network, http_port: int) -> MachineHost:
-    return MachineHost(directory / "machines", network=network, http_port=http_port)
+def _machines(
+    directory: Path, settings: CloudSettings, network: IPv4Network, http_port: int
+) -> MachineHost | ShellHost | None:
+    if settings.agents is not None:
+        return ShellHost(network, settings.agents)
+    if settings.machines:
+        return MachineHost(directory / "machines", network=network, http_port=http_port)
+    return None
 
 
 async def _start_emulator(
     settings: CloudSettings,
-    machines: MachineHost | None,
+    machines: MachineHost | ShellHost | None,
     address: IPv4Address,
     shells: IPv4Network,
 ) -> Emulator:

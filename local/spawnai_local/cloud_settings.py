@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
+from spawnai_local.machines.shell_host import ShellPace
+
 LOCAL_DIGITALOCEAN_TOKEN = "local-token"  # noqa: S105 - it opens nothing but the emulator
 LOCAL_ANTHROPIC_KEY = "local-key"
 
@@ -24,6 +26,8 @@ class CloudSettings:
     claude: bool = True
     machines: bool = True
     """False: droplets are shells, states and prices without a process behind them."""
+    agents: ShellPace | None = None
+    """Set: droplets are shells whose agents answer, at this pace (see ShellHost)."""
     boot_seconds: tuple[float, float] = (3.0, 5.0)
     """From a droplet's order to `active`, at least and at most; its machine starts then."""
     delays: Mapping[str, float | list[float]] = field(default_factory=dict)
@@ -41,7 +45,14 @@ class CloudSettings:
     def from_json(cls, text: str) -> Self:
         """Read what `to_json` wrote."""
         document = json.loads(text)
-        return cls(**{**document, "boot_seconds": tuple(document["boot_seconds"])})
+        pace = document.get("agents")
+        return cls(
+            **{
+                **document,
+                "boot_seconds": tuple(document["boot_seconds"]),
+                "agents": None if pace is None else ShellPace(**pace),
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,136 @@
+"""`make bench`: measure, print a table, and write docs/benchmarks.md."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from spawnai_local.bench import crowd, lives, machine, report
+from spawnai_local.bench.figures import Figure
+from spawnai_local.interruption import run_until_interrupted
+from spawnai_local.narration import Narrator
+from spawnai_local.paths import checkout
+from spawnai_local.up import READABLE_ERRORS
+
+CROWD_PARTS = ("rest", "restart", "expiry")
+PARTS = ("lives", *CROWD_PARTS)
+_LIMIT_SECONDS = 15 * 60.0
+_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured."""
+
+    lives: int = 20
+    few: int = 10
+    sessions: int = 1000
+    expiring: int = 100
+    rest_seconds: float = 120.0
+
+
+QUICK = Size(lives=6, few=6, sessions=60, expiring=10, rest_seconds=30.0)
+
+
+def main() -> None:
+    """Run the benchmarks. The exit code says whether they ran, not whether goals are met."""
+    parser = argparse.ArgumentParser(prog="python -m spawnai_local.bench", description=__doc__)
+    parser.add_argument(
+        "--only", choices=PARTS, action="append", help="measure this part; may be repeated"
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer sessions, shorter times")
+    arguments = parser.parse_args()
+    parts = frozenset(arguments.only or PARTS)
+    size = QUICK if arguments.quick else Size()
+    narrator = Narrator()
+    try:
+        code = run_until_interrupted(_run(narrator, parts, size))
+    except (*READABLE_ERRORS, TimeoutError) as error:
+        narrator.blank()
+        narrator.warn(str(error) or "the benchmarks took too long and were ended")
+        sys.exit(1)
+    sys.exit(_INTERRUPTED if code is None else code)
+
+
+async def _run(narrator: Narrator, parts: frozenset[str], size: Size) -> int:
+    narrator.title(
+        "SpawnAI measured",
+        "The whole product on this machine, with droplets that are empty shells: an agent answers "
+        "at each, and no process is behind it.",
+    )
+    directory = checkout() / "build" / "bench"
+    figures: list[Figure] = []
+    shares: list[float] = []
+    async with asyncio.timeout(_LIMIT_SECONDS):
+        if "lives" in parts:
+            narrator.step(f"{size.lives} sessions at once, from manifest to tombstone")
+            measured = await lives.measure(directory / "lives", narrator, sessions=size.lives)
+            figures += _told(narrator, measured.figures())
+            shares.append(measured.noise.others)
+        if wanted := parts.intersection(CROWD_PARTS):
+            narrator.step(f"{size.sessions} live sessions")
+            found = await crowd.measure(
+                directory / "crowd",
+                narrator,
+                sessions=size.sessions,
+                few=size.few,
+                expiring=size.expiring,
+                rest_seconds=size.rest_seconds,
+                parts=wanted,
+            )
+            figures += _told(narrator, found.figures())
+            shares += found.noise_of_others()
+    narrator.step("All figures")
+    report.print_table(narrator, figures)
+    noise = _noise(shares)
+    narrator.blank()
+    narrator.say(f"On {machine.describe()}. {noise}")
+    if parts == frozenset(PARTS) and size == Size():
+        _write_page(figures, noise, size)
+        narrator.say("Written down in docs/benchmarks.md.")
+    return 0
+
+
+def _told(narrator: Narrator, figures: list[Figure]) -> list[Figure]:
+    narrator.blank()
+    report.print_table(narrator, figures)
+    narrator.blank()
+    report.print_remarks(narrator, figures)
+    return figures
+
+
+def _noise(shares: Sequence[float]) -> str:
+    """How much the figures are to be trusted."""
+    most = max(shares, default=0.0)
+    quiet = 0.1
+    if most < quiet:
+        return "Nothing else ran on it."
+    return (
+        f"Other programs used up to {most:.0%} of a core meanwhile, so the times are upper bounds."
+    )
+
+
+def _write_page(figures: Sequence[Figure], noise: str, size: Size) -> None:
+    text = report.page(
+        figures,
+        day=datetime.now(UTC).date(),
+        machine=machine.describe(),
+        noise=noise,
+        facts={
+            "lives": size.lives,
+            "boot": lives.BOOT_SECONDS,
+            "generation": lives.LONGEST_GENERATION_SECONDS,
+            "install": lives.PACE.install + lives.PACE.start,
+            "sessions": size.sessions,
+            "expiring": size.expiring,
+            "few": size.few,
+            "rest": size.rest_seconds,
+        },
+    )
+    (checkout() / "docs" / "benchmarks.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()

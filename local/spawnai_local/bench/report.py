@@ -1,0 +1,118 @@
+"""The figures as a table for a terminal, and as the page docs/benchmarks.md."""
+
+from collections.abc import Sequence
+from datetime import date
+
+from spawnai_local.bench.figures import Figure, shown
+from spawnai_local.narration import Narrator
+
+_PAGE = """\
+# Benchmarks
+
+What the product costs in time, calls, writes, memory and processor time, held against the goals
+it was built for. This page is written by
+
+```
+make bench
+```
+
+which brings the local stack up twice, takes about ten minutes, and leaves nothing running.
+`.venv/bin/python -m spawnai_local.bench --only lives` (or `rest`, `restart`, `expiry`) measures a
+part, `--quick` fewer sessions for a shorter time; neither writes this page.
+
+Measured on {day} on {machine}. {noise}
+
+| figure | n | median | p99 | goal | met |
+|---|---|---|---|---|---|
+{rows}
+
+p99 is the sample that 99 of 100 do not exceed; of fewer than 100 samples it is the largest. The
+goal is held against p99, except where it says "most": then against the largest sample.
+
+## Beside the figures
+{remarks}
+
+## What is measured, and how
+Everything is real but the cloud: a Kubernetes API server with etcd, the operator as its own
+process with exactly the rights that `manifests/` give it, HTTP between all parts. The droplets are
+**empty shells**: each has an address, and an agent that answers over HTTPS with the certificate
+and the token of its user_data, but no process is behind it and no app is installed or run. So a
+thousand of them fit one machine, and each delay is known exactly.
+
+- **Time to Ready.** {lives} sessions (webapp, api and script in turn) are created at once. A
+  droplet is `active` {boot:g} s after its order, Claude's longest answer takes {generation:g} s,
+  installation and start take {install:g} s. The ideal for each session is max(boot, its
+  generation) + installation + start. Measured from the moment the manifest is sent to the moment a
+  watch of the API server shows phase Running.
+- **Expiry.** {sessions} sessions are live; {expiring} of them get an annotation
+  `spawn-ai.com/expires-at` some time before, so that they end within one minute. The time counts
+  from `status.expirationTime` to the arrival of the session's first call that changes something
+  at the emulator, and to the emulator's 204 for the droplet. One clock: all runs on one machine.
+  DigitalOcean's limit of 250 calls a minute is in force.
+- **Calls.** The emulator knows which session a call names; what names none is shared.
+- **Writes.** The API server's audit log: every create, update, patch and delete that the
+  operator's service account asked for, also a refused one. Apart are Events, Lease renewals, and
+  progress: status patches after which only `progress`, `message`, the cost estimate or the wording
+  of conditions differ. Finalizer, ledger, Secret and status writes all count.
+- **Live sessions.** DigitalOcean's limit makes a thousand creations take over a quarter of an
+  hour. So the operator brings {few} sessions to Running and is stopped; these are copied, with all
+  that identifies them replaced: SpawnSession with finalizer and status, SpawnRecord with ledger,
+  droplet with the very user_data the operator would send, DNS record, app in the agent (not the
+  Secret with the bundle, which a Running session does not need any more). The operator finds them
+  at its start, as after a restart.
+- **Restart.** Killed with SIGKILL, started at once; the time counts from the new process's start
+  to the moment its metric `spawnai_sessions{{phase="Running"}}` shows all of them. The lease of the
+  killed process has to run out in it.
+- **At rest.** {rest:.0f} s, begun once the start has calmed down. CPU is the operator's utime and
+  stime in /proc, memory its VmRSS at the end.
+"""
+
+
+def print_table(narrator: Narrator, figures: Sequence[Figure]) -> None:
+    """Print figures, each with its remark below."""
+    width = max(len(figure.title) for figure in figures)
+    narrator.lines([f"{'':{width}}  {'n':>4} {'median':>9} {'p99':>9}  goal"])
+    for figure in figures:
+        mark = {True: "✓", False: "✗", None: " "}[figure.is_met]
+        numbers = f"{_number(figure.median, figure):>9} {_number(figure.p99, figure):>9}"
+        narrator.lines(
+            [f"{figure.title:{width}}  {figure.n:>4} {numbers}  {mark} {figure.goal_words}"]
+        )
+
+
+def print_remarks(narrator: Narrator, figures: Sequence[Figure]) -> None:
+    """Print what stands beside the figures."""
+    for figure in figures:
+        if figure.remark:
+            narrator.say(f"{figure.title}: {figure.remark}")
+
+
+def page(
+    figures: Sequence[Figure],
+    *,
+    day: date,
+    machine: str,
+    noise: str,
+    facts: dict[str, float],
+) -> str:
+    """The text of docs/benchmarks.md."""
+    rows = [
+        f"| {figure.title} | {figure.n} | {shown(figure.median, figure.unit)} | "
+        f"{shown(figure.p99, figure.unit) if figure.n > 1 else ''} | {figure.goal_words} | "
+        f"{ {True: 'yes', False: '**no**', None: ''}[figure.is_met] } |"
+        for figure in figures
+    ]
+    remarks = [f"- {figure.title}: {figure.remark}." for figure in figures if figure.remark]
+    return _PAGE.format(
+        day=day.isoformat(),
+        machine=machine,
+        noise=noise,
+        rows="\n".join(rows),
+        remarks="\n".join(remarks),
+        **facts,
+    )
+
+
+def _number(value: float, figure: Figure) -> str:
+    unit = figure.unit if len(figure.unit) < 3 else figure.unit[0]  # noqa: PLR2004
+    return shown(value, unit)

@@ -1,0 +1,333 @@
+"""ShellHost: droplets with an agent and nothing behind it, for many sessions on one machine.
+
+A machine of `MachineHost` is a group of processes; a thousand of them are too many for a laptop.
+A shell reads the same user_data and answers as the real agent does (operator/spawnai/droplet/
+agent.py): HTTPS on the droplet's own address with the certificate that user_data carries, the
+bearer token checked, the same documents. It installs and runs nothing: an app is `running` when
+the time that was set for it is over. All shells live in the process and event loop of the host.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import itertools
+import json
+import logging
+import os
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+import yaml
+
+log = logging.getLogger(__name__)
+
+VERSION = "shell"
+_FOLDER = "/opt/spawnai"
+_HEAD_MAX_BYTES = 16 * 1024
+_BODY_MAX_BYTES = 4 * 1024 * 1024
+_IDLE_SECONDS = 75.0
+_BACKLOG = 8
+
+
+class ShellError(Exception):
+    """A shell cannot be what its user_data asks for; the message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShellPace:
+    """How long a shell pretends to work, in seconds."""
+
+    agent: float = 0.0
+    """From `active` to the agent's first answer."""
+    install: float = 2.0
+    """From the bundle to the end of its installation."""
+    start: float = 1.0
+    """From then to the app's first answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """What user_data tells an agent."""
+
+    certificate_pem: str
+    private_key_pem: str
+    app_type: str
+    token_sha256: str
+    expires_at: float
+    grace_seconds: float
+    agent_port: int
+
+    @classmethod
+    def read(cls, user_data: str) -> "Bootstrap":
+        """Read a #cloud-config as SpawnAI renders it.
+
+        Raises:
+            ShellError: it is none, or a file is missing.
+        """
+        if not user_data.startswith("#cloud-config"):
+            raise ShellError("the user_data is no #cloud-config")
+        # The C parser: a thousand documents of 40 KiB take seconds instead of minutes.
+        document = yaml.load(user_data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+        files = {str(one["path"]): one for one in document.get("write_files", ())}
+        try:
+            session = json.loads(files[f"{_FOLDER}/session.json"]["content"])
+            return cls(
+                certificate_pem=files[f"{_FOLDER}/agent.crt"]["content"],
+                private_key_pem=files[f"{_FOLDER}/agent.key"]["content"],
+                app_type=session["appType"],
+                token_sha256=session["tokenSha256"],
+                expires_at=float(session["expiresAt"]),
+                grace_seconds=float(session["graceSeconds"]),
+                agent_port=int(session["agentPort"]),
+            )
+        except KeyError as missing:
+            raise ShellError(f"the user_data has no {missing}") from None
+
+    def tls(self) -> ssl.SSLContext:
+        """The server's side of TLS with the agent's certificate. Its key touches no disk."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        memory = os.memfd_create("agent", os.MFD_CLOEXEC)
+        try:
+            os.write(memory, (self.certificate_pem + self.private_key_pem).encode("ascii"))
+            context.load_cert_chain(f"/proc/self/fd/{memory}")
+        finally:
+            os.close(memory)
+        return context
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Shell:
+    """One droplet's agent."""
+
+    def __init__(
+        self, bootstrap: Bootstrap, pace: ShellPace, on_power_off: Callable[[], None]
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._pace = pace
+        self._on_power_off = on_power_off
+        self._expires_at = bootstrap.expires_at
+        self._digest: str | None = None
+        self._taken_at = 0.0
+        self._server: asyncio.Server | None = None
+        self._switch: asyncio.TimerHandle | None = None
+        self._connections: set[asyncio.StreamWriter] = set()
+
+    async def listen(self, address: str) -> None:
+        """Open the agent's door.
+
+        Raises:
+            OSError: the address cannot be had.
+        """
+        self._server = await asyncio.start_server(
+            self._serve,
+            address,
+            self._bootstrap.agent_port,
+            ssl=self._bootstrap.tls(),
+            backlog=_BACKLOG,
+            limit=_HEAD_MAX_BYTES,
+        )
+        self._set_switch()
+
+    async def close(self) -> None:
+        """Cut the power."""
+        if self._switch is not None:
+            self._switch.cancel()
+        if self._server is not None:
+            self._server.close()
+        for writer in list(self._connections):
+            writer.transport.abort()
+
+    def status(self) -> dict[str, Any]:
+        """What the agent says of itself."""
+        return {
+            "bundleDigest": self._digest,
+            "state": self._state(),
+            "reason": None,
+            "exitCode": None,
+            "restarts": 0,
+            "log": ["an empty shell: nothing is installed or run"] if self._digest else [],
+            "expiresAt": self._expires_at,
+            "agentVersion": VERSION,
+        }
+
+    def _state(self) -> str:
+        if self._digest is None:
+            return "idle"
+        worked = time.monotonic() - self._taken_at
+        if worked < self._pace.install:
+            return "installing"
+        if worked < self._pace.install + self._pace.start:
+            return "starting"
+        return "finished" if self._bootstrap.app_type == "script" else "running"
+
+    def _take(self, document: Any) -> int:
+        if not isinstance(document, dict) or not isinstance(document.get("digest"), str):
+            raise _Refused(422, "a bundle is an object with a digest")
+        if self._digest is not None and self._digest != document["digest"]:
+            raise _Refused(409, "another bundle was taken already")
+        if self._digest is not None:
+            return 200
+        self._digest, self._taken_at = document["digest"], time.monotonic()
+        return 202
+
+    def _move_expiry(self, document: Any) -> None:
+        if not isinstance(document, dict) or not isinstance(document.get("expiresAt"), int | float):
+            raise _Refused(422, "expiresAt is a number of seconds since 1970")
+        self._expires_at = float(document["expiresAt"])
+        self._set_switch()
+
+    def _set_switch(self) -> None:
+        if self._switch is not None:
+            self._switch.cancel()
+        left = self._expires_at + self._bootstrap.grace_seconds - time.time()
+        self._switch = asyncio.get_running_loop().call_later(max(0.0, left), self._on_power_off)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections.add(writer)
+        try:
+            while True:
+                async with asyncio.timeout(_IDLE_SECONDS):
+                    head = await reader.readuntil(b"\r\n\r\n")
+                    status, document = await self._answer(head, reader)
+                body = json.dumps(document).encode()
+                end = "close" if status >= 400 else "keep-alive"  # noqa: PLR2004
+                writer.write(
+                    f"HTTP/1.1 {status} -\r\nContent-Type: application/json\r\n"
+                    f"Content-Length: {len(body)}\r\nConnection: {end}\r\n\r\n".encode()
+                    + body
+                )
+                await writer.drain()
+                if end == "close":
+                    break
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):
+            pass  # the caller has gone
+        finally:
+            self._connections.discard(writer)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def _answer(
+        self, head: bytes, reader: asyncio.StreamReader
+    ) -> tuple[int, dict[str, Any]]:
+        try:
+            first, *lines = head.decode("latin-1").split("\r\n")
+            headers = {
+                name.strip().lower(): value.strip()
+                for name, _, value in (line.partition(":") for line in lines)
+            }
+            method, path, _ = first.split(" ", 2)
+            self._check_token(headers.get("authorization", ""))
+            match method, path:
+                case "GET", "/v1/status":
+                    return 200, self.status()
+                case "PUT", "/v1/bundle":
+                    return self._take(await _document(headers, reader)), {"accepted": True}
+                case "PUT", "/v1/expiry":
+                    self._move_expiry(await _document(headers, reader))
+                    return 200, {"accepted": True}
+                case _:
+                    return 404, {"error": f"there is no {method} {path}"}
+        except ValueError:
+            return 400, {"error": "this is no HTTP request"}
+        except _Refused as refusal:
+            return refusal.status, {"error": str(refusal)}
+
+    def _check_token(self, authorization: str) -> None:
+        token = authorization.removeprefix("Bearer ")
+        found = hashlib.sha256(token.encode("latin-1")).hexdigest()
+        if not hmac.compare_digest(found, self._bootstrap.token_sha256):
+            raise _Refused(401, "the bearer token is missing or wrong")
+
+
+async def _document(headers: dict[str, str], reader: asyncio.StreamReader) -> Any:
+    length = headers.get("content-length", "")
+    if not length.isdecimal() or int(length) > _BODY_MAX_BYTES:
+        raise _Refused(411, f"a body with a Content-Length up to {_BODY_MAX_BYTES} is needed")
+    try:
+        return json.loads(await reader.readexactly(int(length)))
+    except (ValueError, RecursionError):
+        raise _Refused(422, "the body is no JSON") from None
+
+
+class ShellHost:
+    """All shells of one local cloud: a `MachineHost` of the emulator. Use it in one event loop.
+
+    `network` are the addresses it may give out; its first is the cloud's own.
+    """
+
+    def __init__(self, network: IPv4Network, pace: ShellPace) -> None:
+        self.on_power_off: Callable[[int], None] | None = None
+        self._pace = pace
+        self._addresses = _addresses_for_ever(network)
+        self._given: dict[int, str] = {}
+        self._shells: dict[int, Shell] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def allocate_address(self) -> str:
+        """An address that no shell has: the whole network goes round."""
+        taken = set(self._given.values())
+        return next(address for address in self._addresses if address not in taken)
+
+    async def boot(self, droplet_id: int, address: str, user_data: str, memory_bytes: int) -> None:
+        """Read user_data and serve what its agent would; a shell that is on stays as it is.
+
+        Raises:
+            ShellError: the user_data is not SpawnAI's.
+            OSError: the address cannot be had.
+        """
+        del memory_bytes
+        if droplet_id in self._shells:
+            return
+        self._given[droplet_id] = address
+        shell = Shell(Bootstrap.read(user_data), self._pace, lambda: self._powered_off(droplet_id))
+        self._shells[droplet_id] = shell
+        if self._pace.agent:
+            await asyncio.sleep(self._pace.agent)
+        if self._shells.get(droplet_id) is shell:
+            await shell.listen(address)
+
+    async def power_off(self, droplet_id: int) -> None:
+        """Stop serving. Safe to repeat."""
+        shell = self._shells.pop(droplet_id, None)
+        if shell is not None:
+            await shell.close()
+
+    async def destroy(self, droplet_id: int) -> None:
+        """Stop serving for good. Safe to repeat."""
+        await self.power_off(droplet_id)
+        self._given.pop(droplet_id, None)
+
+    async def close(self) -> None:
+        """End every shell."""
+        for droplet_id in list(self._shells):
+            await self.destroy(droplet_id)
+
+    def _powered_off(self, droplet_id: int) -> None:
+        shell = self._shells.pop(droplet_id, None)
+        if shell is None:
+            return
+        log.info("the shell of droplet %d powers itself off: its time is over", droplet_id)
+        closing = asyncio.get_running_loop().create_task(shell.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        if self.on_power_off is not None:
+            self.on_power_off(droplet_id)
+
+
+def _addresses_for_ever(network: IPv4Network) -> Iterator[str]:
+    first, last = int(network.network_address) + 2, int(network.broadcast_address)
+    for number in itertools.cycle(range(first, last)):
+        if number % 256 not in {0, 255}:  # they look like mistakes
+            yield str(IPv4Address(number))
