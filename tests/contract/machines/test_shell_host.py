@@ -1,0 +1,160 @@
+"""Shells answer as a droplet's agent does: the operator's own client speaks to them."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Network
+
+import pytest
+
+from spawnai.droplet.client import AgentClient, AgentRejected, AgentUnreachable, AgentUntrusted
+from spawnai.droplet.cloud_config import DropletBootstrap, render_user_data
+from spawnai.droplet.credentials import derive_credentials
+from spawnai_local.address_block import claim_address_block
+from spawnai_local.machines.shell_host import ShellError, ShellHost, ShellPace
+
+CREATED = datetime(2026, 11, 1, tzinfo=UTC)
+BUNDLE = {
+    "digest": "d" * 64,
+    "appType": "webapp",
+    "entrypoint": "index.html",
+    "files": [],
+    "dependencies": {},
+}
+
+
+def credentials(uid="one"):
+    return derive_credentials(b"k" * 32, uid, CREATED)
+
+
+def user_data(uid="one", *, app_type="webapp", lives=timedelta(hours=1), grace_seconds=60):
+    return render_user_data(
+        DropletBootstrap(
+            session_uid=uid,
+            app_type=app_type,
+            credentials=credentials(uid),
+            agent_source="",
+            expires_at=datetime.now(UTC) + lives,
+            grace_seconds=grace_seconds,
+        )
+    )
+
+
+@pytest.fixture
+def block():
+    with claim_address_block() as claimed:
+        yield claimed
+
+
+@pytest.fixture
+async def host(block):
+    shells = ShellHost(block.network, ShellPace(install=0.2, start=0.2))
+    yield shells
+    await shells.close()
+
+
+async def boot(host, droplet_id=1, **arguments):
+    address = host.allocate_address()
+    await host.boot(droplet_id, address, user_data(**arguments), 1024)
+    return address
+
+
+async def states_until(agent, last):
+    seen = []
+    deadline = time.monotonic() + 10
+    while (not seen or seen[-1] != last) and time.monotonic() < deadline:
+        state = (await agent.status()).state
+        if not seen or seen[-1] != state:
+            seen.append(state)
+    return seen
+
+
+async def test_an_app_is_installed_then_started_then_runs(host):
+    address = await boot(host)
+    async with AgentClient(address, 8443, credentials()) as agent:
+        assert (await agent.status()).state == "idle"
+        await agent.push(BUNDLE)
+
+        assert await states_until(agent, "running") == ["installing", "starting", "running"]
+
+
+async def test_a_script_finishes(host):
+    address = await boot(host, app_type="script")
+    async with AgentClient(address, 8443, credentials()) as agent:
+        await agent.push(BUNDLE)
+
+        assert (await states_until(agent, "finished"))[-1] == "finished"
+
+
+async def test_the_same_bundle_is_taken_once_and_another_is_refused(host):
+    address = await boot(host)
+    async with AgentClient(address, 8443, credentials()) as agent:
+        await agent.push(BUNDLE)
+        await agent.push(BUNDLE)
+
+        with pytest.raises(AgentRejected) as refusal:
+            await agent.push({**BUNDLE, "digest": "e" * 64})
+
+    assert refusal.value.status == 409
+
+
+async def test_another_token_is_refused(host):
+    address = await boot(host)
+    stranger = credentials("two")
+    pretender = type(stranger)(stranger.token, credentials().certificate_pem, "")
+    async with AgentClient(address, 8443, pretender) as agent:
+        with pytest.raises(AgentRejected) as refusal:
+            await agent.status()
+
+    assert refusal.value.status == 401
+
+
+async def test_each_shell_shows_the_certificate_of_its_own_user_data(host):
+    address = await boot(host)
+    async with AgentClient(address, 8443, credentials("two")) as agent:
+        with pytest.raises(AgentUntrusted):
+            await agent.status()
+
+
+async def test_a_moved_expiry_is_told(host):
+    address = await boot(host)
+    later = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
+    async with AgentClient(address, 8443, credentials()) as agent:
+        await agent.set_expiry(later)
+
+        assert (await agent.status()).expires_at == later
+
+
+async def test_a_shell_past_its_time_and_grace_powers_itself_off(host):
+    off = []
+    host.on_power_off = off.append
+    address = await boot(host, droplet_id=7, lives=timedelta(seconds=-1), grace_seconds=0)
+
+    deadline = time.monotonic() + 10
+    async with AgentClient(address, 8443, credentials()) as agent:
+        while time.monotonic() < deadline:
+            try:
+                await agent.status()
+            except AgentUnreachable:
+                break
+    assert off == [7]
+
+
+async def test_a_destroyed_shell_is_gone_and_its_address_free(host):
+    address = await boot(host)
+
+    await host.destroy(1)
+
+    async with AgentClient(address, 8443, credentials()) as agent:
+        with pytest.raises(AgentUnreachable):
+            await agent.status()
+
+
+async def test_no_two_shells_share_an_address():
+    host = ShellHost(IPv4Network("127.250.0.0/16"), ShellPace())
+
+    assert len({host.allocate_address() for _ in range(1000)}) == 1000
+
+
+async def test_user_data_of_another_maker_is_no_shell(host):
+    with pytest.raises(ShellError, match="no #cloud-config"):
+        await host.boot(1, host.allocate_address(), "#!/bin/sh\n", 1024)
