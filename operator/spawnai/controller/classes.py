@@ -207,8 +207,9 @@ class Classes:
                 f"DigitalOcean DNS does not manage {domain!r}: add the domain to the account, or "
                 "remove spec.exposure.domain",
             )
-        firewall_id = None
-        if known.spec.firewall.mode is FirewallMode.SHARED:
+        # A class that ends keeps its firewall to the last session, and gets no other one.
+        firewall_id = known.status.firewall_id if known.deleting else None
+        if known.spec.firewall.mode is FirewallMode.SHARED and not known.deleting:
             firewall_id = await self._shared_firewall(known, known.spec, account)
         await check_key(claude.client, known.spec.model.name)
         return ClassState(

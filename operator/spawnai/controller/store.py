@@ -103,6 +103,16 @@ def _version(body: Mapping[str, Any]) -> int:
     return int(body["metadata"]["resourceVersion"])
 
 
+def _is_gone(body: Mapping[str, Any]) -> bool:
+    """Whether this is the last breath of an object, as the patch that let it go answers.
+
+    Taken in after the watch's DELETED, it would live on here for ever: a class brought back so
+    was given a new firewall.
+    """
+    metadata = body["metadata"]
+    return metadata.get("deletionTimestamp") is not None and not metadata.get("finalizers")
+
+
 class Store:
     """The newest known state of every session, class and ledger."""
 
@@ -114,6 +124,9 @@ class Store:
     def put_session(self, body: Mapping[str, Any]) -> bool:
         """Take in a session; False when something newer is known."""
         uid, version = body["metadata"]["uid"], _version(body)
+        if _is_gone(body):
+            self.remove_session(uid)
+            return True
         known = self._sessions.get(uid)
         if known is not None and known.resource_version >= version:
             return False
@@ -139,6 +152,10 @@ class Store:
         """Take in a class; False when something newer is known."""
         metadata, version = body["metadata"], _version(body)
         known = self._classes.get(metadata["name"])
+        if _is_gone(body):
+            if known is not None and known.uid == metadata["uid"]:
+                self.remove_class(metadata["name"])
+            return True
         if known is not None and known.resource_version >= version:
             return False
         annotations = metadata.get("annotations") or {}
