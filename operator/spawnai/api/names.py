@@ -66,4 +66,9 @@ def session_host_label(session_name: str, session_uid: str) -> str:
     dots.
     """
     stem = session_name.replace(".", "-")[:54].strip("-")
-    return f"{stem}-{session_uid.replace('-', '')[:8]}"
+    return f"{stem}{session_host_suffix(session_uid)}"
+
+
+def session_host_suffix(session_uid: str) -> str:
+    """How the DNS label of a session ends, whatever the session is called."""
+    return f"-{session_uid.replace('-', '')[:8]}"

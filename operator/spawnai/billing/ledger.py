@@ -81,6 +81,24 @@ def with_gone(ledger: RecordStatus, kind: ResourceKind, id_: str, at: datetime) 
     return _with_changed(ledger, kind, id_, changes)
 
 
+def with_found(ledger: RecordStatus, entry: LedgerEntry) -> RecordStatus:
+    """Note a thing that exists although the ledger did not know so.
+
+    A line that says it is gone was wrong and is replaced. The thing becomes the last of its kind,
+    so that a session goes on with the one it has, and not with the one that turned up.
+    """
+    known = {(line.kind, line.id): line for line in ledger.resources}.get((entry.kind, entry.id))
+    if known is not None and known.presence is not Presence.GONE:
+        return ledger
+    others = [line for line in ledger.resources if line is not known]
+    return ledger.model_copy(update={"resources": [*others, entry]})
+
+
+def with_total(ledger: RecordStatus) -> RecordStatus:
+    """Add up a closed ledger again, after a line was added late."""
+    return ledger.model_copy(update={"total_cost": money(known_cost(ledger))})
+
+
 def with_generation(ledger: RecordStatus, entry: GenerationEntry) -> RecordStatus:
     """Note an order to Claude: it was paid for, whatever came of it. The same one is noted once."""
     if any(

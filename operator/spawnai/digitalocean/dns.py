@@ -105,6 +105,20 @@ class DomainRecords:
             return False
         return True
 
+    async def domains(self, *, priority: Priority) -> tuple[str, ...]:
+        """The names of all domains that the account's DNS serves, complete or not at all."""
+
+        async def fetch(page: int) -> Page[str]:
+            return await self._api.call(
+                Call("GET", "/v2/domains", query={"page": page, "per_page": PER_PAGE}),
+                lambda document, _sent_at: read_page(
+                    document, "domains", lambda fields: fields.text("name")
+                ),
+                priority=priority,
+            )
+
+        return await list_all(fetch, identity=lambda name: name)
+
     async def _list(
         self, domain: str, filters: Mapping[str, str], priority: Priority
     ) -> tuple[DomainRecord, ...]:
