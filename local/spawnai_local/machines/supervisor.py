@@ -99,7 +99,9 @@ def kill_trees(roots: "set[int] | None" = None) -> None:
     stopped: set[int] = set()
     while time.monotonic() < deadline:
         reap()
-        alive = {pid for pid in wanted if runs(pid)}
+        # What is not below us is none of ours: its number was given to another process meanwhile.
+        ours = tree(children(os.getpid()))
+        alive = {pid for pid in wanted & ours if runs(pid)}
         if not alive:
             return
         for pid in alive - stopped:
