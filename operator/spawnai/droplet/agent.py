@@ -839,6 +839,8 @@ class App:
     def _npm_install(self) -> None:
         # No generated or foreign code runs here; production packages only.
         options = ["--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund", "--loglevel=warn"]
+        # A registry that fails is asked again within seconds, not after npm's ten and sixty.
+        options += ["--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
         for last in (False, True):
             watched = self._run(["npm", "install", *options], {"NODE_ENV": "production"})
             code = self._until_end(watched, self._machine.install_seconds)
@@ -1149,7 +1151,6 @@ def copy_results(source: Path, target: Path, known: set[str]) -> Iterator[str]:
 CADDYFILE = """{{
 	admin off
 	auto_https off
-	persist_config off
 	log {{
 		level ERROR
 		exclude http.log.error
@@ -1225,11 +1226,17 @@ class Web:
             delay = 0.5 if time.monotonic() - started > 60 else min(delay * 2, 30)  # noqa: PLR2004
             time.sleep(delay)
 
+    def _note(self, text: str) -> None:
+        # Its greeting comes before the log level of its configuration is known.
+        lines = [line for line in text.splitlines() if '"level":"info"' not in line]
+        if lines:
+            self._journal.write("\n".join(f"Caddy: {line}" for line in lines))
+
     def _run_once(self) -> None:
         caddy = shutil.which("caddy") or "caddy"
         config = self._base / "Caddyfile"
         command = [caddy, "run", "--config", str(config), "--adapter", "caddyfile"]
-        sink = Sink(lambda text: self._journal.write(f"Caddy: {text}"))
+        sink = Sink(self._note)
         if self._machine.run_app_with == "systemd":
             properties = [
                 *(line for line in SANDBOX if not line.startswith("CapabilityBoundingSet")),
@@ -1507,12 +1514,15 @@ class Agent:
             time.sleep(10)
 
 
+# Taken out of the environment: systemctl, a child, would send messages of its own.
+NOTIFY_SOCKET = os.environ.pop("NOTIFY_SOCKET", "")
+
+
 def tell_systemd(message: str) -> None:
     """sd_notify(3), where the unit asks for it: an agent that hangs is started again."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if address:
+    if NOTIFY_SOCKET:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
-            to.sendto(message.encode(), address.replace("@", "\0", 1))
+            to.sendto(message.encode(), NOTIFY_SOCKET.replace("@", "\0", 1))
 
 
 def main() -> None:
