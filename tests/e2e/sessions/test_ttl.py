@@ -283,15 +283,17 @@ async def test_an_unreadable_change_to_a_running_session_keeps_the_promised_end(
 
 
 @pytest.mark.parametrize(
-    ("name", "annotations", "words"),
+    ("annotations", "words"),
     [
-        ("bad-ttl", {"ttl": "a while"}, "write a duration"),
-        ("bad-end", {"expires_at": "24.12.2026"}, "write an RFC 3339 time"),
+        ({"ttl": "a while"}, "write a duration"),
+        ({"expires_at": "24.12.2026"}, "write an RFC 3339 time"),
     ],
+    ids=["ttl", "expires-at"],
 )
 async def test_an_unreadable_life_of_a_new_session_stalls_it_and_nothing_is_made(
-    world, namespace, without_policy, name, annotations, words
+    world, namespace, without_policy, annotations, words
 ):
+    name = f"unreadable-{next(iter(annotations)).replace('_', '-')}"
     [one] = await world.apply(namespace, session(name, class_name=CLASS, **annotations))
     message = await one.until_stalled("InvalidExpiry")
     assert words in message

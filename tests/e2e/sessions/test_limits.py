@@ -1,0 +1,132 @@
+"""What the cloud cannot give: sizes, regions, capacity, one more droplet."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import pytest
+import pytest_asyncio
+from tests.e2e.sessions.eventually import eventually, stays
+from tests.e2e.sessions.kstatus import kstatus
+from tests.e2e.sessions.world import Session, World, moment, session
+
+SMALL = "s-1vcpu-1gb"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def wanting(world: World, namespace: str) -> Mapping[str, Session]:
+    await world.cloud.set_capacity(
+        closed_regions=("sgp1", "blr1"), sold_out=(("lon1", SMALL), ("fra1", SMALL))
+    )
+    light = {"ttl": "10m"}
+    classes = {
+        "closed-first": {"regions": ["sgp1", "ams3"]},
+        "sold-out-first": {
+            "regions": ["lon1"],
+            "tiers": {"light": {"sizes": [SMALL, "s-1vcpu-2gb"]}},
+        },
+        "unknown-first": {"regions": ["zzz9", "ams3"]},
+        "unknown-size-first": {"tiers": {"light": {"sizes": ["s-9vcpu-9gb", SMALL]}}},
+        "unknown-region": {"regions": ["zzz9"]},
+        "unknown-size": {"tiers": {"light": {"sizes": ["s-9vcpu-9gb"]}}},
+        "full": {"regions": ["sgp1", "fra1"]},
+    }
+    for name, spec in classes.items():
+        if "tiers" in spec:
+            spec["tiers"]["light"] |= light
+        await world.apply_class(name, **spec)
+    sessions = await world.apply(
+        namespace,
+        *(session(name, class_name=name) for name in classes),
+        session("own-region", region="xyz1"),
+        session("own-location", class_name="full", location="moon"),
+    )
+    return {one.name: one for one in sessions}
+
+
+@pytest.mark.parametrize(
+    ("name", "region", "size"),
+    [
+        ("closed-first", "ams3", SMALL),
+        ("sold-out-first", "lon1", "s-1vcpu-2gb"),
+        ("unknown-first", "ams3", SMALL),
+        ("unknown-size-first", "nyc3", SMALL),
+    ],
+)
+async def test_where_there_is_no_room_the_next_region_or_size_is_taken(wanting, name, region, size):
+    one = wanting[name]
+    await one.until_running()
+    assert (one.status["region"], one.status["size"]) == (region, size)
+    assert (await one.calls())["POST /v2/droplets"] == 2
+
+
+@pytest.mark.parametrize("name", ["unknown-region", "unknown-size", "own-region"])
+async def test_what_does_not_exist_stalls_the_session_with_digitaloceans_own_words(wanting, name):
+    one = wanting[name]
+    message = await one.until_stalled("UnknownRegionOrSize", 30)
+    assert ("size" if "size" in name else "region") in message
+    assert kstatus(one.document) == "Failed"
+    assert await one.droplets() == []
+    assert (await one.calls())["POST /v2/droplets"] == 1
+
+
+async def test_a_location_that_the_class_does_not_name_stalls_the_session(wanting):
+    message = await wanting["own-location"].until_stalled("UnknownRegionOrSize", 30)
+    assert "'moon'" in message
+
+
+async def test_where_no_region_has_room_the_session_waits_and_says_so(wanting):
+    one = wanting["full"]
+    await one.until(
+        "waits for room",
+        lambda seen: seen.condition("DropletReady").get("reason") == "NoCapacity",
+        30,
+    )
+    assert kstatus(one.document) == "InProgress"
+    assert (await one.until_event("NoCapacity"))["type"] == "Warning"
+    calls = (await one.calls())["POST /v2/droplets"]
+    await stays(
+        "no region is asked again soon", one.calls, lambda now: now["POST /v2/droplets"] == calls, 3
+    )
+
+
+def waits_for_limit(one: Session) -> bool:
+    return one.condition("DropletReady").get("reason") == "WaitingForDropletLimit"
+
+
+async def test_sessions_wait_for_the_droplet_limit_in_order_with_their_position(
+    world, namespace, wanting
+):
+    await asyncio.gather(
+        *(wanting[name].until_running() for name in ("closed-first", "unknown-first"))
+    )
+    living = len((await world.cloud.state())["droplets"])
+    await world.cloud.set_limits(droplets=living)
+    queue = []
+    for name in ("first", "second", "third"):
+        [one] = await world.apply(namespace, session(name))
+        queue.append(one)
+        await one.until("waits for the droplet limit", waits_for_limit, 20)
+        # Creation times have whole seconds: the next one is to be younger.
+        created = moment(one.document["metadata"]["creationTimestamp"])
+        await eventually("a second has passed", lambda: (datetime.now(UTC) - created).seconds, bool)
+    for position, one in enumerate(queue, start=1):
+        await one.until(
+            f"is at position {position}",
+            lambda seen, position=position: (
+                f"position {position} " in seen.condition("DropletReady")["message"]
+            ),
+            15,
+        )
+        assert "limit" in one.condition("DropletReady")["message"]
+        assert kstatus(one.document) == "InProgress"
+        assert (await one.until_event("WaitingForDropletLimit"))["type"] == "Warning"
+    await world.cloud.set_limits(droplets=living + 1)
+    await queue[0].until_running()
+    assert await queue[1].droplets() == []
+    await wanting["closed-first"].delete()
+    await queue[1].until_running()
+    await world.cloud.set_limits(droplets=living + 10)
+    await queue[2].until_running()
+    made = [(await one.droplets())[0]["created_at"] for one in queue]
+    assert made == sorted(made)
