@@ -5,6 +5,7 @@ with the time since the start. Nothing is wider than 100 columns.
 """
 
 import contextlib
+import os
 import re
 import sys
 import time
@@ -45,7 +46,7 @@ class Narrator:
         stream = sys.stdout if stream is None else stream
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows "?", not a trace
-        self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
+        self._console = _LastingConsole(file=stream, highlight=False, markup=False, emoji=False)
         self._console.width = min(WIDTH, self._console.width) if self.is_terminal else WIDTH
         self._started = time.monotonic() if started is None else started
         self._steps = 0
@@ -123,7 +124,8 @@ class Narrator:
         """A part that is up: its name, what it is, and how long that took."""
         duration = "" if seconds is None else f"{seconds:.1f} s".rjust(_SECONDS_WIDTH)
         room = self.width - len(_INDENT) - _NAME_WIDTH - len(duration)
-        self._print(f"{_INDENT}{name:<{_NAME_WIDTH}}{set_cell_size(what, room)}{duration}".rstrip())
+        padded = set_cell_size(fit(what, room), room)
+        self._print(f"{_INDENT}{name:<{_NAME_WIDTH}}{padded}{duration}".rstrip())
 
     def claim(self, sentence: str, *, holds: bool, found: str = "") -> None:
         """Whether something that was promised is true; what was found instead, if it is not."""
@@ -132,7 +134,7 @@ class Narrator:
             lead = f"{mark} " if number == 0 else "  "
             text = Text(f"{_INDENT}{lead}{line}")
             text.stylize(style, 0, len(_INDENT) + 2 if holds else len(text))
-            self._console.print(text, overflow="ignore", no_wrap=True, crop=False)
+            self._write(text)
         if not holds and found:
             for line in wrap(f"found: {found}", self.width - len(_INDENT) - 2):
                 self._print(f"{_INDENT}  {line}")
@@ -147,7 +149,21 @@ class Narrator:
             yield _LiveDisplay(self, live)
 
     def _print(self, line: str, style: str = "") -> None:
-        self._console.print(Text(line, style=style), overflow="ignore", no_wrap=True, crop=False)
+        self._write(Text(line, style=style))
+
+    def _write(self, text: Text) -> None:
+        with contextlib.suppress(OSError):  # a terminal that was closed
+            self._console.print(text, overflow="ignore", no_wrap=True, crop=False)
+
+
+class _LastingConsole(Console):
+    """A console whose reader may go: what is told later is lost, and tidying up goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """Write nothing more, and nothing of what is still held back."""
+        self.quiet = True
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 
 class _PlainDisplay:
@@ -172,7 +188,8 @@ class _LiveDisplay:
 
     def show(self, lines: Sequence[str]) -> None:
         fitted = [fit(f"{_INDENT}{line}", self._narrator.width) for line in lines]
-        self._live.update(Text("\n".join(fitted), no_wrap=True), refresh=True)
+        with contextlib.suppress(OSError):
+            self._live.update(Text("\n".join(fitted), no_wrap=True), refresh=True)
 
     def say(self, line: str) -> None:
         pass

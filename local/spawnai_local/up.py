@@ -31,6 +31,8 @@ READABLE_ERRORS = (
 )
 """Errors whose message says all that a person needs; anything else is a defect of ours."""
 
+_EXAMPLE = "manifests/examples/retro-board.yaml"
+
 
 def main() -> None:
     """Run the command; exit code 1 when a part did not come up or could not be ended cleanly."""
@@ -82,20 +84,18 @@ def warn_of_costs(narrator: Narrator, settings: StackSettings) -> None:
 
 def _explain(narrator: Narrator, stack: LocalStack) -> None:
     directory = _shown(stack.directory)
-    end = "Ctrl-C or `make local-down` ends all of it"
-    if stack.settings.outlives_us:
-        end += ", and deletes every session first"
     narrator.blank()
     narrator.say("Ready. In another terminal:")
     narrator.blank()
-    for command in (
-        f". {directory}/env",
-        "kubectl apply -f manifests/examples/webapp.yaml",
-        "kubectl get spawnsessions --watch",
-    ):
-        narrator.command(command)
+    narrator.command(f". {directory}/env")
+    narrator.command(f"kubectl apply -f {_EXAMPLE}")
+    narrator.command("kubectl get spawnsessions --watch")
     narrator.blank()
-    narrator.say(f"Logs: {directory}/*.log   Pids: {directory}/*.pid   {end}.")
+    narrator.say(f"Logs and pids are in {directory}; docs/guide.md goes on from here.")
+    end = "Ctrl-C, or `make local-down`, ends all of it."
+    if stack.settings.outlives_us:
+        end = "Ctrl-C, or `make local-down`, deletes every session and then ends all of it."
+    narrator.say(end)
     narrator.blank()
 
 

@@ -79,6 +79,14 @@ def test_the_env_file_is_all_that_another_terminal_needs(stack):
     assert json.loads(models)["data"]
 
 
+def test_the_commands_that_are_shown_work(stack):
+    commands = re.findall(r"^ *\$ (.*)$", stack.said, re.MULTILINE)
+    assert commands[0] == f". {stack.directory}/env"
+    applied = stack.shell(f"{commands[1]} --dry-run=server")
+    assert "spawnsession.spawn-ai.com/retro-board created" in applied
+    assert stack.shell(commands[2].removesuffix(" --watch")) == ""
+
+
 def test_every_part_has_a_pid_file_and_a_log(stack):
     for part in PARTS:
         assert Path(f"/proc/{stack.pid(part)}").is_dir(), part
@@ -299,7 +307,7 @@ def test_a_demo_whose_cloud_dies_says_so_and_fails(tmp_path):
 
 def test_ctrl_c_ends_the_demo_and_leaves_nothing(tmp_path):
     output = tmp_path / "output"
-    with demo_until("Watch them come to life", output) as demo:
+    with demo_until("DNS", output) as demo:
         directory = Path(os.fsdecode(child_environment(demo.pid, "SPAWNAI_PROCESS_DIRECTORY")))
         assert processes_of(directory)
         os.killpg(demo.pid, signal.SIGINT)

@@ -111,3 +111,14 @@ def test_a_table_that_is_too_wide_loses_the_widest_column_s_end():
         "quotes   http://quotes.…   1m",
     ]
     assert fit_table(table, 80) == table
+
+
+def test_a_reader_who_has_gone_does_not_stop_the_work():
+    class Closed(io.StringIO):
+        def write(self, _):
+            raise BrokenPipeError
+
+    narrator = Narrator(Closed())
+    tell_everything(narrator)
+    with narrator.display() as display:
+        display.say("board: Running")
