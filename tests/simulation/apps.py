@@ -1,0 +1,214 @@
+"""Models of Claude, which writes apps for money, and of the agents that run them on droplets."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from random import Random
+
+from spawnai.droplet.client import AgentRejected, AgentStatus, AgentUnreachable, AgentUntrusted
+from spawnai.droplet.credentials import SessionCredentials
+from spawnai.generation.bundle import AppFile, Bundle
+from spawnai.generation.claude import Generated, GenerationOrder, GenerationProgress
+from spawnai.generation.errors import (
+    GenerationNoCredit,
+    GenerationRefused,
+    GenerationUnavailable,
+)
+from spawnai.generation.usage import TokenUsage
+from spawnai.lifecycle.observation import Session
+
+from .cloud import NEVER, Cloud, CloudDroplet
+from .edges import Wire
+from .loop import PROCESS, Process, utc
+
+TOKENS_A_SECOND = 60
+INPUT_TOKENS = 900
+
+
+@dataclass(slots=True, eq=False)
+class Paid:
+    """One order as Claude counted it."""
+
+    session: str
+    process: Process
+    begun: float
+    input_tokens: int = 0
+    output_tokens: int = 0
+    ended: float | None = None
+    whole: bool = False
+
+
+class SimulatedClaude:
+    """Counts every token of every order, also of those whose operator died."""
+
+    def __init__(self, wire: Wire, on_order: Callable[["Paid"], None]) -> None:
+        self._wire = wire
+        self._on_order = on_order
+        self._random = Random(f"{wire.story.seed}/claude")
+        self.orders: list[Paid] = []
+        self.models = self
+
+    async def retrieve(self, model, timeout=None) -> None:
+        """The free question whether a key is good."""
+
+    async def generate(self, order: GenerationOrder, *, on_progress) -> Generated:
+        wire, random = self._wire, self._random
+        fault = wire.fault_kind("CLAUDE order")
+        process = PROCESS.get()
+        paid = Paid(order.user_id, process, wire.loop.time())
+
+        def begin() -> None:
+            if fault == "overloaded":
+                raise GenerationUnavailable("Claude is overloaded")
+            if fault == "no credit":
+                raise GenerationNoCredit("no credit")
+            paid.input_tokens = INPUT_TOKENS
+            self.orders.append(paid)
+            self._on_order(paid)
+
+        def lost(why: str) -> Exception:
+            return GenerationUnavailable(why, usage=_usage(paid))
+
+        total = int(wire.story.settings.generation_seconds * random.uniform(0.8, 1.2) * 60)
+        if fault == "cut":
+            total //= 2
+        await wire.call("CLAUDE order", "Claude", begin, lost, words=order.user_id)
+        done = 0
+        try:
+            while done < total:
+                on_progress(GenerationProgress(done / total, 0, done, _usage(paid)))
+                await asyncio.sleep(1.0)
+                done += TOKENS_A_SECOND
+                paid.output_tokens = min(done, total)
+        finally:
+            paid.ended = wire.loop.time()
+            on_progress(GenerationProgress(done / total, 0, done, _usage(paid)))
+        if fault == "refused":
+            raise GenerationRefused("Claude declined", usage=_usage(paid))
+        if fault == "cut":
+            raise GenerationUnavailable("the answer was cut off", usage=_usage(paid))
+        paid.whole = True
+        number = len(self.orders)
+        page = AppFile("index.html", f"<h1>{order.user_id} {number}</h1>")
+        bundle = Bundle(order.app_type, "index.html", (page,), {})
+        return Generated(bundle, _usage(paid), 0, order.model)
+
+
+def _usage(paid: Paid) -> TokenUsage:
+    return TokenUsage(input_tokens=paid.input_tokens, output_tokens=paid.output_tokens)
+
+
+@dataclass(slots=True)
+class Machine:
+    """What runs on one droplet."""
+
+    digest: str | None = None
+    pushed_at: float = NEVER
+    pushes: int = 0
+    expires_at: datetime = field(default_factory=lambda: utc(0))
+
+
+CREDENTIALS = SessionCredentials("test-token", "certificate", "key")
+
+
+class SimulatedAgents:
+    """What the controller knows as `Agents`."""
+
+    def __init__(self, cloud: Cloud, wire: Wire) -> None:
+        self._cloud = cloud
+        self._wire = wire
+        self._random = Random(f"{wire.story.seed}/agents")
+        self._fates: dict[int, tuple[float, str]] = {}
+        self.machines: dict[int, Machine] = {}
+
+    def credentials(self, _session: Session) -> SessionCredentials:
+        return CREDENTIALS
+
+    def client(self, session: Session, ip: str) -> "SimulatedAgent":
+        return SimulatedAgent(self, session.uid, ip)
+
+    def droplet(self, ip: str) -> CloudDroplet | None:
+        now = self._cloud.now
+        found = [
+            known
+            for known in self._cloud.droplets.values()
+            if known.ip == ip and now < known.gone and now >= known.active + 1
+        ]
+        return found[-1] if found else None
+
+    def machine(self, droplet: CloudDroplet) -> Machine:
+        return self.machines.setdefault(droplet.id, Machine())
+
+    def fate(self, droplet: CloudDroplet) -> tuple[float, str]:
+        """After how long the app there answers, or fails."""
+        if droplet.id not in self._fates:
+            ends = self._random.random()
+            state = "failed" if ends < 0.04 else "running"
+            self._fates[droplet.id] = (self._random.uniform(0.5, 3), state)
+        return self._fates[droplet.id]
+
+    async def call(self, name: str, ip: str, uid: str, effect):
+        def lost(why: str) -> Exception:
+            return AgentUnreachable(why)
+
+        def happen():
+            droplet = self.droplet(ip)
+            if droplet is None:
+                raise AgentUnreachable(f"{ip} does not answer")
+            if droplet.session != uid:
+                raise AgentUntrusted(f"{ip} shows another certificate")
+            return effect(droplet, self.machine(droplet))
+
+        return await self._wire.call(name, "every agent", happen, lost, words=ip)
+
+
+class SimulatedAgent:
+    """The client of one agent."""
+
+    def __init__(self, agents: SimulatedAgents, uid: str, ip: str) -> None:
+        self._agents = agents
+        self._uid = uid
+        self._ip = ip
+
+    async def __aenter__(self) -> "SimulatedAgent":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def status(self) -> AgentStatus:
+        def effect(droplet: CloudDroplet, machine: Machine) -> AgentStatus:
+            wait, end = self._agents.fate(droplet)
+            state = "idle"
+            if machine.digest is not None:
+                ready = self._agents._cloud.now >= machine.pushed_at + wait
+                state = end if ready else "starting"
+            return AgentStatus(
+                bundle_digest=machine.digest,
+                state=state,
+                reason="AppCrashed" if state == "failed" else None,
+                exit_code=None,
+                restarts=0,
+                log=("hello",),
+                expires_at=machine.expires_at,
+                agent_version="1",
+            )
+
+        return await self._agents.call("AGENT status", self._ip, self._uid, effect)
+
+    async def push(self, document) -> None:
+        def effect(_droplet: CloudDroplet, machine: Machine) -> None:
+            if machine.digest not in (None, document["digest"]):
+                raise AgentRejected(409, "another bundle runs")
+            if machine.digest is None:
+                machine.digest = document["digest"]
+                machine.pushed_at = self._agents._cloud.now
+
+        await self._agents.call("AGENT push", self._ip, self._uid, effect)
+
+    async def set_expiry(self, expires_at: datetime) -> None:
+        def effect(_droplet: CloudDroplet, machine: Machine) -> None:
+            machine.expires_at = expires_at
+
+        await self._agents.call("AGENT expiry", self._ip, self._uid, effect)

@@ -1,0 +1,519 @@
+"""A model of DigitalOcean: droplets, names and firewalls that come late, linger, and cost money."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+from spawnai.billing.droplet_prices import droplet_cost_between
+from spawnai.digitalocean import errors
+from spawnai.digitalocean.models import (
+    DomainRecord,
+    Droplet,
+    DropletOrder,
+    Firewall,
+    FirewallOrder,
+    Page,
+    Size,
+)
+
+from .edges import Wire
+from .loop import utc
+
+NEVER = float("inf")
+DOMAIN = "apps.example"
+SIZES = {"s-1vcpu-1gb": Decimal("0.00893"), "s-2vcpu-2gb": Decimal("0.02679")}
+REGIONS = frozenset({"nyc3", "sfo3"})
+
+
+@dataclass(slots=True)
+class CloudDroplet:
+    """A droplet as the cloud itself knows it. Times are moments of the loop."""
+
+    id: int
+    name: str
+    region: str
+    size: str
+    tags: frozenset[str]
+    ip: str
+    created: float
+    active: float
+    tagged: float
+    listed: float
+    covered: float
+    session: str | None
+    accepted: float = NEVER
+    gone: float = NEVER
+    unlisted: float = NEVER
+    by_hand: bool = False
+    late: bool = False
+
+    def cost(self, until: float) -> Decimal:
+        """What the cloud bills, from the order's whole second to the accepted deletion."""
+        end = utc(min(self.accepted, until))
+        start = utc(self.created).replace(microsecond=0)
+        return droplet_cost_between(SIZES[self.size], start, end)
+
+
+@dataclass(slots=True)
+class CloudRecord:
+    """A DNS record."""
+
+    record: DomainRecord
+    listed: float
+    session: str | None
+    gone: float = NEVER
+
+
+@dataclass(slots=True)
+class CloudFirewall:
+    """A firewall."""
+
+    id: str
+    order: FirewallOrder
+    made: float
+    covered: float
+    session: str | None
+    gone: float = NEVER
+
+
+@dataclass(slots=True)
+class Watch:
+    """Who is told of what the operators do to the cloud, at the moment it happens."""
+
+    droplet_made: Callable[[CloudDroplet], None]
+    droplet_deleted: Callable[[CloudDroplet], None]
+    record_made: Callable[[CloudRecord], None]
+    foreign_touched: Callable[[str], None]
+
+
+@dataclass
+class Cloud:
+    """The account and everything in it."""
+
+    wire: Wire
+    watch: Watch
+    session_of: Callable[[str], str | None]
+    droplets: dict[int, CloudDroplet] = field(default_factory=dict)
+    records: dict[int, CloudRecord] = field(default_factory=dict)
+    firewalls: dict[str, CloudFirewall] = field(default_factory=dict)
+    foreign: set[tuple[str, str]] = field(default_factory=set)
+    writes: int = 0
+
+    def __post_init__(self) -> None:
+        self.random = Random(f"{self.wire.story.seed}/cloud")
+        self._ids = itertools.count(1001)
+        self._addresses = itertools.count(1)
+        self._free: list[str] = []
+
+    @property
+    def now(self) -> float:
+        return self.wire.loop.time()
+
+    def living(self, session: str) -> list[CloudDroplet]:
+        """The session's droplets that are billed."""
+        return [
+            droplet
+            for droplet in self.droplets.values()
+            if droplet.session == session and droplet.accepted == NEVER
+        ]
+
+    # --- droplets ----------------------------------------------------------------------------
+
+    def make_droplet(
+        self, name: str, region: str, size: str, tags: frozenset[str], session: str | None
+    ) -> CloudDroplet:
+        settings, random, now = self.wire.story.settings, self.random, self.now
+        lag = settings.lag_seconds
+        active = now + settings.boot_seconds * random.uniform(0.7, 1.3)
+        tagged = now + random.uniform(0, lag)
+        made = CloudDroplet(
+            id=next(self._ids),
+            name=name,
+            region=region,
+            size=size,
+            tags=tags,
+            ip=self._address(),
+            created=now,
+            active=active,
+            tagged=tagged,
+            listed=now + random.uniform(0, lag),
+            covered=max(active, tagged) + random.uniform(0, 2),
+            session=session,
+        )
+        self.droplets[made.id] = made
+        return made
+
+    def _address(self) -> str:
+        if self._free and self.random.random() < 0.5:
+            return self._free.pop(0)
+        return f"203.0.113.{next(self._addresses)}"
+
+    def end_droplet(self, droplet: CloudDroplet, *, by_hand: bool = False) -> None:
+        now = self.now
+        droplet.accepted = now
+        droplet.by_hand = by_hand
+        droplet.gone = now + self.random.uniform(0.2, 6)
+        droplet.unlisted = droplet.gone + self.random.uniform(0, self.wire.story.settings.lag_seconds)
+        self._free.append(droplet.ip)
+
+    def shown(self, droplet: CloudDroplet, asked: float) -> Droplet:
+        now = self.now
+        return Droplet(
+            id=droplet.id,
+            name=droplet.name,
+            status="active" if now >= droplet.active else "new",
+            region=droplet.region,
+            size=droplet.size,
+            tags=droplet.tags if now >= droplet.tagged else frozenset(),
+            public_ip=droplet.ip if now >= droplet.active - 1 else None,
+            created_at=utc(droplet.created).replace(microsecond=0),
+            price_hourly=SIZES[droplet.size],
+            locked=now < droplet.active,
+            seen_at=utc(asked),
+        )
+
+    # --- names and firewalls -----------------------------------------------------------------
+
+    def make_record(self, name: str, ip: str, session: str | None) -> CloudRecord:
+        number = next(self._ids)
+        lag = min(self.wire.story.settings.lag_seconds, 3.0)
+        made = CloudRecord(
+            DomainRecord(number, DOMAIN, "A", name, ip, 30),
+            self.now + self.random.uniform(0, lag),
+            session,
+        )
+        self.records[number] = made
+        return made
+
+    def make_firewall(self, order: FirewallOrder, session: str | None) -> CloudFirewall:
+        made = CloudFirewall(
+            f"firewall-{next(self._ids)}",
+            order,
+            self.now,
+            self.now + self.random.uniform(0, 2),
+            session,
+        )
+        self.firewalls[made.id] = made
+        return made
+
+    def bill(self) -> Decimal:
+        """What the account is billed for our droplets until now."""
+        return sum(
+            (
+                droplet.cost(self.now)
+                for droplet in self.droplets.values()
+                if ("droplet", str(droplet.id)) not in self.foreign
+            ),
+            Decimal(0),
+        )
+
+    # --- calls -------------------------------------------------------------------------------
+
+    async def call(self, name: str, effect: Callable[[], Any], words: str = "") -> Any:
+        kind = self.wire.fault_kind(name)
+        if kind == "rate limited":
+            def limited() -> Any:
+                raise errors.RateLimited("too many requests", retry_after_seconds=2.0)
+
+            return await self.wire.call(name, "the cloud", limited, _lost(name), _refused, words)
+        return await self.wire.call(name, "the cloud", effect, _lost(name), _refused, words)
+
+
+def _lost(name: str) -> Callable[[str], Exception]:
+    kind = errors.Ambiguous if name.startswith("POST") else errors.Unavailable
+    return lambda why: kind(why, endpoint=name)
+
+
+def _refused(why: str) -> Exception:
+    return errors.Unavailable(why)
+
+
+class SimulatedDroplets:
+    """What the controller knows as `Droplets`."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    async def create(self, order: DropletOrder, *, priority) -> Droplet:
+        cloud, asked = self._cloud, self._cloud.now
+        kind = cloud.wire.fault_kind("POST droplet")
+
+        def make() -> Droplet:
+            session = cloud.session_of(order.name)
+            made = cloud.make_droplet(
+                order.name, order.region, order.size, frozenset(order.tags), session
+            )
+            made.late = kind == "shows late"
+            cloud.watch.droplet_made(made)
+            return cloud.shown(made, asked)
+
+        def effect() -> Droplet:
+            if kind == "no capacity":
+                raise errors.NoCapacity(f"no room in {order.region}")
+            ours = sum(
+                1
+                for droplet in cloud.droplets.values()
+                if droplet.accepted == NEVER and droplet.session is not None
+            )
+            if ours >= cloud.wire.story.settings.droplet_limit:
+                raise errors.OverQuota("creating this would exceed your droplet limit")
+            cloud.writes += 1
+            if kind == "shows late":
+                cloud.wire.disturb(cloud.now, cloud.now + 40, "a droplet shows late")
+                cloud.wire.loop.outside(40, make)
+                raise errors.Ambiguous("no answer in time", endpoint="POST /v2/droplets")
+            return make()
+
+        return await cloud.call("POST droplet", effect, f"{order.name} in {order.region}")
+
+    async def get(self, droplet_id: int, *, priority) -> Droplet | None:
+        cloud, asked = self._cloud, self._cloud.now
+
+        def effect() -> Droplet | None:
+            droplet = cloud.droplets.get(droplet_id)
+            if droplet is None or cloud.now >= droplet.gone:
+                return None
+            return cloud.shown(droplet, asked)
+
+        return await cloud.call("GET droplet", effect, str(droplet_id))
+
+    async def delete(self, droplet_id: int, *, priority) -> bool:
+        cloud = self._cloud
+        kind = cloud.wire.fault_kind("DELETE droplet")
+
+        def effect() -> bool:
+            droplet = cloud.droplets.get(droplet_id)
+            if droplet is None or cloud.now >= droplet.gone:
+                return False
+            if kind == "busy":
+                raise errors.Busy("an action is running")
+            if ("droplet", str(droplet_id)) in cloud.foreign:
+                cloud.watch.foreign_touched(f"droplet {droplet_id} ({droplet.name})")
+            if droplet.accepted == NEVER:
+                cloud.writes += 1
+                cloud.end_droplet(droplet)
+                cloud.watch.droplet_deleted(droplet)
+            return True
+
+        return await cloud.call("DELETE droplet", effect, str(droplet_id))
+
+    def _list(self, chosen: Callable[[CloudDroplet], bool], asked: float) -> tuple[Droplet, ...]:
+        cloud = self._cloud
+        return tuple(
+            cloud.shown(droplet, asked)
+            for droplet in cloud.droplets.values()
+            if cloud.now < droplet.unlisted and chosen(droplet)
+        )
+
+    async def list_by_name(self, name: str, *, priority) -> tuple[Droplet, ...]:
+        cloud, asked = self._cloud, self._cloud.now
+        return await cloud.call(
+            "LIST droplets by name",
+            lambda: self._list(
+                lambda droplet: droplet.name == name and cloud.now >= droplet.listed, asked
+            ),
+            name,
+        )
+
+    async def list_by_tag(self, tag: str, *, priority) -> tuple[Droplet, ...]:
+        cloud, asked = self._cloud, self._cloud.now
+        kind = cloud.wire.fault_kind("LIST droplets by tag")
+
+        def effect() -> tuple[Droplet, ...]:
+            if kind == "empty":
+                return ()
+            return self._list(
+                lambda droplet: tag in droplet.tags
+                and cloud.now >= max(droplet.tagged, droplet.listed),
+                asked,
+            )
+
+        return await cloud.call("LIST droplets by tag", effect, tag)
+
+    async def list_page(self, tag: str, page: int, *, priority) -> Page[Droplet]:
+        items = await self.list_by_tag(tag, priority=priority)
+        return Page(items, len(items), is_last=True)
+
+
+class SimulatedRecords:
+    """What the controller knows as `DomainRecords`."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    async def create(self, domain, name, ip, ttl, *, priority) -> DomainRecord:
+        cloud = self._cloud
+
+        def effect() -> DomainRecord:
+            cloud.writes += 1
+            made = cloud.make_record(name, ip, cloud.session_of(name))
+            cloud.watch.record_made(made)
+            return made.record
+
+        return await cloud.call("POST record", effect, f"{name} → {ip}")
+
+    async def get(self, domain, record_id, *, priority) -> DomainRecord | None:
+        cloud = self._cloud
+
+        def effect() -> DomainRecord | None:
+            known = cloud.records.get(record_id)
+            return known.record if known is not None and cloud.now < known.gone else None
+
+        return await cloud.call("GET record", effect, str(record_id))
+
+    async def delete(self, domain, record_id, *, priority) -> bool:
+        cloud = self._cloud
+
+        def effect() -> bool:
+            known = cloud.records.get(record_id)
+            if known is None or cloud.now >= known.gone:
+                return False
+            if ("record", str(record_id)) in cloud.foreign:
+                cloud.watch.foreign_touched(f"record {record_id} ({known.record.name})")
+            cloud.writes += 1
+            known.gone = cloud.now
+            return True
+
+        return await cloud.call("DELETE record", effect, str(record_id))
+
+    async def find(self, fqdn, domain, *, priority) -> tuple[DomainRecord, ...]:
+        found = await self.list(domain, priority=priority)
+        return tuple(record for record in found if f"{record.name}.{domain}" == fqdn)
+
+    async def list(self, domain, *, priority) -> tuple[DomainRecord, ...]:
+        cloud = self._cloud
+        return await cloud.call(
+            "LIST records",
+            lambda: tuple(
+                known.record
+                for known in cloud.records.values()
+                if known.listed <= cloud.now < known.gone
+            ),
+        )
+
+    async def domain_exists(self, domain, *, priority) -> bool:
+        return await self._cloud.call("GET domain", lambda: domain == DOMAIN)
+
+
+class SimulatedFirewalls:
+    """What the controller knows as `Firewalls`."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    def _shown(self, known: CloudFirewall) -> Firewall:
+        cloud, order = self._cloud, known.order
+        waiting = frozenset(
+            droplet.id
+            for droplet in cloud.droplets.values()
+            if cloud.now < droplet.covered
+            and (droplet.id in order.droplet_ids or set(order.tags) & droplet.tags)
+        )
+        return Firewall(
+            id=known.id,
+            name=order.name,
+            status="succeeded" if cloud.now >= known.covered else "waiting",
+            tags=frozenset(order.tags),
+            droplet_ids=frozenset(order.droplet_ids),
+            pending_droplet_ids=waiting,
+            inbound=order.inbound,
+            outbound=order.outbound,
+        )
+
+    def _living(self) -> list[CloudFirewall]:
+        now = self._cloud.now
+        return [known for known in self._cloud.firewalls.values() if now < known.gone]
+
+    async def create(self, order: FirewallOrder, *, priority) -> Firewall:
+        cloud = self._cloud
+
+        def effect() -> Firewall:
+            if any(known.order.name == order.name for known in self._living()):
+                raise errors.AlreadyExists("name must be unique")
+            cloud.writes += 1
+            return self._shown(cloud.make_firewall(order, cloud.session_of(order.name)))
+
+        return await cloud.call("POST firewall", effect, order.name)
+
+    async def get(self, firewall_id, *, priority) -> Firewall | None:
+        cloud = self._cloud
+
+        def effect() -> Firewall | None:
+            known = cloud.firewalls.get(firewall_id)
+            return self._shown(known) if known is not None and cloud.now < known.gone else None
+
+        return await cloud.call("GET firewall", effect, firewall_id)
+
+    async def list(self, *, priority) -> tuple[Firewall, ...]:
+        return await self._cloud.call(
+            "LIST firewalls", lambda: tuple(self._shown(known) for known in self._living())
+        )
+
+    async def update(self, firewall_id, order, *, priority) -> Firewall:
+        cloud = self._cloud
+
+        def effect() -> Firewall:
+            known = cloud.firewalls.get(firewall_id)
+            if known is None or cloud.now >= known.gone:
+                raise errors.NotFound("no such firewall")
+            if ("firewall", firewall_id) in cloud.foreign:
+                cloud.watch.foreign_touched(f"firewall {known.order.name}")
+            cloud.writes += 1
+            known.order = order
+            return self._shown(known)
+
+        return await cloud.call("PUT firewall", effect, firewall_id)
+
+    async def delete(self, firewall_id, *, priority) -> bool:
+        cloud = self._cloud
+
+        def effect() -> bool:
+            known = cloud.firewalls.get(firewall_id)
+            if known is None or cloud.now >= known.gone:
+                return False
+            if ("firewall", firewall_id) in cloud.foreign:
+                cloud.watch.foreign_touched(f"firewall {known.order.name}")
+            cloud.writes += 1
+            known.gone = cloud.now
+            return True
+
+        return await cloud.call("DELETE firewall", effect, firewall_id)
+
+    async def ensure_tag(self, name, *, priority) -> None:
+        await self._cloud.call("POST tag", lambda: None, name)
+
+
+class SimulatedCatalog:
+    """What the controller knows as `Catalog`."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    async def sizes(self, *, priority) -> dict[str, Size]:
+        return await self._cloud.call(
+            "GET sizes",
+            lambda: {
+                slug: Size(slug, price, REGIONS, available=True) for slug, price in SIZES.items()
+            },
+        )
+
+
+class Plenty:
+    """A rate budget that never runs low; the budget has tests of its own."""
+
+    remaining = 5_000
+    remaining_in_minute = 250
+    hour_share = 1.0
+    minute_share = 1.0
+
+
+class Nothing:
+    """A client that has nothing to close."""
+
+    async def close(self) -> None:
+        pass
+
+

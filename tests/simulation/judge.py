@@ -1,0 +1,411 @@
+"""What must be true of every story: at every moment, and at its end."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from spawnai.api.conditions import ConditionType
+from spawnai.api.names import FINALIZER
+from spawnai.api.record import Presence, RecordStatus, ResourceKind
+from spawnai.api.session import Phase, SessionStatus
+from spawnai.billing.droplet_prices import droplet_cost_between
+from spawnai.controller.bundles import bundle_name
+from spawnai.lifecycle.status import STEPS
+
+from .api_server import ApiServer, Body, is_held
+from .apps import Paid, SimulatedClaude
+from .cloud import SIZES, Cloud, CloudDroplet, CloudRecord, Watch
+from .edges import Wire
+from .loop import moment_of, utc
+from .story import ClockJump
+
+PROMPT_SECONDS = 1.0
+"""How soon after its expiry a droplet's deletion must be accepted while everything answers."""
+
+RECOVERY_SECONDS = 8.0
+"""How soon after the last disturbance an overdue deletion must be accepted."""
+
+END_SECONDS = 200.0
+"""How long after its end's cause, or the last disturbance, a session may take to end."""
+
+SETTLING_SECONDS = 150.0
+"""How long a second droplet of one session may be billed."""
+
+LEDGER_DELAY_SECONDS = 150.0
+"""How long before an operator's death what it learnt may not have reached the ledger."""
+
+MAXIMUM = timedelta(minutes=12)
+RETENTION = timedelta(minutes=4)
+
+
+class Violation(Exception):
+    """Something that must never be was seen."""
+
+
+@dataclass(slots=True)
+class Life:
+    """What the judge knows of one session."""
+
+    uid: str
+    key: str
+    created: float
+    annotations: dict[str, str] = field(default_factory=dict)
+    changed: float = 0.0
+    deleted: float | None = None
+    gone: float | None = None
+    tampered: bool = False
+    checked: set[str] = field(default_factory=set)
+    status: SessionStatus = field(default_factory=SessionStatus)
+    finished: float | None = None
+    warned: Counter = field(default_factory=Counter)
+    doubled: float | None = None
+
+
+class Judge:
+    """Watches every change of the API server and the cloud."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self.lives: dict[str, Life] = {}
+        self.ledgers: dict[str, RecordStatus] = {}
+        self.server: ApiServer
+        self.cloud: Cloud
+        self.claude: SimulatedClaude
+        self.deaths: dict[int, float] = {}
+        jumps = sum(abs(jump.seconds) for jump in wire.story.of(ClockJump))
+        self.clock_error = abs(wire.story.settings.skew_seconds) + jumps
+
+    def watch(self) -> Watch:
+        return Watch(self.droplet_made, self.droplet_deleted, self.record_made, self.foreign)
+
+    def blame(self, words: str) -> None:
+        """Stop the story here."""
+        if self._wire.loop.halt is None:
+            self._wire.note("judge", f"VIOLATION: {words}")
+            self._wire.loop.halt = Violation(words)
+
+    @property
+    def now(self) -> float:
+        return self._wire.loop.time()
+
+    # --- the cloud ---------------------------------------------------------------------------
+
+    def foreign(self, what: str) -> None:
+        self.blame(f"a foreign {what} was changed or deleted")
+
+    def droplet_made(self, made: CloudDroplet) -> None:
+        if made.session is None:
+            return
+        others = [known for known in self.cloud.living(made.session) if known is not made]
+        if others and not (made.late or any(known.late for known in others)):
+            self.blame(
+                f"a second droplet ({made.id}) was made while {others[0].id} of the same session "
+                "is billed"
+            )
+        life = self.lives[made.session]
+        if life.finished is not None and life.gone is None and not made.late:
+            self.blame(f"droplet {made.id} was made for a session that is Destroyed")
+        ledger = self.server.get("record", made.session)
+        if ledger is None and not made.late:
+            self.blame(f"droplet {made.id} was made before the ledger")
+
+    def droplet_deleted(self, droplet: CloudDroplet) -> None:
+        for known in self.cloud.records.values():
+            if known.gone > self.now and known.record.data == droplet.ip and known.session:
+                self.blame(
+                    f"droplet {droplet.id} was deleted while {known.record.name} points at its "
+                    f"address {droplet.ip}"
+                )
+
+    def record_made(self, made: CloudRecord) -> None:
+        if made.session is None:
+            return
+        target = [
+            droplet
+            for droplet in self.cloud.living(made.session)
+            if droplet.ip == made.record.data
+        ]
+        if not target:
+            hand = any(
+                droplet.by_hand and droplet.ip == made.record.data
+                for droplet in self.cloud.droplets.values()
+            )
+            if not hand:
+                self.blame(f"{made.record.name} was pointed at {made.record.data}, which is not "
+                           "its session's droplet")
+
+    # --- Claude ------------------------------------------------------------------------------
+
+    def order_begun(self, paid: Paid) -> None:
+        life = self.lives[paid.session]
+        namespace = life.key.split("/")[0]
+        if (namespace, bundle_name(paid.session)) in self.server.secrets:
+            self.blame(f"an app was ordered for {life.key} although one is stored")
+
+    # --- the API server ----------------------------------------------------------------------
+
+    def changed(self, who: str, kind: str, before: Body | None, after: Body | None) -> None:
+        body = after or before
+        assert body is not None
+        if kind == "session":
+            self._session(who, before, after, body)
+        elif kind == "record":
+            uid = body["metadata"]["name"]
+            if after is not None:
+                self.ledgers[uid] = RecordStatus.model_validate(after.get("status") or {})
+            elif uid in self.lives:
+                self._record_deleted(uid)
+        if self.server.idle_writes:
+            self.blame(f"a write that changes nothing: {self.server.idle_writes[0]}")
+
+    def _session(self, who: str, before: Body | None, after: Body | None, body: Body) -> None:
+        uid = body["metadata"]["uid"]
+        life = self.lives.setdefault(
+            uid,
+            Life(uid, f"{body['metadata']['namespace']}/{body['metadata']['name']}", self.now),
+        )
+        annotations = body["metadata"].get("annotations") or {}
+        if annotations != life.annotations:
+            life.annotations, life.changed = annotations, self.now
+        if body["metadata"].get("deletionTimestamp") and life.deleted is None:
+            life.deleted = self.now
+        operator = who.startswith("operator")
+        if operator and is_held(before) and not is_held(after):
+            self._finalizer_removed(life)
+        if after is None:
+            life.gone = life.finished = self.now
+            return
+        status = SessionStatus.model_validate(after.get("status") or {})
+        if operator and status != life.status:
+            self._status(life, status)
+        life.status = status
+        if status.phase is Phase.DESTROYED and FINALIZER not in (
+            after["metadata"].get("finalizers") or []
+        ):
+            life.finished = life.finished or self.now
+        if operator and status.expiration_time is not None and status.ready_at is not None:
+            self._expect_end(life, status)
+
+    def _finalizer_removed(self, life: Life) -> None:
+        left = self.left_of(life.uid)
+        if left:
+            self.blame(f"the finalizer of {life.key} was removed while {left[0]} lives")
+
+    def left_of(self, uid: str) -> list[str]:
+        """What of the session exists in the cloud."""
+        now = self.now
+        return [
+            *(f"droplet {d.id}" for d in self.cloud.droplets.values()
+              if d.session == uid and now < d.gone),
+            *(f"DNS record {r.record.id}" for r in self.cloud.records.values()
+              if r.session == uid and now < r.gone),
+            *(f"firewall {f.id}" for f in self.cloud.firewalls.values()
+              if f.session == uid and now < f.gone),
+        ]
+
+    def _status(self, life: Life, status: SessionStatus) -> None:
+        old = life.status.phase or Phase.REQUESTED
+        new = status.phase or Phase.REQUESTED
+        made = self.left_of(life.uid) or any(
+            entry.presence for entry in self.ledgers.get(life.uid, RecordStatus()).resources
+        )
+        quiet = new is Phase.DESTROYED and not made
+        if new is not old and new not in STEPS[old] and not quiet:
+            self.blame(f"{life.key} went from {old} to {new}")
+        if status.droplet is not None and not life.tampered:
+            droplet = self.cloud.droplets.get(status.droplet.id)
+            if droplet is None or droplet.session != life.uid:
+                self.blame(f"the status of {life.key} names droplet {status.droplet.id}")
+        if (
+            status.ready_at is not None
+            and status.expiration_time is not None
+            and status.expiration_time > status.ready_at + MAXIMUM + timedelta(seconds=1)
+            and not (life.tampered and life.status.expiration_time == status.expiration_time)
+        ):
+            self.blame(f"{life.key} was promised {status.expiration_time}, beyond the maximum")
+        if status.phase is Phase.DESTROYED and old is not Phase.DESTROYED:
+            left = self.left_of(life.uid)
+            if left:
+                self.blame(f"{life.key} is called Destroyed while {left[0]} lives")
+        if status.ready_at is not None and life.status.ready_at is None:
+            healthy = any(
+                known.type == ConditionType.APP_HEALTHY and known.status == "True"
+                for known in status.conditions
+            )
+            if not healthy:
+                self.blame(f"{life.key} is called ready, but its app does not answer")
+
+    def _record_deleted(self, uid: str) -> None:
+        ledger = self.ledgers[uid]
+        if ledger.completed_at is None:
+            self.blame(f"the open ledger {uid} was deleted")
+        elif utc(self.now + self.clock_error) < ledger.completed_at + RETENTION:
+            self.blame(f"the ledger {uid} was deleted before its time")
+
+    # --- the expiry --------------------------------------------------------------------------
+
+    def _expect_end(self, life: Life, status: SessionStatus) -> None:
+        assert status.expiration_time is not None
+        mark = status.expiration_time.isoformat()
+        if mark in life.checked or status.termination_reason is not None:
+            return
+        life.checked.add(mark)
+        due = moment_of(status.expiration_time) + self.clock_error
+        check = max(due, self.now) + PROMPT_SECONDS
+        self._wire.loop.outside(
+            check - self.now + 0.001, self._check_end, life, status.expiration_time, due
+        )
+
+    def _check_end(self, life: Life, expiry: datetime, due: float) -> None:
+        living = self.cloud.living(life.uid)
+        promised = life.status.expiration_time
+        if not living or life.gone is not None or promised is None:
+            return
+        if promised > expiry or (self.now - life.changed) < 8:
+            if promised <= utc(self.now):  # look again once the change has been seen
+                self._wire.loop.outside(5, self._check_end, life, expiry, due)
+            return
+        disturbed = self._wire.disturbed(due - 5, self.now)
+        if disturbed is None:
+            late = self.now - due
+            self.blame(
+                f"{life.key} expired at {expiry:%H:%M:%S} and its droplet {living[0].id} still has "
+                f"not been told {late:.1f} s later, though everything answers"
+            )
+            return
+        if self.now < disturbed + RECOVERY_SECONDS:
+            wait = disturbed + RECOVERY_SECONDS - self.now + 0.001
+            self._wire.loop.outside(wait, self._check_end, life, expiry, due)
+            return
+        self.blame(
+            f"{life.key} expired at {expiry:%H:%M:%S} and its droplet {living[0].id} still has not "
+            f"been told {self.now - disturbed:.1f} s after everything answers again"
+        )
+
+    # --- from time to time, and at the end ---------------------------------------------------
+
+    def look(self) -> None:
+        """What may be for a moment, but not for long."""
+        for life in self.lives.values():
+            living = self.cloud.living(life.uid)
+            if len(living) < 2:
+                life.doubled = None
+                continue
+            life.doubled = life.doubled or self.now
+            disturbed = self._wire.disturbed(life.doubled, self.now) or life.doubled
+            if self.now > disturbed + SETTLING_SECONDS:
+                ids = ", ".join(str(droplet.id) for droplet in living)
+                self.blame(f"{life.key} has had two droplets for too long: {ids}")
+
+    def unfinished(self) -> list[str]:
+        """Sessions and resources that have not reached their end."""
+        left = [
+            f"{life.key} ({life.status.phase}: {life.status.message})"
+            for life in self.lives.values()
+            if life.finished is None and not self._rests(life)
+        ]
+        for uid in self.lives:
+            left += self.left_of(uid)
+        left += [
+            f"ledger {uid}"
+            for uid, ledger in self.ledgers.items()
+            if uid in self.lives and ledger.completed_at is None
+        ]
+        return left
+
+    def _rests(self, life: Life) -> bool:
+        """Whether the session waits for its owner, and nothing was made for it."""
+        stalled = any(
+            known.type == ConditionType.STALLED and known.status == "True"
+            for known in life.status.conditions
+        )
+        return stalled and life.status.phase in (None, Phase.REQUESTED) and life.deleted is None
+
+    def accounts(self) -> None:
+        """The books, when all is over."""
+        for droplet in self.cloud.droplets.values():
+            if droplet.session is not None:
+                self._droplet_in_ledger(droplet)
+        for known in self.cloud.records.values():
+            if known.session is not None:
+                self._in_ledger(known.session, ResourceKind.DOMAIN_RECORD, str(known.record.id))
+        for firewall in self.cloud.firewalls.values():
+            if firewall.session is not None and firewall.session in self.lives:
+                self._in_ledger(firewall.session, ResourceKind.FIREWALL, firewall.id)
+        for uid in self.lives:
+            self._sums(uid)
+            self._tokens(uid)
+
+    def _in_ledger(self, uid: str, kind: ResourceKind, id_: str):
+        ledger = self.ledgers.get(uid)
+        entry = next(
+            (
+                entry
+                for entry in (ledger.resources if ledger is not None else [])
+                if entry.kind is kind and entry.id == id_
+            ),
+            None,
+        )
+        if entry is None:
+            self.blame(f"{kind} {id_} was made, but no ledger has it")
+        elif entry.presence is not Presence.GONE or entry.gone_at is None:
+            self.blame(f"{kind} {id_} is gone, but its ledger says {entry.presence}")
+        return entry
+
+    def _droplet_in_ledger(self, droplet: CloudDroplet) -> None:
+        entry = self._in_ledger(droplet.session or "", ResourceKind.DROPLET, str(droplet.id))
+        if entry is None or entry.cost is None:
+            if entry is not None:
+                self.blame(f"the ledger does not say what droplet {droplet.id} cost")
+            return
+        accepted, price = droplet.accepted, SIZES[droplet.size]
+        start = utc(droplet.created).replace(microsecond=0)
+        slack = self.clock_error + PROMPT_SECONDS
+        least = droplet_cost_between(price, start, max(start, utc(accepted - slack)))
+        until = accepted + slack
+        if droplet.by_hand or self._wire.disturbed(accepted - 30, accepted + 30) is not None:
+            until = self.now
+        most = droplet_cost_between(price, start, utc(until))
+        cent = Decimal("0.000002")
+        if not least - cent <= Decimal(entry.cost) <= most + cent:
+            self.blame(
+                f"the ledger says that droplet {droplet.id} cost {entry.cost}, the cloud billed "
+                f"{droplet.cost(self.now):.6f}"
+            )
+
+    def _sums(self, uid: str) -> None:
+        ledger = self.ledgers.get(uid)
+        if ledger is None:
+            return
+        lines = [Decimal(entry.cost) for entry in ledger.resources if entry.cost is not None]
+        lines += [Decimal(entry.cost) for entry in ledger.generations]
+        if abs(sum(lines, Decimal(0)) - Decimal(ledger.total_cost or "0")) > Decimal("0.000001"):
+            self.blame(f"the ledger {uid} sums up to {sum(lines)}, but says {ledger.total_cost}")
+        for entry in ledger.resources:
+            if entry.kind is ResourceKind.DROPLET:
+                droplet = self.cloud.droplets.get(int(entry.id))
+                if droplet is None or droplet.session != uid:
+                    self.blame(f"the ledger {uid} lists a foreign droplet, {entry.id}")
+
+    def _tokens(self, uid: str) -> None:
+        ledger = self.ledgers.get(uid, RecordStatus())
+        noted = Counter(
+            (entry.input_tokens, entry.output_tokens) for entry in ledger.generations
+        )
+        for paid in self.claude.orders:
+            if paid.session != uid or not (paid.input_tokens or paid.output_tokens):
+                continue
+            bill = (paid.input_tokens, paid.output_tokens)
+            if noted[bill] > 0:
+                noted[bill] -= 1
+                continue
+            died = self.deaths.get(paid.process.number)
+            ended = paid.ended if paid.ended is not None else self.now
+            if died is None or died > ended + LEDGER_DELAY_SECONDS:
+                self.blame(f"an order to Claude ({bill} tokens) is in no ledger")
+        extra = +noted
+        if extra:
+            self.blame(f"the ledger {uid} lists orders that Claude never counted: {dict(extra)}")
+
+

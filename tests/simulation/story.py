@@ -1,0 +1,331 @@
+"""A story: what users do and what goes wrong, drawn from a seed, told in sentences, and shortened.
+
+A story is a value. The same story always runs the same way; the seed in it also decides what no
+story names (how long each call takes, when a watch shows a change, which answer an app gives).
+"""
+
+from dataclasses import dataclass, replace
+from random import Random
+
+CALLS = (
+    "POST droplet",
+    "GET droplet",
+    "LIST droplets by name",
+    "LIST droplets by tag",
+    "DELETE droplet",
+    "POST record",
+    "GET record",
+    "LIST records",
+    "DELETE record",
+    "POST firewall",
+    "GET firewall",
+    "LIST firewalls",
+    "DELETE firewall",
+    "GET sizes",
+    "GET domain",
+    "POST tag",
+    "API patch session",
+    "API patch session-status",
+    "API get session",
+    "API create record",
+    "API get record",
+    "API patch record-status",
+    "API delete record",
+    "API patch class",
+    "API patch class-status",
+    "API get secret",
+    "API create secret",
+    "CLAUDE order",
+    "AGENT status",
+    "AGENT push",
+    "AGENT expiry",
+)
+# The calls that make or end something: faults there hurt most, so half of all fall on them.
+WRITES = (
+    "POST droplet",
+    "DELETE droplet",
+    "POST record",
+    "DELETE record",
+    "POST firewall",
+    "DELETE firewall",
+    "API patch session",
+    "API patch session-status",
+    "API create record",
+    "API patch record-status",
+    "API create secret",
+    "CLAUDE order",
+)
+
+FAULTS = {
+    "fails before": "fails, nothing happened",
+    "answer lost": "happens, but its answer is lost",
+    "never arrives": "is lost on its way, and nobody can say so",
+    "slow": "takes 6 seconds",
+    "hangs": "happens, and its answer never comes",
+}
+CLOUD_FAULTS = FAULTS | {"rate limited": "is answered 429"}
+DROPLET_FAULTS = CLOUD_FAULTS | {
+    "no capacity": "finds no room in that region",
+    "shows late": "gets no answer, and the droplet shows up only after 40 seconds",
+}
+CLAUDE_FAULTS = {
+    "overloaded": "is refused: Claude is overloaded",
+    "cut": "is cut off in mid-answer",
+    "refused": "is declined by Claude",
+    "no credit": "finds the account without credit",
+}
+
+
+def faults_of(call: str) -> tuple[str, ...]:
+    """What may go wrong with a call."""
+    if call == "CLAUDE order":
+        return tuple(CLAUDE_FAULTS)
+    if call == "POST droplet":
+        return tuple(DROPLET_FAULTS)
+    if call == "DELETE droplet":
+        return (*CLOUD_FAULTS, "busy")
+    if call == "LIST droplets by tag":
+        return (*CLOUD_FAULTS, "empty")
+    if call.startswith(("API", "AGENT")):
+        return tuple(FAULTS)
+    return tuple(CLOUD_FAULTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The world in which a story happens."""
+
+    domain: bool
+    own_firewalls: bool
+    watch_seconds: float
+    watch_repeats: float
+    watch_disorder: float
+    stale_list_seconds: float
+    droplet_limit: int
+    boot_seconds: float
+    lag_seconds: float
+    skew_seconds: float
+    generation_seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"{'a domain' if self.domain else 'no domain'}, "
+            f"{'a firewall for each session' if self.own_firewalls else 'a shared firewall'}, "
+            f"droplet limit {self.droplet_limit}, droplets boot in {self.boot_seconds:.1f} s, "
+            f"the cloud's listings lag by up to {self.lag_seconds:.1f} s, "
+            f"watches by {self.watch_seconds:.1f} s, the operator's clock is off by "
+            f"{self.skew_seconds:+.1f} s"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A user applies a session."""
+
+    at: float
+    name: str
+    ttl: str | None
+    app_type: str
+
+    def __str__(self) -> str:
+        return f"{self.at:7.1f}  a user applies {self.app_type} {self.name} with ttl {self.ttl}"
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Something a user does to a session, or to its droplet."""
+
+    at: float
+    what: str
+    name: str
+    value: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.at:7.1f}  a user: {self.what} {self.name} {self.value}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One call goes wrong."""
+
+    call: str
+    nth: int
+    kind: str
+
+    def __str__(self) -> str:
+        words = (DROPLET_FAULTS | CLAUDE_FAULTS).get(self.kind, self.kind)
+        return f"         {self.call} no. {self.nth}: {words}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """The cloud, the API server, Claude or all agents do not answer for a while."""
+
+    at: float
+    what: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.at:7.1f}  {self.what} does not answer for {self.seconds:.1f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """An operator is killed around one of its calls, and another is started."""
+
+    operator: int
+    call: int
+    moment: str
+    downtime: float
+
+    def __str__(self) -> str:
+        return (
+            f"         operator {self.operator} is killed {self.moment} its call no. {self.call}; "
+            f"the next one starts {self.downtime:.1f} s later"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """An operator is stopped around one of its calls, loses its lease, and wakes up late."""
+
+    operator: int
+    call: int
+    moment: str
+    lease: float
+    wakes_after: float
+
+    def __str__(self) -> str:
+        return (
+            f"         operator {self.operator} is stopped {self.moment} its call no. {self.call}; "
+            f"another leads {self.lease:.1f} s later; the first wakes after {self.wakes_after:.1f} s"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ClockJump:
+    """The operator's clock is set."""
+
+    at: float
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.at:7.1f}  the operator's clock jumps by {self.seconds:+.1f} s"
+
+
+Happening = Order | Act | Fault | Outage | Crash | Handover | ClockJump
+MOMENTS = ("before", "in the middle of", "right after")
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A whole run."""
+
+    seed: int
+    settings: Settings
+    happenings: tuple[Happening, ...]
+
+    def __str__(self) -> str:
+        lines = [f"World: {self.settings}."]
+        return "\n".join([*lines, *(str(happening) for happening in self.happenings)])
+
+    def of(self, kind: type) -> list:
+        return [happening for happening in self.happenings if isinstance(happening, kind)]
+
+    def without(self, index: int) -> "Story":
+        happenings = self.happenings
+        return replace(self, happenings=happenings[:index] + happenings[index + 1 :])
+
+
+TTLS = ("20s", "45s", "90s", "3m", "6m", "0s", "2h", "bad", None)
+NEW_TTLS = ("0s", "10s", "1m", "4m", "8m", "5h", "nonsense")
+EXPIRES = ("now", "+30", "+120", "-60", "+86400", "garbage", "")
+
+
+def story_of(seed: int) -> Story:
+    """The story of a seed."""
+    random = Random(seed)
+    calm = random.random() < 0.1
+    settings = Settings(
+        domain=random.random() < 0.6,
+        own_firewalls=random.random() < 0.4,
+        watch_seconds=random.choice((0.05, 0.3, 2.0)),
+        watch_repeats=random.choice((0.0, 0.1, 0.3)),
+        watch_disorder=random.choice((0.0, 0.0, 0.2)),
+        stale_list_seconds=random.choice((0.0, 0.0, 3.0)),
+        droplet_limit=random.choice((1, 10, 10, 10)),
+        boot_seconds=random.uniform(2, 8),
+        lag_seconds=random.choice((0.2, 3.0, 15.0)),
+        skew_seconds=random.choice((0.0, 0.0, random.uniform(-5, 5))),
+        generation_seconds=random.uniform(2, 12),
+    )
+    orders = [
+        Order(
+            round(random.uniform(0, 20), 1),
+            f"app-{number}",
+            random.choice(TTLS),
+            random.choice(("webapp", "api")),
+        )
+        for number in range(random.choice((1, 1, 1, 2, 2, 3)))
+    ]
+    happenings: list[Happening] = [*orders]
+    names = [order.name for order in orders]
+    for _ in range(0 if calm else random.choice((0, 1, 1, 2, 3))):
+        happenings.append(_act(random, names))
+    if not calm:
+        for _ in range(random.choice((0, 1, 2, 4))):
+            call = random.choice(WRITES if random.random() < 0.6 else CALLS)
+            nth = random.choice((1, 1, 1, 2, 2, 3, 5, 9))
+            happenings.append(Fault(call, nth, random.choice(faults_of(call))))
+        for _ in range(random.choice((0, 0, 0, 1, 2))):
+            what = random.choice(("the cloud", "the API server", "Claude", "every agent"))
+            seconds = random.choice((1.0, 8.0, 30.0, 70.0))
+            happenings.append(Outage(round(random.uniform(0, 150), 1), what, seconds))
+        happenings += _falls(random)
+        if random.random() < 0.15:
+            jump = random.choice((-3.0, -1.0, 1.0, 3.0))
+            happenings.append(ClockJump(round(random.uniform(1, 150), 1), jump))
+    happenings.sort(key=_order)
+    return Story(seed, settings, tuple(happenings))
+
+
+def _order(happening: Happening) -> float:
+    return getattr(happening, "at", 1e9)
+
+
+def _act(random: Random, names: list[str]) -> Act:
+    at = round(random.choice((random.uniform(0, 40), random.uniform(0, 200))), 1)
+    what = random.choice(
+        (
+            "sets the ttl of",
+            "sets expires-at of",
+            "deletes",
+            "deletes",
+            "deletes and applies again",
+            "strips the finalizers of",
+            "writes a foreign droplet into the status of",
+            "writes another end into the status of",
+            "deletes by hand the droplet of",
+        )
+    )
+    value = ""
+    if what == "sets the ttl of":
+        value = random.choice(NEW_TTLS)
+    elif what == "sets expires-at of":
+        value = random.choice(EXPIRES)
+    return Act(at, what, random.choice(names), value)
+
+
+def _falls(random: Random) -> list[Happening]:
+    falls: list[Happening] = []
+    for number in range(1, 1 + random.choice((0, 0, 1, 1, 2, 3))):
+        call = random.choice((random.randint(1, 60), random.randint(10, 160)))
+        moment = random.choice(MOMENTS)
+        if random.random() < 0.75:
+            falls.append(Crash(number, call, moment, round(random.uniform(0.5, 20), 1)))
+        else:
+            lease = round(random.uniform(15, 18), 1)
+            wakes = round(lease + random.uniform(0.5, 40), 1)
+            falls.append(Handover(number, call, moment, lease, wakes))
+            break
+    return falls

@@ -1,0 +1,476 @@
+"""Runs a story: the real controller among models of everything it reaches."""
+
+import asyncio
+import gc
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+from unittest import mock
+from uuid import UUID
+
+from spawnai.api.names import (
+    API_VERSION,
+    DEFAULT_CLASS_ANNOTATION,
+    EXPIRES_AT_ANNOTATION,
+    TTL_ANNOTATION,
+    cluster_tag,
+    session_droplet_name,
+    session_firewall_name,
+    session_host_label,
+    session_tag,
+)
+from spawnai.controller import provision
+from spawnai.controller.accounts import AccountNews, CloudAccount, FirewallWatch, WaitingForQuota
+from spawnai.controller.classes import Claude
+from spawnai.controller.controller import Controller, Outside
+from spawnai.controller.leader import LeadershipLost
+from spawnai.digitalocean.inventory import Inventory
+from spawnai.digitalocean.models import FirewallOrder
+from spawnai.telemetry.redaction import Redactor
+
+from .api_server import ApiServer, SimulatedCluster, session_body
+from .apps import SimulatedAgents, SimulatedClaude
+from .cloud import (
+    DOMAIN,
+    Cloud,
+    Nothing,
+    Plenty,
+    SimulatedCatalog,
+    SimulatedDroplets,
+    SimulatedFirewalls,
+    SimulatedRecords,
+)
+from .edges import Wire
+from .judge import END_SECONDS, Judge, Violation
+from .loop import Process, Runaway, SimulatedLoop, utc
+from .story import Act, ClockJump, Crash, Handover, Order, Story
+
+CLUSTER_UID = "cluster-uid"
+NAMESPACE = "team"
+MOST_STEPS = 60_000
+MOST_TURNS = 100
+WORKERS = 4
+GIVE_UP_SECONDS = 3_600.0
+STILL_SECONDS = 120.0
+QUIET_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a story."""
+
+    story: Story
+    violation: str | None
+    trace: list[tuple[float, str, str]]
+    steps: int
+    seconds: float
+
+    def told(self) -> str:
+        """The trace in lines."""
+        return "\n".join(f"{at - 1000:9.3f}  {who:<11} {what}" for at, who, what in self.trace)
+
+
+class _Silent:
+    """Metrics that nobody reads."""
+
+    def __getattr__(self, _name: str) -> Callable[..., None]:
+        return _ignore
+
+
+def _ignore(*_: Any, **__: Any) -> None:
+    return None
+
+
+class _Events:
+    """Events, as they are told."""
+
+    def __init__(self, world: "World", process: Process) -> None:
+        self._world = world
+        self._process = process
+
+    def emit(self, regarding, _type, reason, _action, note) -> None:
+        self._world.wire.note(self._process.name, f"event {reason}: {note}")
+        self._world.told(regarding.uid, reason, note)
+
+
+class World:
+    """Everything around the operators."""
+
+    def __init__(self, story: Story) -> None:
+        self.story = story
+        self.loop = SimulatedLoop(MOST_STEPS)
+        self.wire = Wire(self.loop, story)
+        self.wire.on_fall = self._fall
+        self.random = Random(f"{story.seed}/world")
+        self.judge = Judge(self.wire)
+        self.server = ApiServer(self.wire, self.judge.changed)
+        self._names: dict[str, str] = {}
+        self.cloud = Cloud(self.wire, self.judge.watch(), self._names.get)
+        self.claude = SimulatedClaude(self.wire, self.judge.order_begun)
+        self.agents = SimulatedAgents(self.cloud, self.wire)
+        self.judge.server, self.judge.cloud = self.server, self.cloud
+        self.judge.claude = self.claude
+        self.processes: list[Process] = []
+        self._graveyard: list[Any] = []
+
+    def told(self, uid: str, reason: str, note: str) -> None:
+        """An event was told."""
+
+    # --- the run -----------------------------------------------------------------------------
+
+    def run(self) -> Outcome:
+        violation = None
+        try:
+            self.loop.run_until_complete(self._main())
+        except (Violation, Runaway) as error:
+            violation = f"{type(error).__name__}: {error}"
+        finally:
+            self.loop.bury()
+        return Outcome(
+            self.story, violation, self.wire.trace, self.loop.steps, self.loop.time() - 1000
+        )
+
+    async def _main(self) -> None:
+        self._furnish()
+        self._schedule()
+        self._begin_operator()
+        last = self._last_disturbance
+        await asyncio.sleep(last() - self.loop.time())
+        while left := self.judge.unfinished():
+            self.judge.look()
+            await asyncio.sleep(5)
+            self._end_in_time(last(), left)
+        await asyncio.sleep(STILL_SECONDS)
+        api, cloud = self.server.writes, self.cloud.writes
+        await asyncio.sleep(QUIET_SECONDS)
+        writes = self.server.writes - api - self.server.writes_of("record", "DELETED", QUIET_SECONDS)
+        if writes > 0 or self.cloud.writes > cloud:
+            self.judge.blame("something is written although nothing changes")
+        if left := self.judge.unfinished():
+            self.judge.blame(f"came back after the end: {left[0]}")
+        self.judge.accounts()
+        await asyncio.sleep(0.1)
+
+    def _last_disturbance(self) -> float:
+        """The end of everything that the story does to the world."""
+        ends = [until for _, until, _ in self.wire.disturbances]
+        return max([self.loop.time(), *ends]) if not ends else max(ends)
+
+    def _end_in_time(self, last: float, left: list[str]) -> None:
+        now, judge = self.loop.time(), self.judge
+        if now > last + GIVE_UP_SECONDS:
+            judge.blame(f"not ended: {'; '.join(left)}")
+        for life in judge.lives.values():
+            if life.finished is not None and not judge.left_of(life.uid):
+                continue
+            causes = [life.deleted, life.gone, life.finished]
+            if life.status.termination_reason is not None:
+                causes.append(self._since(life.uid))
+            known = [cause for cause in causes if cause is not None]
+            if known and now > max(last, min(known)) + END_SECONDS:
+                judge.blame(f"{life.key} does not come to its end: {'; '.join(left)}")
+
+    def _since(self, uid: str) -> float:
+        """When the session was first seen ending."""
+        return self._ending.setdefault(uid, self.loop.time())
+
+    # --- the furniture -----------------------------------------------------------------------
+
+    def _furnish(self) -> None:
+        self._ending: dict[str, float] = {}
+        settings = self.story.settings
+        self.server.secrets["spawnai", "spawnai-credentials"] = (
+            {"digitalocean-token": b"test-token", "anthropic-api-key": b"test-key"},
+            None,
+        )
+        spec: dict[str, Any] = {
+            "regions": ["nyc3", "sfo3"],
+            "tiers": {
+                "light": {"sizes": ["s-1vcpu-1gb"], "ttl": "3m"},
+                "standard": {"sizes": ["s-2vcpu-2gb"], "ttl": "4m"},
+            },
+            "lifetime": {
+                "max": "12m",
+                "provisioningDeadline": "4m",
+                "notice": "40s",
+                "warning": "1m",
+            },
+            "records": {"retention": "4m"},
+            "firewall": {"mode": "PerSession" if settings.own_firewalls else "Shared"},
+        }
+        if settings.domain:
+            spec["exposure"] = {"domain": DOMAIN}
+        self.server.create(
+            "admin",
+            "class",
+            "standard",
+            {
+                "apiVersion": API_VERSION,
+                "kind": "SpawnClass",
+                "metadata": {
+                    "name": "standard",
+                    "uid": "class-uid",
+                    "annotations": {DEFAULT_CLASS_ANNOTATION: "true"},
+                },
+                "spec": spec,
+            },
+        )
+        self._canaries()
+
+    def _canaries(self) -> None:
+        """Things of other people: some look very much like ours."""
+        other = self._uid()
+        foreign = [
+            ("web-1", frozenset({"production"})),
+            (session_droplet_name(other), frozenset({"spawn-ai", "ephemeral"})),
+            (
+                session_droplet_name(other),
+                frozenset({"spawn-ai", session_tag(other), cluster_tag("another-cluster")}),
+            ),
+        ]
+        for name, tags in foreign:
+            self._foreign_droplet(name, tags)
+        for name in ("web", session_firewall_name(other), "fw-spawn-class-another"):
+            firewall = self.cloud.make_firewall(FirewallOrder(name, (), ()), None)
+            self.cloud.foreign.add(("firewall", firewall.id))
+        self._foreign_record("www")
+        self._foreign_record(f"app-0-{other[:8]}")
+
+    def _foreign_droplet(self, name: str, tags: frozenset[str]) -> int:
+        droplet = self.cloud.make_droplet(name, "nyc3", "s-1vcpu-1gb", tags, None)
+        droplet.tagged = droplet.listed = self.loop.time()
+        self.cloud.foreign.add(("droplet", str(droplet.id)))
+        return droplet.id
+
+    def _foreign_record(self, name: str) -> None:
+        record = self.cloud.make_record(name, "198.51.100.7", None)
+        self.cloud.foreign.add(("record", str(record.record.id)))
+
+    def _uid(self) -> str:
+        return str(UUID(int=self.random.getrandbits(128), version=4))
+
+    # --- operators ---------------------------------------------------------------------------
+
+    def _begin_operator(self) -> None:
+        number = len(self.processes) + 1
+        process = Process(self.loop, number, self.story.settings.skew_seconds + self._jumped())
+        self.processes.append(process)
+        self.wire.note(process.name, "starts")
+        self.wire.disturb(self.loop.time(), self.loop.time() + 6, f"{process.name} starts")
+        process.context.run(self._compose, process)
+
+    def _jumped(self) -> float:
+        now = self.loop.time() - 1000
+        return sum(jump.seconds for jump in self.story.of(ClockJump) if jump.at <= now)
+
+    def _compose(self, process: Process) -> None:
+        def check() -> None:
+            if not process.leads:
+                raise LeadershipLost("the lease has passed to another")
+
+        random = Random(f"{self.story.seed}/{process.number}")
+        controller = Controller(
+            Outside(
+                cluster=SimulatedCluster(self.server, self.wire, process, check),
+                connect=lambda _token, news: self._account(process, random, news),
+                claude_for=lambda _key: Claude(self.claude, self.claude),
+                agents=self.agents,
+                events=_Events(self, process),
+                metrics=_Silent(),
+                redactor=Redactor(),
+                clock=process,
+                random=random,
+                check_leadership=check,
+                namespace="spawnai",
+                cluster_uid=CLUSTER_UID,
+                agent_source="",
+            )
+        )
+        self._graveyard.append(controller)
+        shows = {
+            "session": controller.on_session,
+            "record": controller.on_record,
+            "class": controller.on_class,
+        }
+        self.server.watch(process, lambda kind, event, body: shows[kind](event, body))
+        process.start(
+            controller.queue.run(WORKERS, self._bounded(process, controller.handle)), "work queue"
+        )
+
+    def _bounded(self, process: Process, handle: Callable[[str], Any]) -> Callable[[str], Any]:
+        """The handler, stopped when it turns in a circle at one moment of time."""
+        turns, moment = 0, self.loop.time()
+
+        async def handled(key: str) -> None:
+            nonlocal turns, moment
+            turns = turns + 1 if self.loop.time() < moment + 0.001 else 0
+            moment = moment if turns else self.loop.time()
+            if turns > MOST_TURNS:
+                self.wire.note(process.name, f"reconciles {key} for ever")
+                self.loop.halt = Runaway(f"{key} is reconciled {turns} times at one moment")
+                await asyncio.Event().wait()
+            await handle(key)
+
+        return handled
+
+    def _account(self, process: Process, random: Random, news: AccountNews) -> CloudAccount:
+        droplets, records = SimulatedDroplets(self.cloud), SimulatedRecords(self.cloud)
+        firewalls = SimulatedFirewalls(self.cloud)
+        inventory = Inventory(
+            droplets,
+            records,
+            process,
+            random,
+            budget=Plenty(),
+            cluster_tag=cluster_tag(CLUSTER_UID),
+            on_droplet=news.on_droplet,
+            on_sweep=lambda _sweep: None,
+            on_gone=news.on_gone,
+        )
+        return CloudAccount(
+            client=Nothing(),
+            budget=Plenty(),
+            droplets=droplets,
+            records=records,
+            firewalls=firewalls,
+            catalog=SimulatedCatalog(self.cloud),
+            inventory=inventory,
+            firewall_watch=FirewallWatch(firewalls, process),
+            quota=WaitingForQuota(),
+            task=process.start(inventory.run(), "inventory"),
+        )
+
+    def _fall(self, process: Process, fall: Crash | Handover) -> None:
+        if not process.alive or process.held is not None or not process.leads:
+            return
+        now = self.loop.time()
+        if isinstance(fall, Crash):
+            self.wire.note(process.name, "is killed")
+            process.kill()
+            self.judge.deaths[process.number] = now
+            self.wire.disturb(now, now + fall.downtime + 6, "no operator")
+            self.loop.outside(fall.downtime, self._begin_operator)
+            return
+        self.wire.note(process.name, "is stopped")
+        process.hold()
+        process.leads = False
+        self.judge.deaths[process.number] = now
+        self.wire.disturb(now, now + fall.lease + 6, "no operator")
+        self.loop.outside(fall.lease, self._begin_operator)
+        self.loop.outside(fall.wakes_after, self._wake, process)
+
+    def _wake(self, process: Process) -> None:
+        self.wire.note(process.name, "wakes up")
+        process.let_go()
+        self.loop.outside(self.random.uniform(0, 2), self._exit, process)
+
+    def _exit(self, process: Process) -> None:
+        self.wire.note(process.name, "ends: the lease is lost")
+        process.kill()
+
+    # --- users -------------------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        for order in self.story.of(Order):
+            self.loop.outside(order.at, self._apply, order.name, order.ttl, order.app_type)
+            self.wire.disturb(1000 + order.at, 1000 + order.at, "an order")
+        for act in self.story.of(Act):
+            self.loop.outside(act.at, self._act, act)
+            seen = 1000 + act.at + 3 * self.story.settings.watch_seconds
+            self.wire.disturb(1000 + act.at, seen, act.what)
+        for jump in self.story.of(ClockJump):
+            self.loop.outside(jump.at, self._jump, jump)
+            self.wire.disturb(1000 + jump.at, 1000 + jump.at + 10, "the clock")
+
+    def _jump(self, jump: ClockJump) -> None:
+        self.wire.note("world", str(jump).strip())
+        for process in self.processes:
+            process.skew_seconds += jump.seconds
+
+    def _apply(self, name: str, ttl: str | None, app_type: str) -> None:
+        key = f"{NAMESPACE}/{name}"
+        if self.server.get("session", key) is not None:
+            return
+        uid = self._uid()
+        self._names[session_droplet_name(uid)] = uid
+        self._names[session_firewall_name(uid)] = uid
+        label = session_host_label(name, uid)
+        self._names[label] = uid
+        self._foreign_record(label)
+        annotations = {} if ttl is None else {TTL_ANNOTATION: ttl}
+        self.wire.note("user", f"applies {name} ({uid}), ttl {ttl}")
+        body = session_body(NAMESPACE, name, uid, app_type, annotations)
+        self.server.create("user", "session", key, body)
+
+    def _act(self, act: Act) -> None:
+        key = f"{NAMESPACE}/{act.name}"
+        body = self.server.get("session", key)
+        if body is None:
+            return
+        self.wire.note("user", f"{act.what} {act.name} {act.value}")
+        uid = body["metadata"]["uid"]
+        match act.what:
+            case "sets the ttl of":
+                self._annotate(key, TTL_ANNOTATION, act.value)
+            case "sets expires-at of":
+                value = act.value or None
+                if value is not None and value[0] in "+-":
+                    at = utc(self.loop.time() + float(value)).replace(microsecond=0)
+                    value = at.isoformat().replace("+00:00", "Z")
+                self._annotate(key, EXPIRES_AT_ANNOTATION, value)
+            case "deletes":
+                self.server.delete("user", "session", key)
+            case "deletes and applies again":
+                self.server.delete("user", "session", key)
+                self._again(act.name, 60)
+            case "strips the finalizers of":
+                patch = {"metadata": {"finalizers": None}}
+                self.server.patch("user", "session", key, patch, status=False)
+            case "writes a foreign droplet into the status of":
+                foreign = min(int(id_) for kind, id_ in self.cloud.foreign if kind == "droplet")
+                droplet = {"id": foreign, "name": "web-1", "ip": "198.51.100.7"}
+                self._tamper(key, uid, {"droplet": droplet})
+            case "writes another end into the status of":
+                self._tamper(key, uid, {"expirationTime": "2027-01-01T00:00:00Z"})
+            case "deletes by hand the droplet of":
+                for droplet in self.cloud.living(uid):
+                    self.cloud.end_droplet(droplet, by_hand=True)
+
+    def _annotate(self, key: str, name: str, value: str | None) -> None:
+        patch = {"metadata": {"annotations": {name: value}}}
+        self.server.patch("user", "session", key, patch, status=False)
+
+    def _tamper(self, key: str, uid: str, status: dict[str, Any]) -> None:
+        self.judge.lives[uid].tampered = True
+        self.server.patch("user", "session", key, {"status": status}, status=True)
+
+    def _again(self, name: str, tries: int) -> None:
+        if self.server.get("session", f"{NAMESPACE}/{name}") is None:
+            self._apply(name, "45s", "webapp")
+        elif tries:
+            self.loop.outside(2, self._again, name, tries - 1)
+
+
+@contextmanager
+def prepared() -> Iterator[None]:
+    """Quiet logs, and user data that nobody boots: neither is what a story is about."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    enabled = gc.isenabled()
+    with mock.patch.object(provision, "render_user_data", lambda _bootstrap: "#cloud-config"):
+        try:
+            yield
+        finally:
+            logging.disable(before)
+            if enabled:
+                gc.enable()
+
+
+def run_story(story: Story) -> Outcome:
+    """Run one story."""
+    with prepared():
+        return World(story).run()
+
