@@ -28,6 +28,8 @@ class Settings:
         workers: how many sessions are looked at side by side.
         identity: this process in the Lease; unique for each start.
         lease_seconds: how long a leader that went silent is waited for.
+        reaper_dry_run: whether the reaper only tells what it would delete.
+        reaper_most_per_hour: how many droplets the reaper deletes within an hour at most.
     """
 
     namespace: str
@@ -40,6 +42,8 @@ class Settings:
     workers: int
     identity: str
     lease_seconds: float
+    reaper_dry_run: bool = False
+    reaper_most_per_hour: int = 20
 
 
 def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -62,7 +66,16 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
         workers=_number(environment, "SPAWNAI_WORKERS", 16),
         identity=process,
         lease_seconds=_number(environment, "SPAWNAI_LEASE_SECONDS", 15),
+        reaper_dry_run=_choice(environment, "SPAWNAI_REAPER", ("delete", "dry-run")) == "dry-run",
+        reaper_most_per_hour=_number(environment, "SPAWNAI_REAPER_MOST_PER_HOUR", 20),
     )
+
+
+def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    text = environment.get(name, choices[0])
+    if text not in choices:
+        raise SettingsError(f"{name} is {text!r}: write {' or '.join(choices)}")
+    return text
 
 
 def _number(environment: Mapping[str, str], name: str, default: int) -> int:

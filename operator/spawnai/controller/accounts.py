@@ -6,7 +6,7 @@ Two classes with the same token share one client, one rate budget and one listin
 import asyncio
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from random import Random
@@ -18,7 +18,7 @@ from spawnai.digitalocean.client import ApiClient, CallOutcome
 from spawnai.digitalocean.dns import DomainRecords
 from spawnai.digitalocean.droplets import Droplets
 from spawnai.digitalocean.firewalls import Firewalls
-from spawnai.digitalocean.inventory import Inventory
+from spawnai.digitalocean.inventory import Inventory, Sweep
 from spawnai.digitalocean.models import Droplet, Firewall
 
 FIREWALL_POLL_SECONDS = 0.5
@@ -123,6 +123,7 @@ class AccountNews:
 
     on_droplet: Callable[[Droplet], None]
     on_gone: Callable[[Droplet], None]
+    on_sweep: Callable[[Sweep], None] = lambda _sweep: None
 
 
 Connect = Callable[[str, AccountNews], CloudAccount]
@@ -132,16 +133,25 @@ Connect = Callable[[str, AccountNews], CloudAccount]
 class Accounts:
     """Opens accounts by token, and hands out the one that is open already."""
 
-    def __init__(self, connect: Connect, news: AccountNews) -> None:
+    def __init__(
+        self,
+        connect: Connect,
+        news: AccountNews,
+        on_sweep: Callable[[CloudAccount, Sweep], None] = lambda _account, _sweep: None,
+    ) -> None:
         self._connect = connect
         self._news = news
+        self._on_sweep = on_sweep
         self._open: dict[str, CloudAccount] = {}
 
     def open(self, token: str) -> CloudAccount:
         """The account behind a token."""
         key = hashlib.sha256(token.encode()).hexdigest()
         if key not in self._open:
-            self._open[key] = self._connect(token, self._news)
+            news = replace(
+                self._news, on_sweep=lambda sweep: self._on_sweep(self._open[key], sweep)
+            )
+            self._open[key] = self._connect(token, news)
         return self._open[key]
 
     def all(self) -> list[CloudAccount]:
@@ -177,7 +187,7 @@ def connector(
             budget=budget,
             cluster_tag=cluster_tag,
             on_droplet=news.on_droplet,
-            on_sweep=lambda _sweep: None,
+            on_sweep=news.on_sweep,
             on_gone=news.on_gone,
         )
         return CloudAccount(

@@ -7,7 +7,7 @@ with the default becomes a strategic merge patch, which custom resources refuse.
 import asyncio
 import base64
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import aiohttp
@@ -17,6 +17,12 @@ from spawnai.api.names import FIELD_MANAGER, GROUP, VERSION
 
 MERGE_PATCH = "application/merge-patch+json"
 TIMEOUT_SECONDS = 10.0
+
+PAGE_SIZE = 500
+"""Objects in one page of a listing, as kubectl asks for them."""
+
+MOST_PAGES = 1_000
+"""A listing that goes on for longer has lost its way."""
 
 SESSIONS = "spawnsessions"
 CLASSES = "spawnclasses"
@@ -186,6 +192,42 @@ class Cluster:
             f"delete record {name}",
             lambda: self._custom.delete_cluster_custom_object(GROUP, VERSION, RECORDS, name),
         )
+
+    async def list_all(self, plural: str) -> AsyncIterator[dict[str, Any]]:
+        """Every object of one of our kinds, in all namespaces, from the API server itself.
+
+        All pages are of one moment (the API server's own promise for `continue`).
+
+        Raises:
+            ClusterError: a page could not be had or is no list; nothing follows then from what
+                has been shown so far.
+        """
+        position: str | None = None
+        for _ in range(MOST_PAGES):
+            page = await self._list_page(plural, position)
+            for item in page["items"]:
+                yield item
+            position = page["metadata"].get("continue") or None
+            if position is None:
+                return
+        raise ClusterError(f"list {plural}", f"the listing has no end after {MOST_PAGES} pages")
+
+    async def _list_page(self, plural: str, position: str | None) -> dict[str, Any]:
+        doing = f"list {plural}"
+        page: Any = await self._call(
+            doing,
+            lambda: self._custom.list_cluster_custom_object(
+                GROUP, VERSION, plural, limit=PAGE_SIZE, _continue=position
+            ),
+        )
+        whole = (
+            isinstance(page, dict)
+            and isinstance(page.get("items"), list)
+            and isinstance(page.get("metadata"), dict)
+        )
+        if not whole:
+            raise ClusterError(doing, "the API server's answer is not a list of objects")
+        return dict(page)
 
     async def namespace_uid(self, name: str) -> str:
         """The UID of a namespace; that of kube-system stands for the cluster."""

@@ -5,22 +5,24 @@ they hand in: the API server, the accounts, Claude, the droplets' agents, the cl
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from spawnai.api.record import ResourceKind
+from spawnai.api.record import LedgerEntry, Presence, RecordStatus, ResourceKind
 from spawnai.api.session import Phase
-from spawnai.billing.ledger import with_gone
+from spawnai.billing import ledger as books
 from spawnai.clock import Clock
 from spawnai.digitalocean.budget import RateBudget
+from spawnai.digitalocean.inventory import Sweep
 from spawnai.digitalocean.models import Droplet
 from spawnai.lifecycle.observation import DropletView
+from spawnai.lifecycle.reaping import owner_of
 from spawnai.telemetry.events import EventRecorder
 from spawnai.telemetry.metrics import Metrics
 from spawnai.telemetry.redaction import Redactor
 
-from .accounts import AccountNews, Accounts, Connect
+from .accounts import AccountNews, Accounts, CloudAccount, Connect
 from .act import Actor
 from .agents import Agents
 from .bundles import Bundles
@@ -32,7 +34,8 @@ from .destroy import Destroy
 from .generate import Generate
 from .memory import Memories
 from .observe import Observer
-from .provision import Provision
+from .provision import Provision, droplet_entry
+from .reaper import Reaper, ReaperSettings
 from .reconciler import Reconciler
 from .report import Reporter
 from .store import Store
@@ -58,6 +61,7 @@ class Outside:
     namespace: str
     cluster_uid: str
     agent_source: str
+    reaper: ReaperSettings = field(default_factory=ReaperSettings)
 
 
 class Controller:
@@ -71,7 +75,9 @@ class Controller:
         self.memories = Memories()
         self.queue = WorkQueue(clock, outside.random)
         self.accounts = Accounts(
-            outside.connect, AccountNews(on_droplet=self._on_droplet, on_gone=self._on_gone)
+            outside.connect,
+            AccountNews(on_droplet=self._on_droplet, on_gone=self._on_gone),
+            on_sweep=self._on_sweep,
         )
         self.classes = Classes(
             cluster=cluster,
@@ -119,6 +125,19 @@ class Controller:
             clock=clock,
             random=outside.random,
             check_leadership=outside.check_leadership,
+        )
+        self._cluster_uid = outside.cluster_uid
+        self.reaper = Reaper(
+            cluster=cluster,
+            store=self.store,
+            events=outside.events,
+            metrics=metrics,
+            clock=clock,
+            cluster_uid=outside.cluster_uid,
+            check_leadership=outside.check_leadership,
+            adopt=self._adopt,
+            forget_ledger=self._forget_ledger,
+            settings=outside.reaper,
         )
         metrics.watch_queue(
             depth=lambda: self.queue.depth,
@@ -184,21 +203,66 @@ class Controller:
             if session.status.phase in (None, Phase.REQUESTED):
                 self.queue.add(session.uid)
 
+    def _on_sweep(self, account: CloudAccount, sweep: Sweep) -> None:
+        """A walk through an account's droplets ended."""
+        self.reaper.on_sweep(account, sweep)
+
     def _on_droplet(self, droplet: Droplet) -> None:
         """A listing showed a droplet in a new state."""
         uid = _session_of(droplet)
         if uid is None or self.store.record(uid) is None:
             return
-        memory = self.memories.of(uid)
-        known = any(
-            entry.kind is ResourceKind.DROPLET and entry.id == str(droplet.id)
-            for entry in memory.book.resources
+        memory, book = self.memories.of(uid), self._book(uid)
+        line = next(
+            (
+                entry
+                for entry in book.resources
+                if entry.kind is ResourceKind.DROPLET and entry.id == str(droplet.id)
+            ),
+            None,
         )
-        if known:
+        if line is None:
+            if owner_of(droplet.name, droplet.tags, self._cluster_uid) == uid:
+                self._adopt(uid, droplet)
+            return
+        if line is _droplet_of(book):
             memory.droplet = DropletView(droplet.id, droplet.status, droplet.public_ip)
             session = self.store.session(uid)
             if session is not None and session.status.ready_at is None:
                 self.queue.add(uid)
+
+    def _book(self, uid: str) -> RecordStatus:
+        """A session's ledger with all that was learnt since it was last written."""
+        memory, record = self.memories.of(uid), self.store.record(uid)
+        if memory.ledger is not None:
+            return memory.ledger
+        return record.status if record is not None else RecordStatus()
+
+    def _adopt(self, uid: str, droplet: Droplet) -> None:
+        """Enter a droplet that turned up in the open ledger of its session.
+
+        Its creation's answer was lost, or somebody dropped the ledger. From here on the session's
+        own plan looks after it: it takes it, or deletes it where it has one already. A closed
+        ledger stays closed; what turns up after it is the reaper's.
+        """
+        book = self._book(uid)
+        if self.store.record(uid) is None or book.completed_at is not None:
+            return
+        prices = next(
+            (account.prices for account in self.accounts.all() if droplet.size in account.prices),
+            {},
+        )
+        memory = self.memories.of(uid)
+        memory.ledger = book = books.with_found(book, droplet_entry(droplet, prices))
+        primary = _droplet_of(book)
+        if primary is not None and primary.id == str(droplet.id):
+            memory.droplet = DropletView(droplet.id, droplet.status, droplet.public_ip)
+        self.queue.add(uid)
+
+    def _forget_ledger(self, uid: str) -> None:
+        """A ledger was written beside the session's own plan: read it again."""
+        self.memories.of(uid).ledger = None
+        self.queue.add(uid)
 
     def _on_gone(self, droplet: Droplet) -> None:
         """A droplet was deleted outside the operator; DigitalOcean itself says so."""
@@ -206,12 +270,22 @@ class Controller:
         record = self.store.record(uid) if uid is not None else None
         if uid is None or record is None:
             return
-        memory = self.memories.of(uid)
-        book = memory.ledger if memory.ledger is not None else record.status
-        memory.ledger = with_gone(
-            book, ResourceKind.DROPLET, str(droplet.id), self._clock.utc_now()
+        self.memories.of(uid).ledger = books.with_gone(
+            self._book(uid), ResourceKind.DROPLET, str(droplet.id), self._clock.utc_now()
         )
         self.queue.add(uid)
+
+
+def _droplet_of(book: RecordStatus) -> LedgerEntry | None:
+    """The droplet that a session goes on with: the first that was not seen gone."""
+    return next(
+        (
+            entry
+            for entry in book.resources
+            if entry.kind is ResourceKind.DROPLET and entry.presence is not Presence.GONE
+        ),
+        None,
+    )
 
 
 def _session_of(droplet: Droplet) -> str | None:

@@ -13,6 +13,7 @@ from spawnai.api.names import cluster_tag
 from spawnai.clock import Clock, SystemClock
 from spawnai.droplet.cloud_config import read_agent_source
 from spawnai.generation.claude import Generator, open_client
+from spawnai.lifecycle.reaping import ReapingRules
 from spawnai.settings import Settings
 from spawnai.telemetry.events import EventRecorder
 from spawnai.telemetry.http import TelemetryServer
@@ -27,6 +28,7 @@ from .cluster import Cluster
 from .controller import Controller, Outside
 from .installation_key import installation_key
 from .leader import KubernetesLeases, Leadership, LeadershipLost
+from .reaper import ReaperSettings
 from .watches import watch
 
 _LOGGER = logging.getLogger(__name__)
@@ -150,6 +152,10 @@ class Process:
                 namespace=settings.namespace,
                 cluster_uid=cluster_uid,
                 agent_source=read_agent_source(),
+                reaper=ReaperSettings(
+                    rules=ReapingRules(most_per_hour=settings.reaper_most_per_hour),
+                    dry_run=settings.reaper_dry_run,
+                ),
             )
         )
         tasks = [
@@ -172,6 +178,7 @@ class Process:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SHUTDOWN_SECONDS):
                     await events.shut_down()
+            await controller.reaper.close()
             await controller.accounts.close()
 
 

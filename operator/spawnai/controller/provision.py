@@ -4,8 +4,9 @@ Every creation is a POST that must not be sent twice; for each there is a look t
 lost answer left behind.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from spawnai.api.durations import parse_duration
 from spawnai.api.names import (
@@ -117,20 +118,7 @@ class Provision:
         )
 
     def _note_droplet(self, work: Work, droplet: Droplet, backing: Backing) -> None:
-        price = droplet.price_hourly
-        if price is None:
-            price = backing.account.prices.get(droplet.size)
-        entry = LedgerEntry(
-            kind=ResourceKind.DROPLET,
-            id=str(droplet.id),
-            name=droplet.name,
-            region=droplet.region,
-            size=droplet.size,
-            ip=droplet.public_ip,
-            price_hourly=str(price) if price is not None else None,
-            created_at=droplet.created_at,
-        )
-        work.note(entry)
+        work.note(droplet_entry(droplet, backing.account.prices))
         work.memory.droplet = DropletView(droplet.id, droplet.status, droplet.public_ip)
         backing.account.inventory.saw(droplet)
 
@@ -242,6 +230,23 @@ class Provision:
                 created_at=self._clock.utc_now().replace(microsecond=0),
             )
         )
+
+
+def droplet_entry(droplet: Droplet, prices: Mapping[str, Decimal]) -> LedgerEntry:
+    """A droplet as a line of its session's ledger. `prices`: dollars an hour, by size."""
+    price = droplet.price_hourly
+    if price is None:
+        price = prices.get(droplet.size)
+    return LedgerEntry(
+        kind=ResourceKind.DROPLET,
+        id=str(droplet.id),
+        name=droplet.name,
+        region=droplet.region,
+        size=droplet.size,
+        ip=droplet.public_ip,
+        price_hourly=str(price) if price is not None else None,
+        created_at=droplet.created_at,
+    )
 
 
 def wave_tag(at: datetime) -> str:

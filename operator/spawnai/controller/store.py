@@ -209,6 +209,11 @@ class Store:
         defaults = [known for known in self._classes.values() if known.is_default]
         return max(defaults, key=lambda known: (known.created_at, known.name), default=None)
 
+    @property
+    def record_count(self) -> int:
+        """How many ledgers there are, those of classes too."""
+        return len(self._records)
+
     def sessions(self) -> Iterator[Session]:
         """All sessions."""
         for known in list(self._sessions.values()):

@@ -120,6 +120,27 @@ class Metrics:
             ["write"],
             registry=registry,
         )
+        self._orphans = Gauge(
+            "spawnai_orphans",
+            "Droplets of this cluster that no living SpawnRecord explains",
+            registry=registry,
+        )
+        self._reaped = Counter(
+            "spawnai_reaped_total",
+            "Orphans that were to be deleted, by what became of them",
+            ["result"],
+            registry=registry,
+        )
+        self._reaper_looks = Counter(
+            "spawnai_reaper_looks_total",
+            "Looks of the reaper at both sides, by whether they could be trusted",
+            ["result"],
+            registry=registry,
+        )
+        for result in ("deleted", "gone", "unverified", "left", "failed", "dry_run"):
+            self._reaped.labels(result)
+        for result in ("ok", "doubt"):
+            self._reaper_looks.labels(result)
         self._queue_depth = Gauge(
             "spawnai_queue_depth",
             "Keys that wait for a worker",
@@ -198,6 +219,21 @@ class Metrics:
     def event(self, result: str) -> None:
         """An Event was "written", "dropped" (queue full) or "failed" (all tries used up)."""
         self._events.labels(result).inc()
+
+    def orphans(self, count: int) -> None:
+        """The reaper's last look found `count` droplets that nobody explains."""
+        self._orphans.set(count)
+
+    def reaped(self, result: str) -> None:
+        """An orphan was "deleted" (seen gone), "gone" by itself, "unverified", "left" or "failed".
+
+        "dry_run": it would have been deleted.
+        """
+        self._reaped.labels(result).inc()
+
+    def reaper_look(self, result: str) -> None:
+        """The reaper looked: "ok", or in "doubt", when nothing is deleted."""
+        self._reaper_looks.labels(result).inc()
 
     def watch_queue(
         self,
