@@ -236,6 +236,7 @@ class Machine:
         with contextlib.suppress(FileExistsError):
             os.mkfifo(fifo)
         self.loop = Loop()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         # Read and write: with a writer that stays, a shell's `> orders` never blocks or ends it.
         orders = os.open(fifo, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self.loop.selector.register(orders, selectors.EVENT_READ)
@@ -496,8 +497,11 @@ class Supervisor:
 
     def _boot(self, order: dict[str, Any]) -> None:
         supervisor = os.getpid()
+        # An order to end that comes before the machine can hear it must wait, not be lost.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         pid = os.fork()
         if pid:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             self._machines[order["id"]] = pid
             self._report("booted", order["id"])
             return

@@ -188,7 +188,8 @@ class State:
         }
         try:
             stored = json.loads(path.read_text("utf-8"))
-            self._values |= {key: stored[key] for key in self._values}
+            expires_at = float(stored["expiresAt"])
+            self._values |= {key: stored[key] for key in self._values} | {"expiresAt": expires_at}
         except FileNotFoundError:
             pass
         except (OSError, ValueError, TypeError, KeyError) as error:
@@ -553,8 +554,12 @@ class UnitProcess:
 
 def systemctl(*arguments: str) -> str:
     """What it prints; its failures show in what happens next."""
-    command = ["systemctl", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout
+    run = ["systemctl", *arguments]
+    try:
+        return subprocess.run(run, capture_output=True, text=True, timeout=30, check=False).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        complain(f"{' '.join(run)}: {error}")
+        return ""
 
 
 class Sink:
@@ -735,7 +740,6 @@ class App:
         self._base = base
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._process: Watched | None = None
         self._stopping = threading.Event()
         self._packages_limit = time.monotonic() + machine.packages_seconds
 
@@ -766,7 +770,9 @@ class App:
             complain(f"bundle.json cannot be read, so the operator has to push it again: {error}")
             self._state.change(bundleDigest=None, state="idle")
             return
-        if self._state["state"] not in {"finished", "failed"}:
+        if self._state["state"] == "failed":
+            self._say_failed(self._state["reason"])
+        elif self._state["state"] != "finished":
             self._state.change(bundleDigest=bundle.digest)
             with self._lock:
                 self._start(bundle)
@@ -786,6 +792,7 @@ class App:
         try:
             # A script that was interrupted starts over in a clean folder.
             if not self._state["installed"] or bundle.app_type == "script":
+                self._state.change(state="installing")
                 self._install(bundle)
                 self._state.change(installed=True)
             self._state.change(state="starting")
@@ -802,7 +809,10 @@ class App:
     def _fail(self, failure: AppFailed) -> None:
         self._journal.write(f"{failure.reason}: {failure}")
         self._state.change(state="failed", reason=failure.reason, exitCode=failure.exit_code)
-        say(self._base, "This app has stopped", f"It ended with: {failure.reason}.")
+        self._say_failed(failure.reason)
+
+    def _say_failed(self, reason: str) -> None:
+        say(self._base, "This app has stopped", f"It ended with: {reason}.")
 
     # Installing
 
@@ -1507,11 +1517,15 @@ class Agent:
         self._journal.write("the time of this droplet is over; it powers off")
         say(self._base, "This app has ended", "Its time was over.")
         self.app.stop()
-        remove(self._base / "site")
+        command = self._machine.poweroff_command.split()
         while True:
             tell_systemd("WATCHDOG=1")
-            subprocess.run(self._machine.poweroff_command.split(), timeout=60, check=False)
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
+                remove(self._base / "site")
+                subprocess.run(command, timeout=30, check=False)
             time.sleep(10)
+            # Still here: then without waiting for the units that hold it up.
+            command = [*self._machine.poweroff_command.split(), "--force"]
 
 
 # Taken out of the environment: systemctl, a child, would send messages of its own.

@@ -1,3 +1,4 @@
+import asyncio
 import os
 import signal
 import subprocess
@@ -88,6 +89,17 @@ async def test_destroying_a_machine_leaves_neither_processes_nor_files(machine):
     assert processes_below(root) == {}
     assert descendants(supervisor) <= before - {pid for pid in before if is_gone(pid)}
     await api.host.destroy(api.id)
+
+
+async def test_a_machine_can_be_ended_in_the_moment_it_begins(host):
+    async def a_short_life(droplet_id):
+        user_data = "#cloud-config\nruncmd: [sleep 600]\n"
+        await host.boot(droplet_id, host.allocate_address(), user_data, 1024**3)
+        await host.destroy(droplet_id)
+        return host.is_on(droplet_id)
+
+    lives = (a_short_life(droplet_id) for droplet_id in range(10_000, 10_040))
+    assert not any(await asyncio.gather(*lives))
 
 
 async def test_machines_live_side_by_side_on_addresses_of_their_own(machine):
