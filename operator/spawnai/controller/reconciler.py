@@ -11,7 +11,7 @@ from random import Random
 
 from spawnai.clock import Clock
 from spawnai.lifecycle import actions as do
-from spawnai.lifecycle.observation import Effort, FailureKind, Observation
+from spawnai.lifecycle.observation import Effort, FailureKind, Observation, Session
 from spawnai.lifecycle.plan import plan
 from spawnai.lifecycle.retry import delay_after
 from spawnai.lifecycle.status import Plan
@@ -88,8 +88,18 @@ class Reconciler:
             self._queue.add_after(uid, later)
         if planned.wake_at is not None:
             self._queue.add_after(uid, seconds_until(planned.wake_at, self._clock.utc_now()))
+        if backing is not None and _is_ending(session, planned):
+            self._leave_quota(uid, backing)
         if session is None and observation.record is None:
             self._memories.forget(uid)
+
+    def _leave_quota(self, uid: str, backing: Backing) -> None:
+        """Who ends does not wait for a droplet any more, and nobody waits behind him."""
+        quota = backing.account.quota
+        if quota.position(uid) is not None:
+            quota.leave(uid)
+            if (waiting := quota.first()) is not None:
+                self._queue.add(waiting)
 
     def _count(self, observation: Observation, planned: Plan, memory: Memory) -> None:
         session = observation.session
@@ -170,3 +180,9 @@ class Reconciler:
             started_at=before.started_at,
             retry_at=now + delay * self._random.uniform(1 - JITTER, 1 + JITTER),
         )
+
+
+def _is_ending(session: Session | None, planned: Plan) -> bool:
+    if session is None or session.deleting:
+        return True
+    return (planned.status or session.status).termination_reason is not None
