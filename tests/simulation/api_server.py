@@ -219,7 +219,7 @@ class SimulatedCluster:
 
     async def _patch(self, verb: str, kind: str, key: str, body: Body, *, status=False) -> Body:
         return await self._write(
-            verb, key, lambda: self._server.patch(self._who, kind, key, body, status=status)
+            verb, f"{key} {shortened(body)}", lambda: self._server.patch(self._who, kind, key, body, status=status)
         )
 
     async def patch_session(self, namespace, name, body):
@@ -294,3 +294,23 @@ def session_body(namespace: str, name: str, uid: str, app_type: str, annotations
 def is_held(body: Body | None) -> bool:
     """Whether our finalizer is on an object."""
     return body is not None and FINALIZER in (body["metadata"].get("finalizers") or [])
+
+
+def shortened(patch: Body) -> str:
+    """A patch in a few words: what it sets, without sentences."""
+    status = patch.get("status")
+    if status is None:
+        return json.dumps(patch.get("metadata", {}).get("finalizers"))
+    words = []
+    for key in sorted(status):
+        value = status[key]
+        if key == "conditions":
+            value = ",".join(f"{one['type']}={one['status']}/{one['reason']}" for one in value)
+        elif key == "resources":
+            value = ",".join(f"{one['kind']} {one['id']} {one['presence']}" for one in value)
+        elif key == "generations":
+            value = ",".join(f"{one['outcome']} {one['outputTokens']}" for one in value)
+        elif isinstance(value, dict | list):
+            value = json.dumps(value, sort_keys=True)
+        words.append(f"{key}={value}")
+    return "; ".join(words)

@@ -15,7 +15,7 @@ from spawnai.lifecycle.status import STEPS
 
 from .api_server import ApiServer, Body, is_held
 from .apps import Paid, SimulatedClaude
-from .cloud import SIZES, Cloud, CloudDroplet, CloudRecord, Watch
+from .cloud import NEVER, SIZES, Cloud, CloudDroplet, CloudRecord, Watch
 from .edges import Wire
 from .loop import moment_of, utc
 from .story import ClockJump
@@ -31,6 +31,9 @@ END_SECONDS = 200.0
 
 SETTLING_SECONDS = 150.0
 """How long a second droplet of one session may be billed."""
+
+ASTRAY_SECONDS = 200.0
+"""How soon it must be noticed that a droplet was deleted by hand, and its name be taken away."""
 
 LEDGER_DELAY_SECONDS = 150.0
 """How long before an operator's death what it learnt may not have reached the ledger."""
@@ -112,7 +115,12 @@ class Judge:
 
     def droplet_deleted(self, droplet: CloudDroplet) -> None:
         for known in self.cloud.records.values():
-            if known.gone > self.now and known.record.data == droplet.ip and known.session:
+            if (
+                known.gone > self.now
+                and known.record.data == droplet.ip
+                and known.session == droplet.session
+                and droplet.session is not None
+            ):
                 self.blame(
                     f"droplet {droplet.id} was deleted while {known.record.name} points at its "
                     f"address {droplet.ip}"
@@ -156,8 +164,10 @@ class Judge:
                 self.ledgers[uid] = RecordStatus.model_validate(after.get("status") or {})
             elif uid in self.lives:
                 self._record_deleted(uid)
-        if self.server.idle_writes:
-            self.blame(f"a write that changes nothing: {self.server.idle_writes[0]}")
+        # Written again because the answer was lost, or because a watch is behind: no fault.
+        idle, self.server.idle_writes = self.server.idle_writes, []
+        if idle and self._wire.disturbed(self.now - 10, self.now) is None:
+            self.blame(f"a write that changes nothing: {idle[0]}")
 
     def _session(self, who: str, before: Body | None, after: Body | None, body: Body) -> None:
         uid = body["metadata"]["uid"]
@@ -297,6 +307,23 @@ class Judge:
             if self.now > disturbed + SETTLING_SECONDS:
                 ids = ", ".join(str(droplet.id) for droplet in living)
                 self.blame(f"{life.key} has had two droplets for too long: {ids}")
+        for known in self.cloud.records.values():
+            if known.session is not None and self.now < known.gone:
+                self._leads_home(known)
+
+    def _leads_home(self, known: CloudRecord) -> None:
+        """A name may lead astray only after its droplet was deleted by hand, and not for long."""
+        droplets = [
+            droplet
+            for droplet in self.cloud.droplets.values()
+            if droplet.session == known.session and droplet.ip == known.record.data
+        ]
+        if any(droplet.gone == NEVER for droplet in droplets):
+            return
+        since = max((droplet.gone for droplet in droplets), default=known.listed)
+        disturbed = self._wire.disturbed(since, self.now) or since
+        if self.now > disturbed + ASTRAY_SECONDS:
+            self.blame(f"{known.record.name} still points at {known.record.data}, a stranger's")
 
     def unfinished(self) -> list[str]:
         """Sessions and resources that have not reached their end."""
@@ -317,7 +344,7 @@ class Judge:
     def _rests(self, life: Life) -> bool:
         """Whether the session waits for its owner, and nothing was made for it."""
         stalled = any(
-            known.type == ConditionType.STALLED and known.status == "True"
+            known.type == ConditionType.STALLED and known.reason == "InvalidExpiry"
             for known in life.status.conditions
         )
         return stalled and life.status.phase in (None, Phase.REQUESTED) and life.deleted is None

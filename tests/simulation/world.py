@@ -138,10 +138,9 @@ class World:
         self._schedule()
         self._begin_operator()
         last = self._last_disturbance
-        await asyncio.sleep(last() - self.loop.time())
-        while left := self.judge.unfinished():
-            self.judge.look()
+        while (left := self.judge.unfinished()) or self.loop.time() < last() + 1:
             await asyncio.sleep(5)
+            self.judge.look()
             self._end_in_time(last(), left)
         await asyncio.sleep(STILL_SECONDS)
         api, cloud = self.server.writes, self.cloud.writes

@@ -74,9 +74,9 @@ def with_gone(ledger: RecordStatus, kind: ResourceKind, id_: str, at: datetime) 
         "deletion_accepted_at": entry.deletion_accepted_at or at,
     }
     if entry.price_hourly is not None:
-        cost = droplet_cost_between(
-            Decimal(entry.price_hourly), entry.created_at, entry.deletion_accepted_at or at
-        )
+        # The two times come from two clocks, the cloud's and ours.
+        end = max(entry.created_at, entry.deletion_accepted_at or at)
+        cost = droplet_cost_between(Decimal(entry.price_hourly), entry.created_at, end)
         changes["cost"] = money(cost)
     return _with_changed(ledger, kind, id_, changes)
 

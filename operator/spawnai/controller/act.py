@@ -44,6 +44,7 @@ class Actor:
             do.CreateRecord: (30, custody.create_record),
             do.DeleteRecord: (30, custody.delete_record),
             do.ConfirmSessionGone: (30, custody.confirm_session_gone),
+            do.ConfirmNoRecord: (30, custody.confirm_no_record),
             do.CreateDroplet: (600, provision.create_droplet),
             do.FindDroplet: (60, provision.find_droplet),
             do.AwaitDroplet: (60, provision.await_droplet),

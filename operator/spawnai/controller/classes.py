@@ -175,9 +175,15 @@ class Classes:
         )
 
     def _wake_sessions(self, name: str) -> None:
+        """Every session of the class that is not let go yet, and every open ledger."""
         for session in self._store.sessions():
-            if self._store.class_of(session) == name and not _is_over(session.status.phase):
+            over = _is_over(session.status.phase) and not session.has_finalizer
+            if self._store.class_of(session) == name and not over:
                 self._wake_session(session.uid)
+        for record in self._store.records():
+            owner = record.spec.owner
+            if owner.kind == "SpawnSession" and record.spec.class_name == name:
+                self._wake_session(owner.uid)
 
     async def _look(self, known: StoredClass, before: ClassState) -> ClassState:
         if known.spec is None:

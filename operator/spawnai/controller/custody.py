@@ -87,3 +87,10 @@ class Custody:
             self._store.put_session(body)
         else:
             work.memory.session_confirmed_gone = True
+
+    async def confirm_no_record(self, work: Work, _action: do.ConfirmNoRecord) -> None:
+        """Ask the API server itself."""
+        try:
+            self._store.put_record(await self._cluster.get_record(work.uid))
+        except ObjectNotFound:
+            work.memory.record_confirmed_absent = True

@@ -28,6 +28,7 @@ class Memory:
     record_made_here: bool = False
     proven: set[tuple[str, str]] = field(default_factory=set)
     session_confirmed_gone: bool = False
+    record_confirmed_absent: bool = False
     minor_status_written_at: float = float("-inf")
     destroy_due_reported: bool = False
 

@@ -74,6 +74,7 @@ class Observer:
             generation_fraction=memory.generation_fraction,
             queue_position=backing.account.quota.position(uid) if backing is not None else None,
             session_confirmed_gone=memory.session_confirmed_gone,
+            record_confirmed_absent=memory.record_confirmed_absent,
             resync_spread=RESYNC_SPREAD * _share(uid),
         )
         return observation, backing

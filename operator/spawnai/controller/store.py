@@ -219,6 +219,10 @@ class Store:
         for known in list(self._sessions.values()):
             yield known.session
 
+    def records(self) -> Iterator[StoredRecord]:
+        """All ledgers."""
+        yield from list(self._records.values())
+
     def classes(self) -> Iterator[StoredClass]:
         """All classes."""
         yield from list(self._classes.values())

@@ -180,6 +180,11 @@ class ConfirmSessionGone(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class ConfirmNoRecord(Action):
+    """Ask the API server itself whether this session has no ledger: watches may show it late."""
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveFinalizer(Action):
     """Let the session go: nothing of it lives any more."""
 

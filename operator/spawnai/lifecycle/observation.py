@@ -189,6 +189,7 @@ class Observation:
     generation_fraction: float = 0.0
     queue_position: int | None = None
     session_confirmed_gone: bool = False
+    record_confirmed_absent: bool = False
     resync_spread: timedelta = timedelta()
 
     def effort(self, key: str) -> Effort:

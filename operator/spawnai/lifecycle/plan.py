@@ -11,6 +11,8 @@ Rules that hold between the parts:
 
 * Nothing outside the cluster before the finalizer and the ledger are in the API server.
 * A creation whose answer was lost is settled by looking before it is sent again.
+* That a ledger is missing is believed only when the API server itself says so: after a restart the
+  watches may show a session before its ledger.
 * The finalizer goes last, when every line of the ledger has been seen gone.
 * Equal observations give equal plans; a plan that changes nothing writes nothing.
 """
@@ -22,7 +24,14 @@ from spawnai.api.durations import format_time, parse_duration
 from spawnai.api.record import Presence, ResourceKind
 from spawnai.api.session import Phase
 
-from .actions import ConfirmSessionGone, CreateDroplet, DeleteRecord, GenerateApp, RemoveFinalizer
+from .actions import (
+    ConfirmNoRecord,
+    ConfirmSessionGone,
+    CreateDroplet,
+    DeleteRecord,
+    GenerateApp,
+    RemoveFinalizer,
+)
 from .build import build
 from .expiry import Wish, read_wish, resolve
 from .limits import limits_of, provisioning_deadline
@@ -41,7 +50,7 @@ def plan(observation: Observation, now: datetime) -> Plan:
     if session is None:
         _without_session(draft, now)
         return draft.finish()
-    if _is_tombstone(session) and (_all_gone(observation) or not session.has_finalizer):
+    if _is_tombstone(session) and _all_gone(observation):
         if session.has_finalizer:
             draft.do(RemoveFinalizer())
         else:
@@ -49,7 +58,13 @@ def plan(observation: Observation, now: datetime) -> Plan:
         return draft.finish()
     wish = read_wish(session.ttl, session.expires_at)
     ending = _ending(observation, session, wish, now)
-    if ending is not None:
+    if (
+        ending is not None
+        and observation.record is None
+        and not observation.record_confirmed_absent
+    ):
+        draft.do(ConfirmNoRecord())
+    elif ending is not None:
         teardown(draft, ending, now)
     else:
         stalled = _cannot_begin(observation, session, wish)
@@ -66,7 +81,7 @@ def _is_tombstone(session: Session) -> bool:
 
 def _all_gone(o: Observation) -> bool:
     if o.record is None:
-        return True
+        return o.record_confirmed_absent or not (o.session is not None and o.session.has_finalizer)
     return o.record.status.completed_at is not None and all(
         entry.presence is Presence.GONE for entry in o.record.status.resources
     )

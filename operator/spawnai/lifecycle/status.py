@@ -58,9 +58,13 @@ class Plan:
 
 
 def step_towards(current: Phase | None, wanted: Phase) -> Phase:
-    """The next phase on the way: one step of the table, never a jump."""
+    """The next phase on the way: one step of the table, never a jump, and never back.
+
+    A restarted operator finds again what it had: until then it knows less than the phase says.
+    """
     here = current or Phase.REQUESTED
-    if here is wanted or not STEPS[here]:
+    order = list(STEPS)
+    if order.index(wanted) <= order.index(here):
         return here
     if wanted in STEPS[here]:
         return wanted
@@ -175,7 +179,7 @@ class Draft:
         """Take one step towards a phase; come back at once when more steps are needed."""
         phase = step_towards(self.previous.phase, wanted)
         self.put(phase=phase)
-        if phase is not wanted:
+        if phase not in (wanted, self.previous.phase):
             self.wake(self.now)
         return phase
 

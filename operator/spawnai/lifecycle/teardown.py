@@ -76,7 +76,8 @@ def teardown(d: Draft, ending: Ending, now: datetime) -> None:
         _remove(d, entry)
     log_taken = _log_taken(d, ending, now)
     traffic_off = all(entry.deletion_accepted_at is not None for entry in names)
-    if traffic_off and not _running(o, CreateDomainRecord.__name__) and log_taken:
+    # A name whose creation is not settled may exist already: its address must not go to a stranger.
+    if traffic_off and ResourceKind.DOMAIN_RECORD not in unsure and log_taken:
         for entry in droplets:
             _remove(d, entry)
     if not droplets and not _running(o, CreateDroplet.__name__):
@@ -102,10 +103,10 @@ def _running(o: Observation, key: str) -> bool:
     return o.effort(key).running
 
 
-def _settle(d: Draft, record: Record) -> bool:
-    """Wait for creations under way, look for those whose answer was lost. True: not sure yet."""
+def _settle(d: Draft, record: Record) -> set[ResourceKind]:
+    """Wait for creations under way, look for those whose answer was lost: what is not sure yet."""
     o = d.observation
-    unsure = False
+    unsure: set[ResourceKind] = set()
     planned = {resource.kind: resource.name for resource in record.spec.planned}
     searches: list[tuple[ResourceKind, str, Action]] = [
         (ResourceKind.DROPLET, CreateDroplet.__name__, FindDroplet())
@@ -120,19 +121,20 @@ def _settle(d: Draft, record: Record) -> bool:
         ),
         o.droplet.ip if o.droplet is not None else None,
     )
-    if ResourceKind.DOMAIN_RECORD in planned and droplet_ip is not None:
+    if ResourceKind.DOMAIN_RECORD in planned and (droplet_ip is not None or record.droplet):
         label, _, domain = planned[ResourceKind.DOMAIN_RECORD].partition(".")
-        find = FindDomainRecord(domain, label, droplet_ip)
+        # The ledger may not know the address yet; a look at the droplet tells it.
+        find = FindDomainRecord(domain, label, droplet_ip) if droplet_ip else FindDroplet()
         searches.append((ResourceKind.DOMAIN_RECORD, CreateDomainRecord.__name__, find))
     for kind, create, find_action in searches:
         if _running(o, create):
-            unsure = True
+            unsure.add(kind)
             continue
         known = any(entry.kind is kind for entry in record.status.resources)
         since = unsettled_since(o, create)
         if known or since is None or settled(o.effort(find_action.key), since):
             continue
-        unsure = True
+        unsure.add(kind)
         d.do(find_action)
     return unsure
 

@@ -86,6 +86,7 @@ class Life:
     started_at: datetime = START
     wake_at: datetime | None = None
     gone: bool = False
+    without_record: bool = False
 
     def observe(self) -> Observation:
         return Observation(
@@ -103,6 +104,7 @@ class Life:
             efforts=dict(self.efforts),
             rejected=dict(self.rejected),
             session_confirmed_gone=self.gone,
+            record_confirmed_absent=self.without_record,
             resync_spread=timedelta(minutes=5),
         )
 
@@ -177,11 +179,10 @@ class Life:
             changed = made.ledger != self.record.status
             self.record = replace(self.record, status=made.ledger)
         self.notices += made.notices
-        if self.session is not None and made.status is not None:
-            if made.status != self.session.status:
-                self.statuses.append(made.status)
-                self.session = replace(self.session, status=made.status)
-                changed = True
+        if self.session is not None and made.status not in (None, self.session.status):
+            self.statuses.append(made.status)
+            self.session = replace(self.session, status=made.status)
+            changed = True
         return changed
 
     def _act(self, action: do.Action) -> bool:
@@ -219,6 +220,8 @@ class Life:
                 self.record = Record(spec, RecordStatus(), self.now)
             case do.DeleteRecord():
                 self.record = None
+            case do.ConfirmNoRecord():
+                self.without_record = self.record is None
             case do.ConfirmSessionGone():
                 self.gone = True
             case do.CreateDroplet(placement=placement):

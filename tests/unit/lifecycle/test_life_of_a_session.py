@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from life import DIGEST, IP, START, Life, a_session, an_offer
+
 from spawnai.api.record import Presence, ResourceKind
 from spawnai.api.session import AppType, Phase, SessionSpec
 from spawnai.lifecycle import actions as do
@@ -185,7 +186,7 @@ def test_an_invalid_ttl_on_a_running_session_keeps_the_expiry_and_is_told_once()
 
 def test_an_expiry_before_anything_was_made_is_a_quiet_end():
     life = Life(session=a_session(expires_at="2026-11-23T11:00:00Z")).settle().pass_time(days=1)
-    assert life.done == []
+    assert life.kinds_done() == ["ConfirmNoRecord"]
     assert life.status.phase is Phase.DESTROYED
     assert len(life.statuses) == 1
     assert life.wake_at is None
@@ -353,6 +354,22 @@ def test_a_restart_of_a_running_session_writes_and_makes_nothing():
     made = life.plan()
     assert made.actions == ()
     assert (len(life.done), len(life.statuses)) == (done, written)
+
+
+def test_a_restart_never_moves_the_phase_on_or_back():
+    life = Life(held={do.DeployApp}).settle()
+    assert life.status.phase is Phase.DEPLOYING
+    life.held |= {do.GenerateApp, do.AwaitDroplet}
+    life.restart().settle().pass_time(seconds=20)
+    assert life.status.phase is Phase.DEPLOYING
+
+
+def test_that_a_ledger_is_missing_is_asked_before_it_is_believed():
+    life = Life(held={do.ConfirmNoRecord}, session=a_session(deleting=True, has_finalizer=True))
+    assert life.settle().kinds_done() == ["ConfirmNoRecord"]
+    life.held.clear()
+    life.restart().settle()
+    assert life.kinds_done()[-1] == "RemoveFinalizer"
 
 
 def test_no_room_in_one_region_leads_to_the_next():
