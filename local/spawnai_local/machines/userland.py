@@ -97,7 +97,7 @@ printf 'run %s\\n' "$command" > "$root/run/orders"
 
 # Beside the stand-ins: what could reach past the machine, or hide that something is not installed.
 _LEFT_OUT = {
-    *("apt", "dpkg", "snap", "halt", "init", "telinit", "halt", "cloud-init", "sudo", "su"),
+    *("apt", "dpkg", "snap", "halt", "init", "telinit", "cloud-init", "sudo", "su"),
     *("adduser", "groupadd", "usermod", "iptables", "nft", "ufw", "mount", "umount"),
     *("npx", "nodejs", "corepack", "docker", "podman"),
 }
@@ -142,7 +142,7 @@ class Userland:
         header = f'#!/bin/sh\nroot="${{0%/usr/bin/*}}" tools={shlex.quote(str(tools))}\n'
         for name, body in _STAND_INS.items():
             _write_program(self._stand_ins / name, header + body)
-        self._link_host_programs(environment)
+        self._link_host_programs()
 
     def furnish(self, root: Path, python: Path) -> None:
         """Give a new machine its own programs: the stand-ins and Python."""
@@ -156,7 +156,7 @@ class Userland:
         """A machine's PATH."""
         return f"{root}/usr/local/bin:{root}/usr/bin:{self._programs}"
 
-    def _link_host_programs(self, environment: Mapping[str, str]) -> None:
+    def _link_host_programs(self) -> None:
         hidden = {*_LEFT_OUT, *_STAND_INS, "python3"}
         hidden |= {name for names in _PACKAGES.values() for name in names}
         for folder in ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"):
@@ -164,7 +164,6 @@ class Userland:
                 link = self._programs / program.name
                 if program.name not in hidden and not link.is_symlink():
                     link.symlink_to(program)
-        del environment
 
 
 def _npm(npm: Path, cache: Path, environment: Mapping[str, str]) -> str:
