@@ -49,6 +49,10 @@ from .summary import announce_expiry, sum_up
 CAPACITY_PAUSE = timedelta(seconds=60)
 """How long to wait when no region of the class has room."""
 
+WAITING_FOR_LIMIT = "Waiting for the account's droplet limit"
+NO_ROOM = "No region of the class has room now, trying again"
+"""What is said while a session waits; the event comes when it is said first."""
+
 
 def planned_record(o: Observation, session: Session, offer: Offer) -> RecordSpec:
     """The intent that is written before anything is made."""
@@ -205,8 +209,9 @@ def _create_droplet(d: Draft, session: Session, offer: Offer, now: datetime) -> 
     failure = effort.failure
     if failure is not None and failure.kind is FailureKind.OVER_QUOTA:
         position = "" if o.queue_position is None else f"; position {o.queue_position} in the queue"
-        message = f"Waiting for the account's droplet limit{position} ({failure.message})"
-        if d.set_false(ConditionType.DROPLET_READY, "WaitingForDropletLimit", message):
+        message = f"{WAITING_FOR_LIMIT}{position} ({failure.message})"
+        d.set_false(ConditionType.DROPLET_READY, "WaitingForDropletLimit", message)
+        if not d.said(ConditionType.DROPLET_READY, WAITING_FOR_LIMIT):
             d.notice("Warning", "WaitingForDropletLimit", "Provision", message)
     elif failure is not None and failure.kind is FailureKind.UNAUTHORIZED:
         d.set_false(ConditionType.DROPLET_READY, failure.reason, failure.message)
@@ -248,8 +253,9 @@ def _nowhere_to_go(d: Draft, session: Session, wanted: list[Placement], now: dat
         d.set_true(ConditionType.STALLED, "UnknownRegionOrSize", message)
         d.wake(now + CAPACITY_PAUSE)
         return
-    message = f"No region of the class has room now, trying again: {words}"
-    if d.set_false(ConditionType.DROPLET_READY, "NoCapacity", message):
+    message = f"{NO_ROOM}: {words}"
+    d.set_false(ConditionType.DROPLET_READY, "NoCapacity", message)
+    if not d.said(ConditionType.DROPLET_READY, NO_ROOM):
         d.notice("Warning", "NoCapacity", "Provision", message)
     d.wake(min(failure.at for failure in failures) + CAPACITY_PAUSE)
 
