@@ -5,6 +5,9 @@ import socket
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
+
+from spawnai.api.durations import parse_duration
 
 DEFAULT_DIGITALOCEAN_API_URL = "https://api.digitalocean.com"
 
@@ -30,6 +33,7 @@ class Settings:
         lease_seconds: how long a leader that went silent is waited for.
         reaper_dry_run: whether the reaper only tells what it would delete.
         reaper_most_per_hour: how many droplets the reaper deletes within an hour at most.
+        reaper_minimum_age: how old a droplet must be for the reaper to look at it.
     """
 
     namespace: str
@@ -44,6 +48,7 @@ class Settings:
     lease_seconds: float
     reaper_dry_run: bool = False
     reaper_most_per_hour: int = 20
+    reaper_minimum_age: timedelta = timedelta(minutes=10)
 
 
 def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -68,6 +73,7 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
         lease_seconds=_number(environment, "SPAWNAI_LEASE_SECONDS", 15),
         reaper_dry_run=_choice(environment, "SPAWNAI_REAPER", ("delete", "dry-run")) == "dry-run",
         reaper_most_per_hour=_number(environment, "SPAWNAI_REAPER_MOST_PER_HOUR", 20),
+        reaper_minimum_age=_duration(environment, "SPAWNAI_REAPER_MINIMUM_AGE", "10m"),
     )
 
 
@@ -76,6 +82,13 @@ def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...])
     if text not in choices:
         raise SettingsError(f"{name} is {text!r}: write {' or '.join(choices)}")
     return text
+
+
+def _duration(environment: Mapping[str, str], name: str, default: str) -> timedelta:
+    try:
+        return parse_duration(environment.get(name, default))
+    except ValueError as error:
+        raise SettingsError(f"{name}: {error}") from error
 
 
 def _number(environment: Mapping[str, str], name: str, default: int) -> int:

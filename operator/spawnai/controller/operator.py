@@ -153,7 +153,10 @@ class Process:
                 cluster_uid=cluster_uid,
                 agent_source=read_agent_source(),
                 reaper=ReaperSettings(
-                    rules=ReapingRules(most_per_hour=settings.reaper_most_per_hour),
+                    rules=ReapingRules(
+                        minimum_age=settings.reaper_minimum_age,
+                        most_per_hour=settings.reaper_most_per_hour,
+                    ),
                     dry_run=settings.reaper_dry_run,
                 ),
             )

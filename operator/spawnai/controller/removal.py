@@ -127,7 +127,7 @@ class Removal:
         """Remove an orphan and what hangs on it. What fails is told, and keeps what follows."""
         droplet = estate.orphan.droplet
         outcomes = [
-            await _told("DomainRecord", name.id, _full_name(name), self._remove_name(estate, name))
+            await _told("DomainRecord", name.id, full_name(name), self._remove_name(estate, name))
             for name in estate.names
         ]
         if any(outcome.result in (Result.FAILED, Result.LEFT) for outcome in outcomes):
@@ -242,7 +242,8 @@ def seen(droplet: Droplet) -> SeenDroplet:
     )
 
 
-def _full_name(record: DomainRecord) -> str:
+def full_name(record: DomainRecord) -> str:
+    """The whole host name of a DNS record."""
     return f"{record.name}.{record.domain}"
 
 

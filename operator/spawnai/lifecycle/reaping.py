@@ -255,8 +255,9 @@ def judge(
     }
     seen_twice = {
         key
-        for key, first in sightings.items()
-        if first + rules.between_sightings <= cloud.started_at
+        for key in sightings
+        if key in before.sightings
+        and before.sightings[key] + rules.between_sightings <= cloud.started_at
     }
     due = [orphan for orphan in orphans if (orphan.droplet.id, Verdict.ORPHAN) in seen_twice]
     allowed = len(due)

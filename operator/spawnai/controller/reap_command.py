@@ -1,0 +1,406 @@
+"""`spawnai reap`: the reaper by hand, with the cluster's ledgers or, when it is lost, without.
+
+With a cluster it deletes what the operator's own reaper would delete, without the hourly limit: a
+person looks on. With --cluster-lost there is nobody left to explain anything: everything that
+wears that cluster's marks goes.
+
+Exit codes: 0 nothing is left; 1 something was found and is still there (always so with --dry-run);
+2 wrong arguments or settings; 3 nothing was deleted because a listing could not be had or trusted.
+"""
+
+import argparse
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from kubernetes.aio import client, config
+
+from spawnai.api.durations import format_duration, parse_duration
+from spawnai.api.names import cluster_tag, session_firewall_name
+from spawnai.clock import Clock, SystemClock
+from spawnai.digitalocean.budget import Priority, RateBudget
+from spawnai.digitalocean.client import ApiClient
+from spawnai.digitalocean.dns import DomainRecords
+from spawnai.digitalocean.droplets import Droplets
+from spawnai.digitalocean.errors import DigitalOceanError, Refused, Unauthorized
+from spawnai.digitalocean.firewalls import Firewalls
+from spawnai.digitalocean.models import Firewall
+from spawnai.lifecycle.reaping import (
+    CloudListing,
+    ClusterListing,
+    Judgement,
+    Orphan,
+    ReapingRules,
+    Recollection,
+    SeenDroplet,
+    Verdict,
+    judge,
+    owner_of,
+    verdict_on,
+)
+from spawnai.settings import DEFAULT_DIGITALOCEAN_API_URL
+
+from .census import take_census
+from .cluster import Cluster, ClusterError
+from .removal import Estate, Outcome, Removal, Result, full_name, seen
+
+NOTHING_LEFT, SOMETHING_LEFT, WRONG_USE, IN_DOUBT = 0, 1, 2, 3
+
+Write = Callable[[str], object]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command's arguments."""
+    parser.description = (
+        "Find and delete what this cluster left in DigitalOcean. Needs DIGITALOCEAN_TOKEN in the "
+        "environment, and a kubeconfig unless --cluster-lost is given."
+    )
+    parser.epilog = (
+        "Exit codes: 0 nothing is left, 1 something was found and is still there, 2 wrong "
+        "arguments or settings, 3 nothing was deleted because a listing could not be trusted."
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show what would be deleted, and delete nothing"
+    )
+    parser.add_argument("--yes", action="store_true", help="delete what is found")
+    parser.add_argument(
+        "--cluster-lost",
+        action="store_true",
+        help="ask no API server: delete all that wears the marks of the cluster --cluster-id",
+    )
+    parser.add_argument(
+        "--cluster-id",
+        metavar="UID",
+        help="the cluster: the UID of its namespace kube-system (default: ask the API server)",
+    )
+    parser.add_argument(
+        "--minimum-age",
+        metavar="DURATION",
+        default="10m",
+        help="leave alone what is younger (default: %(default)s)",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One line of the table."""
+
+    kind: str
+    id: str
+    name: str
+    age: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Findings:
+    """What one look at the cluster's droplets showed. `waiting`: what only a later run may take."""
+
+    orphans: tuple[Orphan, ...]
+    others: tuple[_Row, ...]
+    waiting: int = 0
+
+
+class _Doubt(Exception):
+    """A listing cannot be trusted, and why."""
+
+
+class _WrongUse(Exception):
+    """The command was called in a way that cannot be meant."""
+
+
+async def reap(arguments: argparse.Namespace, environment: Mapping[str, str], write: Write) -> int:
+    """Carry out the command; returns its exit code. `write` takes the text for people."""
+    try:
+        minimum_age = parse_duration(arguments.minimum_age)
+    except ValueError as error:
+        write(f"spawnai reap: --minimum-age: {error}\n")
+        return WRONG_USE
+    token = environment.get("DIGITALOCEAN_TOKEN", "").strip()
+    if not token:
+        write("spawnai reap: set DIGITALOCEAN_TOKEN to a token of the account to look at\n")
+        return WRONG_USE
+    if arguments.cluster_lost and not arguments.cluster_id:
+        write(
+            "spawnai reap: --cluster-lost needs --cluster-id UID: every droplet carries it as its "
+            "tag cluster:UID\n"
+        )
+        return WRONG_USE
+    clock = SystemClock()
+    url = environment.get("DIGITALOCEAN_API_URL", DEFAULT_DIGITALOCEAN_API_URL)
+    cloud = ApiClient(token, url, RateBudget(clock), on_call=lambda _outcome: None)
+    command = ReapCommand(
+        cloud,
+        clock,
+        write,
+        rules=ReapingRules(minimum_age=minimum_age, most_per_hour=None),
+        delete=arguments.yes and not arguments.dry_run,
+    )
+    try:
+        if arguments.cluster_lost:
+            return await command.without_cluster(arguments.cluster_id)
+        async with client.ApiClient(await _access(environment)) as api:
+            return await command.with_cluster(api, arguments.cluster_id)
+    except _WrongUse as error:
+        write(f"spawnai reap: {error}\n")
+        return WRONG_USE
+    except (_Doubt, DigitalOceanError) as error:
+        write(f"spawnai reap: stopped, and nothing more is deleted: {error}\n")
+        return IN_DOUBT
+    except (ClusterError, config.ConfigException) as error:
+        write(
+            f"spawnai reap: stopped, and nothing is deleted: {error}\n"
+            "Without the cluster's ledgers nobody can tell what is left over. If the cluster is "
+            "lost for good: spawnai reap --cluster-lost --cluster-id UID --dry-run\n"
+        )
+        return IN_DOUBT
+    finally:
+        await cloud.close()
+
+
+async def _access(environment: Mapping[str, str]) -> client.Configuration:
+    """The cluster that kubectl would talk to: by $KUBECONFIG, from within a pod, or the default."""
+    access = client.Configuration()
+    kubeconfig = environment.get("KUBECONFIG")
+    if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in environment:
+        config.load_incluster_config(client_configuration=access)  # type: ignore[no-untyped-call]
+    else:
+        await config.load_kube_config(  # type: ignore[no-untyped-call]
+            config_file=kubeconfig or None, client_configuration=access
+        )
+    return access
+
+
+class ReapCommand:
+    """One run of the command. `delete`: False only shows what is there."""
+
+    def __init__(
+        self, cloud: ApiClient, clock: Clock, write: Write, *, rules: ReapingRules, delete: bool
+    ) -> None:
+        self._droplets = Droplets(cloud)
+        self._records = DomainRecords(cloud)
+        self._firewalls = Firewalls(cloud)
+        self._clock = clock
+        self._write = write
+        self._rules = rules
+        self._delete = delete
+
+    async def with_cluster(self, api: client.ApiClient, expected_uid: str | None) -> int:
+        """Delete what the ledgers of a cluster that answers do not explain."""
+        cluster = Cluster(api, before_write=_no_writes)
+        cluster_uid = await cluster.namespace_uid("kube-system")
+        if expected_uid is not None and expected_uid != cluster_uid:
+            raise _WrongUse(
+                f"the kubeconfig leads to cluster {cluster_uid}, not to {expected_uid}: its "
+                "ledgers explain nothing of the other one"
+            )
+        judged, findings = await self._look(cluster, cluster_uid, Recollection())
+        if self._delete and judged.orphans:
+            pause = self._rules.between_sightings.total_seconds() + 1
+            self._write(
+                f"{len(judged.orphans)} found; looking a second time in {pause:.0f} s, because "
+                "one sighting proves nothing\n"
+            )
+            await self._clock.sleep(pause)
+            judged, findings = await self._look(cluster, cluster_uid, judged.recollection)
+        self._write(f"Cluster {cluster_uid}, by its SpawnRecords and SpawnSessions\n")
+        return await self._act(cluster_uid, findings, class_firewalls=False)
+
+    async def without_cluster(self, cluster_uid: str) -> int:
+        """Delete all that wears the marks of a cluster that is lost."""
+        listing = await self._list(cluster_uid)
+        now = self._clock.utc_now()
+        orphans, others, waiting = [], [], 0
+        for droplet in listing.droplets:
+            owner = owner_of(droplet.name, droplet.tags, cluster_uid)
+            if owner is None:
+                others.append(_droplet_row(droplet, _FOREIGN, now))
+            elif now - droplet.created_at < self._rules.minimum_age:
+                words = f"left alone: younger than {format_duration(self._rules.minimum_age)}"
+                others.append(_droplet_row(droplet, f"{words}; is the cluster really lost?", now))
+                waiting += 1
+            else:
+                orphans.append(Orphan(droplet, owner))
+        self._write(f"Cluster {cluster_uid}, taken as lost: nothing explains what it made\n")
+        findings = _Findings(tuple(orphans), tuple(others), waiting)
+        return await self._act(cluster_uid, findings, class_firewalls=True)
+
+    async def _list(self, cluster_uid: str) -> CloudListing:
+        started_at = self._clock.utc_now()
+        droplets = await self._droplets.list_by_tag(
+            cluster_tag(cluster_uid), priority=Priority.HOUSEKEEPING
+        )
+        return CloudListing(tuple(map(seen, droplets)), started_at, self._clock.utc_now())
+
+    async def _look(
+        self, cluster: Cluster, cluster_uid: str, before: Recollection
+    ) -> tuple[Judgement, _Findings]:
+        cloud = await self._list(cluster_uid)
+        ledgers = await take_census(cluster, self._clock)
+        now = self._clock.utc_now()
+        judged = judge(
+            cloud, ledgers, cluster_uid=cluster_uid, before=before, rules=self._rules, now=now
+        )
+        if judged.doubt:
+            raise _Doubt(judged.doubt)
+        orphans = judged.due if before.sightings else judged.orphans
+        rows = []
+        for droplet in cloud.droplets:
+            words = self._words(droplet, cluster_uid, ledgers, now)
+            if words:
+                rows.append(_droplet_row(droplet, words, now))
+        return judged, _Findings(orphans, tuple(rows), len(judged.orphans) - len(orphans))
+
+    def _words(
+        self, droplet: SeenDroplet, cluster_uid: str, ledgers: ClusterListing, now: datetime
+    ) -> str:
+        """Why a droplet is left alone; "" where that needs no word."""
+        owner = owner_of(droplet.name, droplet.tags, cluster_uid)
+        verdict = verdict_on(
+            droplet,
+            cluster_uid,
+            ledgers.ledgers.get(owner) if owner is not None else None,
+            session_lives=owner in ledgers.living_sessions,
+            minimum_age=self._rules.minimum_age,
+            now=now,
+        )
+        return {
+            Verdict.FOREIGN: _FOREIGN,
+            Verdict.YOUNG: (f"left alone: younger than {format_duration(self._rules.minimum_age)}"),
+            Verdict.UNLISTED: "left to the operator: the ledger of its session is open",
+        }.get(verdict, "")
+
+    async def _act(self, cluster_uid: str, findings: _Findings, *, class_firewalls: bool) -> int:
+        removal = Removal(
+            self._droplets,
+            self._records,
+            self._firewalls,
+            self._clock,
+            cluster_uid,
+            before_delete=_no_writes,
+        )
+        estates = await removal.survey(findings.orphans, await self._domains(findings.orphans))
+        shared: dict[str, Firewall] = {}
+        if class_firewalls:
+            shared = await removal.class_firewalls(findings.orphans)
+        now = self._clock.utc_now()
+        rows: list[_Row] = []
+        failed = 0
+        if self._delete:
+            outcomes = [
+                (estate, outcome) for estate in estates for outcome in await removal.remove(estate)
+            ]
+            rows = [_outcome_row(outcome, estate, now) for estate, outcome in outcomes]
+            for uid, firewall in shared.items():
+                outcome = await removal.remove_class_firewall(uid, firewall)
+                rows.append(_outcome_row(outcome, None, now))
+                outcomes.append((estates[0], outcome))
+            failed = sum(
+                outcome.result not in (Result.DELETED, Result.GONE) for _, outcome in outcomes
+            )
+        else:
+            for estate in estates:
+                rows += _estate_rows(estate, now)
+            rows += [
+                _Row("Firewall", one.id, one.name, "", "would be deleted")
+                for one in shared.values()
+            ]
+        found = len(rows)
+        self._write(_table([*rows, *findings.others]))
+        if class_firewalls:
+            await self._tell_of_firewalls(estates, shared)
+        if found and not self._delete:
+            self._write("Nothing was deleted. To delete these: the same command with --yes\n")
+            return SOMETHING_LEFT
+        return SOMETHING_LEFT if failed or findings.waiting else NOTHING_LEFT
+
+    async def _domains(self, orphans: Sequence[Orphan]) -> tuple[str, ...]:
+        if not orphans:
+            return ()
+        try:
+            return await self._records.domains(priority=Priority.HOUSEKEEPING)
+        except (Unauthorized, Refused) as error:
+            self._write(
+                f"DNS records were not looked for, the token may not list domains: {error}\n"
+            )
+            return ()
+
+    async def _tell_of_firewalls(
+        self, estates: Sequence[Estate], shared: Mapping[str, Firewall]
+    ) -> None:
+        """Firewalls carry no mark of their cluster: those without a droplet are a person's."""
+        ours = {firewall.id for firewall in shared.values()}
+        ours |= {estate.firewall.id for estate in estates if estate.firewall is not None}
+        left = [
+            firewall.name
+            for firewall in await self._firewalls.list(priority=Priority.HOUSEKEEPING)
+            if firewall.name.startswith(session_firewall_name("")) and firewall.id not in ours
+        ]
+        if left:
+            self._write(
+                f"{len(left)} more firewalls are called fw-spawn-…; none of the droplets above "
+                "tells whose they are, so they were left alone (they cost nothing): "
+                f"{', '.join(sorted(left)[:10])}{', …' if len(left) > 10 else ''}\n"  # noqa: PLR2004
+            )
+
+
+_FOREIGN = "left alone: it does not wear all of our marks"
+
+
+def _no_writes() -> None:
+    """A person asked for it: there is no lease to hold."""
+
+
+def _droplet_row(droplet: SeenDroplet, what: str, now: datetime) -> _Row:
+    return _Row("Droplet", str(droplet.id), droplet.name, _age(droplet.created_at, now), what)
+
+
+def _estate_rows(estate: Estate, now: datetime) -> list[_Row]:
+    what = "would be deleted"
+    rows = [_Row("DomainRecord", str(one.id), full_name(one), "", what) for one in estate.names]
+    rows.append(_droplet_row(estate.orphan.droplet, what, now))
+    if estate.firewall is not None:
+        rows.append(_Row("Firewall", estate.firewall.id, estate.firewall.name, "", what))
+    return rows
+
+
+def _outcome_row(outcome: Outcome, estate: Estate | None, now: datetime) -> _Row:
+    age = ""
+    if estate is not None and outcome.kind == "Droplet":
+        age = _age(estate.orphan.droplet.created_at, now)
+    words = {
+        Result.DELETED: "deleted",
+        Result.GONE: "had gone already",
+        Result.UNVERIFIED: "NOT SEEN GONE",
+        Result.LEFT: "LEFT",
+        Result.FAILED: "FAILED",
+    }[outcome.result]
+    if outcome.words:
+        words = f"{words}: {outcome.words}"
+    return _Row(outcome.kind, outcome.id, outcome.name, age, words)
+
+
+def _age(created_at: datetime, now: datetime) -> str:
+    seconds = max(int((now - created_at).total_seconds()), 0)
+    if seconds >= 60:  # noqa: PLR2004
+        seconds -= seconds % 60
+    return format_duration(timedelta(seconds=seconds))
+
+
+def _table(rows: Sequence[_Row]) -> str:
+    if not rows:
+        return "Nothing was found.\n"
+    lines = [("KIND", "ID", "NAME", "AGE", "RESULT")]
+    lines += [(row.kind, row.id, row.name, row.age, row.what) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "".join(
+        "   ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+        + "\n"
+        for line in lines
+    )
+
+
+def run(arguments: argparse.Namespace, environment: Mapping[str, str], write: Write) -> int:
+    """`reap` from a program that has no event loop yet."""
+    return asyncio.run(reap(arguments, environment, write))
