@@ -337,7 +337,9 @@ class Judge:
         left += [
             f"ledger {uid}"
             for uid, ledger in self.ledgers.items()
-            if uid in self.lives and ledger.completed_at is None
+            if uid in self.lives
+            and ledger.completed_at is None
+            and not self._rests(self.lives[uid])
         ]
         return left
 

@@ -23,7 +23,13 @@ from spawnai.api.names import (
     session_tag,
 )
 from spawnai.controller import provision
-from spawnai.controller.accounts import AccountNews, CloudAccount, FirewallWatch, WaitingForQuota
+from spawnai.controller.accounts import (
+    AccountNews,
+    CloudAccount,
+    FirewallWatch,
+    RecordListings,
+    WaitingForQuota,
+)
 from spawnai.controller.classes import Claude
 from spawnai.controller.controller import Controller, Outside
 from spawnai.controller.leader import LeadershipLost
@@ -338,6 +344,7 @@ class World:
             catalog=SimulatedCatalog(self.cloud),
             inventory=inventory,
             firewall_watch=FirewallWatch(firewalls, process),
+            record_listings=RecordListings(inventory, process),
             quota=WaitingForQuota(),
             task=process.start(inventory.run(), "inventory"),
         )

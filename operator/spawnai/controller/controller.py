@@ -27,7 +27,7 @@ from .act import Actor
 from .agents import Agents
 from .bundles import Bundles
 from .classes import Classes, Claude
-from .cluster import Cluster
+from .cluster import CLASSES, RECORDS, SESSIONS, Cluster
 from .custody import Custody
 from .deploy import Deploy
 from .destroy import Destroy
@@ -71,6 +71,7 @@ class Controller:
         clock, metrics, cluster = outside.clock, outside.metrics, outside.cluster
         self._clock = clock
         self._metrics = metrics
+        self._cluster = cluster
         self.store = Store()
         self.memories = Memories()
         self.queue = WorkQueue(clock, outside.random)
@@ -114,7 +115,11 @@ class Controller:
                     wake=self.queue.add,
                 ),
                 generate=Generate(
-                    bundles=bundles, metrics=metrics, clock=clock, wake=self.queue.add
+                    bundles=bundles,
+                    metrics=metrics,
+                    clock=clock,
+                    before_order=outside.check_leadership,
+                    wake=self.queue.add,
                 ),
                 deploy=Deploy(agents=outside.agents, bundles=bundles, clock=clock),
                 destroy=Destroy(before_write=outside.check_leadership, wake=self.queue.add),
@@ -168,6 +173,20 @@ class Controller:
             result = "ok"
         finally:
             self._metrics.reconciled(kind, result, self._clock.now() - began)
+
+    async def load(self) -> None:
+        """Take in all there is, before anything is decided: a session without its ledger would be
+        taken for one that has none.
+
+        Raises:
+            ClusterError: a listing could not be had.
+        """
+        async for body in self._cluster.list_all(CLASSES):
+            self.on_class(None, body)
+        async for body in self._cluster.list_all(RECORDS):
+            self.on_record(None, body)
+        async for body in self._cluster.list_all(SESSIONS):
+            self.on_session(None, body)
 
     def on_session(self, type_: str | None, body: Mapping[str, Any]) -> None:
         """A watch showed a session. `type_` is ADDED, MODIFIED, DELETED, or None when listed."""

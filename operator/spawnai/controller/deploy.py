@@ -19,9 +19,12 @@ from spawnai.lifecycle.observation import AppView
 from .agents import Agents
 from .bundles import Bundles
 from .failures import SessionFailed
-from .work import Work
+from .work import NotYet, Work
 
 POLL_SECONDS = 0.25
+LONG_SILENCE_SECONDS = 30.0
+"""After how long without an answer the droplet itself is looked at. Most boot in less."""
+
 APP_FAILURES = {
     "InstallFailed": "the app's dependencies could not be installed",
     "AppCrashed": "the app died as often as it was started",
@@ -44,13 +47,15 @@ class Deploy:
         """Give the app to the droplet and follow it until it answers, or says why it never will."""
         document = await self._bundles.document(work.session)
         async with self._agents.client(work.session, action.ip) as agent:
-            await self._push(agent, document)
+            silence = _Silence(self._clock)
+            await self._push(work, agent, document, silence)
             while True:
                 try:
                     status = await agent.status()
                 except AgentUnreachable:
-                    await self._clock.sleep(POLL_SECONDS)
+                    await self._bear(work, silence)
                     continue
+                silence.broken()
                 self._saw_app(work, status)
                 if status.state in ("running", "finished"):
                     return
@@ -61,14 +66,23 @@ class Deploy:
                     raise SessionFailed(reason, f"{words}; its last lines: {tail}")
                 await self._clock.sleep(POLL_SECONDS)
 
-    async def _push(self, agent: AgentClient, document: Mapping[str, Any]) -> None:
+    async def _push(
+        self, work: Work, agent: AgentClient, document: Mapping[str, Any], silence: "_Silence"
+    ) -> None:
         while True:
             try:
                 await agent.push(document)
             except AgentUnreachable:
-                await self._clock.sleep(POLL_SECONDS)
+                await self._bear(work, silence)
             else:
+                silence.broken()
                 return
+
+    async def _bear(self, work: Work, silence: "_Silence") -> None:
+        """Wait for an agent that is silent; give it up when its droplet does not exist any more."""
+        if silence.is_long() and await self._look_after_droplet(work):
+            raise NotYet("its droplet does not exist any more")
+        await self._clock.sleep(POLL_SECONDS)
 
     def _saw_app(self, work: Work, status: AgentStatus) -> None:
         work.memory.app = AppView(
@@ -91,14 +105,17 @@ class Deploy:
             await self._look_after_droplet(work)
             raise
 
-    async def _look_after_droplet(self, work: Work) -> None:
-        """The agent is silent: is its droplet still there? It may have gone before a restart."""
+    async def _look_after_droplet(self, work: Work) -> bool:
+        """The agent is silent: has its droplet gone? It may have gone before a restart."""
+        lost = False
         account = work.backing.account
         for entry in work.memory.book.resources:
             if entry.kind is ResourceKind.DROPLET and entry.gone_at is None:
                 found = await account.droplets.get(int(entry.id), priority=Priority.RUNNING)
                 if found is None:
                     work.saw_gone(entry.kind, entry.id)
+                    lost = True
+        return lost
 
     async def take_log(self, work: Work, action: do.TakeLog) -> None:
         """Keep the last lines of the log, if the agent still gives them."""
@@ -107,3 +124,22 @@ class Deploy:
                 self._saw_app(work, await agent.status())
         except (AgentUnreachable, AgentRejected, AgentUntrusted):
             return
+
+
+class _Silence:
+    """How long an agent has not answered."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since = clock.now()
+
+    def broken(self) -> None:
+        """It answered."""
+        self._since = self._clock.now()
+
+    def is_long(self) -> bool:
+        """Whether it is time to look after the droplet; then the count begins again."""
+        if self._clock.now() < self._since + LONG_SILENCE_SECONDS:
+            return False
+        self._since = self._clock.now()
+        return True

@@ -31,8 +31,11 @@ class Generate:
         bundles: Bundles,
         metrics: Metrics,
         clock: Clock,
+        before_order: Callable[[], None],
         wake: Callable[[str], None],
     ) -> None:
+        """`before_order` may raise when this process must not pay for anything any more."""
+        self._before_order = before_order
         self._bundles = bundles
         self._metrics = metrics
         self._clock = clock
@@ -67,6 +70,7 @@ class Generate:
                 woken = self._clock.now()
                 self._wake(work.uid)
 
+        self._before_order()
         try:
             made = await backing.generator.generate(order, on_progress=progress)
         except asyncio.CancelledError:

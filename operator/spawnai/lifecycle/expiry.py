@@ -75,9 +75,11 @@ def resolve(
     if wish.now:
         return Expiry(time=promised if promised is not None and promised <= now else now)
     if wish.problem is not None:
-        if promised is None and ready_at is not None:
-            return Expiry(ready_at + min(limits.default_ttl, limits.maximum), problem=wish.problem)
-        return Expiry(promised, problem=wish.problem)
+        if ready_at is None:
+            return Expiry(promised, problem=wish.problem)
+        # Whoever may write a status could otherwise promise a life without end.
+        kept = ready_at + limits.default_ttl if promised is None else promised
+        return Expiry(min(kept, ready_at + limits.maximum), problem=wish.problem)
     if ready_at is None:
         return Expiry(wish.expires_at)
     cap = ready_at + limits.maximum

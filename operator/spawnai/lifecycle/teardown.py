@@ -259,11 +259,13 @@ def _receipt(d: Draft, record: Record, ending: Ending, now: datetime) -> None:
                 "Destroy",
                 f"Everything was seen gone; the session cost {ledger.total_cost} USD",
             )
-    if o.session.has_finalizer and (d.previous.phase is Phase.DESTROYED or o.session.deleting):
-        if record.status.completed_at is not None:
-            d.do(RemoveFinalizer())
-        else:
-            d.wake(now)
+    if not o.session.has_finalizer:
+        return
+    told = d.previous.phase is Phase.DESTROYED or o.session.deleting
+    if told and record.status.completed_at is not None:
+        d.do(RemoveFinalizer())
+    else:
+        d.wake(now)
 
 
 def _quiet_end(d: Draft, ending: Ending, now: datetime) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from spawnai.lifecycle.expiry import Expiry, Limits, Wish, read_wish, resolve
 
 READY = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
@@ -21,6 +22,10 @@ def at(**time: float) -> datetime:
 def resolved(ttl=None, expires_at=None, *, now, promised=None, ready_at=READY) -> Expiry:
     wish = read_wish(ttl, expires_at)
     return resolve(wish, LIMITS, ready_at=ready_at, promised=promised, now=now)
+
+
+def test_a_promise_is_kept_under_a_wrong_annotation_but_never_beyond_the_maximum():
+    assert resolved("soon", now=at(minutes=1), promised=at(days=400)).time == at(hours=72)
 
 
 def test_without_annotations_the_tier_s_default_counts_from_ready():
@@ -100,7 +105,7 @@ def test_an_expiry_that_has_passed_stays_passed():
     assert resolved("2h", now=at(hours=2), promised=at(hours=2)).time == at(hours=2)
 
 
-@pytest.mark.parametrize("ttl", ["", "soon", "90", "1.5h", "-1h", "1h 30m", "30m1h", "１h"])
+@pytest.mark.parametrize("ttl", ["", "soon", "90", "1.5h", "-1h", "1h 30m", "30m1h", "\uff11h"])
 def test_a_ttl_that_is_no_duration_keeps_the_last_good_expiry_and_says_what_to_write(ttl):
     expiry = resolved(ttl, now=at(minutes=1), promised=at(hours=1))
     assert expiry.time == at(hours=1)
