@@ -6,13 +6,14 @@ namespace of its own; its tests then wait for what each of them has to show.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from tests.e2e.sessions.canaries import place_canaries, touched_canaries
-from tests.e2e.sessions.world import World
+from tests.e2e.sessions.misbehaving import misbehaving_apps
+from tests.e2e.sessions.world import Session, World
 
 from spawnai.api.spawnclass import LifetimeSpec
 from spawnai_local.cloud_settings import CloudSettings
@@ -41,8 +42,19 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
     assert stack.forgotten_processes == 0
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def misbehaving(world: World) -> Mapping[str, Session]:
+    """Sessions whose apps misbehave. One of them takes a minute: they begin before all others."""
+    name = "misbehaving"
+    await world.kubectl.run("create", "namespace", name)
+    sessions = await world.apply(name, *misbehaving_apps())
+    return {one.name: one for one in sessions}
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def namespace(world: World, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+async def namespace(
+    world: World, misbehaving: Mapping[str, Session], request: pytest.FixtureRequest
+) -> AsyncIterator[str]:
     """The module's own namespace. When the module ends, nothing that it made is left."""
     name = request.module.__name__.rpartition(".")[2].removeprefix("test_").replace("_", "-")
     await world.kubectl.run("create", "namespace", name)

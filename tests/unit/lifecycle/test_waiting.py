@@ -1,10 +1,10 @@
 """A session that waits for room says so once as an event, however long it waits."""
 
 import pytest
+from tests.unit.lifecycle.life import Life
 
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import Failure, FailureKind
-from tests.unit.lifecycle.life import Life
 
 
 @pytest.mark.parametrize(
