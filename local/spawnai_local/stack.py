@@ -29,7 +29,6 @@ from typing import IO, Any, Self, TypeVar
 
 import httpx
 
-from spawnai.settings import DEFAULT_DIGITALOCEAN_API_URL
 from spawnai_local import toolchain
 from spawnai_local.browser import DnsServer
 from spawnai_local.classes import LOCAL_DOMAIN, digitalocean_class, local_classes
@@ -58,6 +57,9 @@ _OPERATOR_STOP_SECONDS = 15.0
 _EMPTYING_SECONDS = 180.0
 _READY_ANSWER_SECONDS = 2.0
 _LOOK_SECONDS = 0.5
+
+_REAL_DROPLETS = "real-droplets"
+"""A file that is there from the operator's start until every real droplet was seen gone."""
 
 OPERATOR_COMMAND = (sys.executable, "-m", "spawnai.cli", "run")
 
@@ -225,7 +227,14 @@ class LocalStack:
         await end_leftovers(self.directory)
         keep = {"lock"}
         if self.settings.cloud is Cloud.DIGITALOCEAN:
-            keep |= {"etcd", "pki"}  # what a killed stack left in the real cloud is known there
+            # What a killed stack left in the real cloud is known there.
+            keep |= {"etcd", "pki", _REAL_DROPLETS}
+        elif (self.directory / _REAL_DROPLETS).exists():
+            raise StackError(
+                "the last stack here was killed while it had droplets at DigitalOcean. Start "
+                "`make local CLOUD=digitalocean` once more, and end it with Ctrl-C: that destroys "
+                f"them. (If you have done so yourself, remove {self.directory / _REAL_DROPLETS}.)"
+            )
         for path in self.directory.iterdir():
             if path.name not in keep:
                 if path.is_dir() and not path.is_symlink():
@@ -323,6 +332,8 @@ class LocalStack:
 
     async def _start_operator(self) -> None:
         started = time.monotonic()
+        if self.settings.cloud is Cloud.DIGITALOCEAN:
+            (self.directory / _REAL_DROPLETS).touch()
         address = f"127.0.0.1:{free_port()}"
         self.metrics_url = f"http://{address}/metrics"
         self.operator = ChildProcess(
@@ -351,12 +362,16 @@ class LocalStack:
         variables = {
             "KUBECONFIG": str(self.operator_kubeconfig),
             "SPAWNAI_NAMESPACE": self.manifests.namespace,
+            # Started again only when it is dead, as kubelet does: it takes over its own lease.
+            "POD_NAME": "spawnai-operator",
+            "POD_UID": f"local-{os.getpid()}",
             "SPAWNAI_HTTP_ADDRESS": http_address,
             "SPAWNAI_LOG_FORMAT": "json",
             # The operator reads its keys from the Secret. What a shell holds must not mislead it.
             "DIGITALOCEAN_TOKEN": "",
             "ANTHROPIC_API_KEY": "",
-            "DIGITALOCEAN_API_URL": self.cloud.digitalocean_url or DEFAULT_DIGITALOCEAN_API_URL,
+            "DIGITALOCEAN_API_URL": self.cloud.digitalocean_url
+            or self.settings.digitalocean_api_url,
             "ANTHROPIC_BASE_URL": self.cloud.claude_url or "",
         }
         if self.cloud.digitalocean_url is not None and self.cloud.claude_url is not None:
@@ -393,6 +408,7 @@ class LocalStack:
                 f"be left. Look with `kubectl get spawnsessions,spawnclasses,spawnrecords -A`"
                 f"{', and for droplets with the tag spawn-ai' if left else ''}. {error}"
             )
+        (self.directory / _REAL_DROPLETS).unlink(missing_ok=True)
         return None
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from spawnai.api.spawnclass import LifetimeSpec
+from spawnai.settings import DEFAULT_DIGITALOCEAN_API_URL
 from spawnai_local.classes import LAPTOP_LIFETIME, LOCAL_CLASS
 from spawnai_local.cloud_settings import (
     LOCAL_ANTHROPIC_KEY,
@@ -61,6 +62,8 @@ class StackSettings:
     claude: Claude = Claude.SIMULATOR
     digitalocean_token: str = field(default=LOCAL_DIGITALOCEAN_TOKEN, repr=False)
     anthropic_api_key: str = field(default=LOCAL_ANTHROPIC_KEY, repr=False)
+    digitalocean_api_url: str = DEFAULT_DIGITALOCEAN_API_URL
+    """With Cloud.DIGITALOCEAN: where its API is."""
     domain: str | None = None
     local_cloud: CloudSettings = field(default_factory=CloudSettings)
     lifetime: LifetimeSpec = LAPTOP_LIFETIME
@@ -108,6 +111,8 @@ def settings_from_environment(
         anthropic_api_key=key
         if key is not None and claude is Claude.ANTHROPIC
         else LOCAL_ANTHROPIC_KEY,
+        digitalocean_api_url=environment.get("DIGITALOCEAN_API_URL")
+        or DEFAULT_DIGITALOCEAN_API_URL,
         domain=environment.get("DOMAIN") or None,
     )
 

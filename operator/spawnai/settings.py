@@ -29,7 +29,7 @@ class Settings:
         log_level: debug, info, warning or error.
         log_format: json or text.
         workers: how many sessions are looked at side by side.
-        identity: this process in the Lease; unique for each start.
+        identity: this process in the Lease (environment: POD_NAME, POD_UID).
         lease_seconds: how long a leader that went silent is waited for.
         reaper_dry_run: whether the reaper only tells what it would delete.
         reaper_most_per_hour: how many droplets the reaper deletes within an hour at most.
@@ -59,7 +59,6 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
         raise SettingsError(
             f"SPAWNAI_HTTP_ADDRESS is {address!r}: write host:port, such as 0.0.0.0:8080"
         )
-    process = f"{environment.get('POD_NAME') or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
     return Settings(
         namespace=environment.get("SPAWNAI_NAMESPACE", "spawnai-system"),
         digitalocean_api_url=environment.get("DIGITALOCEAN_API_URL", DEFAULT_DIGITALOCEAN_API_URL),
@@ -69,7 +68,7 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
         log_level=environment.get("SPAWNAI_LOG_LEVEL", "info"),
         log_format=environment.get("SPAWNAI_LOG_FORMAT", "json"),
         workers=_number(environment, "SPAWNAI_WORKERS", 16),
-        identity=process,
+        identity=_identity(environment),
         lease_seconds=_number(environment, "SPAWNAI_LEASE_SECONDS", 15),
         reaper_dry_run=_choice(environment, "SPAWNAI_REAPER", ("delete", "dry-run")) == "dry-run",
         reaper_most_per_hour=_number(environment, "SPAWNAI_REAPER_MOST_PER_HOUR", 20),
@@ -89,6 +88,16 @@ def _duration(environment: Mapping[str, str], name: str, default: str) -> timede
         return parse_duration(environment.get(name, default))
     except ValueError as error:
         raise SettingsError(f"{name}: {error}") from error
+
+
+def _identity(environment: Mapping[str, str]) -> str:
+    """Who this process is in the Lease.
+
+    A container that is started again in the same pod may take over its own lease at once: kubelet
+    starts it only when its predecessor is dead. Anyone else is somebody new.
+    """
+    pod_uid = environment.get("POD_UID") or uuid.uuid4().hex[:8]
+    return f"{environment.get('POD_NAME') or socket.gethostname()}_{pod_uid}"
 
 
 def _number(environment: Mapping[str, str], name: str, default: int) -> int:

@@ -48,6 +48,7 @@ def _index(resources: Sequence[CustomResource]) -> Iterator[str]:
     ]
     rows.append(("[Annotations](annotations.md)", "What people write beside the spec."))
     rows.append(("[Conditions](conditions.md)", "What is true about an object, for machines."))
+    rows.append(("[Metrics](metrics.md)", "What Prometheus reads from the operator."))
     yield _table(rows)
 
 

@@ -144,15 +144,19 @@ def closed(
     )
 
 
-def must_be_written(stored: RecordStatus, known: RecordStatus) -> bool:
+def must_be_written(stored: RecordStatus, known: RecordStatus, *, named: bool = False) -> bool:
     """Whether what is known would be lost to a crash and could not be learnt again cheaply.
 
     Identities of what was made and money that was paid must be written at once. Addresses and
     single receipts ride along with the next such write: asked again, the cloud tells them again.
+    But where a name is to lead to the droplet (`named`), its address is how that name is found
+    again, also when the droplet itself has gone meanwhile.
     """
+    addresses = {entry.ip for entry in stored.resources}
     identities = {(entry.kind, entry.id) for entry in stored.resources}
     return (
         any((entry.kind, entry.id) not in identities for entry in known.resources)
+        or (named and any(entry.ip not in addresses for entry in known.resources))
         or len(known.generations) > len(stored.generations)
         or known.residuals != stored.residuals
         or known.completed_at != stored.completed_at

@@ -19,9 +19,12 @@ from spawnai.digitalocean.dns import DomainRecords
 from spawnai.digitalocean.droplets import Droplets
 from spawnai.digitalocean.firewalls import Firewalls
 from spawnai.digitalocean.inventory import Inventory, Sweep
-from spawnai.digitalocean.models import Droplet, Firewall
+from spawnai.digitalocean.models import DomainRecord, Droplet, Firewall
 
 FIREWALL_POLL_SECONDS = 0.5
+
+RECORD_LISTING_SECONDS = 3.0
+"""Between two listings of a domain's records."""
 
 
 @dataclass(slots=True)
@@ -94,6 +97,40 @@ class FirewallWatch:
         return await asyncio.shield(running)
 
 
+class RecordListings:
+    """DNS records as whole listings of their domain show them, one listing for all who ask."""
+
+    def __init__(self, inventory: Inventory, clock: Clock) -> None:
+        self._inventory = inventory
+        self._clock = clock
+        self._next: dict[str, float] = {}
+        self._seen: dict[tuple[str, int], DomainRecord] = {}
+
+    async def look(self, domain: str, *, priority: Priority) -> set[int]:
+        """The ids of all records, from a listing that begins after this call.
+
+        A domain of a thousand names costs five calls, so it is listed every few seconds at most,
+        and whoever asks meanwhile shares the next listing.
+        """
+        wait = self._next.get(domain, 0.0) - self._clock.now()
+        if wait > 0:
+            await self._clock.sleep(wait)
+        self._next[domain] = max(
+            self._next.get(domain, 0.0), self._clock.now() + RECORD_LISTING_SECONDS
+        )
+        records = await self._inventory.verify_records(domain, priority=priority)
+        self._seen.update({(domain, record.id): record for record in records})
+        return {record.id for record in records}
+
+    def seen(self, domain: str, record_id: int) -> DomainRecord | None:
+        """The record as a listing of this process's life showed it."""
+        return self._seen.get((domain, record_id))
+
+    def forget(self, domain: str, record_id: int) -> None:
+        """The record was seen gone."""
+        self._seen.pop((domain, record_id), None)
+
+
 @dataclass(slots=True)
 class CloudAccount:
     """One DigitalOcean account as one token sees it."""
@@ -107,6 +144,7 @@ class CloudAccount:
     inventory: Inventory
     firewall_watch: FirewallWatch
     quota: WaitingForQuota
+    record_listings: RecordListings
     task: asyncio.Task[None]
     prices: dict[str, Decimal] = field(default_factory=dict)
 
@@ -199,6 +237,7 @@ def connector(
             catalog=Catalog(client),
             inventory=inventory,
             firewall_watch=FirewallWatch(firewalls, clock),
+            record_listings=RecordListings(inventory, clock),
             quota=WaitingForQuota(),
             task=asyncio.create_task(inventory.run(), name="inventory"),
         )

@@ -37,6 +37,7 @@ from spawnai.digitalocean.errors import (
     AlreadyExists,
     Ambiguous,
     DigitalOceanError,
+    NotFound,
     Unauthorized,
 )
 from spawnai.digitalocean.firewalls import differs
@@ -207,7 +208,7 @@ class Classes:
         # Whatever is found wrong below, what exists can be destroyed with a token that works.
         self._opened[known.uid] = (account, claude.generator)
         domain = known.spec.exposure.domain
-        if domain and not await account.records.domain_exists(domain, priority=Priority.NEW):
+        if domain and not await self._domain_is_there(account, domain):
             raise ClassProblem(
                 "DomainMissing",
                 f"DigitalOcean DNS does not manage {domain!r}: add the domain to the account, or "
@@ -225,6 +226,18 @@ class Classes:
             checked_at=now,
             checked_for=checked_for,
         )
+
+    async def _domain_is_there(self, account: CloudAccount, domain: str) -> bool:
+        """Whether DigitalOcean manages the domain.
+
+        All of its records are looked at: after a restart they have then shown whose they are, and
+        an expiry need not ask first.
+        """
+        try:
+            await account.record_listings.look(domain, priority=Priority.NEW)
+        except NotFound:
+            return False
+        return True
 
     async def _keys(self, name: str, spec: ClassSpec) -> tuple[str, str, bytes]:
         wanted = spec.credentials

@@ -17,9 +17,11 @@ class Custody:
         self._store = store
 
     async def add_finalizer(self, work: Work, _action: do.AddFinalizer) -> None:
-        """Hold the session."""
-        session = work.session
-        await self._set_finalizers(session, present=True)
+        """Hold the session; one that is gone already is forgotten."""
+        try:
+            await self._set_finalizers(work.session, present=True)
+        except ObjectNotFound:
+            self._store.remove_session(work.uid)
 
     async def remove_finalizer(self, work: Work, _action: do.RemoveFinalizer) -> None:
         """Let the session go."""

@@ -70,7 +70,9 @@ class Destroy:
             )
         if entry.kind is ResourceKind.DOMAIN_RECORD:
             domain = entry.domain or ""
-            record = await account.records.get(domain, int(entry.id), priority=priority)
+            record = account.record_listings.seen(domain, int(entry.id))
+            if record is None:
+                record = await account.records.get(domain, int(entry.id), priority=priority)
             if record is None:
                 return None
             return f"{record.name}.{domain}" == entry.name and record.data == entry.ip
@@ -82,20 +84,24 @@ class Destroy:
     async def verify_gone(self, work: Work, action: do.VerifyGone) -> None:
         """See that it is gone."""
         account = work.backing.account
+        # Seeing is worth less than deleting: it must not stand in another session's way.
+        priority = Priority.RUNNING
         if action.kind is ResourceKind.DROPLET:
-            gone = await account.droplets.get(int(action.id), priority=Priority.DESTROY) is None
+            gone = await account.droplets.get(int(action.id), priority=priority) is None
             if gone:
                 account.inventory.forget(int(action.id))
         elif action.kind is ResourceKind.DOMAIN_RECORD:
+            domain = action.domain or ""
             try:
-                left = await account.inventory.verify_records(
-                    action.domain or "", priority=Priority.DESTROY
+                gone = int(action.id) not in await account.record_listings.look(
+                    domain, priority=priority
                 )
             except NotFound:
-                left = ()
-            gone = all(str(record.id) != action.id for record in left)
+                gone = True
+            if gone:
+                account.record_listings.forget(domain, int(action.id))
         else:
-            gone = await account.firewalls.get(action.id, priority=Priority.DESTROY) is None
+            gone = await account.firewalls.get(action.id, priority=priority) is None
         if not gone:
             raise NotYet(f"{action.kind} {action.id} is still there")
         work.saw_gone(action.kind, action.id)

@@ -11,7 +11,7 @@ from .memory import Memories
 from .store import Store
 from .work import Backing
 
-RESYNC_SPREAD = timedelta(minutes=10)
+RESYNC_SPREAD = timedelta(minutes=30)
 """Over how long a restarted operator talks to its droplets again, so that none of it is a rush."""
 
 

@@ -161,6 +161,7 @@ class Process:
                 ),
             )
         )
+        await controller.load()
         tasks = [
             asyncio.create_task(watch(controller, self._stop), name="watches"),
             asyncio.create_task(

@@ -10,7 +10,7 @@ from typing import Any
 
 from spawnai.api.conditions import Condition, ConditionType
 from spawnai.api.names import API_VERSION
-from spawnai.api.record import RecordStatus
+from spawnai.api.record import RecordStatus, ResourceKind
 from spawnai.api.session import SessionStatus
 from spawnai.billing.ledger import known_cost, must_be_written, tokens_cost
 from spawnai.clock import Clock
@@ -109,7 +109,11 @@ class Reporter:
 
     async def _write_ledger(self, uid: str, memory: Memory) -> None:
         stored = self._store.record(uid)
-        if stored is None or not must_be_written(stored.status, memory.book):
+        if stored is None or not must_be_written(
+            stored.status,
+            memory.book,
+            named=any(one.kind is ResourceKind.DOMAIN_RECORD for one in stored.spec.planned),
+        ):
             return
         await write_ledger(self._cluster, self._store, uid, stored.status, memory.book)
 

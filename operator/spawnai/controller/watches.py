@@ -66,6 +66,8 @@ def _settings() -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 10
     settings.networking.request_timeout = 30
     settings.networking.enforce_retry_after = True
-    # Between two events of one object kopf waits to see whether more come; we deduplicate.
-    settings.queueing.idle_timeout = 1.0
+    # An object's worker waits this long for its next event. Ours hands events on at once, so few
+    # workers and no waiting keep a start with thousands of objects small.
+    settings.queueing.idle_timeout = 0.01
+    settings.queueing.worker_limit = 50
     return settings

@@ -39,7 +39,7 @@ from .actions import (
     VerifyGone,
 )
 from .expiry import Wish, resolve
-from .keep import keep
+from .keep import keep, once_told
 from .limits import limits_of
 from .observation import Failure, FailureKind, Observation, Offer, Record, Session
 from .settling import settled, unsettled_since
@@ -115,6 +115,7 @@ def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -
         promised=d.previous.expiration_time,
         now=now,
     )
+    expiry = once_told(d, expiry)
     announce_expiry(d, offer, expiry, now)
     if d.previous.ready_at is not None:
         keep(d, session, expiry, now)

@@ -52,6 +52,7 @@ def test_real_droplets_are_made_on_request_and_outlive_the_stack():
     environment = {"DIGITALOCEAN_TOKEN": "test-token", "CLOUD": "digitalocean"}
     settings = settings_from_environment(DIRECTORY, environment)
     assert settings.digitalocean_token == "test-token"
+    assert settings.digitalocean_api_url == "https://api.digitalocean.com"
     assert settings.outlives_us
 
 

@@ -7,6 +7,7 @@ import logging
 import sys
 import warnings
 
+import kopf
 import pytest
 
 from spawnai.telemetry.logs import JsonFormatter, configure_logging, session_context
@@ -122,7 +123,8 @@ def test_what_kopf_says_about_an_object_names_the_object(monkeypatch):
     output = Output(monkeypatch)
     reference = {"kind": "SpawnSession", "name": "board", "namespace": "team-a", "uid": "uid-1"}
     logging.getLogger("kopf.objects").warning(
-        "Handler failed", extra={"k8s_ref": reference, "k8s_skip": True, "settings": object()}
+        "Handler failed",
+        extra={"k8s_ref": reference, "k8s_skip": True, "settings": kopf.OperatorSettings()},
     )
     [record] = output.records
     assert (record["session"], record["namespace"], record["uid"]) == ("board", "team-a", "uid-1")
