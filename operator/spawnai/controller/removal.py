@@ -14,7 +14,7 @@ from spawnai.clock import Clock
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.dns import DomainRecords
 from spawnai.digitalocean.droplets import Droplets
-from spawnai.digitalocean.errors import DigitalOceanError, NotFound
+from spawnai.digitalocean.errors import DigitalOceanError, NotFound, Unavailable
 from spawnai.digitalocean.firewalls import Firewalls
 from spawnai.digitalocean.models import DomainRecord, Droplet, Firewall
 from spawnai.lifecycle.reaping import (
@@ -165,13 +165,19 @@ class Removal:
         if found.public_ip != orphan.droplet.ip:
             return Result.LEFT, "its address has changed since it was listed: it is looked at anew"
         self.before_delete()
-        if not await self.droplets.delete(number, priority=Priority.DESTROY):
-            return Result.GONE, ""
+        lost: Unavailable | None = None
+        try:
+            await self.droplets.delete(number, priority=Priority.DESTROY)
+        except Unavailable as error:
+            # It may have been carried out: what is gone then was deleted here.
+            lost = error
         self.accepted_at[number] = self.clock.utc_now()
         deadline = self.clock.now() + SEEN_GONE_SECONDS
         pause = _FIRST_PAUSE_SECONDS
         while await self._is_there(number):
             if self.clock.now() + pause > deadline:
+                if lost is not None:
+                    raise lost
                 return Result.UNVERIFIED, "its deletion was accepted, and it is still shown"
             await self.clock.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
