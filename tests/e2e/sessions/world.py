@@ -440,8 +440,23 @@ class World:
         )
         return str(condition(document, "Ready")["message"])
 
+    async def digitalocean(self, method: str, path: str) -> None:
+        """What someone does to the account by hand."""
+        url = f"{self.stack.cloud.digitalocean_url}{path}"
+        token = self.stack.settings.digitalocean_token
+        answer = await self._http.request(method, url, headers={"Authorization": f"Bearer {token}"})
+        answer.raise_for_status()
+
+    async def operator_leads(self) -> bool:
+        """Whether the operator's process is there and says that it leads."""
+        try:
+            metrics = (await self._http.get(self.stack.metrics_url, timeout=2)).text
+        except httpx.TransportError:
+            return False
+        return "spawnai_leader 1.0" in metrics
+
     async def kill_operator(self) -> None:
-        """SIGKILL; the stack starts another one, as a kubelet would."""
+        """SIGKILL; the stack starts another one, as a kubelet would; returns when that leads."""
         operator = self.stack.operator
         assert operator is not None
         starts = operator.starts
@@ -449,6 +464,7 @@ class World:
         await eventually(
             "another operator is started", lambda: operator.starts, lambda now: now > starts, 15
         )
+        await eventually("it leads", self.operator_leads, seconds=60, pause=0.3)
 
     # What can be seen.
 
