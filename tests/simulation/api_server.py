@@ -7,7 +7,14 @@ from random import Random
 from typing import Any
 
 from spawnai.api.names import API_VERSION, FINALIZER
-from spawnai.controller.cluster import ClusterError, ClusterUnavailable, Conflict, ObjectNotFound
+from spawnai.controller.cluster import (
+    RECORDS,
+    SESSIONS,
+    ClusterError,
+    ClusterUnavailable,
+    Conflict,
+    ObjectNotFound,
+)
 
 from .edges import Wire
 from .loop import Process, utc
@@ -33,19 +40,25 @@ def merged(target: Any, patch: Any) -> Any:
 class ApiServer:
     """Holds the objects. Bodies are never changed in place, so they may be handed out as they are.
 
-    `on_change` is told of every change with the object before and after, and who made it.
+    `on_change` is told of every change with the object before and after, and who made it; `on_idle`
+    of an operator's write that changed nothing.
     """
 
-    def __init__(self, wire: Wire, on_change: Callable[[str, str, Body | None, Body | None], None]):
+    def __init__(
+        self,
+        wire: Wire,
+        on_change: Callable[[str, str, Body | None, Body | None], None],
+        on_idle: Callable[[str], None],
+    ) -> None:
         self._wire = wire
         self._random = Random(f"{wire.story.seed}/watches")
         self._on_change = on_change
+        self._on_idle = on_idle
         self.objects: dict[tuple[str, str], Body] = {}
         self.secrets: dict[tuple[str, str], tuple[dict[str, bytes], str | None]] = {}
         self._version = itertools.count(100)
         self._log: list[tuple[float, str, str, str, Body]] = []
         self._watchers: list[Watcher] = []
-        self.idle_writes: list[str] = []
         self.writes = 0
 
     # --- reading and changing ----------------------------------------------------------------
@@ -87,7 +100,7 @@ class ApiServer:
                 new["metadata"]["generation"] = metadata["generation"] + 1
         if new == body:
             if who.startswith("operator"):
-                self.idle_writes.append(f"{kind} {key}: {json.dumps(patch, sort_keys=True)}")
+                self._on_idle(f"{kind} {key}: {shortened(patch)}")
             return body
         if new["metadata"].get("deletionTimestamp") and not new["metadata"].get("finalizers"):
             return self._drop(who, kind, key, new)
@@ -219,7 +232,9 @@ class SimulatedCluster:
 
     async def _patch(self, verb: str, kind: str, key: str, body: Body, *, status=False) -> Body:
         return await self._write(
-            verb, f"{key} {shortened(body)}", lambda: self._server.patch(self._who, kind, key, body, status=status)
+            verb,
+            f"{key} {shortened(body)}",
+            lambda: self._server.patch(self._who, kind, key, body, status=status),
         )
 
     async def patch_session(self, namespace, name, body):
@@ -255,6 +270,11 @@ class SimulatedCluster:
         await self._write(
             "delete record", name, lambda: self._server.delete(self._who, "record", name)
         )
+
+    async def list_all(self, plural):
+        kind = {RECORDS: "record", SESSIONS: "session"}[plural]
+        for body in await self._call(f"list {kind}s", "", lambda: self._server.all(kind)):
+            yield body
 
     async def get_secret(self, namespace, name):
         def effect():

@@ -156,7 +156,9 @@ class Cloud:
         droplet.accepted = now
         droplet.by_hand = by_hand
         droplet.gone = now + self.random.uniform(0.2, 6)
-        droplet.unlisted = droplet.gone + self.random.uniform(0, self.wire.story.settings.lag_seconds)
+        droplet.unlisted = droplet.gone + self.random.uniform(
+            0, self.wire.story.settings.lag_seconds
+        )
         self._free.append(droplet.ip)
 
     def shown(self, droplet: CloudDroplet, asked: float) -> Droplet:
@@ -215,6 +217,7 @@ class Cloud:
     async def call(self, name: str, effect: Callable[[], Any], words: str = "") -> Any:
         kind = self.wire.fault_kind(name)
         if kind == "rate limited":
+
             def limited() -> Any:
                 raise errors.RateLimited("too many requests", retry_after_seconds=2.0)
 
@@ -326,8 +329,9 @@ class SimulatedDroplets:
             if kind == "empty":
                 return ()
             return self._list(
-                lambda droplet: tag in droplet.tags
-                and cloud.now >= max(droplet.tagged, droplet.listed),
+                lambda droplet: (
+                    tag in droplet.tags and cloud.now >= max(droplet.tagged, droplet.listed)
+                ),
                 asked,
             )
 
@@ -515,5 +519,3 @@ class Nothing:
 
     async def close(self) -> None:
         pass
-
-

@@ -27,8 +27,7 @@ class Wire:
         self._counts: dict[str, int] = {}
         self._faults = {(fault.call, fault.nth): fault.kind for fault in story.of(Fault)}
         self._falls: dict[tuple[int, int], Crash | Handover] = {
-            (fall.operator, fall.call): fall
-            for fall in (*story.of(Crash), *story.of(Handover))
+            (fall.operator, fall.call): fall for fall in (*story.of(Crash), *story.of(Handover))
         }
         self._outages = [
             (outage.what, self.loop.time() + outage.at, outage.seconds)

@@ -35,6 +35,10 @@ SETTLING_SECONDS = 150.0
 ASTRAY_SECONDS = 200.0
 """How soon it must be noticed that a droplet was deleted by hand, and its name be taken away."""
 
+ASTRAY_AFTER_RESTART_SECONDS = 1_000.0
+"""The same when the operator was restarted since: it talks to its droplets again within ten minutes
+and asks for one that is silent."""
+
 LEDGER_DELAY_SECONDS = 150.0
 """How long before an operator's death what it learnt may not have reached the ledger."""
 
@@ -76,6 +80,7 @@ class Judge:
         self.cloud: Cloud
         self.claude: SimulatedClaude
         self.deaths: dict[int, float] = {}
+        self.starts: list[float] = []
         jumps = sum(abs(jump.seconds) for jump in wire.story.of(ClockJump))
         self.clock_error = abs(wire.story.settings.skew_seconds) + jumps
 
@@ -130,9 +135,7 @@ class Judge:
         if made.session is None:
             return
         target = [
-            droplet
-            for droplet in self.cloud.living(made.session)
-            if droplet.ip == made.record.data
+            droplet for droplet in self.cloud.living(made.session) if droplet.ip == made.record.data
         ]
         if not target:
             hand = any(
@@ -140,8 +143,10 @@ class Judge:
                 for droplet in self.cloud.droplets.values()
             )
             if not hand:
-                self.blame(f"{made.record.name} was pointed at {made.record.data}, which is not "
-                           "its session's droplet")
+                self.blame(
+                    f"{made.record.name} was pointed at {made.record.data}, which is not "
+                    "its session's droplet"
+                )
 
     # --- Claude ------------------------------------------------------------------------------
 
@@ -164,10 +169,11 @@ class Judge:
                 self.ledgers[uid] = RecordStatus.model_validate(after.get("status") or {})
             elif uid in self.lives:
                 self._record_deleted(uid)
-        # Written again because the answer was lost, or because a watch is behind: no fault.
-        idle, self.server.idle_writes = self.server.idle_writes, []
-        if idle and self._wire.disturbed(self.now - 10, self.now) is None:
-            self.blame(f"a write that changes nothing: {idle[0]}")
+
+    def idle_write(self, what: str) -> None:
+        """Writing again because an answer was lost, or a watch is behind, is no fault."""
+        if self._wire.disturbed(self.now - 10, self.now) is None:
+            self.blame(f"a write that changes nothing: {what}")
 
     def _session(self, who: str, before: Body | None, after: Body | None, body: Body) -> None:
         uid = body["metadata"]["uid"]
@@ -202,16 +208,30 @@ class Judge:
         if left:
             self.blame(f"the finalizer of {life.key} was removed while {left[0]} lives")
 
-    def left_of(self, uid: str) -> list[str]:
-        """What of the session exists in the cloud."""
+    def left_of(self, uid: str, *, late: bool = False) -> list[str]:
+        """What of the session exists in the cloud.
+
+        A droplet that showed up later than a POST may take is only counted when a ledger has it, or
+        when `late`: it is the reaper's.
+        """
         now = self.now
+        noted = {entry.id for entry in self.ledgers.get(uid, RecordStatus()).resources}
         return [
-            *(f"droplet {d.id}" for d in self.cloud.droplets.values()
-              if d.session == uid and now < d.gone),
-            *(f"DNS record {r.record.id}" for r in self.cloud.records.values()
-              if r.session == uid and now < r.gone),
-            *(f"firewall {f.id}" for f in self.cloud.firewalls.values()
-              if f.session == uid and now < f.gone),
+            *(
+                f"droplet {d.id}"
+                for d in self.cloud.droplets.values()
+                if d.session == uid and now < d.gone and (late or not d.late or str(d.id) in noted)
+            ),
+            *(
+                f"DNS record {r.record.id}"
+                for r in self.cloud.records.values()
+                if r.session == uid and now < r.gone
+            ),
+            *(
+                f"firewall {f.id}"
+                for f in self.cloud.firewalls.values()
+                if f.session == uid and now < f.gone
+            ),
         ]
 
     def _status(self, life: Life, status: SessionStatus) -> None:
@@ -322,7 +342,10 @@ class Judge:
             return
         since = max((droplet.gone for droplet in droplets), default=known.listed)
         disturbed = self._wire.disturbed(since, self.now) or since
-        if self.now > disturbed + ASTRAY_SECONDS:
+        wait = ASTRAY_SECONDS
+        if any(begun > since - 60 for begun in self.starts):
+            wait = ASTRAY_AFTER_RESTART_SECONDS
+        if self.now > disturbed + wait:
             self.blame(f"{known.record.name} still points at {known.record.data}, a stranger's")
 
     def unfinished(self) -> list[str]:
@@ -333,7 +356,7 @@ class Judge:
             if life.finished is None and not self._rests(life)
         ]
         for uid in self.lives:
-            left += self.left_of(uid)
+            left += self.left_of(uid, late=True)
         left += [
             f"ledger {uid}"
             for uid, ledger in self.ledgers.items()
@@ -383,6 +406,10 @@ class Judge:
         return entry
 
     def _droplet_in_ledger(self, droplet: CloudDroplet) -> None:
+        ledger = self.ledgers.get(droplet.session or "", RecordStatus())
+        noted = any(entry.id == str(droplet.id) for entry in ledger.resources)
+        if droplet.by_hand and not noted and self._wire.disturbed(droplet.created, droplet.gone):
+            return  # Gone before any operator could have seen it.
         entry = self._in_ledger(droplet.session or "", ResourceKind.DROPLET, str(droplet.id))
         if entry is None or entry.cost is None:
             if entry is not None:
@@ -419,9 +446,7 @@ class Judge:
 
     def _tokens(self, uid: str) -> None:
         ledger = self.ledgers.get(uid, RecordStatus())
-        noted = Counter(
-            (entry.input_tokens, entry.output_tokens) for entry in ledger.generations
-        )
+        noted = Counter((entry.input_tokens, entry.output_tokens) for entry in ledger.generations)
         for paid in self.claude.orders:
             if paid.session != uid or not (paid.input_tokens or paid.output_tokens):
                 continue
@@ -436,5 +461,3 @@ class Judge:
         extra = +noted
         if extra:
             self.blame(f"the ledger {uid} lists orders that Claude never counted: {dict(extra)}")
-
-

@@ -97,7 +97,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         # Time passes while code runs, if little: who waits for a moment that rounding has put the
         # smallest number ahead would otherwise try for ever.
-        self._time += 1e-8
+        self._time += 1e-6
         return self._time
 
     def call_soon(self, callback, *args, context=None) -> asyncio.Handle:

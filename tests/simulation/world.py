@@ -488,4 +488,3 @@ def run_story(story: Story) -> Outcome:
     """Run one story."""
     with prepared():
         return World(story).run()
-

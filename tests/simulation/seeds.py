@@ -1,0 +1,104 @@
+"""Runs many seeds on all cores, and tells the shortest story of what went wrong."""
+
+import os
+import resource
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+from .story import Order, Story, story_of
+from .world import Outcome, run_story
+
+MOST_MEMORY_BYTES = 3_000_000_000
+CHUNK = 50
+MOST_RUNS_TO_SHORTEN = 150
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A seed whose story went wrong."""
+
+    seed: int
+    violation: str
+
+
+def failures_in(seeds: Iterable[int]) -> list[Failure]:
+    """Run seeds in this process."""
+    found = []
+    for seed in seeds:
+        outcome = run_story(story_of(seed))
+        if outcome.violation is not None:
+            found.append(Failure(seed, outcome.violation))
+    return found
+
+
+def run_seeds(first: int, count: int) -> list[Failure]:
+    """Run seeds on all cores."""
+    chunks = [
+        range(begin, min(begin + CHUNK, first + count))
+        for begin in range(first, first + count, CHUNK)
+    ]
+    workers = os.cpu_count() or 1
+    # Spawned, not forked: what a test run has open and running is nothing to a story.
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_bounded) as pool:
+        return [failure for found in pool.map(failures_in, chunks) for failure in found]
+
+
+def _bounded() -> None:
+    """A story that eats memory must fail alone, and not the machine."""
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
+
+
+def shortest(story: Story, kind: str) -> Outcome:
+    """Leave out whatever is not needed for the story to go wrong in the same way.
+
+    `kind` is how the violation begins: a shorter story may tell of the same fault with other names.
+    """
+    best = run_story(story)
+    runs, shortened = 0, True
+    while shortened and runs < MOST_RUNS_TO_SHORTEN:
+        shortened = False
+        for index in reversed(range(len(best.story.happenings))):
+            candidate = best.story.without(index)
+            if not candidate.of(Order):
+                continue
+            runs += 1
+            outcome = run_story(candidate)
+            if outcome.violation is not None and alike(outcome.violation, kind):
+                best, shortened = outcome, True
+    return best
+
+
+def alike(violation: str, other: str) -> bool:
+    """Whether two violations tell of the same rule, whatever the names and numbers in them."""
+    return _rule(violation) == _rule(other)
+
+
+def _rule(violation: str) -> tuple[str, ...]:
+    words = violation.replace("'s ", " ").split()
+    return tuple(word for word in words if word.isalpha())[:4]
+
+
+def told(failure: Failure, *, trace_lines: int = 80) -> str:
+    """A failing seed as a person reads it: what happened, step by step, and how to see it again."""
+    outcome = shortest(story_of(failure.seed), failure.violation)
+    lines = outcome.told().splitlines()
+    left_out = len(lines) - trace_lines
+    if left_out > 0:
+        lines = [*lines[:10], f"   … {left_out} lines …", *lines[-(trace_lines - 10) :]]
+    return "\n".join(
+        [
+            f"Seed {failure.seed}: {failure.violation}",
+            "",
+            "The shortest story that goes wrong in this way:",
+            str(outcome.story),
+            f"→ {outcome.violation}",
+            "",
+            "What happened (seconds since the beginning):",
+            *lines,
+            "",
+            f"Again, whole: SPAWNAI_SEED={failure.seed} make test "
+            'PYTEST_ARGS="tests/simulation -k replay -s"',
+        ]
+    )
