@@ -8,6 +8,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 import aiohttp
@@ -63,7 +64,7 @@ class Cluster:
     ) -> None:
         """`before_write` may raise when this process must not write any more (lost leadership)."""
         self._custom = client.CustomObjectsApi(api)
-        self._core = client.CoreV1Api(api)
+        self._api = api
         self._before_write = before_write
         self._on_write = on_write
 
@@ -231,20 +232,17 @@ class Cluster:
 
     async def namespace_uid(self, name: str) -> str:
         """The UID of a namespace; that of kube-system stands for the cluster."""
-        found = await self._call(
-            f"get namespace {name}", lambda: self._core.read_namespace(name=name)
-        )
-        if found.metadata is None or not found.metadata.uid:
-            raise ClusterError(f"get namespace {name}", "it has no UID")
-        return str(found.metadata.uid)
+        doing = f"get namespace {name}"
+        found = await self._call(doing, lambda: self._core("GET", f"/namespaces/{name}"))
+        return str(found["metadata"]["uid"])
 
     async def get_secret(self, namespace: str, name: str) -> dict[str, bytes]:
         """The data of a Secret, decoded."""
         found = await self._call(
             f"get secret {namespace}/{name}",
-            lambda: self._core.read_namespaced_secret(name=name, namespace=namespace),
+            lambda: self._core("GET", f"/namespaces/{namespace}/secrets/{name}"),
         )
-        return {key: base64.b64decode(value) for key, value in (found.data or {}).items()}
+        return {key: base64.b64decode(value) for key, value in (found.get("data") or {}).items()}
 
     async def create_secret(
         self,
@@ -259,7 +257,7 @@ class Cluster:
         metadata: dict[str, Any] = {"name": name, "namespace": namespace, "labels": dict(labels)}
         if owner is not None:
             metadata["ownerReferences"] = [dict(owner)]
-        body: Any = {
+        body = {
             "apiVersion": "v1",
             "kind": "Secret",
             "immutable": True,
@@ -268,8 +266,33 @@ class Cluster:
         }
         await self._write(
             f"create secret {namespace}/{name}",
-            lambda: self._core.create_namespaced_secret(namespace=namespace, body=body),
+            lambda: self._core("POST", f"/namespaces/{namespace}/secrets", body),
         )
+
+    async def _core(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Call the core API as the client library's own methods do, without their models.
+
+        Importing CoreV1Api loads a model of every core kind: 25 MB, for a Secret's data.
+        """
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        request = await self._api.param_serialize(
+            method=method,
+            resource_path=f"/api/v1{path}",
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        response = await self._api.call_api(*request)
+        content: bytes = await response.read()  # type: ignore[no-untyped-call]
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            text = content.decode("utf-8", "replace")
+            raise client.ApiException(response.status, response.reason, body=text)
+        document: dict[str, Any] = json.loads(content)
+        return document
 
     async def write_event(
         self,
