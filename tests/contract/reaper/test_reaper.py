@@ -287,6 +287,7 @@ async def test_a_walk_that_broke_off_proves_nothing(world):
             world.account, Sweep((), world.account.inventory._clock.utc_now(), complete=False)
         )
         await world.settled()
+    assert world.sample("spawnai_reaper_looks_total", result="doubt") == 3
     assert await world.left() == {made["id"]}
     await world.sweep()
     assert await world.left() == {made["id"]}, "the sighting before the doubt does not count"
