@@ -9,6 +9,7 @@ import time
 from spawnai_local.narration import Narrator
 from spawnai_local.paths import local_directory
 from spawnai_local.processes import end_leftovers, running_pid
+from spawnai_local.stack import PROBLEM_FILE
 
 # As long as ending all sessions of a cluster that goes on may take, and the parts after that.
 _ORDERLY_END_SECONDS = 240.0
@@ -37,6 +38,10 @@ def main() -> None:
         narrator.say(f"{left} processes that an earlier stack left there were ended.")
     if asyncio.run(end_leftovers(directory, limit_seconds=1.0)):
         narrator.warn(f"Processes of {directory} still run; look with `ps -ef`.")
+        sys.exit(1)
+    problem = directory / PROBLEM_FILE
+    if pid is not None and problem.exists():
+        narrator.warn(problem.read_text())
         sys.exit(1)
     if pid is None and not left:
         narrator.say(f"Nothing was running in {directory}.")

@@ -58,6 +58,9 @@ _EMPTYING_SECONDS = 180.0
 _READY_ANSWER_SECONDS = 2.0
 _LOOK_SECONDS = 0.5
 
+PROBLEM_FILE = "problem"
+"""What could not be ended, for `make local-down`, which is another process."""
+
 _REAL_DROPLETS = "real-droplets"
 """A file that is there from the operator's start until every real droplet was seen gone."""
 
@@ -164,6 +167,7 @@ class LocalStack:
             self._lock.close()
             self._lock = None
         if problem is not None:
+            (self.directory / PROBLEM_FILE).write_text(f"{problem}\n")
             raise StackError(problem)
 
     @property

@@ -16,6 +16,7 @@ import pytest
 from tests.support.local_program import DOWN_SECONDS, UP_SECONDS, Local, local, until
 
 from spawnai_local.control_plane import ControlPlane
+from spawnai_local.digitalocean import NO_DELAYS, Emulator, Settings
 from spawnai_local.paths import checkout
 
 PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "cloud", "operator")
@@ -215,6 +216,44 @@ async def test_a_cluster_with_sessions_of_another_cloud_is_refused(tmp_path):
         assert "namespace/spawnai-system" not in await cluster.kubectl.run(
             "get", "ns", "-o", "name"
         )
+
+
+async def test_droplets_in_a_cloud_that_goes_on_are_destroyed_even_by_the_stack_after_a_killed_one(
+    tmp_path,
+):
+    # What stands in for DigitalOcean here is no part of the stack, as DigitalOcean is not.
+    cloud = Emulator(settings=Settings(tokens=frozenset({"test-token"}), delays=NO_DELAYS))
+    await cloud.start()
+    environment = {
+        "CLOUD": "digitalocean",
+        "DIGITALOCEAN_API_URL": cloud.url,
+        "DIGITALOCEAN_TOKEN": "test-token",
+    }
+    with local(tmp_path / "stack", **environment) as killed:
+        await asyncio.to_thread(killed.until_up)
+        assert "THIS COSTS MONEY: droplets are made at DigitalOcean" in killed.said
+        assert "test-token" not in (killed.directory / "env").read_text()
+        apply = f"kubectl apply -f - <<'END'\n{WEBAPP}\nEND"
+        await asyncio.to_thread(killed.shell, apply)
+        async with asyncio.timeout(30):
+            while len(cloud.cloud.droplets.all()) < 2:
+                await asyncio.sleep(0.1)
+        killed.process.kill()
+        killed.process.wait()
+        assert len(cloud.cloud.droplets.all()) == 2
+        with local(killed.directory) as another:
+            assert await asyncio.to_thread(another.process.wait, UP_SECONDS) == 1
+            assert "had droplets at DigitalOcean" in another.said
+        with local(killed.directory, **environment) as stack:
+            await asyncio.to_thread(stack.until_up)
+            assert len(cloud.cloud.droplets.all()) == 2
+            down = await asyncio.to_thread(stack.down)
+            assert down.returncode == 0, down.stdout + stack.said
+            assert stack.process.wait(5) == 0, stack.said
+            assert cloud.cloud.droplets.all() == [], stack.said
+            assert cloud.cloud.firewalls.all() == []
+            assert processes_of(stack.directory) == []
+    await cloud.stop()
 
 
 def test_local_down_ends_everything(tmp_path):
