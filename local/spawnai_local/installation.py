@@ -4,7 +4,9 @@ The operator then runs outside, as a process, but with exactly the rights it wou
 logs in as the ServiceAccount that the Deployment names.
 """
 
+import asyncio
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +14,13 @@ from typing import Any
 
 import yaml
 
-from spawnai_local.kubectl import Kubectl
+from spawnai_local.kubectl import Kubectl, KubectlError
 
 # Longer than anyone leaves a local cloud running. Some clusters allow less, and give less.
 _TOKEN_DURATION = "720h"  # noqa: S105 - a duration
 _ESTABLISHED_SECONDS = 30
+_ANSWER_SECONDS = 10.0
+_AGAIN_SECONDS = 2.0
 
 
 class InstallationError(Exception):
@@ -150,19 +154,28 @@ async def delete_sessions(
 ) -> None:
     """Delete every session, then these classes, and wait until all they used is gone.
 
+    What fails for another reason than time is tried again: droplets are at stake.
+
     Raises:
         KubectlError: not all were gone in time; the message is kubectl's own.
     """
-    timeout = f"--timeout={limit_seconds:.0f}s"
-    await kubectl.run(
-        *("delete", "spawnsessions", "--all", "--all-namespaces", timeout),
-        limit_seconds=limit_seconds + 10,
-    )
+    deadline = time.monotonic() + limit_seconds
+    commands: list[tuple[str, ...]] = [("delete", "spawnsessions", "--all", "--all-namespaces")]
     if classes:
-        await kubectl.run(
-            *("delete", "spawnclasses", *classes, "--ignore-not-found", timeout),
-            limit_seconds=limit_seconds + 10,
-        )
+        commands.append(("delete", "spawnclasses", *classes, "--ignore-not-found"))
+    for command in commands:
+        while True:
+            left = max(1.0, deadline - time.monotonic())
+            try:
+                await kubectl.run(
+                    *command, f"--timeout={left:.0f}s", limit_seconds=left + _ANSWER_SECONDS
+                )
+            except KubectlError:
+                if time.monotonic() + _AGAIN_SECONDS > deadline:
+                    raise
+                await asyncio.sleep(_AGAIN_SECONDS)
+            else:
+                break
 
 
 async def refuse_second_operator(kubectl: Kubectl, manifests: Manifests) -> None:

@@ -4,14 +4,16 @@ import stat
 import pytest
 import yaml
 
+from spawnai_local import installation
 from spawnai_local.installation import (
     InstallationError,
+    delete_sessions,
     read_manifests,
     refuse_second_operator,
     write_current_context,
     write_operator_kubeconfig,
 )
-from spawnai_local.kubectl import Kubectl
+from spawnai_local.kubectl import Kubectl, KubectlError
 from spawnai_local.paths import checkout
 
 
@@ -88,3 +90,29 @@ async def test_a_cluster_that_runs_an_operator_already_is_refused_with_what_to_d
         await refuse_second_operator(
             kubectl_that_prints(tmp_path, ("get deployment", "1")), manifests
         )
+
+
+async def test_a_deletion_that_fails_is_tried_again_while_there_is_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(installation, "_AGAIN_SECONDS", 0.05)
+    program = tmp_path / "kubectl"
+    program.write_text(
+        f"""#!/bin/sh
+echo "$*" >>{tmp_path}/calls
+[ "$(wc -l <{tmp_path}/calls)" -gt 2 ] || {{ echo "connection refused" >&2; exit 1; }}
+"""
+    )
+    program.chmod(0o755)
+    kubectl = Kubectl(program, tmp_path / "kubeconfig", tmp_path / "cache")
+    await delete_sessions(kubectl, ["local"], limit_seconds=20)
+    calls = [line.rpartition(" ")[0] for line in (tmp_path / "calls").read_text().splitlines()]
+    sessions = "delete spawnsessions --all --all-namespaces"
+    assert calls == [sessions] * 3 + ["delete spawnclasses local --ignore-not-found"]
+
+
+async def test_a_deletion_that_never_succeeds_says_what_kubectl_said(tmp_path):
+    program = tmp_path / "kubectl"
+    program.write_text('#!/bin/sh\necho "still terminating" >&2; exit 1\n')
+    program.chmod(0o755)
+    kubectl = Kubectl(program, tmp_path / "kubeconfig", tmp_path / "cache")
+    with pytest.raises(KubectlError, match="still terminating"):
+        await delete_sessions(kubectl, [], limit_seconds=0.5)
