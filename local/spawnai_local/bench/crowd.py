@@ -42,6 +42,7 @@ _SETTLE_SECONDS = 25.0
 _EXPIRY_AHEAD_SECONDS = 40.0
 _EXPIRY_SPAN_SECONDS = 60.0
 _MINUTE = 60.0
+_WAITED_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Expiries:
     """The emulator's own time for each DELETE of a droplet."""
     until_destroyed: tuple[float, ...]
     calls: Counter[str]
-    calls_per_session: tuple[float, ...]
+    most_calls_in_a_minute: int
     noise: Noise
 
 
@@ -121,7 +122,11 @@ class Crowd:
                     "ms",
                     _milliseconds(ends.first_call),
                     50,
-                    remark=f"{self.sessions} live sessions, {n} expiring within a minute",
+                    remark=f"{self.sessions} live sessions, {n} expiring within a minute; "
+                    f"{sum(one > _WAITED_SECONDS for one in ends.first_call)} of them waited "
+                    f"longer than {_WAITED_SECONDS:g} s for their turn, with up to "
+                    f"{ends.most_calls_in_a_minute} of DigitalOcean's 250 calls in a minute used; "
+                    f"{ends.noise.words()}",
                 ),
                 Figure(
                     "expiry → droplet delete accepted",
@@ -187,7 +192,8 @@ class Crowd:
                     10,
                     remark=""
                     if self.start is None
-                    else f"after an orderly end: {self.start.until_known:.1f} s",
+                    else f"after an orderly end: {self.start.until_known:.1f} s (API-server "
+                    f"writes: {_counted(self.start.api_writes)})",
                 ),
                 Figure(
                     "cloud writes of that restart",
@@ -391,12 +397,10 @@ def _expiries(
     first: dict[str, float] = {}
     accepted: dict[str, float] = {}
     answers: list[float] = []
-    per_session: Counter[str] = Counter()
     for call in sorted(calls, key=lambda one: one.received_at):
         name = uids.get(call.session or "")
         if name is None:
             continue
-        per_session[name] += 1
         end = ends[name].timestamp()
         if call.is_write:
             first.setdefault(name, call.received_at - end)
@@ -409,9 +413,20 @@ def _expiries(
         delete_answer=tuple(answers),
         until_destroyed=tuple(destroyed[name] - end.timestamp() for name, end in ends.items()),
         calls=count_by_endpoint(calls),
-        calls_per_session=tuple(float(per_session[name]) for name in ends),
+        most_calls_in_a_minute=busiest_minute([call.received_at for call in calls]),
         noise=noise,
     )
+
+
+def busiest_minute(moments: Sequence[float]) -> int:
+    """The most of these moments (seconds) that fall into any one minute."""
+    ordered = sorted(moments)
+    most = first = 0
+    for last, moment in enumerate(ordered):
+        while ordered[first] <= moment - _MINUTE:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
 
 
 def _milliseconds(seconds: Sequence[float]) -> tuple[float, ...]:

@@ -28,16 +28,19 @@ class Memory:
 
 
 class OperatorProcess:
-    """One operator of a stack that was brought up without one."""
+    """One operator of a stack that was brought up without one.
 
-    def __init__(self, stack: LocalStack, extra_environment: dict[str, str] | None = None) -> None:
+    SPAWNAI_BENCH_OPERATOR may name another command, such as one that runs it under a profiler.
+    """
+
+    def __init__(self, stack: LocalStack) -> None:
         self._address = f"127.0.0.1:{free_port()}"
         command = os.environ.get("SPAWNAI_BENCH_OPERATOR", "").split() or OPERATOR_COMMAND
         self._process = ChildProcess(
             "operator",
             command,
             stack.directory,
-            environment=stack.operator_environment(self._address) | (extra_environment or {}),
+            environment=stack.operator_environment(self._address),
             stop_seconds=15.0,
         )
 

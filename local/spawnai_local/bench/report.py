@@ -18,7 +18,8 @@ make bench
 
 which brings the local stack up twice, takes about ten minutes, and leaves nothing running.
 `.venv/bin/python -m spawnai_local.bench --only lives` (or `rest`, `restart`, `expiry`) measures a
-part, `--quick` fewer sessions for a shorter time; neither writes this page.
+part, `--quick` fewer sessions for a shorter time; neither writes this page. To see where time
+goes, let SPAWNAI_BENCH_OPERATOR be the command that runs the operator under a profiler.
 
 Measured on {day} on {machine}. {noise}
 
@@ -71,13 +72,11 @@ thousand of them fit one machine, and each delay is known exactly.
 def print_table(narrator: Narrator, figures: Sequence[Figure]) -> None:
     """Print figures, each with its remark below."""
     width = max(len(figure.title) for figure in figures)
-    narrator.lines([f"{'':{width}}  {'n':>4} {'median':>9} {'p99':>9}  goal"])
+    narrator.lines([f"{'':{width}}  {'n':>4} {'median':>9} {'p99':>9}    goal"])
     for figure in figures:
         mark = {True: "✓", False: "✗", None: " "}[figure.is_met]
         numbers = f"{_number(figure.median, figure):>9} {_number(figure.p99, figure):>9}"
-        narrator.lines(
-            [f"{figure.title:{width}}  {figure.n:>4} {numbers}  {mark} {figure.goal_words}"]
-        )
+        narrator.lines([f"{figure.title:{width}}  {figure.n:>4} {numbers}  {mark} {_goal(figure)}"])
 
 
 def print_remarks(narrator: Narrator, figures: Sequence[Figure]) -> None:
@@ -111,6 +110,10 @@ def page(
         remarks="\n".join(remarks),
         **facts,
     )
+
+
+def _goal(figure: Figure) -> str:
+    return "" if figure.goal is None else f"≤ {shown(figure.goal, '')}"
 
 
 def _number(value: float, figure: Figure) -> str:
