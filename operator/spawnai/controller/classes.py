@@ -60,6 +60,13 @@ _LOGGER = logging.getLogger(__name__)
 PROBLEM_RETRY_SECONDS = 5.0
 """How soon a class with a problem is looked at again: a person is waiting."""
 
+FOR_A_PERSON = frozenset(
+    {"DigitalOceanUnauthorized", "ClaudeUnauthorized", "DomainMissing", "GenerationRejected"}
+)
+PROBLEM_CHECK_INTERVAL = timedelta(minutes=2)
+"""How often the cloud is asked again about a problem that only a person can mend. A new key or a
+changed class is tried at once."""
+
 SECRET_CHECK_SECONDS = 60.0
 """How often the keys are read again, so that a rotated key is taken up by itself."""
 
@@ -124,6 +131,7 @@ class Classes:
         self._wake_class_after = wake_class_after
         self._states: dict[str, ClassState] = {}
         self._opened: dict[str, tuple[CloudAccount, Generator]] = {}
+        self._asked: dict[str, tuple[tuple[int, bytes], datetime]] = {}
 
     def state(self, name: str) -> ClassState | None:
         """What the class can do now; None when it has not been looked at yet."""
@@ -203,6 +211,7 @@ class Classes:
         )
         if fresh:
             return before
+        self._spare_the_cloud(known.uid, before.problem, checked_for, now)
         sizes = await account.catalog.sizes(priority=Priority.NEW)
         account.prices.update({slug: size.price_hourly for slug, size in sizes.items()})
         # Whatever is found wrong below, what exists can be destroyed with a token that works.
@@ -238,6 +247,20 @@ class Classes:
         except NotFound:
             return False
         return True
+
+    def _spare_the_cloud(
+        self, uid: str, problem: Failure | None, asked_for: tuple[int, bytes], now: datetime
+    ) -> None:
+        """What only a person can mend is asked again when he changed something, or now and then.
+
+        Raises:
+            ClassProblem: the same as before.
+        """
+        asked_before, asked_at = self._asked.get(uid, (None, now))
+        same = asked_before == asked_for and now < asked_at + PROBLEM_CHECK_INTERVAL
+        if same and problem is not None and problem.reason in FOR_A_PERSON:
+            raise ClassProblem(problem.reason, problem.message)
+        self._asked[uid] = (asked_for, now)
 
     async def _keys(self, name: str, spec: ClassSpec) -> tuple[str, str, bytes]:
         wanted = spec.credentials
@@ -387,6 +410,7 @@ class Classes:
             self._store.remove_class(known.name)
         self._states.pop(known.name, None)
         self._opened.pop(known.uid, None)
+        self._asked.pop(known.uid, None)
 
     async def _delete_firewalls(
         self, record: StoredRecord, account: CloudAccount | None

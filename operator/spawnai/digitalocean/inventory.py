@@ -262,8 +262,10 @@ class Inventory:
         )
 
     async def _walk_for_ever(self) -> None:
+        retry = _FIRST_WALK_RETRY_SECONDS
         while not await self._walk(Priority.RUNNING, pause=0.0):
-            await self._pause(min(_FIRST_WALK_RETRY_SECONDS, self._walk_seconds))
+            await self._pause(min(retry, self._walk_seconds))
+            retry *= 2  # a wrong token stays wrong until someone changes it
         self.first_walk_done.set()
         while True:
             await self._pause(self._walk_seconds)

@@ -163,9 +163,21 @@ async def test_a_first_walk_that_fails_is_made_again_soon_and_told_as_incomplete
         assert (first.complete, len(first.droplets)) == (False, 200)
         assert not inventory.first_walk_done.is_set()
         cloud.failing = ""
-        await clock.sleep(3)
+        await clock.sleep(6)
         assert (watcher.sweeps[-1].complete, len(watcher.sweeps[-1].droplets)) == (True, 300)
         assert inventory.first_walk_done.is_set()
+
+
+@virtual_time
+async def test_a_first_walk_that_fails_on_and_on_costs_no_more_calls_than_rest():
+    clock = VirtualClock()
+    cloud = Cloud(clock)
+    cloud.failing = "list"
+    async with running(cloud):
+        await clock.sleep(60)
+        before = len(cloud.calls)
+        await clock.sleep(600)
+        assert len(cloud.calls) - before <= 24
 
 
 @virtual_time
