@@ -21,7 +21,7 @@ from .bundles import Bundles
 from .failures import SessionFailed
 from .work import NotYet, Work
 
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.1
 LONG_SILENCE_SECONDS = 30.0
 """After how long without an answer the droplet itself is looked at. Most boot in less."""
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from spawnai.api.conditions import Condition, ConditionType
+from spawnai.api.conditions import Condition, ConditionStatus, ConditionType
 from spawnai.api.names import API_VERSION
 from spawnai.api.record import RecordStatus, ResourceKind
 from spawnai.api.session import SessionStatus
@@ -43,6 +43,13 @@ _MAJOR_CONDITIONS = (
     ConditionType.APP_HEALTHY,
     ConditionType.CLEANUP_COMPLETE,
 )
+_PARTS = (
+    ConditionType.DROPLET_READY,
+    ConditionType.FIREWALL_READY,
+    ConditionType.DNS_READY,
+    ConditionType.CERTIFICATE_READY,
+    ConditionType.GENERATED,
+)
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,6 +72,20 @@ def is_transition(old: SessionStatus, new: SessionStatus) -> bool:
         return True
     return any(
         _shown(old.conditions, kind) != _shown(new.conditions, kind) for kind in _MAJOR_CONDITIONS
+    )
+
+
+def is_good_news_only(old: SessionStatus, new: SessionStatus) -> bool:
+    """Whether all that changed is that a part became ready: that rides along with the next write.
+
+    The phase moves on when the last part is ready, so it never waits for long.
+    """
+    if old.model_copy(update={"conditions": new.conditions}) != new:
+        return False
+    before = {known.type: known for known in old.conditions}
+    changed = [known for known in new.conditions if before.get(known.type) != known]
+    return len(old.conditions) <= len(new.conditions) and all(
+        known.type in _PARTS and known.status is ConditionStatus.TRUE for known in changed
     )
 
 
@@ -123,6 +144,8 @@ class Reporter:
         """Events go out with the write that makes them true, so that none is told twice."""
         patch = merge_patch(session.status.document(), status.document())
         if not patch:
+            return None
+        if is_good_news_only(session.status, status):
             return None
         waited = self._clock.now() - memory.minor_status_written_at
         if not is_transition(session.status, status) and waited < PROGRESS_INTERVAL_SECONDS:

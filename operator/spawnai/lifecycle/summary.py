@@ -19,7 +19,8 @@ def announce_expiry(d: Draft, offer: Offer, expiry: Expiry, now: datetime) -> No
     if expiry.time is None:
         return
     time = expiry.time.replace(microsecond=0)
-    d.wake(time)
+    if time > now:
+        d.wake(time)
     if d.previous.expiration_time != time:
         d.put(expiration_time=time)
         if expiry.on_notice:
