@@ -24,7 +24,10 @@ from spawnai.digitalocean.models import DomainRecord, Droplet, Firewall
 FIREWALL_POLL_SECONDS = 0.5
 
 RECORD_LISTING_SECONDS = 3.0
-"""Between two listings of a domain's records."""
+"""Between two listings of a domain's records, for each page that they take."""
+
+PAGE_SIZE = 200
+"""Records in one page: the most that DigitalOcean gives (API reference, "Links & Pagination")."""
 
 
 @dataclass(slots=True)
@@ -104,6 +107,7 @@ class RecordListings:
         self._inventory = inventory
         self._clock = clock
         self._next: dict[str, float] = {}
+        self._pages: dict[str, int] = {}
         self._seen: dict[tuple[str, int], DomainRecord] = {}
 
     async def look(self, domain: str, *, priority: Priority) -> set[int]:
@@ -115,10 +119,10 @@ class RecordListings:
         wait = self._next.get(domain, 0.0) - self._clock.now()
         if wait > 0:
             await self._clock.sleep(wait)
-        self._next[domain] = max(
-            self._next.get(domain, 0.0), self._clock.now() + RECORD_LISTING_SECONDS
-        )
+        pause = RECORD_LISTING_SECONDS * self._pages.get(domain, 1)
+        self._next[domain] = max(self._next.get(domain, 0.0), self._clock.now() + pause)
         records = await self._inventory.verify_records(domain, priority=priority)
+        self._pages[domain] = 1 + len(records) // PAGE_SIZE
         self._seen.update({(domain, record.id): record for record in records})
         return {record.id for record in records}
 

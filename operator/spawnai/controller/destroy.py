@@ -84,8 +84,7 @@ class Destroy:
     async def verify_gone(self, work: Work, action: do.VerifyGone) -> None:
         """See that it is gone."""
         account = work.backing.account
-        # Seeing is worth less than deleting: it must not stand in another session's way.
-        priority = Priority.RUNNING
+        priority = Priority.PROOF
         if action.kind is ResourceKind.DROPLET:
             gone = await account.droplets.get(int(action.id), priority=priority) is None
             if gone:

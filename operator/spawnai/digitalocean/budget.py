@@ -47,6 +47,7 @@ class Priority(enum.IntEnum):
     RUNNING = 1
     NEW = 2
     HOUSEKEEPING = 3
+    PROOF = 4
 
 
 # The share of each window that a priority leaves to those above it. A deletion (two or three
@@ -56,6 +57,9 @@ _RESERVED_SHARE = {
     Priority.RUNNING: 0.05,
     Priority.NEW: 0.10,
     Priority.HOUSEKEEPING: 0.15,
+    # Seeing that something is gone can wait, deleting cannot: a hundred sessions that end within a
+    # minute need 200 calls for their names and droplets, and as many to see them gone.
+    Priority.PROOF: 0.50,
 }
 # Calls under way at once, so that no more than these can run into one 429. 250 calls of 2 s (a
 # slow creation) a minute need 9. Deletions may use twice as many as the rest, so that hanging

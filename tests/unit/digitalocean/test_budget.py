@@ -11,7 +11,7 @@ from tests.support.virtual_time import VirtualClock, virtual_time
 
 from spawnai.digitalocean.budget import Priority, RateBudget, Slot, retry_after_seconds
 
-DESTROY, RUNNING, NEW, HOUSEKEEPING = Priority
+DESTROY, RUNNING, NEW, HOUSEKEEPING, PROOF = Priority
 
 
 class Limiter:
@@ -149,7 +149,8 @@ async def test_a_deletion_finds_room_at_once_however_many_creations_wait():
 
 
 @pytest.mark.parametrize(
-    ("priority", "share"), [(DESTROY, 1.0), (RUNNING, 0.95), (NEW, 0.9), (HOUSEKEEPING, 0.85)]
+    ("priority", "share"),
+    [(DESTROY, 1.0), (RUNNING, 0.95), (NEW, 0.9), (HOUSEKEEPING, 0.85), (PROOF, 0.5)],
 )
 def test_each_priority_leaves_its_share_of_a_minute_to_its_betters(priority, share):
     @virtual_time
