@@ -15,6 +15,12 @@ from tests.simulation.seeds import run_seeds, told
 from tests.simulation.story import story_of
 from tests.simulation.world import run_story
 
+# A killed process drops its coroutines in mid-air: that is what is simulated.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
 SEEDS = int(os.environ.get("SPAWNAI_SEEDS", "10000"))
 FIRST = int(os.environ.get("SPAWNAI_FIRST_SEED", "0"))
 

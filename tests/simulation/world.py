@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ CLUSTER_UID = "cluster-uid"
 NAMESPACE = "team"
 MOST_STEPS = 60_000
 MOST_TURNS = 100
+MOST_REAL_SECONDS = 20.0
 WORKERS = 4
 GIVE_UP_SECONDS = 3_600.0
 STILL_SECONDS = 120.0
@@ -77,6 +79,10 @@ class Outcome:
     def told(self) -> str:
         """The trace in lines."""
         return "\n".join(f"{at - 1000:9.3f}  {who:<11} {what}" for at, who, what in self.trace)
+
+
+class Stopped(BaseException):
+    """Breaks out of code that nothing else would stop."""
 
 
 class _Silent:
@@ -99,7 +105,7 @@ class _Events:
 
     def emit(self, regarding, _type, reason, _action, note) -> None:
         self._world.wire.note(self._process.name, f"event {reason}: {note}")
-        self._world.told(regarding.uid, reason, note)
+        self._world.told(self._process, regarding.uid, reason, note)
 
 
 class World:
@@ -121,23 +127,38 @@ class World:
         self.judge.claude = self.claude
         self.processes: list[Process] = []
         self._graveyard: list[Any] = []
+        self._warned: set[tuple[int, str, str]] = set()
 
-    def told(self, uid: str, reason: str, note: str) -> None:
-        """An event was told."""
+    def told(self, process: Process, uid: str, reason: str, note: str) -> None:
+        """An event was told: of one end, one operator warns once."""
+        if reason == "ExpiringSoon":
+            news = (process.number, uid, note)
+            if news in self._warned:
+                self.judge.blame(f"of one end was warned twice: {note}")
+            self._warned.add(news)
 
     # --- the run -----------------------------------------------------------------------------
 
     def run(self) -> Outcome:
         violation = None
+        before = signal.signal(signal.SIGALRM, self._too_long)
+        signal.setitimer(signal.ITIMER_REAL, MOST_REAL_SECONDS)
         try:
             self.loop.run_until_complete(self._main())
         except (Violation, Runaway) as error:
             violation = f"{type(error).__name__}: {error}"
         finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
             self.loop.bury()
         return Outcome(
             self.story, violation, self.wire.trace, self.loop.steps, self.loop.time() - 1000
         )
+
+    def _too_long(self, *_: object) -> None:
+        """Code that never waits never lets the loop count its steps."""
+        self.loop.halt = Runaway(f"one story takes longer than {MOST_REAL_SECONDS:.0f} s")
+        raise Stopped
 
     async def _main(self) -> None:
         self._furnish()
@@ -320,7 +341,7 @@ class World:
 
         async def handled(key: str) -> None:
             nonlocal turns, moment
-            turns = turns + 1 if self.loop.time() < moment + 0.001 else 0
+            turns = turns + 1 if self.loop.time() < moment + 0.01 else 0
             moment = moment if turns else self.loop.time()
             if turns > MOST_TURNS:
                 self.wire.note(process.name, f"reconciles {key} for ever")

@@ -159,6 +159,10 @@ class Classes:
             message = f"DigitalOcean refuses the token of SpawnClass {name!r}: {error.message}"
             problem = ClassProblem("DigitalOceanUnauthorized", message)
             state = self._with_problem(known, problem.reason, str(problem))
+        except ClusterError:
+            # Its sessions wait, also those that are to be destroyed: not for the queue's backoff.
+            self._wake_class_after(name, PROBLEM_RETRY_SECONDS)
+            raise
         except DigitalOceanError as error:
             if before is not None and before.problem is None:
                 _LOGGER.warning("class %s could not be checked: %s", name, error.message)

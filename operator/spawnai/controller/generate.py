@@ -50,7 +50,8 @@ class Generate:
             self._note_generation(work, stored.generation)
             return
         model = backing.spec.model
-        started = self._clock.utc_now().replace(microsecond=0)
+        # To the microsecond: two orders of one second are two orders, and both are paid for.
+        started = self._clock.utc_now()
         order = GenerationOrder(
             prompt=session.order.prompt,
             app_type=session.order.app_type,

@@ -13,7 +13,7 @@ from spawnai.clock import Clock
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import Effort, FailureKind, Observation, Session
 from spawnai.lifecycle.plan import plan
-from spawnai.lifecycle.retry import delay_after
+from spawnai.lifecycle.retry import LONGEST, LONGEST_FOR_DELETIONS, delay_after
 from spawnai.lifecycle.status import Plan
 from spawnai.telemetry.logs import session_context
 from spawnai.telemetry.metrics import Metrics
@@ -165,7 +165,8 @@ class Reconciler:
         now = self._clock.utc_now()
         failure = failure_of(error, now)
         failures = before.failures + 1
-        delay = delay_after(failure.kind, failures)
+        deletion = key.startswith(do.DeleteResource.__name__)
+        delay = delay_after(failure.kind, failures, LONGEST_FOR_DELETIONS if deletion else LONGEST)
         if isinstance(error, NotYet):
             _LOGGER.debug("%s: %s", key, error)
         elif failure.kind is FailureKind.TRANSIENT and failures % 5 != 1:

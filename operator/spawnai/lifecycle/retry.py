@@ -6,11 +6,13 @@ from .observation import FailureKind
 
 FIRST = timedelta(milliseconds=200)
 LONGEST = timedelta(seconds=30)
+LONGEST_FOR_DELETIONS = timedelta(seconds=5)
+"""A deletion that waits costs money: when the cloud answers again it is to go at once."""
 QUOTA_PAUSE = timedelta(seconds=10)
 PERSON_PAUSE = timedelta(seconds=30)
 
 
-def delay_after(kind: FailureKind, failures: int) -> timedelta:
+def delay_after(kind: FailureKind, failures: int, longest: timedelta = LONGEST) -> timedelta:
     """How long to wait after that many failures in a row, before jitter.
 
     What was ambiguous is looked for at once, a rejected placement has a next one at once, a limit
@@ -25,4 +27,4 @@ def delay_after(kind: FailureKind, failures: int) -> timedelta:
             return PERSON_PAUSE
         case _:
             doublings = min(max(failures - 1, 0), 16)
-            return min(FIRST * int(2**doublings), LONGEST)
+            return min(FIRST * int(2**doublings), longest)

@@ -1,0 +1,9 @@
+"""Deliberate bugs: each a small change to the product that the simulation must find."""
+
+from .books import BOOKS
+from .bug import Bug
+from .building import BUILDING
+from .ending import ENDING
+from .keeping import KEEPING
+
+BUGS: tuple[Bug, ...] = (*BUILDING, *ENDING, *BOOKS, *KEEPING)

@@ -1,0 +1,39 @@
+"""Mistakes in the books."""
+
+from datetime import timedelta
+
+from spawnai.billing import ledger
+from spawnai.controller import report
+from spawnai.controller.generate import Generate
+from spawnai.lifecycle import plan, teardown
+
+from .bug import bug
+
+_closed = ledger.closed
+
+
+def _closed_without_tokens(book, *, reason, log, at):
+    done = _closed(book, reason=reason, log=log, at=at)
+    return done.model_copy(update={"total_cost": "0"})
+
+
+BOOKS = (
+    bug(
+        "an order that failed is not counted",
+        (Generate, "_note_unfinished", lambda *_arguments: None),
+    ),
+    bug("a ledger is dropped at once", (plan, "parse_duration", lambda _text: timedelta(0))),
+    bug(
+        "the sum is not the sum of its lines",
+        (teardown, "closed", _closed_without_tokens),
+    ),
+    bug(
+        "identities are written only with the last page",
+        (
+            report,
+            "must_be_written",
+            lambda stored, known, **_: known.completed_at != stored.completed_at,
+        ),
+    ),
+    bug("every look writes a status", (report, "merge_patch", lambda _old, new: dict(new))),
+)

@@ -1,0 +1,71 @@
+"""Mistakes in making things."""
+
+from datetime import timedelta
+
+from spawnai.controller.bundles import Bundles
+from spawnai.controller.custody import Custody
+from spawnai.controller.provision import Provision
+from spawnai.lifecycle import build, settling, status, teardown
+from spawnai.lifecycle.observation import DropletView, FailureKind
+
+from .bug import bug
+
+
+def _only_lost_answers(o, create_key):
+    failure = o.effort(create_key).failure
+    lost = failure is not None and failure.kind is FailureKind.AMBIGUOUS
+    return failure.at if lost else None
+
+
+def _forgets_the_droplet(_self, work, droplet, _backing):
+    work.memory.droplet = DropletView(droplet.id, droplet.status, droplet.public_ip)
+
+
+async def _finds_nothing(_self, _session):
+    return None
+
+
+async def _ledger_in_memory(self, work, action):
+    owner = action.spec.owner
+    self._store.put_record(
+        {
+            "metadata": {
+                "name": owner.uid,
+                "uid": "x",
+                "resourceVersion": "1",
+                "creationTimestamp": "2026-11-23T12:00:00Z",
+            },
+            "spec": action.spec.document(),
+        }
+    )
+    work.memory.record_made_here = True
+
+
+BUILDING = (
+    bug(
+        "a POST without an answer is sent again blindly",
+        (build, "unsettled_since", lambda _o, _key: None),
+    ),
+    bug("the settling time is forgotten", (settling, "SETTLING", timedelta(0))),
+    bug(
+        "a restarted operator creates what it does not remember",
+        (build, "unsettled_since", _only_lost_answers),
+    ),
+    bug(
+        "a droplet is not entered in the ledger after its POST",
+        (Provision, "_note_droplet", _forgets_the_droplet),
+    ),
+    bug("a stored app is ordered again", (Bundles, "find", _finds_nothing)),
+    bug(
+        "things are made before the ledger is written",
+        (Custody, "create_record", _ledger_in_memory),
+    ),
+    bug(
+        "a phase jumps to where it wants to be", (status, "step_towards", lambda _, wanted: wanted)
+    ),
+    bug(
+        "a creation is stopped half-way when the session ends",
+        (teardown, "ABANDONED", (*teardown.ABANDONED, "CreateDroplet")),
+        (teardown, "unsettled_since", _only_lost_answers),
+    ),
+)

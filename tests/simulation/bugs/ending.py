@@ -1,0 +1,90 @@
+"""Mistakes in ending things."""
+
+from spawnai.api.record import LedgerEntry, ResourceKind
+from spawnai.controller import reconciler
+from spawnai.controller.classes import Classes
+from spawnai.controller.custody import Custody
+from spawnai.controller.destroy import Destroy
+from spawnai.lifecycle import plan, teardown
+from spawnai.lifecycle.actions import DeleteResource, RemoveFinalizer
+from spawnai.lifecycle.observation import Record
+
+from .bug import bug
+
+_teardown, _living = teardown.teardown, Record.living
+
+
+async def _believes_the_cache(_self, work, _action):
+    work.memory.record_confirmed_absent = True
+
+
+async def _believes_the_answer(_self, work, action):
+    work.saw_gone(action.kind, action.id)
+
+
+def _droplet_first(d, ending, now):
+    record = d.observation.record
+    for entry in record.living(ResourceKind.DROPLET) if record is not None else ():
+        if entry.deletion_accepted_at is None:
+            d.do(DeleteResource(entry))
+    _teardown(d, ending, now)
+
+
+def _what_the_status_names(d, ending, now):
+    named = d.previous.droplet
+    if named is not None:
+        entry = LedgerEntry(
+            kind=ResourceKind.DROPLET, id=str(named.id), name=named.name, created_at=now
+        )
+        d.do(DeleteResource(entry))
+    _teardown(d, ending, now)
+
+
+async def _takes_for_ours(_self, _work, _account, _entry):
+    return True
+
+
+def _lets_go_at_once(d, ending, now):
+    session = d.observation.session
+    if session is not None and session.deleting:
+        d.do(RemoveFinalizer())
+    _teardown(d, ending, now)
+
+
+def _later(moment, now):
+    return max((moment - now).total_seconds(), 0.0) + 10.0
+
+
+ENDING = (
+    bug(
+        "the finalizer goes when deletions were accepted, not when things were seen gone",
+        (
+            teardown,
+            "residuals",
+            lambda entries: [one.name for one in entries if one.deletion_accepted_at is None],
+        ),
+    ),
+    bug("a ledger is closed with residuals", (teardown, "residuals", lambda _entries: [])),
+    bug("the finalizer goes as soon as somebody deletes", (plan, "teardown", _lets_go_at_once)),
+    bug("a stale list is trusted", (Custody, "confirm_no_record", _believes_the_cache)),
+    bug("an accepted deletion counts as gone", (Destroy, "verify_gone", _believes_the_answer)),
+    bug("the droplet goes before its name", (plan, "teardown", _droplet_first)),
+    bug(
+        "what the status names is deleted without proof",
+        (plan, "teardown", _what_the_status_names),
+        (Destroy, "_is_ours", _takes_for_ours),
+    ),
+    bug(
+        "names are left behind",
+        (
+            Record,
+            "living",
+            lambda self, kind: () if kind is ResourceKind.DOMAIN_RECORD else _living(self, kind),
+        ),
+    ),
+    bug("an expiry is looked at ten seconds late", (reconciler, "seconds_until", _later)),
+    bug(
+        "sessions that wait for their class are not woken",
+        (Classes, "_wake_sessions", lambda _self, _name: None),
+    ),
+)

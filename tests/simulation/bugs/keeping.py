@@ -1,0 +1,64 @@
+"""Mistakes in keeping a running session, and its time."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from spawnai.api.conditions import ConditionType
+from spawnai.controller import reconciler
+from spawnai.lifecycle import build, expiry, plan, summary
+from spawnai.lifecycle.plan import plan as make_plan
+
+from .bug import bug
+
+_resolve, _announce = expiry.resolve, summary.announce_expiry
+
+
+def _without_cap(wish, limits, **times):
+    return _resolve(wish, replace(limits, maximum=timedelta(days=400)), **times)
+
+
+def _notice_again(wish, limits, **times):
+    found = _resolve(wish, limits, **times)
+    if found.time is not None and found.time <= times["now"] and not wish.now:
+        return replace(found, time=times["now"] + limits.notice)
+    return found
+
+
+def _what_the_status_says(wish, limits, **times):
+    found = _resolve(wish, limits, **times)
+    return replace(found, time=times["promised"] or found.time)
+
+
+def _for_ever(observation, now):
+    made = make_plan(observation, now)
+    session = observation.session
+    if session is not None and session.status.phase == "Destroyed":
+        return replace(made, wake_at=now)
+    return made
+
+
+def _warns_again(d, offer, found, now):
+    _announce(d, offer, found, now)
+    if d.has(ConditionType.EXPIRING_SOON):
+        d.notice("Warning", "ExpiringSoon", "Expire", d.message_of(ConditionType.EXPIRING_SOON))
+
+
+KEEPING = (
+    bug(
+        "the class's cap is ignored",
+        (build, "resolve", _without_cap),
+        (plan, "resolve", _without_cap),
+    ),
+    bug(
+        "the notice begins again at each look",
+        (build, "resolve", _notice_again),
+        (plan, "resolve", _notice_again),
+    ),
+    bug(
+        "the expiry is read from the status, which users can write",
+        (build, "resolve", _what_the_status_says),
+        (plan, "resolve", _what_the_status_says),
+    ),
+    bug("a session that is over is looked at for ever", (reconciler, "plan", _for_ever)),
+    bug("the end is warned of twice", (build, "announce_expiry", _warns_again)),
+)
