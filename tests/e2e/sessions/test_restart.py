@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.e2e.sessions.eventually import eventually, stays
+from tests.e2e.sessions.misbehaving import DEAD_AT_START, HARMFUL
 from tests.e2e.sessions.world import Session, World, session
 
 from spawnai.api.names import TAG_PRODUCT
@@ -203,46 +204,80 @@ async def versions(world: World) -> dict[str, str]:
     }
 
 
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a status that differ."""
+    before, after = old.get("status", {}), new.get("status", {})
+    return {
+        key: (before.get(key), after.get(key))
+        for key in before.keys() | after.keys()
+        if before.get(key) != after.get(key)
+    }
+
+
+async def written_since(world: World, before: Mapping[str, str]) -> list[str]:
+    """What was written; of sessions how their last two states differ."""
+    written = []
+    for name, version in (await versions(world)).items():
+        if before.get(name) != version:
+            kind, _, path = name.partition(" ")
+            states = world.session(*path.split("/")).history[-2:] if kind == "SpawnSession" else []
+            written.append(f"{name}: {difference(*states)}" if len(states) == 2 else name)
+    return written
+
+
+async def calls_after(world: World, number: int) -> list[dict[str, Any]]:
+    return list(await world.cloud.call_log(after=number))
+
+
 async def last_call(world: World) -> int:
-    return max((call["number"] for call in await world.cloud.call_log()), default=0)
+    return max((call["number"] for call in await calls_after(world, 0)), default=0)
 
 
 async def until_at_rest(world: World) -> None:
     """Wait until no session is on its way and the operator has said all it has to say."""
-    seen = {"calls": -1, "versions": {}}
+    seen: dict[str, Any] = {"call": 0, "versions": {}}
 
-    async def quiet() -> bool:
-        now = {"calls": await last_call(world), "versions": await versions(world)}
-        same = now["versions"] == seen["versions"] and now["calls"] - seen["calls"] <= 1
-        seen.update(now)
-        return same
+    async def moved() -> dict[str, Any]:
+        calls, known = await calls_after(world, seen["call"]), await versions(world)
+        changed = [name for name, version in known.items() if seen["versions"].get(name) != version]
+        seen.update(call=max((call["number"] for call in calls), default=seen["call"]))
+        seen.update(versions=known)
+        return {"written": changed, "called": [call["endpoint"] for call in calls]}
 
-    await eventually("all is at rest", quiet, seconds=60, pause=5)
+    await eventually(
+        "all is at rest",
+        moved,
+        lambda now: not now["written"] and len(now["called"]) <= 1,
+        60,
+        pause=5,
+    )
 
 
 async def test_at_rest_nothing_is_written_and_hardly_anything_called_also_after_a_kill(
-    world, interrupted
+    world, misbehaving, interrupted
 ):
     await asyncio.gather(
+        *(misbehaving[name].until_destroyed(120) for name in (*HARMFUL, *DEAD_AT_START)),
         *(
             interrupted[name].until_running(TAKEOVER_AND_SETTLING_SECONDS)
             for name in ("creating", "fencing", "naming", "written", "writing")
-        )
+        ),
     )
     await until_at_rest(world)
     before, begun = await versions(world), await last_call(world)
     await world.kill_operator()
     await until_at_rest(world)
-    assert await versions(world) == before
+    written = await written_since(world, before)
+    assert not written, "\n".join(written)
     rest = await last_call(world)
     await stays(
         "nothing is written at rest",
-        lambda: versions(world),
-        lambda now: now == before,
+        lambda: written_since(world, before),
+        lambda written: written == [],
         REST_SECONDS,
         pause=REST_SECONDS / 4,
     )
-    calls = [call for call in await world.cloud.call_log() if call["number"] > begun]
+    calls = await calls_after(world, begun)
     assert [call for call in calls if call["endpoint"].startswith(WRITES)] == []
     at_rest = [call["endpoint"] for call in calls if call["number"] > rest]
     assert len(at_rest) <= MOST_CALLS_AT_REST, at_rest
