@@ -447,7 +447,8 @@ class Judge:
     def _tokens(self, uid: str) -> None:
         ledger = self.ledgers.get(uid, RecordStatus())
         noted = Counter((entry.input_tokens, entry.output_tokens) for entry in ledger.generations)
-        for paid in self.claude.orders:
+        # Orders of operators that live must be there; what is left over may be those of the dead.
+        for paid in sorted(self.claude.orders, key=lambda one: one.process.number in self.deaths):
             if paid.session != uid or not (paid.input_tokens or paid.output_tokens):
                 continue
             bill = (paid.input_tokens, paid.output_tokens)
