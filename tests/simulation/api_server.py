@@ -1,4 +1,4 @@
-"""A model of the API server: objects, versions, finalizers, and watches that show them imperfectly."""
+"""A model of the API server: objects, versions, finalizers, and watches that show them late."""
 
 import itertools
 import json

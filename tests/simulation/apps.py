@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
+from typing import Self
 
 from spawnai.droplet.client import AgentRejected, AgentStatus, AgentUnreachable, AgentUntrusted
 from spawnai.droplet.credentials import SessionCredentials
@@ -171,7 +172,7 @@ class SimulatedAgent:
         self._uid = uid
         self._ip = ip
 
-    async def __aenter__(self) -> "SimulatedAgent":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -57,7 +57,7 @@ class Wire:
         now = self.loop.time()
         return any(name == what and at <= now < at + length for name, at, length in self._outages)
 
-    async def call(
+    async def call(  # noqa: PLR0917 - each call of a model names its parts in this order
         self,
         name: str,
         to: str,

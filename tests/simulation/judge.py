@@ -410,6 +410,8 @@ class Judge:
         noted = any(entry.id == str(droplet.id) for entry in ledger.resources)
         if droplet.by_hand and not noted and self._wire.disturbed(droplet.created, droplet.gone):
             return  # Gone before any operator could have seen it.
+        if droplet.late and not noted:
+            return  # It showed up after its ledger was closed: the reaper's, and in its events.
         entry = self._in_ledger(droplet.session or "", ResourceKind.DROPLET, str(droplet.id))
         if entry is None or entry.cost is None:
             if entry is not None:
@@ -447,18 +449,22 @@ class Judge:
     def _tokens(self, uid: str) -> None:
         ledger = self.ledgers.get(uid, RecordStatus())
         noted = Counter((entry.input_tokens, entry.output_tokens) for entry in ledger.generations)
-        # Orders of operators that live must be there; what is left over may be those of the dead.
-        for paid in sorted(self.claude.orders, key=lambda one: one.process.number in self.deaths):
+        # What must be there is looked for first; what is left over may be what a crash lost.
+        for paid in sorted(self.claude.orders, key=self._may_be_lost):
             if paid.session != uid or not (paid.input_tokens or paid.output_tokens):
                 continue
             bill = (paid.input_tokens, paid.output_tokens)
             if noted[bill] > 0:
                 noted[bill] -= 1
                 continue
-            died = self.deaths.get(paid.process.number)
-            ended = paid.ended if paid.ended is not None else self.now
-            if died is None or died > ended + LEDGER_DELAY_SECONDS:
+            if not self._may_be_lost(paid):
                 self.blame(f"an order to Claude ({bill} tokens) is in no ledger")
         extra = +noted
         if extra:
             self.blame(f"the ledger {uid} lists orders that Claude never counted: {dict(extra)}")
+
+    def _may_be_lost(self, paid: Paid) -> bool:
+        """Whether the order's operator died before it can have written what was paid."""
+        died = self.deaths.get(paid.process.number)
+        ended = paid.ended if paid.ended is not None else self.now
+        return died is not None and died <= ended + LEDGER_DELAY_SECONDS

@@ -7,6 +7,7 @@ A held one (SIGSTOP) runs nothing until it is let go, and then finds that time h
 """
 
 import asyncio
+import contextlib
 import contextvars
 import heapq
 import itertools
@@ -164,10 +165,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._over = True
         for task in self.tasks:
             if not task.done():
-                try:
+                with contextlib.suppress(BaseException):  # the dead have no say
                     task.get_coro().close()
-                except BaseException:  # noqa: BLE001, S110 - the dead have no say
-                    pass
         self.ready.clear()
         self._timers.clear()
         self.close()

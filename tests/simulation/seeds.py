@@ -98,7 +98,9 @@ def told(failure: Failure, *, trace_lines: int = 80) -> str:
             "What happened (seconds since the beginning):",
             *lines,
             "",
-            f"Again, whole: SPAWNAI_SEED={failure.seed} make test "
-            'PYTEST_ARGS="tests/simulation -k replay -s"',
+            (
+                f"Again, whole: SPAWNAI_SEED={failure.seed} make test "
+                'PYTEST_ARGS="tests/simulation -k replay -s"'
+            ),
         ]
     )

@@ -198,7 +198,8 @@ class Handover:
     def __str__(self) -> str:
         return (
             f"         operator {self.operator} is stopped {self.moment} its call no. {self.call}; "
-            f"another leads {self.lease:.1f} s later; the first wakes after {self.wakes_after:.1f} s"
+            f"another leads {self.lease:.1f} s later; "
+            f"the first wakes after {self.wakes_after:.1f} s"
         )
 
 
@@ -270,8 +271,8 @@ def story_of(seed: int) -> Story:
     ]
     happenings: list[Happening] = [*orders]
     names = [order.name for order in orders]
-    for _ in range(0 if calm else random.choice((0, 1, 1, 2, 3))):
-        happenings.append(_act(random, names))
+    acts = 0 if calm else random.choice((0, 1, 1, 2, 3))
+    happenings.extend(_act(random, names) for _ in range(acts))
     if not calm:
         for _ in range(random.choice((0, 1, 2, 4))):
             call = random.choice(WRITES if random.random() < 0.6 else CALLS)

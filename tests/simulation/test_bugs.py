@@ -1,7 +1,6 @@
 """The simulation bites: it finds each deliberate bug within a few hundred stories."""
 
 import pytest
-
 from tests.simulation.bugs import BUGS
 from tests.simulation.story import story_of
 from tests.simulation.world import run_story

@@ -10,7 +10,6 @@ import subprocess
 import sys
 
 import pytest
-
 from tests.simulation.seeds import run_seeds, told
 from tests.simulation.story import story_of
 from tests.simulation.world import run_story
@@ -58,7 +57,7 @@ def test_a_story_does_not_depend_on_the_order_of_hashes():
         "    print(outcome.steps, hashlib.sha256(outcome.told().encode()).hexdigest())\n"
     )
     told_with = {
-        subprocess.run(  # noqa: S603
+        subprocess.run(
             [sys.executable, "-c", script],
             env={**os.environ, "PYTHONHASHSEED": number},
             capture_output=True,

@@ -496,7 +496,7 @@ def prepared() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     enabled = gc.isenabled()
-    with mock.patch.object(provision, "render_user_data", lambda _bootstrap: "#cloud-config"):
+    with mock.patch.object(provision, "render_user_data", return_value="#cloud-config"):
         try:
             yield
         finally:
