@@ -301,7 +301,7 @@ async def test_a_new_droplet_that_lists_late_is_told_as_soon_as_it_shows(adapter
         adapter.droplets,
         adapter.records,
         SystemClock(),
-        random.Random(1),  # noqa: S311 - jitter, no secret
+        random.Random(1),
         budget=adapter.api.budget,
         cluster_tag=CLUSTER,
         on_droplet=lambda droplet: told.append((droplet.status, droplet.public_ip is not None)),

@@ -59,7 +59,7 @@ class Workbench:
         return Generator(
             self.client,
             clock=self.clock,
-            random=Random(7),  # noqa: S311 (waiting times)
+            random=Random(7),
             limits=replace(self.limits, **limits),
         )
 

@@ -77,7 +77,7 @@ async def world(emulator, api_server, reaper_settings) -> AsyncIterator[World]:
                     base_url=emulator.url,
                     cluster_tag=cluster_tag(CLUSTER),
                     clock=clock,
-                    random=random.Random(1),  # noqa: S311 - jitter, no secret
+                    random=random.Random(1),
                     on_call=lambda _outcome: None,
                 ),
                 claude_for=lambda _key: pytest.fail("no reason to ask Claude"),
@@ -86,7 +86,7 @@ async def world(emulator, api_server, reaper_settings) -> AsyncIterator[World]:
                 metrics=metrics,
                 redactor=Redactor(),
                 clock=clock,
-                random=random.Random(1),  # noqa: S311 - the same
+                random=random.Random(1),
                 check_leadership=held.check,
                 namespace="spawnai-system",
                 cluster_uid=CLUSTER,

@@ -518,7 +518,7 @@ class Process:
 
 async def contend(seed: int) -> tuple[int, int]:
     """Run three processes for five bad minutes and one good; return most at once, and leads."""
-    chance = random.Random(seed)  # noqa: S311 - decides the story
+    chance = random.Random(seed)
     clock, server = VirtualClock(), Server()
     processes = [Process(server, f"process-{number}") for number in range(3)]
     started = 3

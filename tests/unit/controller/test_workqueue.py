@@ -14,7 +14,7 @@ from spawnai.controller.workqueue import QueueShutDown, WorkQueue
 
 
 def make_queue(clock: Clock | None = None, **options) -> WorkQueue:
-    seeded = random.Random(1)  # noqa: S311 - jitter, not a secret
+    seeded = random.Random(1)
     return WorkQueue(clock or VirtualClock(), seeded, **options)
 
 

@@ -57,7 +57,7 @@ class Caller:
     def __init__(self, budget: RateBudget, limiter: Limiter, *, seed: int = 1) -> None:
         self.budget = budget
         self.limiter = limiter
-        self.random = random.Random(seed)  # noqa: S311 - delays, no secret
+        self.random = random.Random(seed)
         self.order: list[tuple[Priority, object]] = []
 
     async def once(self, priority: Priority, name: object = None) -> int:

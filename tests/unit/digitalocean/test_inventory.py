@@ -106,7 +106,7 @@ async def running(cloud: Cloud, budget: RateBudget | None = None):
         cloud,
         cloud,
         cloud.clock,
-        random.Random(1),  # noqa: S311 - jitter, no secret
+        random.Random(1),
         budget=budget or RateBudget(cloud.clock),
         cluster_tag=CLUSTER,
         on_droplet=watcher.droplets.append,
