@@ -218,7 +218,7 @@ async def test_a_cluster_with_sessions_of_another_cloud_is_refused(tmp_path):
         )
 
 
-async def test_droplets_in_a_cloud_that_goes_on_are_destroyed_even_by_the_stack_after_a_killed_one(
+async def test_droplets_in_a_cloud_that_goes_on_are_destroyed_also_after_a_kill(
     tmp_path,
 ):
     # What stands in for DigitalOcean here is no part of the stack, as DigitalOcean is not.
