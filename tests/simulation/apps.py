@@ -64,8 +64,6 @@ class SimulatedClaude:
                 raise GenerationUnavailable("Claude is overloaded")
             if fault == "no credit":
                 raise GenerationNoCredit("no credit")
-            paid.input_tokens = INPUT_TOKENS
-            self.orders.append(paid)
             self._on_order(paid)
 
         def lost(why: str) -> Exception:
@@ -75,6 +73,9 @@ class SimulatedClaude:
         if fault == "cut":
             total //= 2
         await wire.call("CLAUDE order", "Claude", begin, lost, words=order.user_id)
+        # Its first event says what the prompt cost; who never saw it was never billed.
+        paid.input_tokens = INPUT_TOKENS
+        self.orders.append(paid)
         done = 0
         try:
             while done < total:

@@ -50,7 +50,7 @@ class Observer:
         if stored is not None:
             if memory.ledger is None:
                 memory.ledger = stored.status
-            record = Record(stored.spec, memory.book, stored.created_at)
+            record = Record(stored.spec, memory.book, stored.created_at, stored.status)
         class_name = stored.spec.class_name if stored is not None else None
         if class_name is None and session is not None:
             class_name = self._store.class_of(session)

@@ -118,25 +118,28 @@ class Reporter:
             if plan.ledger.completed_at is not None and memory.book.completed_at is None:
                 self._count_cost(plan.ledger)
             memory.ledger = plan.ledger
-        await self._write_ledger(uid, memory)
-        if session is None or plan.status is None:
-            return None
-        return await self._write_status(session, memory, plan, plan.status)
+        written = await self._write_ledger(uid, memory)
+        later = None
+        if session is not None and plan.status is not None:
+            later = await self._write_status(session, memory, plan, plan.status)
+        # What waits for the ledger to be stored can go on.
+        return 0.0 if written else later
 
     def _count_cost(self, closed: RecordStatus) -> None:
         tokens = tokens_cost(closed)
         self._metrics.cost(tokens, "claude")
         self._metrics.cost(known_cost(closed) - tokens, "droplet")
 
-    async def _write_ledger(self, uid: str, memory: Memory) -> None:
+    async def _write_ledger(self, uid: str, memory: Memory) -> bool:
         stored = self._store.record(uid)
         if stored is None or not must_be_written(
             stored.status,
             memory.book,
             named=any(one.kind is ResourceKind.DOMAIN_RECORD for one in stored.spec.planned),
         ):
-            return
+            return False
         await write_ledger(self._cluster, self._store, uid, stored.status, memory.book)
+        return True
 
     async def _write_status(
         self, session: Session, memory: Memory, plan: Plan, status: SessionStatus

@@ -20,6 +20,7 @@ from spawnai.api.session import (
     GenerationStatus,
 )
 from spawnai.api.spawnclass import FirewallMode
+from spawnai.billing.ledger import with_address
 
 from .actions import (
     AddFinalizer,
@@ -174,6 +175,8 @@ def _droplet(d: Draft, session: Session, offer: Offer, record: Record, now: date
     if ip is None and d.previous.ready_at is not None and d.previous.droplet is not None:
         ip = d.previous.droplet.ip
     active = view is None or view.status == "active"
+    if ip is not None and entry.ip is None:
+        d.ledger = with_address(record.status, entry.kind, entry.id, ip)
     d.put(
         region=entry.region,
         size=entry.size,
@@ -297,6 +300,9 @@ def _name(d: Draft, session: Session, offer: Offer, record: Record) -> None:
         d.set_true(ConditionType.DNS_READY, "Created", f"{label}.{domain} points at the droplet")
         return
     d.set_false(ConditionType.DNS_READY, "Creating", f"{label}.{domain} is being made")
+    if not record.stores_address(ip):
+        # A name is found again by its address, also when the droplet has gone meanwhile.
+        return
     key = CreateDomainRecord.__name__
     since = unsettled_since(o, key)
     find = FindDomainRecord(domain, label, ip)

@@ -115,11 +115,20 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The SpawnRecord as the API server holds it, with what this process has learnt since."""
+    """The SpawnRecord with all that this process has learnt; `stored` is what a restart would read.
+
+    Without `stored` everything that is known is stored.
+    """
 
     spec: RecordSpec
     status: RecordStatus
     created_at: datetime
+    stored: RecordStatus | None = None
+
+    def stores_address(self, ip: str) -> bool:
+        """Whether a restart would know that the droplet has this address."""
+        stored = self.status if self.stored is None else self.stored
+        return any(entry.ip == ip for entry in stored.resources)
 
     def living(self, kind: ResourceKind) -> tuple[LedgerEntry, ...]:
         """Entries of that kind that have not been seen gone."""

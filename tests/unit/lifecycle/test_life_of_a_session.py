@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from life import DIGEST, IP, START, Life, a_session, an_offer
 
-from spawnai.api.record import Presence, ResourceKind
+from spawnai.api.record import Presence, RecordStatus, ResourceKind
 from spawnai.api.session import AppType, Phase, SessionSpec
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import Failure, FailureKind
@@ -503,3 +503,14 @@ def test_the_app_type_decides_the_default_tier(app_type, size):
     spec = SessionSpec(prompt="x", app_type=app_type)
     life = Life(session=a_session(spec=spec)).settle()
     assert life.status.size == size
+
+
+def test_a_name_is_made_only_once_its_droplet_s_address_is_stored():
+    life = Life(offer=an_offer(**WITH_DOMAIN), held={do.CreateDomainRecord}).settle()
+    life.efforts.pop("CreateDomainRecord")
+    assert life.record is not None
+    stored = life.record
+    life.record = replace(stored, stored=RecordStatus())
+    assert not [one for one in life.plan().actions if isinstance(one, do.CreateDomainRecord)]
+    life.record = stored
+    assert [one for one in life.plan().actions if isinstance(one, do.CreateDomainRecord)]
