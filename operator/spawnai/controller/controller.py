@@ -225,6 +225,27 @@ class Controller:
     def _on_sweep(self, account: CloudAccount, sweep: Sweep) -> None:
         """A walk through an account's droplets ended."""
         self.reaper.on_sweep(account, sweep)
+        if sweep.complete and not sweep.suspicious:
+            self._ask_after_unseen(account, sweep)
+
+    def _ask_after_unseen(self, account: CloudAccount, sweep: Sweep) -> None:
+        """A running session whose droplet no listing has shown: it may have gone before a restart.
+
+        What the inventory knew and misses now, it asks after itself.
+        """
+        shown = {str(droplet.id) for droplet in sweep.droplets}
+        for session in self.store.sessions():
+            ready_at = session.status.ready_at
+            state = self.classes.state(self.store.class_of(session) or "")
+            if session.status.phase is not Phase.RUNNING or ready_at is None or state is None:
+                continue
+            if state.account is not account or ready_at >= sweep.started_at:
+                continue
+            line = _droplet_of(self._book(session.uid))
+            unknown = not account.inventory.snapshot_of(session.uid)
+            if line is not None and line.id not in shown and unknown:
+                self.memories.of(session.uid).droplet_unseen = True
+                self.queue.add(session.uid)
 
     def _on_droplet(self, droplet: Droplet) -> None:
         """A listing showed a droplet in a new state."""

@@ -98,10 +98,11 @@ class Deploy:
 
     async def check_app(self, work: Work, action: do.CheckApp) -> None:
         """Ask how the app is; when nobody answers, whether the droplet still exists."""
+        work.memory.droplet_unseen = False
         try:
             async with self._agents.client(work.session, action.ip) as agent:
                 self._saw_app(work, await agent.status())
-        except AgentUnreachable:
+        except (AgentUnreachable, AgentUntrusted):
             await self._look_after_droplet(work)
             raise
 

@@ -19,6 +19,7 @@ class Memory:
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     rejected: dict[tuple[str, str], Failure] = field(default_factory=dict)
     droplet: DropletView | None = None
+    droplet_unseen: bool = False
     firewall_in_force: bool = False
     bundle: StoredBundle | None = None
     app: AppView | None = None

@@ -65,6 +65,7 @@ class Observer:
             operator_started_at=self._started_at,
             record_made_here=memory.record_made_here,
             droplet=memory.droplet,
+            droplet_unseen=memory.droplet_unseen,
             firewall_in_force=memory.firewall_in_force,
             bundle=memory.bundle,
             app=memory.app,

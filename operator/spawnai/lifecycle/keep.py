@@ -82,7 +82,7 @@ def _check_app(d: Draft, check: CheckApp, now: datetime) -> None:
     o = d.observation
     last = o.effort(check.key).done_at or d.previous.ready_at or now
     due = max(last + APP_CHECK_INTERVAL, o.operator_started_at + o.resync_spread)
-    if now >= due:
+    if now >= due or o.droplet_unseen:
         d.do(check)
     else:
         d.wake(due)

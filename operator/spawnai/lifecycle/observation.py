@@ -189,6 +189,7 @@ class Observation:
     operator_started_at: datetime
     record_made_here: bool
     droplet: DropletView | None = None
+    droplet_unseen: bool = False
     firewall_in_force: bool = False
     bundle: StoredBundle | None = None
     app: AppView | None = None

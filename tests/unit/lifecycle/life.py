@@ -74,6 +74,7 @@ class Life:
     record: Record | None = None
     bundle: StoredBundle | None = None
     droplet: DropletView | None = None
+    droplet_unseen: bool = False
     firewall_in_force: bool = False
     problem: Failure | None = None
     efforts: dict[str, Effort] = field(default_factory=dict)
@@ -99,6 +100,7 @@ class Life:
             operator_started_at=self.started_at,
             record_made_here=self.record is not None and self.record.created_at >= self.started_at,
             droplet=self.droplet,
+            droplet_unseen=self.droplet_unseen,
             firewall_in_force=self.firewall_in_force,
             bundle=self.bundle,
             efforts=dict(self.efforts),
