@@ -19,10 +19,10 @@ Rules that hold between the parts:
 
 from datetime import datetime, timedelta
 
-from spawnai.api.conditions import ConditionType
+from spawnai.api.conditions import ConditionStatus, ConditionType, find_condition
 from spawnai.api.durations import format_time, parse_duration
 from spawnai.api.record import Presence, ResourceKind
-from spawnai.api.session import Phase
+from spawnai.api.session import Phase, SessionStatus
 
 from .actions import (
     ConfirmNoRecord,
@@ -38,6 +38,8 @@ from .limits import limits_of, provisioning_deadline
 from .observation import FailureKind, Observation, Session
 from .status import Draft, Plan
 from .teardown import Ending, teardown
+
+DELETED = "The session was deleted: destroying everything it used"
 
 STALLED_RETRY = timedelta(seconds=30)
 """How often a session that waits for a person is looked at again, without writing."""
@@ -119,13 +121,9 @@ def _ending(o: Observation, session: Session, wish: Wish, now: datetime) -> Endi
     """The reason to end the session, if there is one. Once latched in the status, it stays."""
     status = session.status
     if status.termination_reason is not None:
-        failed = any(
-            condition.type == ConditionType.STALLED and condition.status == "True"
-            for condition in status.conditions
-        )
-        return Ending(status.termination_reason, status.message or "", failed=failed)
+        return _latched_ending(status, status.termination_reason)
     if session.deleting:
-        return Ending("Deleted", "The session was deleted: destroying everything it used")
+        return Ending("Deleted", DELETED)
     if o.record is not None and o.record.status.completed_at is not None:
         reason = o.record.status.termination_reason or "Destroyed"
         return Ending(reason, "The ledger of this session is closed", failed=True)
@@ -142,6 +140,18 @@ def _ending(o: Observation, session: Session, wish: Wish, now: datetime) -> Endi
     if expired is not None:
         return expired
     return _deadline(o, session, now)
+
+
+def _latched_ending(status: SessionStatus, reason: str) -> Ending:
+    """The ending that the status tells of. While a teardown lasts, its message tells what is left:
+    why the session ended stands in the condition.
+    """
+    stalled = find_condition(status.conditions, ConditionType.STALLED)
+    failed = stalled is not None and stalled.status is ConditionStatus.TRUE
+    why = stalled if failed else find_condition(status.conditions, ConditionType.EXPIRED)
+    if why is not None:
+        return Ending(reason, why.message, failed=failed)
+    return Ending(reason, DELETED if reason == "Deleted" else status.message or "")
 
 
 def _expired(o: Observation, session: Session, wish: Wish, now: datetime) -> Ending | None:
