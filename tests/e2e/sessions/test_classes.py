@@ -95,7 +95,10 @@ async def test_an_account_without_credit_stalls_the_session_and_nothing_half_mad
     assert "credit" in message
     assert kstatus(one.document) == "Failed"
     await eventually(
-        "no droplet waits for an app that nobody pays", one.droplets, lambda seen: seen == []
+        "no droplet waits for an app that nobody pays",
+        one.droplets,
+        lambda seen: seen == [],
+        10,
     )
     calls = (await one.claude_bill())["calls"]
     assert calls <= 2, "an order that cannot be paid is repeated slowly"
@@ -103,7 +106,7 @@ async def test_an_account_without_credit_stalls_the_session_and_nothing_half_mad
 
 async def test_an_account_without_credit_stalls_its_class(world, waiting):
     await waiting["no-credit"].until_stalled("ClaudeNoCredit", 30)
-    await world.until_class("no-credit", "ClaudeNoCredit")
+    await world.until_class("no-credit", "ClaudeNoCredit", 10)
 
 
 async def test_sessions_go_on_by_themselves_when_what_was_missing_appears(world, waiting):

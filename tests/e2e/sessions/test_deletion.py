@@ -38,6 +38,17 @@ async def living(world: World, namespace: str) -> Mapping[str, Session]:
     return {one.name: one for one in sessions} | {"twin": twins[0]}
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def deleted_on_their_way(living: Mapping[str, Session]) -> Mapping[str, asyncio.Task[None]]:
+    """Sessions by the phase in which each was deleted, all of them at their own moment."""
+    phases = ("Provisioning", "Generating", "Deploying", "Running")
+    tasks = {
+        phase: asyncio.create_task(delete_in(living[phase.lower()], phase)) for phase in phases
+    }
+    await asyncio.wait(tasks.values())
+    return tasks
+
+
 async def delete_in(one: Session, phase: str) -> None:
     """Delete it while it is in the phase, and make sure that it really was."""
     await one.until_phase(phase)
@@ -56,6 +67,19 @@ async def delete_in(one: Session, phase: str) -> None:
     assert first["status"]["phase"] == phase, "the phase was over before the deletion came"
 
 
+@pytest.mark.parametrize("phase", ["Provisioning", "Generating", "Deploying", "Running"])
+async def test_a_session_deleted_on_its_way_takes_everything_along(
+    living, deleted_on_their_way, phase
+):
+    one = living[phase.lower()]
+    await deleted_on_their_way[phase]
+    await one.until_gone()
+    await one.assert_nothing_is_left()
+    record = await one.record()
+    assert record["status"]["terminationReason"] == "Deleted"
+    assert {entry["kind"] for entry in record["status"]["resources"]} == {"Droplet"}
+
+
 async def test_a_session_deleted_before_anything_was_made_is_gone_at_once(world, namespace):
     [one] = await world.apply(namespace, session("requested", class_name="not-there-yet"))
     await one.until_stalled("ClassNotFound")
@@ -63,17 +87,6 @@ async def test_a_session_deleted_before_anything_was_made_is_gone_at_once(world,
     await one.delete()
     await one.until_gone(10)
     await assert_nothing_was_made(world, one)
-
-
-@pytest.mark.parametrize("phase", ["Provisioning", "Generating", "Deploying", "Running"])
-async def test_a_session_deleted_on_its_way_takes_everything_along(living, phase):
-    one = living[phase.lower()]
-    await delete_in(one, phase)
-    await one.until_gone()
-    await one.assert_nothing_is_left()
-    record = await one.record()
-    assert record["status"]["terminationReason"] == "Deleted"
-    assert {entry["kind"] for entry in record["status"]["resources"]} == {"Droplet"}
 
 
 async def test_a_session_deleted_while_it_is_destroyed_keeps_its_finalizer_to_the_end(

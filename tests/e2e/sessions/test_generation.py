@@ -12,8 +12,7 @@ HURRIED = "hurried"
 """A class whose sessions must be ready soon."""
 
 TRICKY_PROMPTS = {
-    "quotes": "A page: \"hello\", 'hello' and `hello` $(whoami) {{title}} <b>&amp;</b> \\n",
-    "newlines": "A page\n\n- with a list\n\t- and a tab\r\nand a last line",
+    "quotes-and-lines": 'A "page" `of` $(id) {{title}} <b>&amp;</b> \\n\n\t- one\r\nend',
     "emoji": "🪴🧑🏽‍🚀 ein Blümchen für 🇺🇳",
     "right-to-left": "صفحة ترحيب بالزوار שלום לכולם",
     "longest": "x" * 2000,
@@ -21,8 +20,6 @@ TRICKY_PROMPTS = {
 REPAIRED = {
     "syntax": "syntax-error-once",
     "escape": "path-escape-once",
-    "words": "not-json-once",
-    "entry": "missing-entrypoint-once",
 }
 RETRIED = {
     "overloaded": "overloaded-once",
@@ -37,8 +34,6 @@ ENDED = {
     "broken": ("syntax-error", "GenerationInvalid", 3),
     "escapes": ("path-escape", "GenerationInvalid", 3),
     "huge": ("huge-file", "Generation", 3),
-    "many": ("too-many-files", "GenerationInvalid", 3),
-    "secret": ("secret", "GenerationInvalid", 3),
 }
 """Sessions by name: the fault, the reason (or how it begins), and the most calls it may cost."""
 

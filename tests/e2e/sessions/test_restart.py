@@ -249,7 +249,7 @@ async def until_at_rest(world: World) -> None:
         moved,
         lambda now: not now["written"] and len(now["called"]) <= 1,
         60,
-        pause=5,
+        pause=3,
     )
 
 
