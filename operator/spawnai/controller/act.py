@@ -21,6 +21,21 @@ from .work import Work
 
 Handler = Callable[[Work, Any], Awaitable[timedelta | None]]
 
+NEEDS_CLASS = (
+    do.CreateDroplet,
+    do.FindDroplet,
+    do.AwaitDroplet,
+    do.CreateFirewall,
+    do.FindFirewall,
+    do.CheckFirewall,
+    do.CreateDomainRecord,
+    do.FindDomainRecord,
+    do.GenerateApp,
+    do.DeleteResource,
+    do.VerifyGone,
+)
+"""What reaches the cloud or Claude, and so has to wait for a class that can be used."""
+
 _CREATIONS = do.CreateDroplet | do.CreateFirewall | do.CreateDomainRecord
 
 

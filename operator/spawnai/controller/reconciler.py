@@ -18,7 +18,7 @@ from spawnai.lifecycle.status import Plan
 from spawnai.telemetry.logs import session_context
 from spawnai.telemetry.metrics import Metrics
 
-from .act import Actor
+from .act import NEEDS_CLASS, Actor
 from .failures import failure_of
 from .memory import Memories, Memory
 from .observe import NotReadyYet, Observer
@@ -82,6 +82,8 @@ class Reconciler:
             for kind in planned.abandoned:
                 self._abandon(memory, kind)
             for action in planned.actions:
+                if backing is None and isinstance(action, NEEDS_CLASS):
+                    continue  # The class wakes its sessions once it can be used.
                 self._start(observation, backing, memory, action)
             later = await self._reporter.report(uid, session, memory, planned)
         if later is not None:
