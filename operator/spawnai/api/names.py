@@ -11,7 +11,6 @@ DEFAULT_CLASS_ANNOTATION = f"{GROUP}/is-default-class"
 FINALIZER = f"{GROUP}/cleanup"
 
 SESSION_UID_LABEL = f"{GROUP}/session-uid"
-COMPONENT_LABEL = f"{GROUP}/component"
 
 FIELD_MANAGER = "spawnai-operator"
 
@@ -52,11 +51,6 @@ def session_firewall_name(session_uid: str) -> str:
 def class_firewall_name(class_uid: str) -> str:
     """The deterministic name of a class's Shared firewall."""
     return f"fw-spawn-class-{class_uid}"
-
-
-def bundle_secret_name(session_uid: str, digest: str) -> str:
-    """The Secret that holds the generated bundle, named by its digest (first 12 hex digits)."""
-    return f"spawn-{session_uid}-{digest[:12]}"
 
 
 def session_host_label(session_name: str, session_uid: str) -> str:
