@@ -513,6 +513,9 @@ class Plenty:
     hour_share = 1.0
     minute_share = 1.0
 
+    def waiting(self, _priority) -> int:
+        return 0
+
 
 class Nothing:
     """A client that has nothing to close."""

@@ -374,7 +374,7 @@ class World:
             catalog=SimulatedCatalog(self.cloud),
             inventory=inventory,
             firewall_watch=FirewallWatch(firewalls, process),
-            record_listings=RecordListings(inventory, process),
+            record_listings=RecordListings(inventory, records, process),
             quota=WaitingForQuota(),
             task=process.start(inventory.run(), "inventory"),
         )

@@ -5,6 +5,7 @@ Two classes with the same token share one client, one rate budget and one listin
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -17,6 +18,7 @@ from spawnai.digitalocean.budget import Priority, RateBudget
 from spawnai.digitalocean.client import ApiClient, CallOutcome
 from spawnai.digitalocean.dns import DomainRecords
 from spawnai.digitalocean.droplets import Droplets
+from spawnai.digitalocean.errors import NotFound
 from spawnai.digitalocean.firewalls import Firewalls
 from spawnai.digitalocean.inventory import Inventory, Sweep
 from spawnai.digitalocean.models import DomainRecord, Droplet, Firewall
@@ -103,9 +105,11 @@ class FirewallWatch:
 class RecordListings:
     """DNS records as whole listings of their domain show them, one listing for all who ask."""
 
-    def __init__(self, inventory: Inventory, clock: Clock) -> None:
+    def __init__(self, inventory: Inventory, records: DomainRecords, clock: Clock) -> None:
         self._inventory = inventory
+        self._records = records
         self._clock = clock
+        self._asking: Counter[str] = Counter()
         self._next: dict[str, float] = {}
         self._pages: dict[str, int] = {}
         self._seen: dict[tuple[str, int], DomainRecord] = {}
@@ -122,9 +126,39 @@ class RecordListings:
         pause = RECORD_LISTING_SECONDS * self._pages.get(domain, 1)
         self._next[domain] = max(self._next.get(domain, 0.0), self._clock.now() + pause)
         records = await self._inventory.verify_records(domain, priority=priority)
-        self._pages[domain] = 1 + len(records) // PAGE_SIZE
+        self._pages[domain] = max(1, -(-len(records) // PAGE_SIZE))
         self._seen.update({(domain, record.id): record for record in records})
         return {record.id for record in records}
+
+    async def is_gone(self, domain: str, record_id: int, *, priority: Priority) -> bool:
+        """Whether DigitalOcean does not show the record any more.
+
+        Found out in the way that costs fewer calls: by its id, or, once as many ask as a listing
+        has pages, by one listing for all of them.
+        """
+        self._asking[domain] += 1
+        try:
+            if self._asking[domain] < self._pages.get(domain, 1):
+                return await self._records.get(domain, record_id, priority=priority) is None
+            return record_id not in await self.look(domain, priority=priority)
+        except NotFound:  # the domain itself has gone
+            return True
+        finally:
+            self._asking[domain] -= 1
+
+    async def domain_exists(self, domain: str, *, priority: Priority) -> bool:
+        """Whether the account's DNS serves the domain.
+
+        The first time all of its records are looked at: after a restart they have then shown whose
+        they are, and an expiry need not ask first.
+        """
+        if domain in self._pages:
+            return await self._records.domain_exists(domain, priority=priority)
+        try:
+            await self.look(domain, priority=priority)
+        except NotFound:
+            return False
+        return True
 
     def seen(self, domain: str, record_id: int) -> DomainRecord | None:
         """The record as a listing of this process's life showed it."""
@@ -241,7 +275,7 @@ def connector(
             catalog=Catalog(client),
             inventory=inventory,
             firewall_watch=FirewallWatch(firewalls, clock),
-            record_listings=RecordListings(inventory, clock),
+            record_listings=RecordListings(inventory, records, clock),
             quota=WaitingForQuota(),
             task=asyncio.create_task(inventory.run(), name="inventory"),
         )

@@ -36,6 +36,10 @@ NEEDS_CLASS = (
 )
 """What reaches the cloud or Claude, and so has to wait for a class that can be used."""
 
+TURN_SECONDS = 6 * 3600.0
+"""The limit of what may have to wait for its turn among DigitalOcean's 5,000 calls an hour: ten
+thousand sessions that end at once take four hours. A single call has a shorter limit of its own."""
+
 _CREATIONS = do.CreateDroplet | do.CreateFirewall | do.CreateDomainRecord
 
 
@@ -51,8 +55,6 @@ class Actor:
         deploy: Deploy,
         destroy: Destroy,
     ) -> None:
-        # Seconds include the wait for a turn in the rate budget; a single call has a shorter
-        # limit of its own.
         self._handlers: Mapping[type[do.Action], tuple[float, Handler]] = {
             do.AddFinalizer: (30, custody.add_finalizer),
             do.RemoveFinalizer: (30, custody.remove_finalizer),
@@ -60,21 +62,21 @@ class Actor:
             do.DeleteRecord: (30, custody.delete_record),
             do.ConfirmSessionGone: (30, custody.confirm_session_gone),
             do.ConfirmNoRecord: (30, custody.confirm_no_record),
-            do.CreateDroplet: (600, provision.create_droplet),
+            do.CreateDroplet: (TURN_SECONDS, provision.create_droplet),
             do.FindDroplet: (60, provision.find_droplet),
             do.AwaitDroplet: (60, provision.await_droplet),
-            do.CreateFirewall: (600, provision.create_firewall),
+            do.CreateFirewall: (TURN_SECONDS, provision.create_firewall),
             do.FindFirewall: (60, provision.find_firewall),
             do.CheckFirewall: (60, provision.check_firewall),
-            do.CreateDomainRecord: (600, provision.create_domain_record),
+            do.CreateDomainRecord: (TURN_SECONDS, provision.create_domain_record),
             do.FindDomainRecord: (60, provision.find_domain_record),
             do.GenerateApp: (600, generate.generate_app),
             do.DeployApp: (600, deploy.deploy_app),
             do.SetExpiry: (15, deploy.set_expiry),
             do.CheckApp: (30, deploy.check_app),
             do.TakeLog: (5, deploy.take_log),
-            do.DeleteResource: (600, destroy.delete_resource),
-            do.VerifyGone: (600, destroy.verify_gone),
+            do.DeleteResource: (TURN_SECONDS, destroy.delete_resource),
+            do.VerifyGone: (TURN_SECONDS, destroy.verify_gone),
         }
 
     async def carry_out(self, work: Work, action: do.Action) -> timedelta | None:

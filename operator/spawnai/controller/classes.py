@@ -37,7 +37,6 @@ from spawnai.digitalocean.errors import (
     AlreadyExists,
     Ambiguous,
     DigitalOceanError,
-    NotFound,
     Unauthorized,
 )
 from spawnai.digitalocean.firewalls import differs
@@ -221,7 +220,9 @@ class Classes:
         # Whatever is found wrong below, what exists can be destroyed with a token that works.
         self._opened[known.uid] = (account, claude.generator)
         domain = known.spec.exposure.domain
-        if domain and not await self._domain_is_there(account, domain):
+        if domain and not await account.record_listings.domain_exists(
+            domain, priority=Priority.NEW
+        ):
             raise ClassProblem(
                 "DomainMissing",
                 f"DigitalOcean DNS does not manage {domain!r}: add the domain to the account, or "
@@ -239,18 +240,6 @@ class Classes:
             checked_at=now,
             checked_for=checked_for,
         )
-
-    async def _domain_is_there(self, account: CloudAccount, domain: str) -> bool:
-        """Whether DigitalOcean manages the domain.
-
-        All of its records are looked at: after a restart they have then shown whose they are, and
-        an expiry need not ask first.
-        """
-        try:
-            await account.record_listings.look(domain, priority=Priority.NEW)
-        except NotFound:
-            return False
-        return True
 
     def _spare_the_cloud(
         self, uid: str, problem: Failure | None, asked_for: tuple[int, bytes], now: datetime

@@ -6,7 +6,6 @@ from spawnai.api.names import session_droplet_name, session_firewall_name, sessi
 from spawnai.api.record import LedgerEntry, ResourceKind
 from spawnai.billing import ledger as books
 from spawnai.digitalocean.budget import Priority
-from spawnai.digitalocean.errors import NotFound
 from spawnai.lifecycle import actions as do
 
 from .accounts import CloudAccount
@@ -91,12 +90,7 @@ class Destroy:
                 account.inventory.forget(int(action.id))
         elif action.kind is ResourceKind.DOMAIN_RECORD:
             domain = action.domain or ""
-            try:
-                gone = int(action.id) not in await account.record_listings.look(
-                    domain, priority=priority
-                )
-            except NotFound:
-                gone = True
+            gone = await account.record_listings.is_gone(domain, int(action.id), priority=priority)
             if gone:
                 account.record_listings.forget(domain, int(action.id))
         else:

@@ -9,6 +9,9 @@ unused:
   leaves a share of both windows free, so that a teardown finds room even in a busy minute.
 * **Starvation.** Deletions take all there is, and end by themselves. Among the rest, whoever has
   waited for a minute gets every tenth slot, whatever its worth.
+* **Proofs.** That something is gone can be seen later; deleting it cannot wait. So a proof leaves
+  deletions as many calls again as they took in the last minute, for those that end next. One that
+  has waited for a minute leaves them no more than housekeeping does: no proof starves.
 * **Others.** Another program may use the same token. `ratelimit-remaining` tells how much of the
   hour it took; a 429 in mid-minute tells that it takes part of the minute too, and our own share
   of the minute shrinks to what just worked, then grows back slowly.
@@ -57,9 +60,7 @@ _RESERVED_SHARE = {
     Priority.RUNNING: 0.05,
     Priority.NEW: 0.10,
     Priority.HOUSEKEEPING: 0.15,
-    # Seeing that something is gone can wait, deleting cannot: a hundred sessions that end within a
-    # minute need 200 calls for their names and droplets, and as many to see them gone.
-    Priority.PROOF: 0.50,
+    Priority.PROOF: 0.15,
 }
 # Calls under way at once, so that no more than these can run into one 429. 250 calls of 2 s (a
 # slow creation) a minute need 9. Deletions may use twice as many as the rest, so that hanging
@@ -153,6 +154,7 @@ class RateBudget:
         self._per_minute = per_minute
         self._hour = _Window(HOUR_SECONDS)
         self._minute = _Window(MINUTE_SECONDS)
+        self._deletions = _Window(MINUTE_SECONDS)
         self._under_way = 0
         self._waiting: dict[Priority, deque[_Waiter]] = {p: deque() for p in Priority}
         self._grants_since_aged = 0
@@ -260,13 +262,13 @@ class RateBudget:
         """About how long a caller of that priority would wait if it came now, for people."""
         now = self.clock.now()
         ahead = sum(len(self._waiting[p]) for p in Priority if p <= priority)
-        earliest = self._earliest(priority, now)
+        earliest = self._earliest(priority, now, since=now)
         own_wait = 0.0 if earliest == inf else earliest - now
         return own_wait + ahead * MINUTE_SECONDS / self._minute_limit(now)
 
     async def _take(self, priority: Priority) -> Slot:
         now = self.clock.now()
-        if not self._anyone_before(priority) and self._earliest(priority, now) <= now:
+        if not self._anyone_before(priority) and self._earliest(priority, now, since=now) <= now:
             return self._grant(priority, now)
         waiter = _Waiter(priority, now, asyncio.get_running_loop().create_future())
         self._waiting[priority].append(waiter)
@@ -302,6 +304,8 @@ class RateBudget:
         for _ in range(slot.sent):
             self._hour.add(now)
             self._minute.add(now)
+            if slot.priority is Priority.DESTROY:
+                self._deletions.add(now)
         self._serve()
 
     def _serve(self) -> None:
@@ -312,7 +316,7 @@ class RateBudget:
         now = self.clock.now()
         while (next_in_turn := self._next_in_turn(now)) is not None:
             waiter, worth = next_in_turn
-            earliest = self._earliest(worth, now)
+            earliest = self._earliest(worth, now, waiter.since)
             if earliest > now:
                 self._set_alarm(earliest, now)
                 return
@@ -341,9 +345,9 @@ class RateBudget:
                 return oldest, first.priority
         return first, first.priority
 
-    def _earliest(self, worth: Priority, now: float) -> float:
-        """When a call of that worth may go: now or earlier for "at once", infinity for "not before
-        a call under way has ended".
+    def _earliest(self, worth: Priority, now: float, since: float) -> float:
+        """When a call of that worth, waiting since then, may go: now or earlier for "at once",
+        infinity for "not before a call under way has ended".
         """
         if now < self._paused_until:
             if worth is not Priority.DESTROY or self._probe_under_way:
@@ -367,7 +371,17 @@ class RateBudget:
             if foreign := self._foreign_now(now):
                 free_at = min(free_at, now + HOUR_SECONDS / foreign)
             earliest = max(earliest, free_at)
+        if worth is Priority.PROOF:
+            earliest = max(earliest, self._proof_turn(now, since))
         return earliest
+
+    def _proof_turn(self, now: float, since: float) -> float:
+        """When to look again whether there is room for a proof beside the deletions to come."""
+        too_many = 1 + self._deletions.used(now) - self._minute_left(now)
+        if too_many <= 0:
+            return now
+        # A deletion that leaves the minute makes room for two: itself, and the one kept free.
+        return min(since + _AGED_SECONDS, self._minute.free_at(ceil(too_many / 2)))
 
     @property
     def _hour_limit(self) -> int:

@@ -1,6 +1,7 @@
 """DigitalOcean's paged listings, read to the end or not at all."""
 
 from collections.abc import Awaitable, Callable, Hashable
+from math import ceil
 from typing import Any, TypeVar
 
 from spawnai.digitalocean.answers import Fields, Malformed
@@ -42,29 +43,39 @@ def read_page(document: Any, name: str, read: Callable[[Fields], Item]) -> Page[
 async def list_all(
     fetch: Callable[[int], Awaitable[Page[Item]]], *, identity: Callable[[Item], Hashable]
 ) -> tuple[Item, ...]:
-    """Read all pages, counted from 1.
+    """Read all pages, counted from 1; several from the last to the first.
 
-    When something is deleted between two pages, what follows moves up and an object can slip
-    past. That shows as fewer objects than the listing said it has; then the walk is done again.
+    When something is deleted meanwhile, what follows it moves up: to pages that are still to be
+    read, so nothing slips past, and deletions by the hundred do not spoil a listing. New objects
+    come at the end, which is looked at once more. If the listing says that it has more objects
+    than were found even so, the walk is done again.
 
     Raises:
-        Unavailable: three walks in a row came out short, or there was no end of pages.
+        Unavailable: three walks in a row came out short, or there are too many pages.
     """
     for _ in range(_WALKS):
-        found: dict[Hashable, Item] = {}
-        total = 0
-        for number in range(1, MOST_PAGES + 1):
-            page = await fetch(number)
-            found.update((identity(item), item) for item in page.items)
-            # The most that any page told: what was deleted in between is among those found.
-            total = max(total, page.total)
-            if page.is_last:
-                if len(found) >= total:
-                    return tuple(found.values())
-                break
-        else:
-            raise Unavailable(f"a listing has more than {MOST_PAGES} pages of {PER_PAGE}")
+        page = await fetch(1)
+        found = {identity(item): item for item in page.items}
+        if not page.is_last:
+            found.clear()
+            last = _pages(page)
+            # The last page comes again when what it showed is not all that there is by then.
+            for number in (*range(last, 0, -1), last):
+                page = await fetch(number)
+                found.update((identity(item), item) for item in page.items)
+                if number == 1 and len(found) >= page.total:
+                    break
+        if len(found) >= page.total:
+            return tuple(found.values())
     raise Unavailable(
-        f"a listing came out short {_WALKS} times in a row, because things were deleted while it"
-        " was read; it says nothing until it is quiet"
+        f"a listing came out short {_WALKS} times in a row, because it changed while it was read;"
+        " it says nothing until it is quiet"
     )
+
+
+def _pages(first: Page[Item]) -> int:
+    """How many pages a listing has, by its first one."""
+    pages = ceil(first.total / len(first.items))
+    if pages > MOST_PAGES:
+        raise Unavailable(f"a listing has more than {MOST_PAGES} pages of {PER_PAGE}")
+    return max(2, pages)

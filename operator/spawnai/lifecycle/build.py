@@ -42,7 +42,7 @@ from .actions import (
 from .expiry import Wish, resolve
 from .keep import keep, once_told
 from .limits import limits_of
-from .observation import Failure, FailureKind, Observation, Offer, Record, Session
+from .observation import Effort, Failure, FailureKind, Observation, Offer, Record, Session
 from .settling import settled, unsettled_since
 from .status import Draft
 from .summary import announce_expiry, sum_up
@@ -52,7 +52,11 @@ CAPACITY_PAUSE = timedelta(seconds=60)
 
 WAITING_FOR_LIMIT = "Waiting for the account's droplet limit"
 NO_ROOM = "No region of the class has room now, trying again"
+NO_CALL_LEFT = "DigitalOcean's calls are used up and deletions go first: waiting for a turn"
 """What is said while a session waits; the event comes when it is said first."""
+
+TURN_EXPECTED = timedelta(seconds=3)
+"""After how long an order that waits for its turn among DigitalOcean's calls is worth a word."""
 
 
 def planned_record(o: Observation, session: Session, offer: Offer) -> RecordSpec:
@@ -211,7 +215,11 @@ def _create_droplet(d: Draft, session: Session, offer: Offer, now: datetime) -> 
         d.do(FindDroplet())
         return
     failure = effort.failure
-    if failure is not None and failure.kind is FailureKind.OVER_QUOTA:
+    if _waits_for_turn(d, effort, now):
+        d.set_false(ConditionType.DROPLET_READY, "WaitingForCalls", NO_CALL_LEFT)
+        if not d.said(ConditionType.DROPLET_READY, NO_CALL_LEFT):
+            d.notice("Warning", "WaitingForCalls", "Provision", NO_CALL_LEFT)
+    elif failure is not None and failure.kind is FailureKind.OVER_QUOTA:
         position = "" if o.queue_position is None else f"; position {o.queue_position} in the queue"
         message = f"{WAITING_FOR_LIMIT}{position} ({failure.message})"
         d.set_false(ConditionType.DROPLET_READY, "WaitingForDropletLimit", message)
@@ -233,6 +241,16 @@ def _create_droplet(d: Draft, session: Session, offer: Offer, now: datetime) -> 
         d.do(CreateDroplet(open_now[0], expires_at=now + lifetime))
         return
     _nowhere_to_go(d, session, wanted, now)
+
+
+def _waits_for_turn(d: Draft, effort: Effort, now: datetime) -> bool:
+    """Whether the order is held back because the account's calls go to deletions."""
+    if not effort.running or effort.started_at is None:
+        return False
+    if now < effort.started_at + TURN_EXPECTED:
+        d.wake(effort.started_at + TURN_EXPECTED)
+        return False
+    return d.observation.creations_wait
 
 
 def _rejected(failure: Failure | None, now: datetime) -> bool:

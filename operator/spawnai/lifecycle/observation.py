@@ -198,6 +198,7 @@ class Observation:
     rejected: Mapping[tuple[str, str], Failure] = field(default_factory=dict)
     generation_fraction: float = 0.0
     queue_position: int | None = None
+    creations_wait: bool = False
     session_confirmed_gone: bool = False
     record_confirmed_absent: bool = False
     resync_spread: timedelta = timedelta()

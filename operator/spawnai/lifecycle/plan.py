@@ -188,6 +188,8 @@ def _deadline(o: Observation, session: Session, now: datetime) -> Ending | None:
         failure is not None and failure.kind in (FailureKind.OVER_QUOTA, FailureKind.UNAUTHORIZED)
         for failure in failures
     )
+    # An order takes seconds; one under way for longer waits for its turn among the account's calls.
+    resting = resting or o.effort(CreateDroplet.__name__).running
     droplet = o.record.droplet if o.record is not None else None
     if resting and droplet is None:
         return None

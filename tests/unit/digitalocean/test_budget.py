@@ -150,7 +150,7 @@ async def test_a_deletion_finds_room_at_once_however_many_creations_wait():
 
 @pytest.mark.parametrize(
     ("priority", "share"),
-    [(DESTROY, 1.0), (RUNNING, 0.95), (NEW, 0.9), (HOUSEKEEPING, 0.85), (PROOF, 0.5)],
+    [(DESTROY, 1.0), (RUNNING, 0.95), (NEW, 0.9), (HOUSEKEEPING, 0.85), (PROOF, 0.85)],
 )
 def test_each_priority_leaves_its_share_of_a_minute_to_its_betters(priority, share):
     @virtual_time
@@ -163,6 +163,64 @@ def test_each_priority_leaves_its_share_of_a_minute_to_its_betters(priority, sha
             task.cancel()
 
     story()
+
+
+@virtual_time
+async def test_a_hundred_that_end_within_a_minute_are_deleted_on_time_and_seen_gone_beside_it():
+    clock, _, _, caller = world()
+    late: list[float] = []
+    proven: list[float] = []
+
+    async def end(at: float) -> None:
+        await clock.sleep(at)
+        due = clock.now()
+        await caller.until_accepted(DESTROY)
+        late.append(clock.now() - due)
+        await caller.until_accepted(DESTROY)
+        await caller.until_accepted(PROOF)
+        proven.append(clock.now())
+
+    async with asyncio.TaskGroup() as group:
+        for n in range(100):
+            group.create_task(end(n * 0.6))
+    # A call takes 0.8 s at most here: none of the deletions waited for its turn.
+    assert max(late) <= 0.8
+    assert sum(at < 1060 for at in proven) >= 20
+    assert max(proven) <= 1000 + 130
+
+
+@virtual_time
+async def test_a_proof_does_not_wait_for_deletions_that_do_not_come():
+    clock, _, _, caller = world()
+    await asyncio.gather(*(caller.until_accepted(NEW) for _ in range(180)))
+    asked = clock.now()
+    await caller.until_accepted(DESTROY)
+    await caller.until_accepted(DESTROY)
+    await caller.until_accepted(PROOF)
+    # Three calls after another, 0.8 s each at most, in a minute that is used to three quarters.
+    assert clock.now() - asked <= 2.4
+
+
+@virtual_time
+async def test_proofs_are_not_starved_by_deletions_that_never_end():
+    clock, _, budget, caller = world()
+    proven: list[float] = []
+
+    async def end(at: float) -> None:
+        await clock.sleep(at)
+        await caller.until_accepted(DESTROY)
+        await caller.until_accepted(DESTROY)
+        await caller.until_accepted(PROOF)
+        proven.append(clock.now() - 1000 - at)
+
+    # 65 sessions a minute need 130 calls for deletions, and with the proofs 195 of the 250.
+    tasks = [asyncio.create_task(end(n * 60 / 65)) for n in range(65 * 20)]
+    await clock.sleep(15 * 60)
+    assert len(proven) >= 65 * 13
+    assert max(proven) <= 90
+    assert budget.waiting(DESTROY) == 0
+    for task in tasks:
+        task.cancel()
 
 
 @virtual_time

@@ -12,6 +12,7 @@ import ssl
 import traceback
 from collections.abc import Callable
 from contextlib import asynccontextmanager
+from random import Random
 
 import aiohttp
 import azure.core.exceptions
@@ -27,7 +28,8 @@ from spawnai.digitalocean.client import ApiClient, Call, CallOutcome
 from spawnai.digitalocean.dns import DomainRecords
 from spawnai.digitalocean.droplets import Droplets
 from spawnai.digitalocean.firewalls import Firewalls
-from spawnai.digitalocean.models import DropletOrder, FirewallOrder
+from spawnai.digitalocean.listing import list_all
+from spawnai.digitalocean.models import DropletOrder, FirewallOrder, Page
 
 TOKEN = "test-token-that-nobody-may-see"
 NOT_FOUND = {"id": "not_found", "message": "The resource you requested could not be found."}
@@ -392,29 +394,67 @@ async def test_only_a_public_address_counts_wherever_it_stands(server, api):
 
 
 async def test_a_listing_comes_with_all_its_pages(server, api):
+    first = page("droplets", [droplet(id=n) for n in range(200)], total=250, next_page="…page=2")
     server.answers(
-        page("droplets", [droplet(id=n) for n in range(200)], total=250, next_page="…page=2"),
-        page("droplets", [droplet(id=n) for n in range(200, 250)], total=250),
+        first, page("droplets", [droplet(id=n) for n in range(200, 250)], total=250), first
     )
     listed = await Droplets(api).list_by_tag("cluster:1", priority=NEW)
-    assert [d.id for d in listed] == list(range(250))
+    assert sorted(d.id for d in listed) == list(range(250))
+    # How many pages there are, then all of them, the last first.
     assert [path for _, path, _ in server.received] == [
-        "/v2/droplets?tag_name=cluster:1&page=1&per_page=200",
-        "/v2/droplets?tag_name=cluster:1&page=2&per_page=200",
+        f"/v2/droplets?tag_name=cluster:1&page={number}&per_page=200" for number in (1, 2, 1)
     ]
 
 
-@pytest.mark.parametrize("total_on_page_2", [250, 248])
-async def test_a_listing_under_which_the_pages_shifted_is_read_again(server, api, total_on_page_2):
-    """Between the pages droplets 0 and 1 went, so 200 and 201 moved up to page 1, unseen."""
-    server.answers(
-        page("droplets", [droplet(id=n) for n in range(200)], total=250, next_page="2"),
-        page("droplets", [droplet(id=n) for n in range(202, 250)], total=total_on_page_2),
-        page("droplets", [droplet(id=n) for n in range(2, 202)], total=248, next_page="2"),
-        page("droplets", [droplet(id=n) for n in range(202, 250)], total=248),
-    )
-    listed = await Droplets(api).list_by_tag("t", priority=NEW)
-    assert {d.id for d in listed} == set(range(2, 250))
+class ShiftingPages:
+    """A listing of numbers under which something changes after each page that was read."""
+
+    def __init__(self, count: int, change) -> None:
+        self.items = list(range(count))
+        self.change = change
+        self.reads = 0
+
+    async def fetch(self, number: int) -> Page[int]:
+        first = (number - 1) * 200
+        shown = Page(
+            tuple(self.items[first : first + 200]),
+            len(self.items),
+            is_last=first + 200 >= len(self.items),
+        )
+        self.reads += 1
+        self.change(self)
+        return shown
+
+    async def read(self) -> set[int]:
+        return set(await list_all(self.fetch, identity=lambda item: item))
+
+
+async def test_nothing_slips_past_a_listing_however_many_are_deleted_while_it_is_read():
+    random = Random(1)
+
+    def delete(listing: ShiftingPages) -> None:
+        for gone in random.sample(listing.items, 20):
+            listing.items.remove(gone)
+
+    listing = ShiftingPages(1000, delete)
+    found = await listing.read()
+    assert set(listing.items) <= found
+    assert listing.reads == 6
+
+
+async def test_what_comes_at_the_end_while_a_listing_is_read_is_in_it():
+    listing = ShiftingPages(450, lambda one: one.items.append(1000 + one.reads))
+    assert set(range(450)) <= await listing.read()
+    assert listing.reads <= 10
+
+
+async def test_a_listing_under_which_something_slipped_past_is_read_again():
+    def insert_once(listing: ShiftingPages) -> None:
+        if listing.reads == 2:
+            listing.items[:0] = [-1, -2]
+
+    listing = ShiftingPages(450, insert_once)
+    assert await listing.read() == {-2, -1, *range(450)}
 
 
 async def test_a_listing_is_complete_or_an_error(server, api):

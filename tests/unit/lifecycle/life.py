@@ -76,6 +76,7 @@ class Life:
     droplet: DropletView | None = None
     droplet_unseen: bool = False
     firewall_in_force: bool = False
+    creations_wait: bool = False
     problem: Failure | None = None
     efforts: dict[str, Effort] = field(default_factory=dict)
     rejected: dict[tuple[str, str], Failure] = field(default_factory=dict)
@@ -105,6 +106,7 @@ class Life:
             bundle=self.bundle,
             efforts=dict(self.efforts),
             rejected=dict(self.rejected),
+            creations_wait=self.creations_wait,
             session_confirmed_gone=self.gone,
             record_confirmed_absent=self.without_record,
             resync_spread=timedelta(minutes=5),
