@@ -5,9 +5,10 @@ the log, also one that was refused. Four kinds are told apart:
 
 - Events, by their resource;
 - Lease renewals, by their resource;
-- progress: a patch of a session's status after which nothing differs from before but `progress`,
-  `message`, the cost estimate, and the wording of conditions. Merge patches replace lists whole,
-  so the status is rebuilt, patch by patch, to see what really changed;
+- progress: a patch of a session's status that moves `progress` and takes no step: phase, URL,
+  times, reasons and the conditions that sum up stay as they were. What became known meanwhile
+  (the droplet's id, that a part is ready) rides along. Merge patches replace lists whole, so the
+  status is rebuilt, patch by patch, to see what really changed;
 - all else, which is what is held against the goal.
 """
 
@@ -22,6 +23,16 @@ from typing import Any
 from spawnai.api.names import GROUP
 
 _ROTATED_AT_MEGABYTES = 10_000
+_STEP_FIELDS = (
+    "phase",
+    "url",
+    "readyAt",
+    "expirationTime",
+    "expiryWarnedFor",
+    "terminationReason",
+    "destroyedAt",
+)
+_STEP_CONDITIONS = ("Ready", "Stalled", "ExpiringSoon", "Expired", "CleanupComplete")
 
 
 class WriteKind(StrEnum):
@@ -110,7 +121,8 @@ def _writes(entries: Iterable[dict[str, Any]]) -> Iterator[Write]:
             before = statuses.get(key, {})
             after = merged(before, entry.get("requestObject", {}).get("status") or {})
             statuses[key] = after
-            if without_progress(before) == without_progress(after):
+            moved = before.get("progress") != after.get("progress")
+            if moved and steps(before) == steps(after):
                 kind = WriteKind.PROGRESS
         yield Write(
             at=datetime.fromisoformat(entry["requestReceivedTimestamp"]).timestamp(),
@@ -136,13 +148,12 @@ def merged(old: Any, patch: Any) -> Any:
     return result
 
 
-def without_progress(status: dict[str, Any]) -> dict[str, Any]:
-    """A status without what only tells a person how far things have come."""
-    kept = {
-        key: value for key, value in status.items() if key not in {"progress", "message", "cost"}
-    }
-    kept["conditions"] = [
-        {"type": one["type"], "status": one["status"], "reason": one["reason"]}
+def steps(status: dict[str, Any]) -> dict[str, Any]:
+    """What a status says of the steps of a life, without how far the current one has come."""
+    said = {name: status.get(name) for name in _STEP_FIELDS}
+    said["conditions"] = {
+        one["type"]: (one["status"], one["reason"])
         for one in status.get("conditions", [])
-    ]
-    return kept
+        if one["type"] in _STEP_CONDITIONS
+    }
+    return said

@@ -53,8 +53,9 @@ thousand of them fit one machine, and each delay is known exactly.
 - **Calls.** The emulator knows which session a call names; what names none is shared.
 - **Writes.** The API server's audit log: every create, update, patch and delete that the
   operator's service account asked for, also a refused one. Apart are Events, Lease renewals, and
-  progress: status patches after which only `progress`, `message`, the cost estimate or the wording
-  of conditions differ. Finalizer, ledger, Secret and status writes all count.
+  progress: status patches that move `progress` and take no step (phase, URL, times, reasons and
+  the conditions that sum up stay; what became known meanwhile rides along). Finalizer, ledger,
+  Secret and all other status writes count.
 - **Live sessions.** DigitalOcean's limit makes a thousand creations take over a quarter of an
   hour. So the operator brings {few} sessions to Running and is stopped; these are copied, with all
   that identifies them replaced: SpawnSession with finalizer and status, SpawnRecord with ledger,

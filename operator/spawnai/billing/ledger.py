@@ -5,7 +5,7 @@ was not made; what is not `Gone` here is a residual.
 """
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from spawnai.api.record import (
@@ -19,6 +19,10 @@ from spawnai.api.record import (
 from .droplet_prices import droplet_cost_between
 
 CENT_FRACTION = Decimal("0.000001")
+
+AT_ONCE = timedelta()
+ADDRESS_COMES_WITHIN = timedelta(seconds=2)
+"""How long a new droplet's line may wait for its address, to be written together with it."""
 
 
 def money(amount: Decimal) -> str:
@@ -144,20 +148,38 @@ def closed(
     )
 
 
-def must_be_written(stored: RecordStatus, known: RecordStatus, *, named: bool = False) -> bool:
-    """Whether what is known would be lost to a crash and could not be learnt again cheaply.
+def write_within(
+    stored: RecordStatus, known: RecordStatus, *, named: bool = False
+) -> timedelta | None:
+    """How soon what is known has to be written; None: it rides along with the next write.
 
-    Identities of what was made and money that was paid must be written at once. Addresses and
-    single receipts ride along with the next such write: asked again, the cloud tells them again.
-    But where a name is to lead to the droplet (`named`), its address is how that name is found
-    again, also when the droplet itself has gone meanwhile.
+    Identities of what was made and money that was paid are written at once, with two exceptions
+    that save a write each, because the cloud tells them again when asked:
+
+    * A droplet's line may wait a moment for its address, where a name is to lead there (`named`):
+      the address is how that name is found again, also when the droplet has gone meanwhile.
+      Until then the droplet is found by its own name, which the ledger's intent holds.
+    * A name's line waits for the app to be written. It is found by its name and its address.
+
+    Nothing may be deleted before its line is written; whoever plans a deletion sees to that.
     """
-    addresses = {entry.ip for entry in stored.resources}
-    identities = {(entry.kind, entry.id) for entry in stored.resources}
-    return (
-        any((entry.kind, entry.id) not in identities for entry in known.resources)
-        or (named and any(entry.ip not in addresses for entry in known.resources))
-        or len(known.generations) > len(stored.generations)
+    if (
+        len(known.generations) > len(stored.generations)
         or known.residuals != stored.residuals
         or known.completed_at != stored.completed_at
-    )
+    ):
+        return AT_ONCE
+    identities = {(entry.kind, entry.id) for entry in stored.resources}
+    addresses = {entry.ip for entry in stored.resources}
+    waits: list[timedelta] = []
+    for entry in known.resources:
+        if (entry.kind, entry.id) in identities:
+            if named and entry.ip not in addresses:
+                waits.append(AT_ONCE)
+        elif entry.kind is ResourceKind.DOMAIN_RECORD:
+            if known.generations:
+                waits.append(AT_ONCE)
+        else:
+            address_comes = named and entry.kind is ResourceKind.DROPLET and entry.ip is None
+            waits.append(ADDRESS_COMES_WITHIN if address_comes else AT_ONCE)
+    return min(waits, default=None)

@@ -131,16 +131,35 @@ class Classes:
         self._states: dict[str, ClassState] = {}
         self._opened: dict[str, tuple[CloudAccount, Generator]] = {}
         self._asked: dict[str, tuple[tuple[int, bytes], datetime]] = {}
+        self._refused: dict[str, ClassProblem] = {}
 
     def state(self, name: str) -> ClassState | None:
         """What the class can do now; None when it has not been looked at yet."""
         return self._states.get(name)
+
+    def on_claude_answer(self, name: str, refusal: Failure | None) -> None:
+        """Claude took an order of the class, or refused it for what a person has to mend.
+
+        Credit shows in nothing but an order. So the class only tells of the refusal: its sessions
+        go on trying, slowly, and the first that is served clears it.
+        """
+        before = self._refused.get(name)
+        if refusal is None:
+            self._refused.pop(name, None)
+        else:
+            self._refused[name] = ClassProblem(
+                refusal.reason,
+                f"Claude refuses the orders of SpawnClass {name!r}: {refusal.message}",
+            )
+        if str(before) != str(self._refused.get(name)):
+            self._wake_class_after(name, 0.0)
 
     async def reconcile(self, name: str) -> None:
         """Look at one class."""
         known = self._store.spawn_class(name)
         if known is None:
             self._states.pop(name, None)
+            self._refused.pop(name, None)
             return
         before = self._states.get(name)
         try:
@@ -148,7 +167,7 @@ class Classes:
                 await self._end(known)
                 return
             state = await self._look(known, before or ClassState())
-            problem = None
+            problem = self._refused.get(name)
         except ClassProblem as error:
             state, problem = self._with_problem(known, error.reason, str(error)), error
         except GenerationError as error:
@@ -171,7 +190,8 @@ class Classes:
             state = self._with_problem(known, problem.reason, str(problem))
         self._states[name] = state
         await self._report(known, state, problem)
-        self._wake_class_after(name, PROBLEM_RETRY_SECONDS if problem else SECRET_CHECK_SECONDS)
+        pause = PROBLEM_RETRY_SECONDS if state.problem else SECRET_CHECK_SECONDS
+        self._wake_class_after(name, pause)
         if before is None or (before.problem is None) != (state.problem is None):
             self._wake_sessions(name)
 
@@ -214,6 +234,8 @@ class Classes:
         )
         if fresh:
             return before
+        if before.checked_for != checked_for:
+            self._refused.pop(known.name, None)
         self._spare_the_cloud(known.uid, before.problem, checked_for, now)
         sizes = await account.catalog.sizes(priority=Priority.NEW)
         account.prices.update({slug: size.price_hourly for slug, size in sizes.items()})

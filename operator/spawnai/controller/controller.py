@@ -119,6 +119,7 @@ class Controller:
                     metrics=metrics,
                     clock=clock,
                     before_order=outside.check_leadership,
+                    on_answer=self.classes.on_claude_answer,
                     wake=self.queue.add,
                 ),
                 deploy=Deploy(agents=outside.agents, bundles=bundles, clock=clock),

@@ -12,7 +12,7 @@ from spawnai.generation.claude import GenerationOrder, GenerationProgress
 from spawnai.generation.errors import GenerationError
 from spawnai.generation.usage import TokenUsage
 from spawnai.lifecycle import actions as do
-from spawnai.lifecycle.observation import FailureKind
+from spawnai.lifecycle.observation import Failure, FailureKind
 from spawnai.telemetry.metrics import Metrics
 
 from .bundles import Bundles
@@ -32,10 +32,16 @@ class Generate:
         metrics: Metrics,
         clock: Clock,
         before_order: Callable[[], None],
+        on_answer: Callable[[str, Failure | None], None],
         wake: Callable[[str], None],
     ) -> None:
-        """`before_order` may raise when this process must not pay for anything any more."""
+        """Take what it uses.
+
+        `before_order` may raise when this process must not pay for anything any more. `on_answer`
+        is told, with the name of the class, that Claude takes its orders, or why it refuses them.
+        """
         self._before_order = before_order
+        self._on_answer = on_answer
         self._bundles = bundles
         self._metrics = metrics
         self._clock = clock
@@ -66,8 +72,11 @@ class Generate:
 
         def progress(news: GenerationProgress) -> None:
             nonlocal paid, woken
+            begins = memory.generation_fraction is None
             paid, memory.generation_fraction = news.usage, news.fraction
-            if self._clock.now() >= woken + PROGRESS_INTERVAL_SECONDS:
+            if begins:
+                self._on_answer(backing.class_name, None)
+            if begins or self._clock.now() >= woken + PROGRESS_INTERVAL_SECONDS:
                 woken = self._clock.now()
                 self._wake(work.uid)
 
@@ -78,10 +87,14 @@ class Generate:
             self._note_unfinished(work, model.name, paid, started, "Cancelled")
             raise
         except GenerationError as error:
+            memory.generation_fraction = None
             outcome = type(error).__name__
             self._note_unfinished(work, model.name, error.usage, started, outcome)
-            if failure_of(error, started).kind is FailureKind.FINAL:
+            failure = failure_of(error, started)
+            if failure.kind is FailureKind.FINAL:
                 raise SessionFailed(outcome, error.message) from error
+            if failure.kind is FailureKind.UNAUTHORIZED:
+                self._on_answer(backing.class_name, failure)
             raise
         entry = _generation_entry(
             made.model,

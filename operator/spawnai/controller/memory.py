@@ -24,8 +24,9 @@ class Memory:
     bundle: StoredBundle | None = None
     app: AppView | None = None
     log: tuple[str, ...] = ()
-    generation_fraction: float = 0.0
+    generation_fraction: float | None = None
     ledger: RecordStatus | None = None
+    ledger_waits_since: float | None = None
     record_made_here: bool = False
     proven: set[tuple[str, str]] = field(default_factory=set)
     session_confirmed_gone: bool = False

@@ -12,7 +12,7 @@ from spawnai.api.conditions import Condition, ConditionStatus, ConditionType
 from spawnai.api.names import API_VERSION
 from spawnai.api.record import RecordStatus, ResourceKind
 from spawnai.api.session import SessionStatus
-from spawnai.billing.ledger import known_cost, must_be_written, tokens_cost
+from spawnai.billing.ledger import AT_ONCE, known_cost, tokens_cost, write_within
 from spawnai.clock import Clock
 from spawnai.lifecycle.observation import Session
 from spawnai.lifecycle.status import Plan
@@ -40,7 +40,6 @@ _MAJOR_CONDITIONS = (
     ConditionType.READY,
     ConditionType.STALLED,
     ConditionType.EXPIRED,
-    ConditionType.APP_HEALTHY,
     ConditionType.CLEANUP_COMPLETE,
 )
 _PARTS = (
@@ -118,28 +117,39 @@ class Reporter:
             if plan.ledger.completed_at is not None and memory.book.completed_at is None:
                 self._count_cost(plan.ledger)
             memory.ledger = plan.ledger
-        written = await self._write_ledger(uid, memory)
-        later = None
+        ledger_later = await self._write_ledger(uid, memory, at_once=plan.store_ledger)
+        status_later = None
         if session is not None and plan.status is not None:
-            later = await self._write_status(session, memory, plan, plan.status)
-        # What waits for the ledger to be stored can go on.
-        return 0.0 if written else later
+            status_later = await self._write_status(session, memory, plan, plan.status)
+        return min((at for at in (ledger_later, status_later) if at is not None), default=None)
 
     def _count_cost(self, closed: RecordStatus) -> None:
         tokens = tokens_cost(closed)
         self._metrics.cost(tokens, "claude")
         self._metrics.cost(known_cost(closed) - tokens, "droplet")
 
-    async def _write_ledger(self, uid: str, memory: Memory) -> bool:
+    async def _write_ledger(self, uid: str, memory: Memory, *, at_once: bool) -> float | None:
+        """Write it when it is time. Returns in how many seconds to come back.
+
+        That is at once after a write: what waits for the ledger to be stored can go on.
+        """
         stored = self._store.record(uid)
-        if stored is None or not must_be_written(
-            stored.status,
-            memory.book,
-            named=any(one.kind is ResourceKind.DOMAIN_RECORD for one in stored.spec.planned),
-        ):
-            return False
+        if stored is None:
+            return None
+        named = any(one.kind is ResourceKind.DOMAIN_RECORD for one in stored.spec.planned)
+        within = AT_ONCE if at_once else write_within(stored.status, memory.book, named=named)
+        if within is None:
+            memory.ledger_waits_since = None
+            return None
+        now = self._clock.now()
+        if memory.ledger_waits_since is None:
+            memory.ledger_waits_since = now
+        left = memory.ledger_waits_since + within.total_seconds() - now
+        if left > 0:
+            return left
         await write_ledger(self._cluster, self._store, uid, stored.status, memory.book)
-        return True
+        memory.ledger_waits_since = None
+        return 0.0
 
     async def _write_status(
         self, session: Session, memory: Memory, plan: Plan, status: SessionStatus

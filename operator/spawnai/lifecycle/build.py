@@ -1,8 +1,9 @@
 """From order to running app: what is missing, and what to do for it, side by side.
 
-A droplet boots while Claude writes; the firewall and the name follow the droplet's address; the
-app is handed over when bundle, droplet and firewall are there. Each step looks at what exists,
-never at what was tried.
+A droplet is made as soon as Claude begins to write, and boots meanwhile. The firewall and the name
+follow the droplet's address; the app is handed over when bundle, address and firewall are there,
+to an agent that answers once its droplet has booted. Each step looks at what exists, never at what
+was tried.
 """
 
 from datetime import datetime, timedelta
@@ -30,15 +31,14 @@ from .actions import (
     CreateDroplet,
     CreateFirewall,
     CreateRecord,
-    DeleteResource,
     DeployApp,
     FindDomainRecord,
     FindDroplet,
     FindFirewall,
     GenerateApp,
     Placement,
-    VerifyGone,
 )
+from .deletion import delete
 from .expiry import Wish, resolve
 from .keep import keep, once_told
 from .limits import limits_of
@@ -54,6 +54,8 @@ WAITING_FOR_LIMIT = "Waiting for the account's droplet limit"
 NO_ROOM = "No region of the class has room now, trying again"
 NO_CALL_LEFT = "DigitalOcean's calls are used up and deletions go first: waiting for a turn"
 """What is said while a session waits; the event comes when it is said first."""
+
+DEPLOYING = "The app is not installed and started yet"
 
 TURN_EXPECTED = timedelta(seconds=3)
 """After how long an order that waits for its turn among DigitalOcean's calls is worth a word."""
@@ -172,13 +174,12 @@ def _droplet(d: Draft, session: Session, offer: Offer, record: Record, now: date
         _create_droplet(d, session, offer, now)
         return
     for spare in record.living(ResourceKind.DROPLET)[1:]:
-        accepted = spare.deletion_accepted_at is not None
-        d.do(VerifyGone(spare.kind, spare.id) if accepted else DeleteResource(spare))
+        delete(d, record, spare)
     view = o.droplet if o.droplet is not None and str(o.droplet.id) == entry.id else None
     ip = view.ip if view is not None and view.ip is not None else entry.ip
     if ip is None and d.previous.ready_at is not None and d.previous.droplet is not None:
         ip = d.previous.droplet.ip
-    active = view is None or view.status == "active"
+    booted = view is None or view.status == "active" or o.app is not None
     if ip is not None and entry.ip is None:
         d.ledger = with_address(record.status, entry.kind, entry.id, ip)
     d.put(
@@ -193,7 +194,7 @@ def _droplet(d: Draft, session: Session, offer: Offer, record: Record, now: date
             "Provision",
             f"Droplet {entry.id} ({entry.size}) was made in {entry.region}",
         )
-    if ip is None or not active:
+    if ip is None or not booted:
         if not d.has(ConditionType.DROPLET_READY):
             d.set_false(ConditionType.DROPLET_READY, "Booting", "The droplet is booting")
         d.do(AwaitDroplet(int(entry.id)))
@@ -236,6 +237,11 @@ def _create_droplet(d: Draft, session: Session, offer: Offer, now: datetime) -> 
         for placement in wanted
         if not _rejected(o.rejected.get((placement.region, placement.size)), now)
     ]
+    if open_now and not _claude_answers(o):
+        if o.effort(GenerateApp().key).failure is not None:
+            message = "The droplet is made once Claude begins to write the app"
+            d.set_false(ConditionType.DROPLET_READY, "WaitingForClaude", message)
+        return
     if open_now:
         lifetime = parse_duration(offer.spec.lifetime.provisioning_deadline)
         d.do(CreateDroplet(open_now[0], expires_at=now + lifetime))
@@ -251,6 +257,15 @@ def _waits_for_turn(d: Draft, effort: Effort, now: datetime) -> bool:
         d.wake(effort.started_at + TURN_EXPECTED)
         return False
     return d.observation.creations_wait
+
+
+def _claude_answers(o: Observation) -> bool:
+    """Whether there is an app, or Claude has begun to write it.
+
+    Claude takes a second to say no and a minute to write: a droplet that is made before it has
+    said anything may wait, paid for, for an app that never comes.
+    """
+    return o.bundle is not None or o.generation_fraction is not None
 
 
 def _rejected(failure: Failure | None, now: datetime) -> bool:
@@ -286,6 +301,7 @@ def _firewall(d: Draft, offer: Offer, record: Record, now: datetime) -> None:
     o = d.observation
     entry = record.droplet
     if entry is None:
+        d.set_false(ConditionType.FIREWALL_READY, "Pending", "The firewall is not in force yet")
         return
     if o.firewall_in_force or (d.previous.ready_at is not None):
         d.set_true(ConditionType.FIREWALL_READY, "InForce", "The firewall covers the droplet")
@@ -311,14 +327,14 @@ def _name(d: Draft, session: Session, offer: Offer, record: Record) -> None:
     o = d.observation
     domain = offer.spec.exposure.domain
     ip = d.address
-    if domain is None or ip is None:
+    if domain is None:
         return
     label = session_host_label(session.name, o.uid)
     if record.living(ResourceKind.DOMAIN_RECORD):
         d.set_true(ConditionType.DNS_READY, "Created", f"{label}.{domain} points at the droplet")
         return
     d.set_false(ConditionType.DNS_READY, "Creating", f"{label}.{domain} is being made")
-    if not record.stores_address(ip):
+    if ip is None or not record.stores_address(ip):
         # A name is found again by its address, also when the droplet has gone meanwhile.
         return
     key = CreateDomainRecord.__name__
@@ -346,16 +362,17 @@ def url_of(session: Session, offer: Offer, ip: str) -> str:
 def _app(d: Draft, session: Session, offer: Offer, now: datetime) -> None:
     o = d.observation
     ip = d.address
-    ready = d.previous.ready_at is not None
-    if ready or ip is None or o.bundle is None or not d.has(ConditionType.FIREWALL_READY):
+    if d.previous.ready_at is not None:
+        return
+    if ip is None or o.bundle is None or not d.has(ConditionType.FIREWALL_READY):
+        d.set_false(ConditionType.APP_HEALTHY, "Deploying", DEPLOYING)
         return
     deadline = now + parse_duration(offer.spec.lifetime.provisioning_deadline)
     deploy = DeployApp(ip, o.bundle.digest, expires_at=deadline)
     effort = o.effort(deploy.key)
     if effort.done_at is None or effort.failure is not None:
-        waiting = "The app is being installed and started"
-        if effort.failure is not None:
-            waiting = f"{waiting}; last try: {effort.failure.message}"
+        failure = effort.failure
+        waiting = DEPLOYING if failure is None else f"{DEPLOYING}; last try: {failure.message}"
         d.set_false(ConditionType.APP_HEALTHY, "Deploying", waiting)
         d.do(deploy)
         return

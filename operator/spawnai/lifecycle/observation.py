@@ -127,8 +127,17 @@ class Record:
 
     def stores_address(self, ip: str) -> bool:
         """Whether a restart would know that the droplet has this address."""
-        stored = self.status if self.stored is None else self.stored
-        return any(entry.ip == ip for entry in stored.resources)
+        return any(entry.ip == ip for entry in self._stored.resources)
+
+    def stores(self, line: LedgerEntry) -> bool:
+        """Whether a restart would know that this thing was made."""
+        return any(
+            entry.kind is line.kind and entry.id == line.id for entry in self._stored.resources
+        )
+
+    @property
+    def _stored(self) -> RecordStatus:
+        return self.status if self.stored is None else self.stored
 
     def living(self, kind: ResourceKind) -> tuple[LedgerEntry, ...]:
         """Entries of that kind that have not been seen gone."""
@@ -196,7 +205,8 @@ class Observation:
     log: tuple[str, ...] = ()
     efforts: Mapping[str, Effort] = field(default_factory=dict)
     rejected: Mapping[tuple[str, str], Failure] = field(default_factory=dict)
-    generation_fraction: float = 0.0
+    generation_fraction: float | None = None
+    """How much of the app Claude has written; None until it has begun to answer."""
     queue_position: int | None = None
     creations_wait: bool = False
     session_confirmed_gone: bool = False

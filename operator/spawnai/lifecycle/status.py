@@ -46,12 +46,14 @@ class Notice:
 class Plan:
     """What to do, what to say, and when to look again.
 
+    `store_ledger`: all that is known is to be in the stored ledger before the next step.
     `abandoned` names the kinds of actions that no longer serve anything and are to be stopped.
     """
 
     actions: tuple[Action, ...] = ()
     status: SessionStatus | None = None
     ledger: RecordStatus | None = None
+    store_ledger: bool = False
     notices: tuple[Notice, ...] = ()
     wake_at: datetime | None = None
     abandoned: tuple[str, ...] = ()
@@ -81,6 +83,7 @@ class Draft:
     notices: list[Notice] = field(default_factory=list)
     wake_at: datetime | None = None
     ledger: RecordStatus | None = None
+    store_ledger: bool = False
     abandoned: tuple[str, ...] = ()
     _changes: dict[str, Any] = field(default_factory=dict)
     _conditions: dict[str, Condition] = field(default_factory=dict)
@@ -99,9 +102,12 @@ class Draft:
 
     @property
     def address(self) -> str | None:
-        """The droplet's address, once this plan calls the droplet ready."""
-        droplet: DropletStatus | None = self.get("droplet")
-        return droplet.ip if droplet and self.has(ConditionType.DROPLET_READY) else None
+        """The address of the droplet in the ledger; it is known before the droplet has booted.
+
+        What the status says is no source: a user may have written it.
+        """
+        droplet: DropletStatus | None = self._changes.get("droplet")
+        return droplet.ip if droplet is not None else None
 
     def wake(self, at: datetime | None) -> None:
         """Look again at that time, or earlier."""
@@ -206,6 +212,7 @@ class Draft:
             actions=tuple(self.actions),
             status=status,
             ledger=self.ledger,
+            store_ledger=self.store_ledger,
             notices=tuple(self.notices),
             wake_at=self.wake_at,
             abandoned=self.abandoned,

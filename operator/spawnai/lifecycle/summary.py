@@ -91,7 +91,7 @@ def _remark(d: Draft, offer: Offer, expiry: Expiry) -> str:
 
 def _progress(d: Draft, phase: Phase) -> None:
     generated = d.has(ConditionType.GENERATED)
-    fraction = 1.0 if generated else d.observation.generation_fraction
+    fraction = 1.0 if generated else d.observation.generation_fraction or 0.0
     if phase is Phase.RUNNING:
         progress, message = 100, f"Running at {d.get('url')}"
     elif phase is Phase.DEPLOYING:
@@ -100,7 +100,7 @@ def _progress(d: Draft, phase: Phase) -> None:
         progress = 20 + int(30 * fraction)
         message = "Claude is writing the app" if not generated else "The app is written"
     else:
-        progress = 5 + int(15 * fraction)
+        progress = (10 if d.get("droplet") is not None else 5) + int(10 * fraction)
         message = "Making the droplet" + (
             "; the app is written" if generated else " while Claude writes the app"
         )

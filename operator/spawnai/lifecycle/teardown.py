@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from spawnai.api.conditions import ConditionType
-from spawnai.api.record import LedgerEntry, Presence, ResourceKind
+from spawnai.api.record import Presence, ResourceKind
 from spawnai.api.session import CostStatus, Phase
 from spawnai.billing.ledger import closed, residuals
 
@@ -32,6 +32,7 @@ from .actions import (
     TakeLog,
     VerifyGone,
 )
+from .deletion import delete
 from .observation import Observation, Record
 from .settling import settled, unsettled_since
 from .status import Draft
@@ -73,16 +74,16 @@ def teardown(d: Draft, ending: Ending, now: datetime) -> None:
     droplets = record.living(ResourceKind.DROPLET)
     firewalls = record.living(ResourceKind.FIREWALL)
     for entry in names:
-        _remove(d, entry)
+        delete(d, record, entry)
     log_taken = _log_taken(d, ending, now)
     traffic_off = all(entry.deletion_accepted_at is not None for entry in names)
     # A name whose creation is not settled may exist already: its address must not go to a stranger.
     if traffic_off and ResourceKind.DOMAIN_RECORD not in unsure and log_taken:
         for entry in droplets:
-            _remove(d, entry)
+            delete(d, record, entry)
     if not droplets and not _running(o, CreateDroplet.__name__):
         for entry in firewalls:
-            _remove(d, entry)
+            delete(d, record, entry)
     left = residuals(record.status.resources)
     if left or unsure or _running(o, GenerateApp.__name__):
         _still_ending(d, ending, left, now)
@@ -137,13 +138,6 @@ def _settle(d: Draft, record: Record) -> set[ResourceKind]:
         unsure.add(kind)
         d.do(find_action)
     return unsure
-
-
-def _remove(d: Draft, entry: LedgerEntry) -> None:
-    if entry.deletion_accepted_at is None:
-        d.do(DeleteResource(entry))
-    else:
-        d.do(VerifyGone(entry.kind, entry.id, entry.domain))
 
 
 def _log_taken(d: Draft, ending: Ending, now: datetime) -> bool:

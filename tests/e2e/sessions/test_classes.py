@@ -87,13 +87,22 @@ async def test_no_wrong_key_is_ever_shown(world, waiting):
         assert WRONG_KEY not in text
 
 
-async def test_an_account_without_credit_stalls_the_session_and_is_asked_rarely(world, waiting):
+async def test_an_account_without_credit_stalls_the_session_and_nothing_half_made_is_left(
+    world, waiting
+):
     one = waiting["no-credit"]
     message = await one.until_stalled("ClaudeNoCredit", 30)
     assert "credit" in message
     assert kstatus(one.document) == "Failed"
+    assert await one.calls() == {}, "no droplet waits for an app that nobody pays"
     calls = (await one.claude_bill())["calls"]
     assert calls <= 2, "an order that cannot be paid is repeated slowly"
+
+
+async def test_an_account_without_credit_stalls_its_class(world, waiting):
+    await waiting["no-credit"].until_stalled("ClaudeNoCredit", 30)
+    message = await world.until_class("no-credit", "ClaudeNoCredit", 10)
+    assert "SpawnClass 'no-credit'" in message
 
 
 async def test_sessions_go_on_by_themselves_when_what_was_missing_appears(world, waiting):

@@ -16,6 +16,7 @@ from spawnai.api.spawnclass import ClassSpec
 from spawnai.billing import ledger as books
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import (
+    AppView,
     DropletView,
     Effort,
     Failure,
@@ -77,6 +78,9 @@ class Life:
     droplet_unseen: bool = False
     firewall_in_force: bool = False
     creations_wait: bool = False
+    claude_answers: bool = True
+    new_droplet_status: str = "active"
+    app: AppView | None = None
     problem: Failure | None = None
     efforts: dict[str, Effort] = field(default_factory=dict)
     rejected: dict[tuple[str, str], Failure] = field(default_factory=dict)
@@ -104,6 +108,8 @@ class Life:
             droplet_unseen=self.droplet_unseen,
             firewall_in_force=self.firewall_in_force,
             bundle=self.bundle,
+            app=self.app,
+            generation_fraction=0.0 if self.claude_answers else None,
             efforts=dict(self.efforts),
             rejected=dict(self.rejected),
             creations_wait=self.creations_wait,
@@ -229,7 +235,7 @@ class Life:
             case do.ConfirmSessionGone():
                 self.gone = True
             case do.CreateDroplet(placement=placement):
-                self.droplet = DropletView(77, "active", IP)
+                self.droplet = DropletView(77, self.new_droplet_status, IP)
                 self.note(
                     ResourceKind.DROPLET,
                     "77",

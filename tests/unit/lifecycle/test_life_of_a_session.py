@@ -7,9 +7,9 @@ import pytest
 from life import DIGEST, IP, START, Life, a_session, an_offer
 
 from spawnai.api.record import Presence, RecordStatus, ResourceKind
-from spawnai.api.session import AppType, Phase, SessionSpec
+from spawnai.api.session import AppType, DropletStatus, Phase, SessionSpec, SessionStatus
 from spawnai.lifecycle import actions as do
-from spawnai.lifecycle.observation import Failure, FailureKind
+from spawnai.lifecycle.observation import AppView, Effort, Failure, FailureKind
 from spawnai.lifecycle.status import STEPS
 
 WITH_DOMAIN = {"exposure": {"domain": "spawn-ai.test"}}
@@ -35,6 +35,56 @@ def test_nothing_outside_the_cluster_before_finalizer_and_ledger_are_written():
 def test_the_droplet_boots_while_claude_writes():
     life = Life(held={do.GenerateApp, do.CreateDroplet}).settle()
     assert {"GenerateApp", "CreateDroplet"} <= set(life.kinds_done())
+
+
+def test_no_droplet_is_paid_for_before_claude_begins_to_write():
+    life = Life(held={do.GenerateApp}, claude_answers=False).settle()
+    assert "CreateDroplet" not in life.kinds_done()
+    life.claude_answers = True
+    assert "CreateDroplet" in life.settle().kinds_done()
+
+
+def test_a_session_that_claude_refuses_says_what_its_droplet_waits_for():
+    life = Life(claude_answers=False)
+    life.failing[do.GenerateApp] = lambda _action: life.fail(
+        FailureKind.UNAUTHORIZED, "ClaudeNoCredit", "the account has no credit"
+    )
+    life.settle()
+    assert life.condition("Stalled") == ("True", "ClaudeNoCredit")
+    assert life.condition("DropletReady") == ("False", "WaitingForClaude")
+    assert "CreateDroplet" not in life.kinds_done()
+
+
+def test_an_app_that_is_stored_needs_no_word_from_claude_for_its_droplet():
+    life = Life(held={do.CreateDroplet}).settle()
+    life.claude_answers = False
+    life.efforts.pop("CreateDroplet")
+    assert any(isinstance(action, do.CreateDroplet) for action in life.plan().actions)
+
+
+def test_the_app_is_offered_to_a_droplet_that_has_an_address_and_still_boots():
+    life = Life(held={do.AwaitDroplet, do.DeployApp})
+    life.new_droplet_status = "new"
+    life.settle()
+    assert life.kinds_done().count("DeployApp") == 1
+    assert life.condition("DropletReady") == ("False", "Booting")
+    life.efforts[next(key for key in life.efforts if key.startswith("DeployApp"))] = Effort(
+        started_at=life.now, done_at=life.now
+    )
+    life.app = AppView("running", None, 0, life.now)
+    life.settle()
+    assert life.status.phase is Phase.RUNNING, "an agent that answers has booted"
+
+
+def test_a_droplet_that_a_user_wrote_into_the_status_gets_no_app():
+    forged = SessionStatus(
+        phase=Phase.PROVISIONING,
+        started_at=START,
+        droplet=DropletStatus(id=9, name="foreign", ip="203.0.113.99"),
+    )
+    life = Life(session=a_session(status=forged), held={do.CreateDroplet}).settle()
+    assert "DeployApp" not in life.kinds_done()
+    assert "CreateDomainRecord" not in life.kinds_done()
 
 
 def test_the_app_is_handed_over_only_behind_a_firewall_in_force():
@@ -207,6 +257,19 @@ def test_the_droplet_stays_while_a_name_points_at_it():
     life.pass_time(hours=2, minutes=10)
     tried = {action.entry.kind for action in life.done if isinstance(action, do.DeleteResource)}
     assert tried == {ResourceKind.DOMAIN_RECORD}
+
+
+def test_what_is_to_be_deleted_is_in_the_stored_ledger_first():
+    life = running()
+    life.record = replace(life.record, stored=RecordStatus())
+    life.session = replace(life.session, deleting=True)
+    made = life.plan()
+    assert made.store_ledger
+    assert not any(isinstance(action, do.DeleteResource) for action in made.actions)
+    life.record = replace(life.record, stored=None)
+    made = life.plan()
+    assert not made.store_ledger
+    assert any(isinstance(action, do.DeleteResource) for action in made.actions)
 
 
 def test_the_finalizer_stays_until_everything_was_seen_gone():
