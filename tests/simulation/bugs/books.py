@@ -6,6 +6,7 @@ from spawnai.billing import ledger
 from spawnai.controller import report
 from spawnai.controller.generate import Generate
 from spawnai.lifecycle import plan, teardown
+from spawnai.lifecycle.observation import Record
 
 from .bug import bug
 
@@ -36,6 +37,10 @@ BOOKS = (
                 timedelta() if known.completed_at != stored.completed_at else None
             ),
         ),
+    ),
+    bug(
+        "a thing is deleted before its line is stored",
+        (Record, "stores", lambda _record, _line: True),
     ),
     bug("every look writes a status", (report, "merge_patch", lambda _old, new: dict(new))),
 )

@@ -260,7 +260,7 @@ def test_the_droplet_stays_while_a_name_points_at_it():
 
 
 def test_what_is_to_be_deleted_is_in_the_stored_ledger_first():
-    life = running()
+    life = running(**WITH_DOMAIN)
     life.record = replace(life.record, stored=RecordStatus())
     life.session = replace(life.session, deleting=True)
     made = life.plan()
