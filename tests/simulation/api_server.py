@@ -59,6 +59,7 @@ class ApiServer:
         self._version = itertools.count(100)
         self._log: list[tuple[float, str, str, str, Body]] = []
         self._watchers: list[Watcher] = []
+        self._deaf = False
         self.writes = 0
 
     # --- reading and changing ----------------------------------------------------------------
@@ -136,8 +137,9 @@ class ApiServer:
         self.writes += who.startswith("operator")
         self._log.append((self._wire.loop.time(), kind, _key(body), event, body))
         self._on_change(who, kind, before, None if event == "DELETED" else body)
-        for watcher in self._watchers:
-            self._show(watcher, kind, event, body)
+        if not self._deaf:
+            for watcher in self._watchers:
+                self._show(watcher, kind, event, body)
 
     def writes_of(self, kind: str, event: str, within: float) -> int:
         """How many such changes there were in the last seconds."""
@@ -169,6 +171,17 @@ class ApiServer:
             self._show(watcher, kind, event, body)
         self._watchers = [known for known in self._watchers if known[0].alive]
         self._watchers.append(watcher)
+
+    def cut(self, seconds: float) -> None:
+        """Break all watches for a while. They begin again with a list, as after 410 Gone."""
+        self._deaf = True
+        self._wire.loop.outside(seconds, self._relist)
+
+    def _relist(self) -> None:
+        self._deaf = False
+        for watcher in self._watchers:
+            for (kind, _), body in self.objects.items():
+                self._show(watcher, kind, None, body)
 
     def _show(self, watcher: Watcher, kind: str, event: str | None, body: Body) -> None:
         process, show = watcher

@@ -146,6 +146,25 @@ class Cloud:
         self.droplets[made.id] = made
         return made
 
+    def place_foreign(self, name: str, tags: frozenset[str]) -> None:
+        """A droplet of somebody else, which was there long before."""
+        number, now = next(self._ids), self.now
+        self.droplets[number] = CloudDroplet(
+            id=number,
+            name=name,
+            region="nyc3",
+            size="s-1vcpu-1gb",
+            tags=tags,
+            ip=f"198.51.100.{number % 250}",
+            created=now,
+            active=now,
+            tagged=now,
+            listed=now,
+            covered=now,
+            session=None,
+        )
+        self.foreign.add(("droplet", str(number)))
+
     def _address(self) -> str:
         if self._free and self.random.random() < 0.5:
             return self._free.pop(0)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from spawnai.api.conditions import ConditionType
-from spawnai.api.names import FINALIZER
+from spawnai.api.names import FINALIZER, class_firewall_name
 from spawnai.api.record import Presence, RecordStatus, ResourceKind
 from spawnai.api.session import Phase, SessionStatus
 from spawnai.billing.droplet_prices import droplet_cost_between
@@ -42,6 +42,7 @@ and asks for one that is silent."""
 LEDGER_DELAY_SECONDS = 150.0
 """How long before an operator's death what it learnt may not have reached the ledger."""
 
+DEADLINE = timedelta(minutes=4)
 MAXIMUM = timedelta(minutes=12)
 RETENTION = timedelta(minutes=4)
 
@@ -62,6 +63,7 @@ class Life:
     deleted: float | None = None
     gone: float | None = None
     tampered: bool = False
+    forged: bool = False
     checked: set[str] = field(default_factory=set)
     status: SessionStatus = field(default_factory=SessionStatus)
     finished: float | None = None
@@ -163,6 +165,9 @@ class Judge:
         assert body is not None
         if kind == "session":
             self._session(who, before, after, body)
+        elif kind == "class":
+            if who.startswith("operator") and is_held(before) and not is_held(after):
+                self._class_let_go(body["metadata"]["uid"])
         elif kind == "record":
             uid = body["metadata"]["name"]
             if after is not None:
@@ -202,6 +207,16 @@ class Judge:
             life.finished = life.finished or self.now
         if operator and status.expiration_time is not None and status.ready_at is not None:
             self._expect_end(life, status)
+
+    def _class_let_go(self, uid: str) -> None:
+        """A class that is in use waits, and takes its firewall along."""
+        for life in self.lives.values():
+            left = self.left_of(life.uid)
+            if left:
+                self.blame(f"the class was let go while {left[0]} of {life.key} lives")
+        for firewall in self.cloud.firewalls.values():
+            if firewall.order.name == class_firewall_name(uid) and self.now < firewall.gone:
+                self.blame(f"the class was let go while its firewall {firewall.id} lives")
 
     def _finalizer_removed(self, life: Life) -> None:
         left = self.left_of(life.uid)
@@ -250,7 +265,7 @@ class Judge:
         if (
             status.ready_at is not None
             and status.expiration_time is not None
-            and status.expiration_time > status.ready_at + MAXIMUM + timedelta(seconds=1)
+            and status.expiration_time > self._latest_end(life, status.ready_at)
             and not (life.tampered and life.status.expiration_time == status.expiration_time)
         ):
             self.blame(f"{life.key} was promised {status.expiration_time}, beyond the maximum")
@@ -265,6 +280,14 @@ class Judge:
             )
             if not healthy:
                 self.blame(f"{life.key} is called ready, but its app does not answer")
+
+    def _latest_end(self, life: Life, ready_at: datetime) -> datetime:
+        """Until when the session may live. What a user wrote into its status does not count."""
+        begun = ready_at
+        if life.forged:
+            made = [one.created for one in self.cloud.droplets.values() if one.session == life.uid]
+            begun = utc(max(made, default=life.created)) + DEADLINE
+        return begun + MAXIMUM + timedelta(seconds=1)
 
     def _record_deleted(self, uid: str) -> None:
         ledger = self.ledgers[uid]
@@ -330,6 +353,18 @@ class Judge:
         for known in self.cloud.records.values():
             if known.session is not None and self.now < known.gone:
                 self._leads_home(known)
+        self._no_one_outlives_his_class()
+
+    def _no_one_outlives_his_class(self) -> None:
+        """Whatever a user writes, no droplet lives beyond the class's maximum."""
+        longest = (DEADLINE + MAXIMUM).total_seconds() + self.clock_error
+        for droplet in self.cloud.droplets.values():
+            if droplet.session is None or droplet.late or droplet.accepted < NEVER:
+                continue
+            due = droplet.created + longest
+            disturbed = self._wire.disturbed(due - 5, self.now) or due
+            if self.now > max(due, disturbed) + END_SECONDS:
+                self.blame(f"droplet {droplet.id} has outlived the class's maximum")
 
     def _leads_home(self, known: CloudRecord) -> None:
         """A name may lead astray only after its droplet was deleted by hand, and not for long."""
@@ -364,15 +399,31 @@ class Judge:
             and ledger.completed_at is None
             and not self._rests(self.lives[uid])
         ]
+        if self._class_is_deleted() and not self._an_owner_is_awaited():
+            left.append("the deleted class")
         return left
 
     def _rests(self, life: Life) -> bool:
-        """Whether the session waits for its owner, and nothing was made for it."""
-        stalled = any(
-            known.type == ConditionType.STALLED and known.reason == "InvalidExpiry"
-            for known in life.status.conditions
+        """Whether the session waits for its owner, or for a class that waits for another's owner,
+        and nothing was made for it.
+        """
+        if self._waits_for_its_owner(life):
+            return True
+        waits = _is_stalled(life, "ClassDeleting") and life.deleted is None
+        return waits and self._class_is_deleted() and self._an_owner_is_awaited()
+
+    def _waits_for_its_owner(self, life: Life) -> bool:
+        begun = life.status.phase not in (None, Phase.REQUESTED)
+        return _is_stalled(life, "InvalidExpiry") and not begun and life.deleted is None
+
+    def _an_owner_is_awaited(self) -> bool:
+        return any(map(self._waits_for_its_owner, self.lives.values()))
+
+    def _class_is_deleted(self) -> bool:
+        return any(
+            body["metadata"].get("deletionTimestamp") is not None
+            for body in self.server.all("class")
         )
-        return stalled and life.status.phase in (None, Phase.REQUESTED) and life.deleted is None
 
     def accounts(self) -> None:
         """The books, when all is over."""
@@ -468,3 +519,10 @@ class Judge:
         died = self.deaths.get(paid.process.number)
         ended = paid.ended if paid.ended is not None else self.now
         return died is not None and died <= ended + LEDGER_DELAY_SECONDS
+
+
+def _is_stalled(life: Life, reason: str) -> bool:
+    return any(
+        known.type == ConditionType.STALLED and known.reason == reason
+        for known in life.status.conditions
+    )

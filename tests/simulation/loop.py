@@ -129,6 +129,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def _timer_handle_cancelled(self, handle) -> None:
         pass
 
+    def _asyncgen_finalizer_hook(self, agen) -> None:
+        """The dead have no say: what they were listing is dropped."""
+
     def _run_once(self) -> None:
         ready = self.ready
         if not ready:

@@ -214,7 +214,37 @@ class ClockJump:
         return f"{self.at:7.1f}  the operator's clock jumps by {self.seconds:+.1f} s"
 
 
-Happening = Order | Act | Fault | Outage | Crash | Handover | ClockJump
+@dataclass(frozen=True, slots=True)
+class ClassDeleted:
+    """The class is deleted, and applied again some time after it has gone."""
+
+    at: float
+    after: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.at:7.1f}  an administrator deletes the class, and applies it again "
+            f"{self.after:.1f} s after it is gone"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WatchGap:
+    """The watches break; what changes meanwhile is never shown, only what is there afterwards."""
+
+    at: float
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.at:7.1f}  the watches break for {self.seconds:.1f} s and then list anew "
+            "(410 Gone): nobody tells what was deleted meanwhile"
+        )
+
+
+Happening = (
+    Order | Act | Fault | Outage | Crash | Handover | ClockJump | ClassDeleted | WatchGap
+)
 MOMENTS = ("before", "in the middle of", "right after")
 
 
@@ -286,6 +316,9 @@ def story_of(seed: int) -> Story:
         if random.random() < 0.15:
             jump = random.choice((-3.0, -1.0, 1.0, 3.0))
             happenings.append(ClockJump(round(random.uniform(1, 150), 1), jump))
+    # Drawn last, so that what was drawn before stays as it was.
+    if not calm and random.random() < 0.35:
+        happenings += _rarely(random, names)
     happenings.sort(key=_order)
     return Story(seed, settings, tuple(happenings))
 
@@ -315,6 +348,29 @@ def _act(random: Random, names: list[str]) -> Act:
     elif what == "sets expires-at of":
         value = random.choice(EXPIRES)
     return Act(at, what, random.choice(names), value)
+
+
+def _rarely(random: Random, names: list[str]) -> list[Happening]:
+    """What is rare in earnest, and so happens in every third story only."""
+    name, at = random.choice(names), round(random.uniform(0, 200), 1)
+    match random.choice(("class", "class", "ready", "edits", "gap", "gap")):
+        case "class":
+            after = random.choice((0.0, 20.0, 100.0))
+            return [ClassDeleted(round(random.uniform(0, 120), 1), after)]
+        case "ready":
+            value = random.choice(("-300", "+60", "+86400"))
+            return [
+                Act(at, "forges the readiness of", name, value),
+                Act(round(at + 5, 1), "sets the ttl of", name, random.choice(("4m", "5h"))),
+            ]
+        case "edits":
+            count, pause = random.choice((8, 20)), random.choice((0.2, 1.0, 4.0))
+            return [
+                Act(round(at + n * pause, 1), "sets the ttl of", name, random.choice(NEW_TTLS[1:]))
+                for n in range(count)
+            ]
+        case _:
+            return [WatchGap(at, random.choice((1.0, 10.0, 40.0)))]
 
 
 def _falls(random: Random) -> list[Happening]:

@@ -34,6 +34,7 @@ from spawnai.controller.accounts import (
 from spawnai.controller.classes import Claude
 from spawnai.controller.controller import Controller, Outside
 from spawnai.controller.leader import LeadershipLost
+from spawnai.controller.provision import wave_tag
 from spawnai.digitalocean.inventory import Inventory
 from spawnai.digitalocean.models import FirewallOrder
 from spawnai.telemetry.redaction import Redactor
@@ -53,7 +54,7 @@ from .cloud import (
 from .edges import Wire
 from .judge import END_SECONDS, Judge, Violation
 from .loop import Process, Runaway, SimulatedLoop, utc
-from .story import Act, ClockJump, Crash, Handover, Order, Story
+from .story import Act, ClassDeleted, ClockJump, Crash, Handover, Order, Story, WatchGap
 
 CLUSTER_UID = "cluster-uid"
 NAMESPACE = "team"
@@ -130,7 +131,9 @@ class World:
         self._warned: set[tuple[int, str, str]] = set()
 
     def told(self, process: Process, uid: str, reason: str, note: str) -> None:
-        """An event was told: of one end, one operator warns once."""
+        """An event was told: of one end, one operator warns once, unless it was another between."""
+        if reason in ("ExpiryChanged", "ExpiryOnNotice"):
+            self._warned = {news for news in self._warned if news[1] != uid}
         if reason == "ExpiringSoon":
             news = (process.number, uid, note)
             if news in self._warned:
@@ -237,22 +240,22 @@ class World:
         }
         if settings.domain:
             spec["exposure"] = {"domain": DOMAIN}
-        self.server.create(
-            "admin",
-            "class",
-            "standard",
-            {
-                "apiVersion": API_VERSION,
-                "kind": "SpawnClass",
-                "metadata": {
-                    "name": "standard",
-                    "uid": "class-uid",
-                    "annotations": {DEFAULT_CLASS_ANNOTATION: "true"},
-                },
-                "spec": spec,
-            },
-        )
+        self._class_spec = spec
+        self._apply_class("class-uid")
         self._canaries()
+
+    def _apply_class(self, uid: str) -> None:
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": "SpawnClass",
+            "metadata": {
+                "name": "standard",
+                "uid": uid,
+                "annotations": {DEFAULT_CLASS_ANNOTATION: "true"},
+            },
+            "spec": self._class_spec,
+        }
+        self.server.create("admin", "class", "standard", body)
 
     def _canaries(self) -> None:
         """Things of other people: some look very much like ours."""
@@ -267,6 +270,9 @@ class World:
         ]
         for name, tags in foreign:
             self._foreign_droplet(name, tags)
+        # Somebody put our tags on a droplet of his own.
+        ours = {"spawn-ai", "ephemeral", session_tag(other), cluster_tag(CLUSTER_UID)}
+        self.cloud.place_foreign("mail", frozenset(ours))
         for name in ("web", session_firewall_name(other), "fw-spawn-class-another"):
             firewall = self.cloud.make_firewall(FirewallOrder(name, (), ()), None)
             self.cloud.foreign.add(("firewall", firewall.id))
@@ -278,6 +284,13 @@ class World:
         droplet.tagged = droplet.listed = self.loop.time()
         self.cloud.foreign.add(("droplet", str(droplet.id)))
         return droplet.id
+
+    def _lookalikes(self, uid: str) -> None:
+        """Droplets of others that have the very name that ours will have."""
+        name = session_droplet_name(uid)
+        others = {"spawn-ai", "ephemeral", session_tag(uid), cluster_tag("another-cluster")}
+        self.cloud.place_foreign(name, frozenset())
+        self.cloud.place_foreign(name, frozenset({*others, wave_tag(utc(self.loop.time()))}))
 
     def _foreign_record(self, name: str) -> None:
         record = self.cloud.make_record(name, "198.51.100.7", None)
@@ -421,6 +434,33 @@ class World:
             self.loop.outside(jump.at, self._jump, jump)
             self.wire.disturb(1000 + jump.at, 1000 + jump.at + 10, "the clock")
 
+        for deleted in self.story.of(ClassDeleted):
+            self.loop.outside(deleted.at, self._delete_class, deleted)
+            self.wire.disturb(1000 + deleted.at, 1000 + deleted.at + 5, "the class")
+        for gap in self.story.of(WatchGap):
+            self.loop.outside(gap.at, self._cut_watches, gap)
+            self.wire.disturb(1000 + gap.at, 1000 + gap.at + gap.seconds + 2, "the watches")
+
+    def _cut_watches(self, gap: WatchGap) -> None:
+        self.wire.note("world", str(gap).strip())
+        self.server.cut(gap.seconds)
+
+    def _delete_class(self, deleted: ClassDeleted) -> None:
+        self.wire.note("admin", "deletes the class")
+        self.server.delete("admin", "class", "standard")
+        self._class_again(deleted.after)
+
+    def _class_again(self, after: float) -> None:
+        if self.server.get("class", "standard") is not None:
+            self.loop.outside(2, self._class_again, after)
+        elif after > 0:
+            self.loop.outside(after, self._class_again, 0.0)
+        else:
+            self.wire.note("admin", "applies the class again")
+            now = self.loop.time()
+            self.wire.disturb(now, now + 5, "the class")
+            self._apply_class(f"class-uid-{now:.0f}")
+
     def _jump(self, jump: ClockJump) -> None:
         self.wire.note("world", str(jump).strip())
         for process in self.processes:
@@ -436,6 +476,7 @@ class World:
         label = session_host_label(name, uid)
         self._names[label] = uid
         self._foreign_record(label)
+        self._lookalikes(uid)
         annotations = {} if ttl is None else {TTL_ANNOTATION: ttl}
         self.wire.note("user", f"applies {name} ({uid}), ttl {ttl}")
         body = session_body(NAMESPACE, name, uid, app_type, annotations)
@@ -471,6 +512,11 @@ class World:
                 self._tamper(key, uid, {"droplet": droplet})
             case "writes another end into the status of":
                 self._tamper(key, uid, {"expirationTime": "2027-01-01T00:00:00Z"})
+            case "forges the readiness of":
+                at = utc(self.loop.time() + float(act.value)).replace(microsecond=0)
+                stamp = at.isoformat().replace("+00:00", "Z")
+                self.judge.lives[uid].forged = True
+                self._tamper(key, uid, {"readyAt": stamp})
             case "deletes by hand the droplet of":
                 for droplet in self.cloud.living(uid):
                     self.cloud.end_droplet(droplet, by_hand=True)

@@ -48,7 +48,7 @@ from spawnai.lifecycle.observation import Failure, FailureKind
 from spawnai.telemetry.redaction import Redactor
 
 from .accounts import Accounts, CloudAccount
-from .cluster import Cluster, ClusterError, Conflict, ObjectNotFound
+from .cluster import RECORDS, Cluster, ClusterError, Conflict, ObjectNotFound
 from .failures import failure_of
 from .provision import firewall_order
 from .report import merge_patch, write_ledger
@@ -394,18 +394,22 @@ class Classes:
     async def _end(self, known: StoredClass) -> None:
         """A deleted class waits for its sessions, then takes its firewall along."""
         users = [
-            f"{session.namespace}/{session.name}"
-            for session in self._store.sessions()
-            if self._store.class_of(session) == known.name
-            and session.status.started_at is not None
-            and not _is_over(session.status.phase)
-        ]
-        if known.name not in self._states and known.spec is not None:
+            f"{record.spec.owner.namespace}/{record.spec.owner.name}"
+            for record in self._store.records()
+            if record.spec.class_name == known.name
+            and record.spec.owner.kind == "SpawnSession"
+            and record.status.completed_at is None
+        ] or await self._users_listed(known.name)
+        before = self._states.get(known.name)
+        if known.spec is not None and (before is None or before.problem is not None):
+            # Its sessions can only be destroyed with an account that works.
             try:
-                self._states[known.name] = await self._look(known, ClassState())
+                state = await self._look(known, before or ClassState())
             except (ClassProblem, DigitalOceanError, GenerationError) as error:
-                self._states[known.name] = self._with_problem(known, "ClassDeleting", str(error))
-            self._wake_sessions(known.name)
+                state = self._with_problem(known, "ClassDeleting", str(error))
+            self._states[known.name] = state
+            if before is None or state.problem is None:
+                self._wake_sessions(known.name)
         state = self._states.get(known.name, ClassState())
         if users:
             message = f"Deleted, and still used by {', '.join(users[:5])}"
@@ -426,6 +430,19 @@ class Classes:
         self._states.pop(known.name, None)
         self._opened.pop(known.uid, None)
         self._asked.pop(known.uid, None)
+
+    async def _users_listed(self, name: str) -> list[str]:
+        """Whose ledgers are open, as the API server itself lists them.
+
+        The watches may show a deleted class before the sessions that need it, after a start.
+        """
+        users = []
+        async for body in self._cluster.list_all(RECORDS):
+            spec = RecordSpec.model_validate(body.get("spec") or {})
+            open_ = (body.get("status") or {}).get("completedAt") is None
+            if spec.class_name == name and spec.owner.kind == "SpawnSession" and open_:
+                users.append(f"{spec.owner.namespace}/{spec.owner.name}")
+        return users
 
     async def _delete_firewalls(
         self, record: StoredRecord, account: CloudAccount | None

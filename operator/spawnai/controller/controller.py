@@ -123,7 +123,11 @@ class Controller:
                     wake=self.queue.add,
                 ),
                 deploy=Deploy(agents=outside.agents, bundles=bundles, clock=clock),
-                destroy=Destroy(before_write=outside.check_leadership, wake=self.queue.add),
+                destroy=Destroy(
+                    cluster_uid=outside.cluster_uid,
+                    before_write=outside.check_leadership,
+                    wake=self.queue.add,
+                ),
             ),
             reporter=Reporter(cluster, self.store, outside.events, metrics, clock),
             queue=self.queue,
@@ -170,6 +174,7 @@ class Controller:
             if kind == "class":
                 await self.classes.reconcile(key.removeprefix(CLASS_PREFIX))
             else:
+                self._take_in_unlisted(key)
                 await self._reconciler.reconcile(key)
             result = "ok"
         finally:
@@ -243,10 +248,19 @@ class Controller:
             if state.account is not account or ready_at >= sweep.started_at:
                 continue
             line = _droplet_of(self._book(session.uid))
-            unknown = not account.inventory.snapshot_of(session.uid)
-            if line is not None and line.id not in shown and unknown:
+            shown_here = {str(one.id) for one in account.inventory.snapshot_of(session.uid)}
+            if line is not None and line.id not in shown | shown_here:
                 self.memories.of(session.uid).droplet_unseen = True
                 self.queue.add(session.uid)
+
+    def _take_in_unlisted(self, uid: str) -> None:
+        """After a start, a listing may have shown a droplet before its ledger was known."""
+        if self.store.record(uid) is None:
+            return
+        for account in self.accounts.all():
+            for droplet in account.inventory.snapshot_of(uid):
+                if all(entry.id != str(droplet.id) for entry in self._book(uid).resources):
+                    self._on_droplet(droplet)
 
     def _on_droplet(self, droplet: Droplet) -> None:
         """A listing showed a droplet in a new state."""

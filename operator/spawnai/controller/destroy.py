@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from spawnai.api.names import session_droplet_name, session_firewall_name, session_tag
+from spawnai.api.names import cluster_tag, session_firewall_name, session_tag
 from spawnai.api.record import LedgerEntry, ResourceKind
 from spawnai.billing import ledger as books
 from spawnai.digitalocean.budget import Priority
@@ -15,7 +15,14 @@ from .work import NotYet, Work
 class Destroy:
     """Ends resources. Nothing here ever deletes by a name alone."""
 
-    def __init__(self, *, before_write: Callable[[], None], wake: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        *,
+        cluster_uid: str,
+        before_write: Callable[[], None],
+        wake: Callable[[str], None],
+    ) -> None:
+        self._cluster_uid = cluster_uid
         self._before_write = before_write
         self._wake = wake
 
@@ -55,7 +62,11 @@ class Destroy:
             work.saw_gone(entry.kind, entry.id)
 
     async def _is_ours(self, work: Work, account: CloudAccount, entry: LedgerEntry) -> bool | None:
-        """Whether the thing itself shows this session's mark; None when it does not exist."""
+        """Whether the thing itself shows this session's mark; None when it does not exist.
+
+        A droplet's name is no mark: names are not unique. Its tags may show some seconds after its
+        creation; what this process made itself has been proven by the answer to its POST.
+        """
         priority = Priority.DESTROY
         if entry.kind is ResourceKind.DROPLET:
             known = {droplet.id: droplet for droplet in account.inventory.snapshot_of(work.uid)}
@@ -64,9 +75,7 @@ class Destroy:
                 droplet = await account.droplets.get(int(entry.id), priority=priority)
             if droplet is None:
                 return None
-            return session_tag(work.uid) in droplet.tags or (
-                droplet.name == session_droplet_name(work.uid)
-            )
+            return {session_tag(work.uid), cluster_tag(self._cluster_uid)} <= droplet.tags
         if entry.kind is ResourceKind.DOMAIN_RECORD:
             domain = entry.domain or ""
             record = account.record_listings.seen(domain, int(entry.id))

@@ -55,7 +55,7 @@ class Observer:
         class_name = stored.spec.class_name if stored is not None else None
         if class_name is None and session is not None:
             class_name = self._store.class_of(session)
-        offer, problem, backing = self._offer(class_name)
+        offer, problem, backing = self._offer(class_name, is_new=stored is None)
         observation = Observation(
             uid=uid,
             cluster_uid=self._cluster_uid,
@@ -82,7 +82,10 @@ class Observer:
         )
         return observation, backing
 
-    def _offer(self, class_name: str | None) -> tuple[Offer | None, Failure | None, Backing | None]:
+    def _offer(
+        self, class_name: str | None, *, is_new: bool
+    ) -> tuple[Offer | None, Failure | None, Backing | None]:
+        """What the class offers. One that is being deleted waits for the sessions with a ledger."""
         now = self._utc_now()
         if class_name is None:
             message = (
@@ -103,7 +106,7 @@ class Observer:
         if state is None:
             raise NotReadyYet(class_name)
         problem = state.problem
-        if stored.deleting:
+        if stored.deleting and is_new:
             message = f"SpawnClass {class_name!r} is being deleted and serves no new session"
             problem = Failure(FailureKind.UNAUTHORIZED, "ClassDeleting", message, now)
         offer = Offer(

@@ -30,6 +30,7 @@ from spawnai.digitalocean.models import DomainRecord, Droplet, DropletOrder, Fir
 from spawnai.droplet.cloud_config import DropletBootstrap, render_user_data
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import DropletView, Session
+from spawnai.lifecycle.reaping import owner_of
 
 from .agents import AGENT_PORT, Agents
 from .failures import failure_of
@@ -123,12 +124,16 @@ class Provision:
         backing.account.inventory.saw(droplet)
 
     async def find_droplet(self, work: Work, _action: do.FindDroplet) -> timedelta:
-        """Take in a droplet that carries the session's name."""
+        """Take in a droplet that carries the session's name and all of our marks.
+
+        The name alone proves nothing: names are not unique. Tags may show some seconds later than
+        the droplet, long before the settling time is over.
+        """
         backing = work.backing
         name = session_droplet_name(work.uid)
         found = await backing.account.droplets.list_by_name(name, priority=Priority.RUNNING)
         for droplet in found:
-            if droplet.name == name:
+            if owner_of(droplet.name, droplet.tags, self._cluster_uid) == work.uid:
                 self._note_droplet(work, droplet, backing)
         return LOOK_AGAIN
 

@@ -85,15 +85,28 @@ class Reconciler:
                 if backing is None and isinstance(action, NEEDS_CLASS):
                     continue  # The class wakes its sessions once it can be used.
                 self._start(observation, backing, memory, action)
-            later = await self._reporter.report(uid, session, memory, planned)
+            # Set before anything is written: what cannot be written must not keep the end waiting.
+            if planned.wake_at is not None:
+                self._queue.add_after(uid, seconds_until(planned.wake_at, self._clock.utc_now()))
+            try:
+                async with asyncio.timeout(self._until_end(session, planned)):
+                    later = await self._reporter.report(uid, session, memory, planned)
+            except TimeoutError:
+                later = 0.0
         if later is not None:
             self._queue.add_after(uid, later)
-        if planned.wake_at is not None:
-            self._queue.add_after(uid, seconds_until(planned.wake_at, self._clock.utc_now()))
         if backing is not None and _is_ending(session, planned):
             self._leave_quota(uid, backing)
         if session is None and observation.record is None:
             self._memories.forget(uid)
+
+    def _until_end(self, session: Session | None, planned: Plan) -> float | None:
+        """Seconds until a session that goes on is to end; a write must not take longer."""
+        if session is None or _is_ending(session, planned):
+            return None
+        expiry = (planned.status or session.status).expiration_time
+        left = seconds_until(expiry, self._clock.utc_now()) if expiry is not None else 0.0
+        return left or None
 
     def _leave_quota(self, uid: str, backing: Backing) -> None:
         """Who ends does not wait for a droplet any more, and nobody waits behind him."""

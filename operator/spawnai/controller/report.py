@@ -5,6 +5,7 @@ Equal documents are not written. What is only progress is written every five sec
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -174,7 +175,10 @@ class Reporter:
         memory.minor_status_written_at = self._clock.now()
         self._store.put_session(body)
         self._emit(session, plan)
-        return None
+        # The answer may show what its owner has changed meanwhile: the watch is then no news.
+        now_known = self._store.session(session.uid)
+        changed = now_known is None or replace(now_known, status=session.status) != session
+        return 0.0 if changed else None
 
     def _emit(self, session: Session, plan: Plan) -> None:
         regarding = Regarding(

@@ -117,7 +117,7 @@ def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -
     _app(d, session, offer, now)
     expiry = resolve(
         wish,
-        limits_of(offer, session),
+        limits_of(offer, session, o.record),
         ready_at=d.get("ready_at"),
         promised=d.previous.expiration_time,
         now=now,

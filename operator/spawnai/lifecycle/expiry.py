@@ -18,11 +18,16 @@ from spawnai.api.names import EXPIRES_AT_ANNOTATION, TTL_ANNOTATION
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the class says about time."""
+    """What the class says about time.
+
+    `ready_by`: the latest moment at which the app can have been ready, by the ledger. The longest
+    life counts from there at most: whoever may write a status could otherwise move `readyAt`.
+    """
 
     default_ttl: timedelta
     maximum: timedelta
     notice: timedelta
+    ready_by: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +79,15 @@ def resolve(
     """Decide the expiry from the wish, the limits and what `status.expirationTime` promised."""
     if wish.now:
         return Expiry(time=promised if promised is not None and promised <= now else now)
-    if wish.problem is not None:
-        if ready_at is None:
+    if ready_at is None:
+        if wish.problem is not None:
             return Expiry(promised, problem=wish.problem)
+        return Expiry(wish.expires_at)
+    cap = min(ready_at, limits.ready_by or ready_at) + limits.maximum
+    if wish.problem is not None:
         # Whoever may write a status could otherwise promise a life without end.
         kept = ready_at + limits.default_ttl if promised is None else promised
-        return Expiry(min(kept, ready_at + limits.maximum), problem=wish.problem)
-    if ready_at is None:
-        return Expiry(wish.expires_at)
-    cap = ready_at + limits.maximum
+        return Expiry(min(kept, cap), problem=wish.problem)
     lifetime = limits.default_ttl if wish.ttl is None else wish.ttl
     wanted = wish.expires_at if wish.expires_at is not None else ready_at + lifetime
     capped = wanted > cap

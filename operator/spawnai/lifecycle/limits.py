@@ -3,23 +3,36 @@
 from datetime import datetime
 
 from spawnai.api.durations import parse_duration
+from spawnai.api.record import ResourceKind
 
 from .expiry import Limits
-from .observation import Observation, Offer, Session
+from .observation import Observation, Offer, Record, Session
 
 
-def limits_of(offer: Offer, session: Session) -> Limits:
+def limits_of(offer: Offer, session: Session, record: Record | None = None) -> Limits:
     """The class's time limits for this session."""
     lifetime = offer.spec.lifetime
     return Limits(
         default_ttl=parse_duration(offer.tier(session.tier).ttl),
         maximum=parse_duration(lifetime.max),
         notice=parse_duration(lifetime.notice),
+        ready_by=_ready_by(offer, record) if record is not None else None,
     )
+
+
+def _ready_by(offer: Offer, record: Record) -> datetime:
+    """The latest moment at which the app can have been ready, as the ledger has it."""
+    made = [
+        entry.created_at
+        for entry in record.status.resources
+        if entry.kind is ResourceKind.DROPLET
+    ]
+    begun = max(made, default=record.created_at)
+    return begun + parse_duration(offer.spec.lifetime.provisioning_deadline)
 
 
 def provisioning_deadline(o: Observation, started_at: datetime, offer: Offer) -> datetime:
     """Until when the app must be ready. A droplet that was waited for starts the time again."""
     droplet = o.record.droplet if o.record is not None else None
-    begun = started_at if droplet is None else max(started_at, droplet.created_at)
+    begun = started_at if droplet is None else droplet.created_at
     return begun + parse_duration(offer.spec.lifetime.provisioning_deadline)

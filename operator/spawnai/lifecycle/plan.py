@@ -69,6 +69,8 @@ def plan(observation: Observation, now: datetime) -> Plan:
     elif ending is not None:
         teardown(draft, ending, now)
     else:
+        # Whatever the session waits for meanwhile, its end is looked at in time.
+        draft.wake(_expiry_time(observation, session, wish, now))
         stalled = _cannot_begin(observation, session, wish)
         if stalled is not None:
             _stall(draft, *stalled, now)
@@ -154,21 +156,23 @@ def _latched_ending(status: SessionStatus, reason: str) -> Ending:
     return Ending(reason, DELETED if reason == "Deleted" else status.message or "")
 
 
-def _expired(o: Observation, session: Session, wish: Wish, now: datetime) -> Ending | None:
+def _expiry_time(o: Observation, session: Session, wish: Wish, now: datetime) -> datetime | None:
+    """When the session's time is over, as far as that is known."""
     status = session.status
-    if o.offer is None:
-        expiry_time = now if wish.now else status.expiration_time
-        if expiry_time is None and wish.expires_at is not None:
-            expiry_time = wish.expires_at
-    else:
-        limits = limits_of(o.offer, session)
-        expiry_time = resolve(
-            wish,
-            limits,
-            ready_at=status.ready_at,
-            promised=status.expiration_time,
-            now=now,
+    if o.offer is not None:
+        limits = limits_of(o.offer, session, o.record)
+        # Without a ledger nothing was made, and nothing can be ready.
+        ready_at = status.ready_at if o.record is not None else None
+        return resolve(
+            wish, limits, ready_at=ready_at, promised=status.expiration_time, now=now
         ).time
+    if wish.now:
+        return now
+    return status.expiration_time or wish.expires_at
+
+
+def _expired(o: Observation, session: Session, wish: Wish, now: datetime) -> Ending | None:
+    expiry_time = _expiry_time(o, session, wish, now)
     if expiry_time is None or expiry_time > now:
         return None
     at = format_time(expiry_time)
