@@ -286,7 +286,7 @@ class Judge:
         begun = ready_at
         if life.forged:
             made = [one.created for one in self.cloud.droplets.values() if one.session == life.uid]
-            begun = utc(max(made, default=life.created)) + DEADLINE
+            begun = utc(max(made, default=self.now)) + DEADLINE
         return begun + MAXIMUM + timedelta(seconds=1)
 
     def _record_deleted(self, uid: str) -> None:
@@ -417,7 +417,12 @@ class Judge:
         return _is_stalled(life, "InvalidExpiry") and not begun and life.deleted is None
 
     def _an_owner_is_awaited(self) -> bool:
-        return any(map(self._waits_for_its_owner, self.lives.values()))
+        """Whether the class waits for a session whose owner has to mend it first."""
+        return any(
+            self._waits_for_its_owner(life)
+            for life in self.lives.values()
+            if life.uid in self.ledgers and self.ledgers[life.uid].completed_at is None
+        )
 
     def _class_is_deleted(self) -> bool:
         return any(

@@ -242,9 +242,7 @@ class WatchGap:
         )
 
 
-Happening = (
-    Order | Act | Fault | Outage | Crash | Handover | ClockJump | ClassDeleted | WatchGap
-)
+Happening = Order | Act | Fault | Outage | Crash | Handover | ClockJump | ClassDeleted | WatchGap
 MOMENTS = ("before", "in the middle of", "right after")
 
 

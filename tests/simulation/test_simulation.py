@@ -25,8 +25,8 @@ FIRST = int(os.environ.get("SPAWNAI_FIRST_SEED", "0"))
 
 # What each of them once found stands in the history of the code that it changed.
 SEEDS_THAT_FOUND_SOMETHING = (
-    3, 25, 30, 64, 69, 74, 115, 173, 182, 196, 270, 319, 443, 461, 486, 511, 593, 642,
-    846, 851, 949, 976, 1746, 1891, 1950, 2261,
+    3, 4, 25, 30, 64, 69, 74, 115, 173, 182, 196, 199, 270, 319, 443, 461, 486, 511, 593, 597,
+    642, 731, 846, 851, 937, 949, 976, 1746, 1891, 1950, 2261, 5041, 6138, 6415, 7725, 9641,
 )  # fmt: skip
 
 

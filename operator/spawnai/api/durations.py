@@ -7,6 +7,7 @@ RE2 (the API server) and Python both know, and to ASCII.
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 # Generous: the longest duration has 25 characters, the longest time 35.
 MAX_LENGTH = 64
@@ -53,6 +54,7 @@ DURATION_HELP = "write a duration such as 90m, 1h30m, 3d or 0s (units d, h, m, s
 TIME_HELP = 'write an RFC 3339 time such as 2026-12-24T18:00:00Z, or "now"'
 
 
+@lru_cache(maxsize=1024)
 def parse_duration(text: str) -> timedelta:
     """Read a duration; blanks around it are no matter.
 

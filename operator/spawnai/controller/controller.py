@@ -281,7 +281,7 @@ class Controller:
                 self._adopt(uid, droplet)
             return
         if line is _droplet_of(book):
-            memory.droplet = DropletView(droplet.id, droplet.status, droplet.public_ip)
+            memory.saw_droplet(DropletView(droplet.id, droplet.status, droplet.public_ip))
             session = self.store.session(uid)
             if session is not None and session.status.ready_at is None:
                 self.queue.add(uid)
@@ -311,7 +311,7 @@ class Controller:
         memory.ledger = book = books.with_found(book, droplet_entry(droplet, prices))
         primary = _droplet_of(book)
         if primary is not None and primary.id == str(droplet.id):
-            memory.droplet = DropletView(droplet.id, droplet.status, droplet.public_ip)
+            memory.saw_droplet(DropletView(droplet.id, droplet.status, droplet.public_ip))
         self.queue.add(uid)
 
     def _forget_ledger(self, uid: str) -> None:

@@ -19,6 +19,7 @@ class Memory:
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     rejected: dict[tuple[str, str], Failure] = field(default_factory=dict)
     droplet: DropletView | None = None
+    droplet_news: asyncio.Event | None = None
     droplet_unseen: bool = False
     firewall_in_force: bool = False
     bundle: StoredBundle | None = None
@@ -33,6 +34,12 @@ class Memory:
     record_confirmed_absent: bool = False
     minor_status_written_at: float = float("-inf")
     destroy_due_reported: bool = False
+
+    def saw_droplet(self, view: DropletView) -> None:
+        """The droplet was shown; tells the action that waits for it."""
+        self.droplet = view
+        if self.droplet_news is not None:
+            self.droplet_news.set()
 
     @property
     def book(self) -> RecordStatus:

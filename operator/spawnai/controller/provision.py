@@ -4,6 +4,7 @@ Every creation is a POST that must not be sent twice; for each there is a look t
 lost answer left behind.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -120,7 +121,7 @@ class Provision:
 
     def _note_droplet(self, work: Work, droplet: Droplet, backing: Backing) -> None:
         work.note(droplet_entry(droplet, backing.account.prices))
-        work.memory.droplet = DropletView(droplet.id, droplet.status, droplet.public_ip)
+        work.memory.saw_droplet(DropletView(droplet.id, droplet.status, droplet.public_ip))
         backing.account.inventory.saw(droplet)
 
     async def find_droplet(self, work: Work, _action: do.FindDroplet) -> timedelta:
@@ -150,24 +151,28 @@ class Provision:
             self._clock.utc_now(),
         )
         wave = wave_tag(created)
-        deadline = self._clock.now() + LISTED_WITHIN_SECONDS
+        memory.droplet_news = news = asyncio.Event()
         inventory.watch(wave)
         try:
-            while self._clock.now() < deadline:
-                view = memory.droplet
-                if view is not None and view.status == "active" and view.ip is not None:
-                    memory.ledger = books.with_address(
-                        memory.book, ResourceKind.DROPLET, str(view.id), view.ip
-                    )
-                    return
-                await self._clock.sleep(0.05)
+            async with asyncio.timeout(LISTED_WITHIN_SECONDS):
+                while True:
+                    view = memory.droplet
+                    if view is not None and view.status == "active" and view.ip is not None:
+                        memory.ledger = books.with_address(
+                            memory.book, ResourceKind.DROPLET, str(view.id), view.ip
+                        )
+                        return
+                    news.clear()
+                    await news.wait()
+        except TimeoutError:
+            pass
         finally:
             inventory.unwatch(wave)
         # Not in its wave's listing: its tag came late, or it is gone.
         droplet = await backing.account.droplets.get(action.droplet_id, priority=Priority.NEW)
         if droplet is not None:
             inventory.saw(droplet)
-            memory.droplet = DropletView(droplet.id, droplet.status, droplet.public_ip)
+            memory.saw_droplet(DropletView(droplet.id, droplet.status, droplet.public_ip))
         elif self._clock.utc_now() > created + timedelta(seconds=60):
             work.saw_gone(ResourceKind.DROPLET, str(action.droplet_id))
 

@@ -156,6 +156,8 @@ class Reporter:
         self, session: Session, memory: Memory, plan: Plan, status: SessionStatus
     ) -> float | None:
         """Events go out with the write that makes them true, so that none is told twice."""
+        if status == session.status:
+            return None
         patch = merge_patch(session.status.document(), status.document())
         if not patch:
             return None

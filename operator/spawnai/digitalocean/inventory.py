@@ -374,7 +374,7 @@ class Inventory:
 
     def _take_in(self, droplets: Iterable[Droplet]) -> None:
         for droplet in droplets:
-            if self._is_echo(droplet):
+            if self._is_echo(droplet) or self._is_anothers(droplet):
                 continue
             known = self._known.get(droplet.id)
             if known is not None and _is_older(droplet, known):
@@ -388,6 +388,13 @@ class Inventory:
                 others = self._of_session.get(session_uid, ())
                 self._of_session[session_uid] = tuple(sorted((*others, droplet.id)))
             self._on_droplet(droplet)
+
+    def _is_anothers(self, droplet: Droplet) -> bool:
+        """Whether this is another cluster's: waves are named by the time alone.
+
+        One that shows no tags is taken in: its tags may come later than the answer to its POST.
+        """
+        return bool(droplet.tags) and self._cluster_tag not in droplet.tags
 
     def _is_echo(self, droplet: Droplet) -> bool:
         """Whether this is a droplet that was seen gone, shown by a listing that lags behind."""

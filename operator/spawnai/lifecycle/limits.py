@@ -23,9 +23,7 @@ def limits_of(offer: Offer, session: Session, record: Record | None = None) -> L
 def _ready_by(offer: Offer, record: Record) -> datetime:
     """The latest moment at which the app can have been ready, as the ledger has it."""
     made = [
-        entry.created_at
-        for entry in record.status.resources
-        if entry.kind is ResourceKind.DROPLET
+        entry.created_at for entry in record.status.resources if entry.kind is ResourceKind.DROPLET
     ]
     begun = max(made, default=record.created_at)
     return begun + parse_duration(offer.spec.lifetime.provisioning_deadline)
