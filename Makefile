@@ -55,6 +55,13 @@ generate: setup ## Write crds/ and the reference again from the models
 bench: setup ## Measure the product and print a table
 	@$(BIN)/python -m spawnai_local.bench
 
+# For make chaos: one plan by its id, or all whose ids begin so.
+PLAN ?=
+
+.PHONY: chaos
+chaos: setup ## Let each call of the operator go wrong in every way (half an hour)
+	@$(BIN)/python -m spawnai_local.chaos $(if $(PLAN),--plan '$(PLAN)')
+
 .PHONY: kind-up
 kind-up: setup ## Make a kind cluster (needs Docker) for `make local CLUSTER=kubeconfig`
 	@$(BIN)/python -m spawnai_local.kind

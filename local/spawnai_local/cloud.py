@@ -8,7 +8,9 @@ on SIGTERM, and every machine with it.
 import asyncio
 import logging
 import sys
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from spawnai_local.cloud_settings import (
 from spawnai_local.digitalocean import Delays, Emulator, Limits, Settings
 from spawnai_local.interruption import run_until_interrupted
 from spawnai_local.machines import MachineHost
-from spawnai_local.machines.shell_host import ShellHost
+from spawnai_local.machines.shell_host import Door, ShellHost, open_door
 
 # In order of preference. The addresses are this cloud's own, so its ports can be well known ones,
 # unless a server of the machine holds them at every address. 0 is any free one.
@@ -45,7 +47,35 @@ def main() -> None:
     run_until_interrupted(_run(directory, settings))
 
 
-async def _run(directory: Path, settings: CloudSettings) -> int:
+@dataclass(frozen=True, slots=True)
+class LocalCloud:
+    """The parts of a cloud that is up; None for what its settings leave out."""
+
+    emulator: Emulator | None
+    claude: ClaudeSimulator | None
+    machines: MachineHost | ShellHost | None
+    report: CloudReport
+
+
+@asynccontextmanager
+async def local_cloud(
+    directory: Path,
+    settings: CloudSettings,
+    *,
+    tokens: frozenset[str] = frozenset({LOCAL_DIGITALOCEAN_TOKEN}),
+    door: Door = open_door,
+) -> AsyncIterator[LocalCloud]:
+    """Run a cloud in this process; all of it has ended when the context has.
+
+    Args:
+        directory: for the machines' files.
+        settings: how fast and how large it is.
+        tokens: what DigitalOcean's API accepts.
+        door: what calls to the agents of shell droplets go through.
+
+    Raises:
+        CloudError: this machine has no port for it.
+    """
     block = claim_address_block()
     address = block.service_address
     # Apart from one another: services, droplets with a machine, droplets without one.
@@ -57,12 +87,13 @@ async def _run(directory: Path, settings: CloudSettings) -> int:
             "its app; end what holds them at every address"
         )
     async with AsyncExitStack() as parts:
-        emulator = claude = None
+        parts.callback(block.close)
+        emulator = claude = machines = None
         if settings.digitalocean:
-            machines = _machines(directory, settings, block.network, http_port)
+            machines = _machines(directory, settings, block.network, http_port, door)
             if machines is not None:
                 parts.push_async_callback(machines.close)
-            emulator = await _start_emulator(settings, machines, address, shells)
+            emulator = await _start_emulator(settings, machines, address, shells, tokens)
             parts.push_async_callback(emulator.stop)
         if settings.claude:
             claude = await _start_claude(settings, address)
@@ -75,18 +106,23 @@ async def _run(directory: Path, settings: CloudSettings) -> int:
             http_port=http_port,
             network=str(block.network),
         )
+        yield LocalCloud(emulator, claude, machines, report)
+
+
+async def _run(directory: Path, settings: CloudSettings) -> int:
+    async with local_cloud(directory, settings) as cloud:
         unfinished = directory / "cloud.json.unfinished"
-        unfinished.write_text(report.to_json())
+        unfinished.write_text(cloud.report.to_json())
         unfinished.rename(directory / "cloud.json")
         await asyncio.Event().wait()  # until a signal cancels it
     return 0
 
 
 def _machines(
-    directory: Path, settings: CloudSettings, network: IPv4Network, http_port: int
+    directory: Path, settings: CloudSettings, network: IPv4Network, http_port: int, door: Door
 ) -> MachineHost | ShellHost | None:
     if settings.agents is not None:
-        return ShellHost(network, settings.agents)
+        return ShellHost(network, settings.agents, door=door)
     if settings.machines:
         return MachineHost(directory / "machines", network=network, http_port=http_port)
     return None
@@ -97,11 +133,12 @@ async def _start_emulator(
     machines: MachineHost | ShellHost | None,
     address: IPv4Address,
     shells: IPv4Network,
+    tokens: frozenset[str],
 ) -> Emulator:
     emulator = Emulator(
         machines=machines,
         settings=Settings(
-            tokens=frozenset({LOCAL_DIGITALOCEAN_TOKEN}),
+            tokens=tokens,
             delays=Delays().changed({"boot": list(settings.boot_seconds), **settings.delays}),
             limits=Limits(droplets=settings.droplet_limit),
             seed=settings.seed,

@@ -87,6 +87,8 @@ class ClusterClient:
         """The events of a watch, from everything there is on, until the caller has had enough."""
         timeout = aiohttp.ClientTimeout(total=None)
         async with self._open.get(path, params={"watch": "1"}, timeout=timeout) as answer:
+            if not answer.ok:
+                raise ClusterError(f"watch {path}: {(await answer.text())[:1000]}")
             async for line in answer.content:
                 event = json.loads(line)
                 yield Seen(time.monotonic(), event["type"], event["object"])

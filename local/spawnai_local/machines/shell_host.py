@@ -17,8 +17,9 @@ import logging
 import os
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -32,6 +33,20 @@ _HEAD_MAX_BYTES = 16 * 1024
 _BODY_MAX_BYTES = 4 * 1024 * 1024
 _IDLE_SECONDS = 75.0
 _BACKLOG = 8
+
+ShellAnswer = tuple[int, dict[str, Any]]
+"""A status and a JSON document."""
+
+Door = Callable[[int, str, Callable[[], Awaitable[ShellAnswer]]], Awaitable[ShellAnswer | None]]
+"""What every call to an agent goes through: the droplet's id, `METHOD /path`, and what lets the
+call take effect. It returns the answer, or None to break the connection."""
+
+
+async def open_door(
+    _droplet_id: int, _call: str, perform: Callable[[], Awaitable[ShellAnswer]]
+) -> ShellAnswer | None:
+    """Let every call in."""
+    return await perform()
 
 
 class ShellError(Exception):
@@ -111,10 +126,17 @@ class Shell:
     """One droplet's agent."""
 
     def __init__(
-        self, bootstrap: Bootstrap, pace: ShellPace, on_power_off: Callable[[], None]
+        self,
+        bootstrap: Bootstrap,
+        pace: ShellPace,
+        on_power_off: Callable[[], None],
+        through: Callable[
+            [str, Callable[[], Awaitable[ShellAnswer]]], Awaitable[ShellAnswer | None]
+        ],
     ) -> None:
         self._bootstrap = bootstrap
         self._pace = pace
+        self._through = through
         self._on_power_off = on_power_off
         self._expires_at = bootstrap.expires_at
         self._digest: str | None = None
@@ -199,7 +221,11 @@ class Shell:
             while True:
                 async with asyncio.timeout(_IDLE_SECONDS):
                     head = await reader.readuntil(b"\r\n\r\n")
-                    status, document = await self._answer(head, reader)
+                    answer = await self._answer(head, reader)
+                if answer is None:
+                    writer.transport.abort()
+                    break
+                status, document = answer
                 body = json.dumps(document).encode()
                 end = "close" if status >= 400 else "keep-alive"  # noqa: PLR2004
                 writer.write(
@@ -218,9 +244,8 @@ class Shell:
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
-    async def _answer(
-        self, head: bytes, reader: asyncio.StreamReader
-    ) -> tuple[int, dict[str, Any]]:
+    async def _answer(self, head: bytes, reader: asyncio.StreamReader) -> ShellAnswer | None:
+        """The answer; None where the connection breaks instead."""
         try:
             first, *lines = head.decode("latin-1").split("\r\n")
             headers = {
@@ -229,20 +254,29 @@ class Shell:
             }
             method, path, _ = first.split(" ", 2)
             self._check_token(headers.get("authorization", ""))
-            match method, path:
-                case "GET", "/v1/status":
-                    return 200, self.status()
-                case "PUT", "/v1/bundle":
-                    return self._take(await _document(headers, reader)), {"accepted": True}
-                case "PUT", "/v1/expiry":
-                    self._move_expiry(await _document(headers, reader))
-                    return 200, {"accepted": True}
-                case _:
-                    return 404, {"error": f"there is no {method} {path}"}
+
+            async def perform() -> ShellAnswer:
+                return await self._perform(method, path, headers, reader)
+
+            return await self._through(f"{method} {path}", perform)
         except ValueError:
             return 400, {"error": "this is no HTTP request"}
         except _Refused as refusal:
             return refusal.status, {"error": str(refusal)}
+
+    async def _perform(
+        self, method: str, path: str, headers: dict[str, str], reader: asyncio.StreamReader
+    ) -> ShellAnswer:
+        match method, path:
+            case "GET", "/v1/status":
+                return 200, self.status()
+            case "PUT", "/v1/bundle":
+                return self._take(await _document(headers, reader)), {"accepted": True}
+            case "PUT", "/v1/expiry":
+                self._move_expiry(await _document(headers, reader))
+                return 200, {"accepted": True}
+            case _:
+                return 404, {"error": f"there is no {method} {path}"}
 
     def _check_token(self, authorization: str) -> None:
         token = authorization.removeprefix("Bearer ")
@@ -264,16 +298,23 @@ async def _document(headers: dict[str, str], reader: asyncio.StreamReader) -> An
 class ShellHost:
     """All shells of one local cloud: a `MachineHost` of the emulator. Use it in one event loop.
 
-    `network` are the addresses it may give out; its first is the cloud's own.
+    `network` are the addresses it may give out; its first is the cloud's own. Every call to an
+    agent goes through `door`.
     """
 
-    def __init__(self, network: IPv4Network, pace: ShellPace) -> None:
+    def __init__(self, network: IPv4Network, pace: ShellPace, *, door: Door = open_door) -> None:
         self.on_power_off: Callable[[int], None] | None = None
         self._pace = pace
+        self._door = door
         self._addresses = _addresses_for_ever(network)
         self._given: dict[int, str] = {}
         self._shells: dict[int, Shell] = {}
         self._closing: set[asyncio.Task[None]] = set()
+
+    def expiry_of(self, droplet_id: int) -> float | None:
+        """When a droplet's dead man's switch counts its life as over (epoch seconds)."""
+        shell = self._shells.get(droplet_id)
+        return shell.status()["expiresAt"] if shell is not None else None
 
     def allocate_address(self) -> str:
         """An address that no shell has: the whole network goes round."""
@@ -291,7 +332,12 @@ class ShellHost:
         if droplet_id in self._shells:
             return
         self._given[droplet_id] = address
-        shell = Shell(Bootstrap.read(user_data), self._pace, lambda: self._powered_off(droplet_id))
+        shell = Shell(
+            Bootstrap.read(user_data),
+            self._pace,
+            lambda: self._powered_off(droplet_id),
+            partial(self._door, droplet_id),
+        )
         self._shells[droplet_id] = shell
         if self._pace.agent:
             await asyncio.sleep(self._pace.agent)

@@ -1,0 +1,12 @@
+"""`make chaos`: the real operator process, and everything that can go wrong at its every call.
+
+1. `recording.py` lets sessions live without a fault and notes every call that the operator makes,
+   to DigitalOcean, to Claude, to the droplets' agents and (writes) to the API server, in each
+   situation: creating, ready, TTL changed, expiring, deleted.
+2. `plans.py` makes a plan of each call × fault × situation that exists.
+3. `campaign.py` carries the plans out, many at once, each with a session, a class and a
+   DigitalOcean token of its own, so that every call is one plan's.
+4. `judge.py` says what must be true of each, `report.py` prints it.
+
+All calls pass a `Gate`; the proxies of `proxy.py` and the door of the shell droplets are its sides.
+"""

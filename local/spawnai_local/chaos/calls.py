@@ -1,0 +1,155 @@
+"""The operator's calls, and what each is called: the same words in every run, without ids in them.
+
+A name is the method, the path with its ids left out, and, where one path serves many purposes, what
+the call is about, such as `PATCH spawnsessions/status phase=Running`.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from spawnai.api.names import FINALIZER
+from spawnai_local.digitalocean.router import Router
+
+READS = frozenset({"GET", "HEAD"})
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_MAJOR = ("phase", "readyAt", "terminationReason", "expirationTime", "expiryWarnedFor")
+
+
+class Edge(StrEnum):
+    """Whom the operator calls."""
+
+    DIGITALOCEAN = "DigitalOcean"
+    CLAUDE = "Claude"
+    AGENT = "agent"
+    API_SERVER = "API server"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as a proxy took it in."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+
+    def document(self) -> dict[str, Any]:
+        """The body as a JSON object; empty when it is none."""
+        try:
+            document = json.loads(self.body or b"{}")
+        except ValueError:
+            return {}
+        return document if isinstance(document, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of the operator.
+
+    `hint` is whatever in it may tell whose it is: a token, a UID, the name of a session or class.
+    """
+
+    edge: Edge
+    name: str
+    hints: tuple[str, ...] = ()
+    writes: bool = False
+    streams: bool = False
+
+    @property
+    def is_boundary(self) -> bool:
+        """Whether plans are made for it: all but reads from the API server."""
+        return self.writes or self.edge is not Edge.API_SERVER
+
+
+def of_digitalocean(request: Request, router: Router) -> Call:
+    """Name a call to DigitalOcean; its token tells whose it is."""
+    route, _ = router.find(request.method, request.path)
+    name = route.endpoint if route is not None else f"{request.method} (unknown path)"
+    if "tag_name" in request.query:
+        name += f" of a {request.query['tag_name'].partition(':')[0]}"
+    elif "name" in request.query:
+        name += " by name"
+    elif request.document().get("name", "").startswith("fw-spawn-class-"):
+        name += " of a class"
+    token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    return Call(Edge.DIGITALOCEAN, name, (token,), writes=request.method not in READS)
+
+
+def of_claude(request: Request) -> Call:
+    """Name a call to Claude; its key tells whose it is."""
+    key = request.headers.get("x-api-key") or request.headers.get("Authorization", "")
+    name = f"{request.method} {re.sub(r'^/v1/models/.+', '/v1/models/{model}', request.path)}"
+    orders = request.method == "POST"
+    return Call(Edge.CLAUDE, name, (key.removeprefix("Bearer "),), writes=orders, streams=orders)
+
+
+def of_agent(method_and_path: str, session_uid: str) -> Call:
+    """Name a call to a droplet's agent."""
+    writes = method_and_path.partition(" ")[0] not in READS
+    return Call(Edge.AGENT, method_and_path, (session_uid,), writes=writes)
+
+
+def of_api_server(request: Request) -> Call:
+    """Name a call to the API server: by the object it is about, and by what it writes."""
+    parts = request.path.strip("/").split("/")
+    parts = parts[2:] if parts[0] == "api" else parts[3:]
+    if parts[:1] == ["namespaces"] and len(parts) > 2:  # noqa: PLR2004 - namespaces/NAME/KIND
+        parts = parts[2:]
+    kind, name, part = (*parts, "", "", "")[:3]
+    what = f"{kind}/{part}" if part else kind
+    body = request.document()
+    writes = request.method not in READS
+    title = f"{request.method} {what}"
+    if writes and (purpose := _purpose(what, body)):
+        title += f" {purpose}"
+    return Call(
+        Edge.API_SERVER,
+        title,
+        _named_in(name, body),
+        writes=writes,
+        streams=request.query.get("watch", "") in ("1", "true", "True"),
+    )
+
+
+def _named_in(name: str, body: Mapping[str, Any]) -> tuple[str, ...]:
+    """All names and UIDs that a path's last part and a body mention as their object."""
+    hints = [name, *_UUID.findall(name)]
+    hints += [str(body.get(key, {}).get("name", "")) for key in ("metadata", "regarding")]
+    hints.append(str(body.get("spec", {}).get("owner", {}).get("name", "")))
+    hints += _UUID.findall(str(body.get("metadata", {}).get("name", "")))
+    return tuple(one for one in hints if one)
+
+
+def _purpose(what: str, body: Mapping[str, Any]) -> str:
+    status = body.get("status") or {}
+    match what:
+        case "spawnsessions" | "spawnclasses":
+            return "hold" if FINALIZER in (body["metadata"].get("finalizers") or ()) else "let go"
+        case "spawnsessions/status":
+            majors = [name for name in _MAJOR if name in status]
+            if not majors:
+                return "progress"
+            return f"phase={status['phase']}" if majors[0] == "phase" else majors[0]
+        case "spawnrecords":
+            return f"of a {body.get('spec', {}).get('owner', {}).get('kind', 'session')}"
+        case "spawnrecords/status":
+            if "completedAt" in status:
+                return "closed"
+            return " ".join(_size(key, value) for key, value in sorted(status.items()))
+        case "spawnclasses/status":
+            conditions = status.get("conditions") or []
+            return next((one["reason"] for one in conditions if one["type"] == "Ready"), "")
+        case _:
+            return ""
+
+
+def _size(key: str, value: Any) -> str:
+    if not isinstance(value, list):
+        return key
+    gone = sum(isinstance(one, dict) and one.get("presence") == "Gone" for one in value)
+    return f"{key}:{len(value)}" + (f"-{gone}" if gone else "")

@@ -1,0 +1,236 @@
+"""A campaign: the recorded run, its plans, and their verdicts.
+
+Two rounds, because a kill disturbs everyone: first the plans that leave the operator alone, as many
+at once as there are lanes; then those for which it is killed or started again, in batches that come
+to their calls together and share the kills.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from spawnai_local.chaos.canaries import Foreign
+from spawnai_local.chaos.gate import Passage, Trap
+from spawnai_local.chaos.judge import Judge
+from spawnai_local.chaos.lives import Life, Living
+from spawnai_local.chaos.plans import Boundary, Plan, all_plans
+from spawnai_local.chaos.recording import record
+from spawnai_local.chaos.stack import OPERATOR, ChaosStack
+from spawnai_local.chaos.world import World
+
+GATHER_SECONDS = 3.0
+"""How long a held call waits for others to be held, so that one kill serves them all. Less than the
+shortest time limit of a call."""
+
+_TICK_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of one plan."""
+
+    plan: Plan | None
+    """None: a life of the recorded run."""
+    life: Life
+    violations: tuple[str, ...]
+    story: tuple[Passage, ...] = field(repr=False)
+    seconds: float
+
+    @property
+    def struck(self) -> bool:
+        """Whether the call came at all, so that the fault could strike."""
+        return self.life.struck
+
+
+class Conductor:
+    """Kills the operator for all who wait for it: held calls, and lives that want a restart."""
+
+    def __init__(self, stack: ChaosStack) -> None:
+        self._stack = stack
+        self._holding: list[Trap] = []
+        self._wishes: list[asyncio.Future[None]] = []
+        self._first = 0.0
+        stack.gate.on_hold = self._held
+
+    def _held(self, trap: Trap) -> None:
+        self._note()
+        self._holding.append(trap)
+
+    async def restart(self) -> None:
+        """Have the operator started again; returns when the next one leads."""
+        self._note()
+        wish = asyncio.get_running_loop().create_future()
+        self._wishes.append(wish)
+        await wish
+
+    def _note(self) -> None:
+        if not self._holding and not self._wishes:
+            self._first = time.monotonic()
+
+    async def run(self) -> None:
+        """Serve for as long as the campaign lasts."""
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            waits = bool(self._holding or self._wishes)
+            if not waits or time.monotonic() < self._first + GATHER_SECONDS:
+                continue
+            traps, self._holding = self._holding, []
+            wishes, self._wishes = self._wishes, []
+            await self._stack.kill_operator(traps)
+            for wish in wishes:
+                if not wish.done():
+                    wish.set_result(None)
+
+
+class Lateness:
+    """How late this very process was: what a busy machine does to everyone."""
+
+    def __init__(self) -> None:
+        self._late: list[tuple[float, float]] = []
+
+    async def run(self) -> None:
+        """Measure."""
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(_TICK_SECONDS)
+            late = time.monotonic() - before - _TICK_SECONDS
+            if late > _TICK_SECONDS:
+                self._late.append((time.time(), late))
+
+    def most(self, since: float, until: float) -> float:
+        """The most between two moments (epoch seconds), in seconds."""
+        return max((late for at, late in self._late if since <= at <= until), default=0.0)
+
+
+class Campaign:
+    """One stack, and the plans that are carried out on it."""
+
+    def __init__(self, world: World, foreign: Foreign, tell: Callable[[Verdict], None]) -> None:
+        self._world = world
+        self._foreign = foreign
+        self._tell = tell
+        self._conductor = Conductor(world.stack)
+        self._lateness = Lateness()
+        self._living = Living(world, self._conductor.restart)
+        self._lanes: asyncio.Queue[str] = asyncio.Queue()
+        for lane in world.stack.lanes:
+            self._lanes.put_nowait(lane)
+        self._alone = asyncio.Lock()
+        self._number = 0
+        self.judge = Judge(world.stack)
+        self.boundaries: list[Boundary] = []
+        self.verdicts: list[Verdict] = []
+
+    @property
+    def stack(self) -> ChaosStack:
+        """The stack."""
+        return self._world.stack
+
+    async def record(self) -> list[Plan]:
+        """The recorded run; returns every plan that follows from it."""
+        self.boundaries, lives = await record(self._world, self._conductor.restart)
+        for life in lives:
+            self._give_verdict(None, life)
+        return all_plans(self.boundaries)
+
+    async def carry_out(self, plans: Sequence[Plan]) -> None:
+        """Carry out plans, those without a kill first."""
+        calm = [plan for plan in plans if not plan.needs_restart]
+        # What takes long begins first, so that nobody waits for it at the end.
+        calm.sort(key=lambda plan: plan.fault.value.startswith("timeout"), reverse=True)
+        await self._all(calm)
+        rough = [plan for plan in plans if plan.needs_restart]
+        size = len(self._world.stack.lanes)
+        for start in range(0, len(rough), size):
+            await self._all(rough[start : start + size])
+
+    async def _all(self, plans: Sequence[Plan]) -> None:
+        async with asyncio.TaskGroup() as group:
+            for plan in plans:
+                lane = await self._lanes.get()
+                group.create_task(self._in_lane(plan, lane), name=plan.id)
+
+    async def _in_lane(self, plan: Plan, lane: str) -> None:
+        try:
+            await self._one(plan, lane)
+        finally:
+            self._lanes.put_nowait(lane)
+
+    async def _one(self, plan: Plan, lane: str) -> None:
+        self._number += 1
+        boundary = plan.boundary
+        name = f"plan-{self._number:04d}"
+        operators_own = boundary.call.name.endswith("leases")
+        trap = Trap(
+            OPERATOR if operators_own else name,
+            boundary.situation,
+            boundary.call.name,
+            plan.fault,
+        )
+        life = Life(name, lane, boundary.flavour, boundary.situation, trap, boundary.call.edge)
+        if operators_own:
+            # A Lease has no owner that would tell one plan's from another's.
+            async with self._alone:
+                await self._living.live(life)
+        else:
+            await self._living.live(life)
+        self._give_verdict(plan, life)
+
+    def _give_verdict(self, plan: Plan | None, life: Life) -> None:
+        until = (life.expiry or life.began) + 2.0
+        lateness = self._lateness.most(until - 4.0, until)
+        violations = self.judge.violations(life, lateness=lateness)
+        verdict = Verdict(
+            plan,
+            life,
+            tuple(violations),
+            tuple(self.judge.passages(life)),
+            time.time() - life.began,
+        )
+        self.verdicts.append(verdict)
+        self._tell(verdict)
+
+    def at_the_end(self) -> list[str]:
+        """What is wrong with the account as a whole."""
+        cloud = self.stack.emulator.cloud
+        found = [f"4: a foreign {one['kind']} is {one['what']}" for one in self._foreign.touched()]
+        found += [
+            f"1: droplet {one.id} ({one.name}) is left over"
+            for one in cloud.droplets.all()
+            if not one.canary and one.deleted_at is None
+        ]
+        found += [
+            f"1: firewall {one.name} is left over"
+            for one in cloud.firewalls.all()
+            if not one.canary
+        ]
+        return found
+
+    async def serve(self) -> None:
+        """What runs beside the plans."""
+        await asyncio.gather(self._world.watch(), self._conductor.run(), self._lateness.run())
+
+
+@asynccontextmanager
+async def campaign(
+    directory: Path,
+    tell: Callable[[Verdict], None] = lambda _verdict: None,
+    *,
+    lanes: int | None = None,
+) -> AsyncIterator[Campaign]:
+    """A campaign on a stack of its own in `directory`; all has ended when the context has."""
+    stack = ChaosStack(directory) if lanes is None else ChaosStack(directory, lanes=lanes)
+    async with stack, World(stack) as world:
+        foreign = Foreign(stack.emulator)
+        await stack.start_operator()
+        made = Campaign(world, foreign, tell)
+        async with asyncio.TaskGroup() as beside:
+            # What runs beside the plans takes the campaign down with it.
+            serving = beside.create_task(made.serve(), name="conduct")
+            try:
+                yield made
+            finally:
+                serving.cancel()

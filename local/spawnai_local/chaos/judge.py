@@ -1,0 +1,285 @@
+"""What must be true of every life, whatever went wrong in it (the numbers are the invariants')."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from spawnai.api.names import (
+    class_firewall_name,
+    session_firewall_name,
+    session_host_suffix,
+    session_tag,
+)
+from spawnai.billing.token_prices import token_cost
+from spawnai_local.chaos.faults import CALLER_SECONDS
+from spawnai_local.chaos.gate import Passage
+from spawnai_local.chaos.lives import REST_SECONDS, Life
+from spawnai_local.chaos.plans import Situation
+from spawnai_local.chaos.stack import ChaosStack
+from spawnai_local.classes import LOCAL_DOMAIN
+from spawnai_local.digitalocean.state.bill import BillLine
+
+PROMPT_SECONDS = 1.0
+"""How soon after its expiry a droplet's deletion is accepted when nothing is in its way."""
+
+CALM_SECONDS = 5.0
+"""How long before an expiry a fault must be over to be no excuse."""
+
+RECOVERY_SECONDS = 8.0
+"""How soon a deletion is accepted once cloud and API server answer again."""
+
+CUT_OUTPUT = (Decimal("0.5"), Decimal("1.5"))
+"""The share of the billed output that the ledger may hold where an answer was cut: an estimate."""
+
+_TOKENS = {
+    "input_tokens": "inputTokens",
+    "output_tokens": "outputTokens",
+    "cache_read_input_tokens": "cacheReadTokens",
+    "cache_creation_input_tokens": "cacheWriteTokens",
+}
+
+
+class Judge:
+    """Looks at one life after the other, when each is over.
+
+    `lateness` tells how long this machine itself was late at most between two moments.
+    """
+
+    def __init__(self, stack: ChaosStack) -> None:
+        self._stack = stack
+        self.overruns: list[float] = []
+        """How late each deletion with nothing in its way was accepted, in seconds."""
+
+    def violations(self, life: Life, *, lateness: float = 0.0) -> list[str]:
+        """Everything that is wrong with a life."""
+        found = list(self._bounded(life))
+        if life.uid:
+            found += self._once(life)
+            found += self._names(life)
+            found += self._books(life)
+            found += self._tokens(life)
+        found += self._rest(life)
+        found += self._prompt(life, lateness)
+        return found
+
+    # 1: at most one of each, none at the end.
+
+    def _once(self, life: Life) -> Iterator[str]:
+        cloud = self._stack.emulator.cloud
+        lines = self._lines(life)
+        if len(lines) > 1:
+            yield f"1: {len(lines)} droplets were made for it ({_ids(lines)})"
+        names = (session_firewall_name(life.uid),)
+        suffix = session_host_suffix(life.uid)
+        made = {"firewall": 0, "record": 0}
+        for change in list(cloud.world.history):
+            name = str(change.details.get("name", ""))
+            made["firewall"] += change.what == "firewall created" and name in names
+            made["record"] += change.what == "record created" and name.endswith(suffix)
+        for kind, count in made.items():
+            if count > 1:
+                yield f"1: {count} of one {kind} were made for it"
+        left = [f"droplet {line.droplet_id}" for line in lines if line.ended_at is None]
+        left += [f"firewall {one.name}" for one in cloud.firewalls.all() if life.uid in one.name]
+        left += [
+            f"firewall {one.name} of its class"
+            for one in cloud.firewalls.all()
+            if one.name in self._class_firewalls(life)
+        ]
+        left += [
+            f"record {one.name}"
+            for domain in cloud.domains.all()
+            if domain.name == LOCAL_DOMAIN
+            for one in domain.records.values()
+            if one.name.endswith(suffix)
+        ]
+        if left:
+            yield f"1: it is over, and there is still {', '.join(left)}"
+        destroyed = next((at for at, phase in life.phases if phase == "Destroyed"), life.ended)
+        late = [line for line in lines if line.ended_at and destroyed and line.ended_at > destroyed]
+        if late:
+            yield f"1: it was called Destroyed before droplet {_ids(late)} was deleted"
+
+    def _class_firewalls(self, life: Life) -> set[str]:
+        owners = self._stack.gate.owners
+        return {class_firewall_name(uid) for uid, name in owners.items() if name == life.name}
+
+    def _lines(self, life: Life) -> list[BillLine]:
+        tag = session_tag(life.uid)
+        return [
+            line
+            for line in self._stack.emulator.cloud.bill.lines()
+            if tag in line.tags and not line.canary
+        ]
+
+    # 2: the ledger.
+
+    def _books(self, life: Life) -> Iterator[str]:
+        status = life.ledger.get("status", {})
+        if not status.get("completedAt"):
+            yield "2: its ledger was never closed"
+        resources = status.get("resources", [])
+        for entry in resources:
+            if entry.get("presence") != "Gone" or not entry.get("goneAt"):
+                yield f"2: {entry['kind']} {entry['id']} has no receipt"
+        if status.get("residuals"):
+            yield f"2: residuals are left in its ledger: {status['residuals']}"
+        billed = {
+            str(line.droplet_id): line.amount(line.ended_at or 0) for line in self._lines(life)
+        }
+        written = {
+            one["id"]: Decimal(one.get("cost") or 0)
+            for one in resources
+            if one["kind"] == "Droplet"
+        }
+        if written != billed:
+            yield f"2: the cloud billed {_dollars(billed)}, the ledger has {_dollars(written)}"
+        made = self._made(life)
+        known = {(one["kind"], one["id"]) for one in resources}
+        for kind, id_ in sorted(made - known):
+            yield f"2: {kind} {id_} was made and has no line in the ledger"
+        tokens = sum((Decimal(one["cost"]) for one in status.get("generations", [])), Decimal(0))
+        total = Decimal(status.get("totalCost") or 0)
+        if total != tokens + sum(written.values(), Decimal(0)):
+            yield f"2: the ledger's sum is {total}, its lines come to another"
+
+    def _made(self, life: Life) -> set[tuple[str, str]]:
+        suffix, firewall = session_host_suffix(life.uid), session_firewall_name(life.uid)
+        found = {("Droplet", str(line.droplet_id)) for line in self._lines(life)}
+        for change in list(self._stack.emulator.cloud.world.history):
+            name = str(change.details.get("name", ""))
+            if change.what == "firewall created" and name == firewall:
+                found.add(("Firewall", change.id))
+            if change.what == "record created" and name.endswith(suffix):
+                found.add(("DomainRecord", change.id))
+        return found
+
+    # 3: names.
+
+    def _names(self, life: Life) -> Iterator[str]:
+        suffix = session_host_suffix(life.uid)
+        own = {
+            change.details.get("address")
+            for change in list(self._stack.emulator.cloud.world.history)
+            if change.what == "droplet created" and life.uid in str(change.details.get("name"))
+        }
+        for change in list(self._stack.emulator.cloud.world.history):
+            if not str(change.details.get("name", "")).endswith(suffix):
+                continue
+            if change.what == "record dangling":
+                yield "3: its droplet was deleted while its name pointed at it"
+            if change.what in ("record created", "record changed"):
+                address = change.details.get("data")
+                if address not in own:
+                    yield f"3: its name was pointed at {address}, which is not its droplet's"
+
+    # 5: Claude.
+
+    def _tokens(self, life: Life) -> Iterator[str]:
+        calls = [
+            call
+            for call in self._stack.claude.calls(life.uid)
+            if call.bill().input_tokens + call.output_tokens
+        ]
+        entries = life.ledger.get("status", {}).get("generations", [])
+        killed = [
+            call
+            for call in calls
+            if any(
+                call.at.timestamp() - 1 <= led and killed <= call.at.timestamp() + call.seconds + 2
+                for killed, led in self._stack.kills
+            )
+        ]
+        sure = [call for call in calls if call not in killed]
+        complete = [call for call in sure if call.outcome == "complete"]
+        if len(complete) > 1:
+            yield f"5: its app was written and paid for {len(complete)} times"
+        for theirs, ours in _TOKENS.items():
+            written = Decimal(sum(entry.get(ours, 0) for entry in entries))
+            exact = Decimal(sum(getattr(call, theirs) for call in sure))
+            unsure = Decimal(sum(getattr(call, theirs) for call in killed))
+            least, most = exact, exact + unsure
+            if theirs == "output_tokens":
+                cut = Decimal(
+                    sum(getattr(call, theirs) for call in sure if call.outcome != "complete")
+                )
+                least -= cut * (1 - CUT_OUTPUT[0])
+                most += cut * (CUT_OUTPUT[1] - 1) + unsure
+            if not least <= written <= most:
+                billed = f"{least}" if least == most else f"{least} to {most}"
+                yield f"5: Claude billed {billed} {theirs}, the ledger has {written}"
+        for entry in entries:
+            exact_cost = token_cost(
+                entry["model"],
+                input_tokens=entry.get("inputTokens", 0),
+                output_tokens=entry.get("outputTokens", 0),
+                cache_read_tokens=entry.get("cacheReadTokens", 0),
+                cache_write_tokens=entry.get("cacheWriteTokens", 0),
+            )
+            if abs(Decimal(entry["cost"]) - exact_cost) > Decimal("0.000001"):
+                yield f"5: an order's cost is {entry['cost']} where its tokens come to {exact_cost}"
+
+    # 6: at rest.
+
+    def _rest(self, life: Life) -> Iterator[str]:
+        if life.rest_from is None:
+            return
+        until = life.rest_from + REST_SECONDS
+        for one in self.passages(life):
+            if one.call.writes and life.rest_from <= one.at < until:
+                yield f"6: at rest, {one}"
+
+    # 7: bounded.
+
+    def _bounded(self, life: Life) -> Iterator[str]:
+        if life.unmet is not None:
+            yield f"7: {life.unmet}"
+
+    # 8: in time.
+
+    def _prompt(self, life: Life, lateness: float) -> Iterator[str]:
+        lines = self._lines(life) if life.uid else []
+        if life.expiry is None or not lines or lines[-1].ended_at is None:
+            return
+        late = lines[-1].ended_at - life.expiry
+        if late < 0:
+            yield f"8: its droplet was deleted {-late:.1f} s before its time"
+        disturbances = [
+            led for killed, led in self._stack.kills if led > life.expiry - CALM_SECONDS
+        ]
+        trap = life.trap
+        if trap is not None and trap.struck_at is not None:
+            limit = CALLER_SECONDS[life.edge] if life.edge is not None else 0.0
+            over = trap.struck_at + limit
+            if trap.over_at is not None:
+                over = min(over, trap.over_at)
+            if life.situation is Situation.EXPIRING or over > life.expiry - CALM_SECONDS:
+                disturbances.append(over)
+        disturbances = [one for one in disturbances if one < lines[-1].ended_at]
+        if not disturbances:
+            self.overruns.append(late)
+            if late > PROMPT_SECONDS + lateness:
+                yield f"8: its droplet's deletion was accepted {late:.2f} s after its expiry"
+            return
+        after = lines[-1].ended_at - max(life.expiry, *disturbances)
+        if after > RECOVERY_SECONDS + lateness:
+            yield f"8: its droplet's deletion was accepted {after:.2f} s after all answered again"
+
+    def passages(self, life: Life) -> list[Passage]:
+        """Every call that was made for a life."""
+        return [
+            one for one in self._stack.gate.log if one.owner == life.name and one.at >= life.began
+        ]
+
+
+def _ids(lines: Sequence[BillLine]) -> str:
+    return ", ".join(str(line.droplet_id) for line in lines)
+
+
+def _dollars(amounts: dict[str, Decimal]) -> str:
+    return ", ".join(f"{id_}: {amount}" for id_, amount in sorted(amounts.items())) or "nothing"
+
+
+def clock(at: float) -> str:
+    """A moment as people read it."""
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S.%f")[:-3]

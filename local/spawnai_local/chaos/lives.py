@@ -1,0 +1,230 @@
+"""One session's life with one trap in it: from its manifest to an empty cloud."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from spawnai_local.chaos.calls import Edge
+from spawnai_local.chaos.gate import Passage, Trap
+from spawnai_local.chaos.plans import OF_EACH_START, Flavour, Situation
+from spawnai_local.chaos.stack import OPERATOR
+from spawnai_local.chaos.world import Document, Unmet, World, moment_of
+
+RUNNING_SECONDS = 200.0
+"""How long a session may take to run: a lost answer is settled for 30 s, a silent Claude is given
+up after 60 s, and operators that are killed begin again."""
+
+END_SECONDS = 150.0
+"""How long it may take to end."""
+
+STRIKE_SECONDS = 60.0
+"""How long a call is waited for that was made in the recorded run."""
+
+QUIET_SECONDS = 2.5
+"""A session that made no call for so long has done what it had to."""
+
+REST_SECONDS = 3.0
+"""How long nothing may be written after the end."""
+
+_LEAD_SECONDS = 3.0
+"""How far ahead an end is set."""
+
+_LONG_LEAD_SECONDS = 8.0
+"""The same where the end itself is what is looked at: with its log, warning and promise before."""
+
+_LONGER_TTL = "45m"
+_TTL_DIFFERENCE_SECONDS = 15 * 60
+_PAUSE_SECONDS = 0.1
+
+
+@dataclass(slots=True, eq=False)
+class Life:
+    """What happened to one session. Times are epoch seconds."""
+
+    name: str
+    lane: str
+    flavour: Flavour
+    situation: Situation | None
+    """Where the trap is; None: a life without a fault, which is recorded."""
+    trap: Trap | None = None
+    edge: Edge | None = None
+    """Whom the trapped call goes to."""
+    uid: str = ""
+    began: float = field(default_factory=time.time)
+    expiry: float | None = None
+    ended: float | None = None
+    rest_from: float | None = None
+    ledger: Document = field(default_factory=dict)
+    phases: list[tuple[float, str]] = field(default_factory=list)
+    """Its phases, each with the moment it was seen."""
+    unmet: str | None = None
+    """What did not happen in its time."""
+
+    @property
+    def struck(self) -> bool:
+        """Whether its call came."""
+        return self.trap is None or self.trap.struck_at is not None
+
+
+class Living:
+    """Leads lives. `restart` has the operator started again, for all who ask at once."""
+
+    def __init__(self, world: World, restart: Callable[[], Awaitable[None]]) -> None:
+        self._world = world
+        self._gate = world.gate
+        self._restart = restart
+
+    async def live(self, life: Life) -> None:
+        """Lead a life to its end, whatever happens in it."""
+        world, name = self._world, life.name
+        if life.trap is not None:
+            self._gate.set_trap(life.trap)
+        try:
+            self._enter(life, Situation.CREATING)
+            await world.apply(name, life.lane, life.flavour)
+            life.uid = self._gate.uids[name]
+            await world.until(name, "running", _has_phase("Running"), RUNNING_SECONDS)
+            await self._while_it_runs(life)
+        except Unmet as unmet:
+            life.unmet = str(unmet)
+        try:
+            await self._leave(life)
+        except Unmet as unmet:
+            life.unmet = life.unmet or f"in the end, {unmet}"
+        finally:
+            self._gate.remove_traps(life.name)
+            self._gate.situations.pop(name, None)
+            if life.trap is not None:
+                life.trap.let_go.set()
+
+    def _enter(self, life: Life, situation: Situation | None) -> None:
+        if situation is None:
+            self._gate.situations.pop(life.name, None)
+        else:
+            self._gate.situations[life.name] = situation
+
+    async def _while_it_runs(self, life: Life) -> None:
+        """The situations that come after creation, as far as this life has them."""
+        recorded = life.situation is None
+        if recorded:
+            await self._quiet(life.name)
+        self._enter(life, None)
+        if recorded or life.situation is Situation.READY:
+            await self._ready(life)
+        if recorded or life.situation is Situation.TTL_CHANGED:
+            await self._change_ttl(life)
+        if life.situation is Situation.DELETED or (
+            recorded and life.flavour is Flavour.SHARED_FIREWALL
+        ):
+            await self._delete(life)
+        else:
+            lead = life.situation is Situation.EXPIRING or recorded
+            await self._expire(life, _LONG_LEAD_SECONDS if lead else _LEAD_SECONDS)
+        await self._rest(life)
+
+    async def _ready(self, life: Life) -> None:
+        self._enter(life, Situation.READY)
+        trap = life.trap
+        if trap is None or trap.owner != OPERATOR:
+            await self._restart()
+        await self._strike(life)
+        # Its class is looked at before anything else, and that takes its time.
+        await self._quiet(life.name, 2 * QUIET_SECONDS)
+        self._enter(life, None)
+
+    async def _strike(self, life: Life) -> None:
+        """Wait for the trap to strike; a call that does not come is not this life's fault."""
+        deadline = time.monotonic() + STRIKE_SECONDS
+        while not life.struck and time.monotonic() < deadline:
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _change_ttl(self, life: Life) -> None:
+        world, name = self._world, life.name
+        before = moment_of(world.newest[name]["status"]["expirationTime"])
+        self._enter(life, Situation.TTL_CHANGED)
+        await world.annotate(name, ttl=_LONGER_TTL)
+        await world.until(
+            name,
+            "told its later end",
+            lambda one: (
+                moment_of(one["status"]["expirationTime"])
+                == (before or 0.0) + _TTL_DIFFERENCE_SECONDS
+            ),
+            END_SECONDS,
+        )
+        await self._until_switch_is_moved(life)
+        await self._quiet(name)
+        self._enter(life, None)
+
+    async def _until_switch_is_moved(self, life: Life) -> None:
+        status = self._world.newest[life.name]["status"]
+        promised = moment_of(status["expirationTime"])
+        deadline = time.monotonic() + END_SECONDS
+        while self._world.stack.shells.expiry_of(status["droplet"]["id"]) != promised:
+            if time.monotonic() > deadline:
+                raise Unmet("its droplet's switch was not moved to its later end")
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _expire(self, life: Life, lead: float) -> None:
+        world, name = self._world, life.name
+        life.expiry = float(int(time.time() + lead) + 1)
+        await world.expire_at(name, life.expiry)
+        await world.until(
+            name,
+            "told its end",
+            lambda one: moment_of(one["status"].get("expirationTime")) == life.expiry,
+            END_SECONDS,
+        )
+        if life.situation in (Situation.EXPIRING, None):
+            self._enter(life, Situation.EXPIRING)
+        await world.until(
+            name,
+            "destroyed and let go",
+            lambda one: _has_phase("Destroyed")(one) and not one["metadata"].get("finalizers"),
+            END_SECONDS + lead,
+        )
+        life.ended = time.time()
+
+    async def _delete(self, life: Life) -> None:
+        self._enter(life, Situation.DELETED)
+        await self._world.delete(life.name)
+        await self._world.until_gone(life.name, END_SECONDS)
+        life.ended = time.time()
+        await self._world.until_class_gone(life.name, END_SECONDS)
+
+    async def _rest(self, life: Life) -> None:
+        """When all is over, nothing is written any more."""
+        await self._quiet(life.name)
+        self._enter(life, None)
+        life.rest_from = time.time()
+        await asyncio.sleep(REST_SECONDS)
+
+    async def _leave(self, life: Life) -> None:
+        """Take away what is left of a life: its tombstone and its class."""
+        self._enter(life, None)
+        life.phases = self._world.phases.get(life.name, [])
+        if life.name not in self._world.gone:
+            await self._world.delete(life.name)
+            await self._world.until_gone(life.name, END_SECONDS)
+        await self._world.until_class_gone(life.name, END_SECONDS)
+        if life.uid:
+            life.ledger = await self._world.ledger(life.uid)
+
+    async def _quiet(self, name: str, seconds: float = QUIET_SECONDS) -> None:
+        """Wait until the operator makes no more calls for it, the inventory's walk apart."""
+        deadline = time.monotonic() + STRIKE_SECONDS
+        while time.monotonic() < deadline:
+            last = next((one.at for one in reversed(self._gate.log) if _is_about(one, name)), 0.0)
+            left = last + seconds - time.time()
+            if left <= 0:
+                return
+            await asyncio.sleep(max(left, _PAUSE_SECONDS))
+
+
+def _is_about(passage: Passage, name: str) -> bool:
+    return passage.owner == name and passage.call.name != OF_EACH_START
+
+
+def _has_phase(*phases: str) -> Callable[[Document], bool]:
+    return lambda document: document.get("status", {}).get("phase") in phases

@@ -1,0 +1,241 @@
+"""The stack of a campaign: a real control plane and operator, and a gate between it and all else.
+
+The cloud runs in this process, so that a fault, a bill and a droplet's switch are one look away.
+"""
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import signal
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+
+from spawnai.api.spawnclass import LifetimeSpec
+from spawnai_local.chaos import calls
+from spawnai_local.chaos.calls import Edge
+from spawnai_local.chaos.faults import KILLS, OF_CLAUDE
+from spawnai_local.chaos.gate import Gate, Passage, Trap
+from spawnai_local.chaos.proxy import Proxy
+from spawnai_local.claude import ClaudeSimulator
+from spawnai_local.claude.faults import Fault as ClaudeFault
+from spawnai_local.cloud import LocalCloud, local_cloud
+from spawnai_local.cloud_settings import LOCAL_ANTHROPIC_KEY, CloudSettings
+from spawnai_local.digitalocean import Emulator
+from spawnai_local.machines.shell_host import ShellAnswer, ShellHost, ShellPace
+from spawnai_local.processes import ChildProcess, RestartPolicy, free_port
+from spawnai_local.stack import OPERATOR_COMMAND, LocalStack
+from spawnai_local.stack_settings import StackSettings
+
+LANES = 32
+"""How many plans are under way at once; each has a DigitalOcean token of its own."""
+
+CLOUD = CloudSettings(
+    boot_seconds=(0.8, 1.2),
+    delays={"network": 0.3, "firewall": 0.3},
+    first_token_seconds=0.4,
+    tokens_per_second=3000.0,
+    agents=ShellPace(agent=0.1, install=0.2, start=0.2),
+    droplet_limit=1000,
+)
+LIFETIME = LifetimeSpec(
+    max="2h", provisioning_deadline="5m", notice="15s", warning="1s", dead_man_grace="10m"
+)
+OPERATOR_SETTINGS = {
+    # What is left over must be seen, so nobody clears it away.
+    "SPAWNAI_REAPER": "dry-run",
+    # A worker that writes to the API server waits for the answer, and many are held back at once.
+    "SPAWNAI_WORKERS": "64",
+}
+OPERATOR = "operator"
+"""The owner of calls that no session and no class is the reason for: the Lease."""
+
+_COME_BACK = RestartPolicy(first_delay_seconds=0.1, longest_delay_seconds=0.2)
+_LEADS_SECONDS = 60.0
+_POLL_SECONDS = 0.1
+
+
+class StackError(Exception):
+    """The stack is not as a campaign needs it."""
+
+
+class ChaosStack(LocalStack):
+    """A local stack whose operator sees everything through a gate."""
+
+    def __init__(self, directory: Path, *, lanes: int = LANES) -> None:
+        super().__init__(
+            StackSettings(directory, local_cloud=CLOUD, lifetime=LIFETIME, operator=False)
+        )
+        self.gate = Gate()
+        self.lanes = tuple(f"lane-{number:02d}" for number in range(lanes))
+        self.kills: list[tuple[float, float]] = []
+        """When the operator was killed, and when the next one led (epoch seconds)."""
+        self._parts_here = AsyncExitStack()
+        self._cloud: LocalCloud | None = None
+        self._process: ChildProcess | None = None
+        self._http: aiohttp.ClientSession | None = None
+        self._api_server_proxy = ""
+
+    # What is in this process.
+
+    @property
+    def emulator(self) -> Emulator:
+        """DigitalOcean behind the gate."""
+        if self._cloud is None or self._cloud.emulator is None:
+            raise StackError("the stack is not up")
+        return self._cloud.emulator
+
+    @property
+    def claude(self) -> ClaudeSimulator:
+        """Claude behind the gate."""
+        if self._cloud is None or self._cloud.claude is None:
+            raise StackError("the stack is not up")
+        return self._cloud.claude
+
+    @property
+    def shells(self) -> ShellHost:
+        """The droplets' agents behind the gate."""
+        if self._cloud is None or not isinstance(self._cloud.machines, ShellHost):
+            raise StackError("the stack is not up")
+        return self._cloud.machines
+
+    # The parts, as LocalStack starts them.
+
+    async def _start_cloud(self) -> None:
+        self._cloud = await self._parts_here.enter_async_context(
+            local_cloud(
+                self.directory,
+                self.settings.local_cloud,
+                tokens=frozenset(self.lanes),
+                door=self._door,
+            )
+        )
+        self.cloud = self._cloud.report
+        router = self.emulator.cloud.router()
+        digitalocean = await self._proxy(
+            Proxy(
+                self.gate,
+                Edge.DIGITALOCEAN,
+                self._cloud.report.digitalocean_url or "",
+                lambda request: calls.of_digitalocean(request, router),
+            )
+        )
+        claude = await self._proxy(
+            Proxy(
+                self.gate,
+                Edge.CLAUDE,
+                self._cloud.report.claude_url or "",
+                calls.of_claude,
+                before_sending=self._before_claude,
+            )
+        )
+        self.cloud = replace(self.cloud, digitalocean_url=digitalocean, claude_url=claude)
+
+    async def _proxy(self, proxy: Proxy) -> str:
+        await proxy.start()
+        self._parts_here.push_async_callback(proxy.stop)
+        return proxy.url
+
+    async def _install(self) -> None:
+        await super()._install()
+        self._http = await self._parts_here.enter_async_context(
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2.0))
+        )
+        document = json.loads(self.operator_kubeconfig.read_text())
+        cluster = document["clusters"][0]["cluster"]
+        authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+        tls = ssl.create_default_context(cadata=authority)
+        url = await self._proxy(
+            Proxy(self.gate, Edge.API_SERVER, cluster["server"], calls.of_api_server, tls=tls)
+        )
+        document["clusters"][0]["cluster"] = {"server": url}
+        self.operator_kubeconfig.write_text(json.dumps(document))
+        self.gate.owners["spawnai-operator"] = OPERATOR
+
+    async def stop(self) -> None:
+        """End everything."""
+        if self._process is not None:
+            await self._process.stop()
+        await self._parts_here.aclose()
+        await super().stop()
+
+    # What calls go through.
+
+    async def _door(
+        self, droplet_id: int, call: str, perform: Callable[[], Awaitable[ShellAnswer]]
+    ) -> ShellAnswer | None:
+        uid = self.emulator.cloud.droplets.sessions.get(droplet_id, "")
+        passage = self.gate.enter(calls.of_agent(call, uid))
+        answer: ShellAnswer | None = None
+        try:
+            answer = await self.gate.through(passage, perform, _agent_refusal)
+        finally:
+            passage.status = answer[0] if answer is not None else None
+            passage.ended_at = time.time()
+        return answer
+
+    def _before_claude(self, passage: Passage) -> dict[str, str]:
+        """Every lane has a key, and the simulator one; what goes wrong with an answer, it does."""
+        trap = passage.trap
+        if trap is not None and passage.call.streams and trap.fault not in KILLS:
+            name, session = OF_CLAUDE[trap.fault], self.gate.uids.get(trap.owner, "")
+            self.claude.faults.add([ClaudeFault(name, session=session)])
+        return {"x-api-key": LOCAL_ANTHROPIC_KEY}
+
+    # The operator.
+
+    async def start_operator(self) -> None:
+        """Start it; returns when it leads."""
+        address = f"127.0.0.1:{free_port()}"
+        self.metrics_url = f"http://{address}/metrics"
+        self._process = ChildProcess(
+            "operator",
+            OPERATOR_COMMAND,
+            self.directory,
+            environment=self.operator_environment(address) | OPERATOR_SETTINGS,
+            restart=_COME_BACK,
+        )
+        await self._process.start()
+        await self._until_it_leads(time.monotonic() + _LEADS_SECONDS)
+
+    async def kill_operator(self, traps: Sequence[Trap] = ()) -> None:
+        """SIGKILL, let go of the calls that were held for it, and wait until the next one leads."""
+        process = self._process
+        if process is None or process.pid is None:
+            raise StackError("there is no operator to kill")
+        starts, killed = process.starts, time.time()
+        os.kill(process.pid, signal.SIGKILL)
+        deadline = time.monotonic() + _LEADS_SECONDS
+        while process.starts == starts:
+            await self._pause(deadline, "started again")
+        for trap in traps:
+            trap.let_go.set()
+        await self._until_it_leads(deadline)
+        self.kills.append((killed, time.time()))
+
+    async def _until_it_leads(self, deadline: float) -> None:
+        if self._http is None:
+            raise StackError("the stack is not up")
+        while True:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                async with self._http.get(self.metrics_url) as answer:
+                    if "spawnai_leader 1.0" in await answer.text():
+                        return
+            await self._pause(deadline, "leading")
+
+    async def _pause(self, deadline: float, what: str) -> None:
+        if time.monotonic() > deadline:
+            tail = self._process.log_tail() if self._process is not None else ""
+            raise StackError(f"the operator is not {what} within {_LEADS_SECONDS:.0f} s:\n{tail}")
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def _agent_refusal(status: int, _retry_after: int | None) -> ShellAnswer:
+    return status, {"error": "asked for by a plan of make chaos"}
