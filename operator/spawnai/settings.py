@@ -61,7 +61,8 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
         )
     return Settings(
         namespace=environment.get("SPAWNAI_NAMESPACE", "spawnai-system"),
-        digitalocean_api_url=environment.get("DIGITALOCEAN_API_URL", DEFAULT_DIGITALOCEAN_API_URL),
+        digitalocean_api_url=environment.get("DIGITALOCEAN_API_URL")
+        or DEFAULT_DIGITALOCEAN_API_URL,
         anthropic_base_url=environment.get("ANTHROPIC_BASE_URL") or None,
         http_host=host,
         http_port=int(port),

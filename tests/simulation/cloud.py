@@ -10,6 +10,7 @@ from typing import Any
 from spawnai.billing.droplet_prices import droplet_cost_between
 from spawnai.digitalocean import errors
 from spawnai.digitalocean.models import (
+    Account,
     DomainRecord,
     Droplet,
     DropletOrder,
@@ -514,6 +515,9 @@ class SimulatedCatalog:
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
+
+    async def account(self, *, priority) -> Account:
+        return Account(status="active", uuid="account")
 
     async def sizes(self, *, priority) -> dict[str, Size]:
         return await self._cloud.call(

@@ -81,6 +81,10 @@ class ControlClient:
         order = {"closed_regions": list(closed_regions), "sold_out": pairs}
         return await self._object("PUT", "capacity", order)
 
+    async def change_account(self, **changes: str) -> dict[str, Any]:
+        """Set the account's status, or its uuid, as if the token belonged to another one."""
+        return await self._object("PUT", "account", changes)
+
     async def calls(self, *, sessions: bool = True) -> dict[str, Any]:
         """Return the counters of calls; those of each session only if wanted."""
         return await self._object("GET", "calls" if sessions else "calls?sessions=false")

@@ -182,12 +182,13 @@ class Control:
         return self.capacity(request)
 
     def change_account(self, request: Request) -> Answer:
-        """Set the account's status and status_message."""
+        """Set the account's status and status_message, or its uuid, as if it were another one."""
         order = request.document()
         account = self._cloud.account
         if order.get("status", account.status) not in ("active", "warning", "locked"):
             raise ValueError("status is active, warning or locked")
         account.status = order.get("status", account.status)
+        account.uuid = str(order.get("uuid", account.uuid))
         account.status_message = str(order.get("status_message", account.status_message))
         return answer(200, account.document())
 

@@ -474,6 +474,10 @@ class ClassStatus(ApiModel):
     firewall_id: Identifier | None = Field(
         default=None, description="DigitalOcean's id of the Shared firewall."
     )
+    account_uuid: Identifier | None = Field(
+        default=None,
+        description="DigitalOcean's id of the account (the team) that everything is made in.",
+    )
 
 
 SPAWN_CLASS = CustomResource(

@@ -6,7 +6,7 @@ Two classes with the same token share one client, one rate budget and one listin
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -224,11 +224,20 @@ class Accounts:
         """The account behind a token."""
         key = hashlib.sha256(token.encode()).hexdigest()
         if key not in self._open:
-            news = replace(
-                self._news, on_sweep=lambda sweep: self._on_sweep(self._open[key], sweep)
-            )
+            news = replace(self._news, on_sweep=lambda sweep: self._swept(key, sweep))
             self._open[key] = self._connect(token, news)
         return self._open[key]
+
+    def _swept(self, key: str, sweep: Sweep) -> None:
+        if (account := self._open.get(key)) is not None:
+            self._on_sweep(account, sweep)
+
+    async def close_unused(self, used: Iterable[CloudAccount]) -> None:
+        """Close whatever is not used any more, so that no dead token is asked for ever."""
+        kept = {id(account) for account in used}
+        unused = [key for key, account in self._open.items() if id(account) not in kept]
+        for account in [self._open.pop(key) for key in unused]:
+            await account.close()
 
     def all(self) -> list[CloudAccount]:
         """Every open account."""

@@ -60,7 +60,13 @@ PROBLEM_RETRY_SECONDS = 5.0
 """How soon a class with a problem is looked at again: a person is waiting."""
 
 FOR_A_PERSON = frozenset(
-    {"DigitalOceanUnauthorized", "ClaudeUnauthorized", "DomainMissing", "GenerationRejected"}
+    {
+        "AccountChanged",
+        "ClaudeUnauthorized",
+        "DigitalOceanUnauthorized",
+        "DomainMissing",
+        "GenerationRejected",
+    }
 )
 PROBLEM_CHECK_INTERVAL = timedelta(minutes=2)
 """How often the cloud is asked again about a problem that only a person can mend. A new key or a
@@ -81,6 +87,7 @@ class ClassState:
     account: CloudAccount | None = None
     generator: Generator | None = None
     firewall_id: str | None = None
+    account_uuid: str | None = None
     checked_at: datetime | None = None
     checked_for: tuple[int, bytes] | None = None
 
@@ -130,6 +137,7 @@ class Classes:
         self._wake_class_after = wake_class_after
         self._states: dict[str, ClassState] = {}
         self._opened: dict[str, tuple[CloudAccount, Generator]] = {}
+        self._tried: dict[str, CloudAccount] = {}
         self._asked: dict[str, tuple[tuple[int, bytes], datetime]] = {}
         self._refused: dict[str, ClassProblem] = {}
 
@@ -189,11 +197,19 @@ class Classes:
             problem = ClassProblem("DigitalOceanUnavailable", error.message)
             state = self._with_problem(known, problem.reason, str(problem))
         self._states[name] = state
+        self._tried.pop(name, None)
+        await self._accounts.close_unused(self._accounts_in_use())
         await self._report(known, state, problem)
         pause = PROBLEM_RETRY_SECONDS if state.problem else SECRET_CHECK_SECONDS
         self._wake_class_after(name, pause)
         if before is None or (before.problem is None) != (state.problem is None):
             self._wake_sessions(name)
+
+    def _accounts_in_use(self) -> list[CloudAccount]:
+        """Those that a class has: not that of a token which was replaced, or never worked."""
+        opened = [account for account, _ in self._opened.values()]
+        stated = [state.account for state in self._states.values() if state.account is not None]
+        return [*opened, *stated, *self._tried.values()]
 
     def _with_problem(self, known: StoredClass, reason: str, message: str) -> ClassState:
         failure = Failure(FailureKind.UNAUTHORIZED, reason, message, self._clock.utc_now())
@@ -204,6 +220,7 @@ class Classes:
             account=account,
             generator=generator,
             firewall_id=before.firewall_id,
+            account_uuid=before.account_uuid or known.status.account_uuid,
         )
 
     def _wake_sessions(self, name: str) -> None:
@@ -222,7 +239,6 @@ class Classes:
             raise ClassProblem("InvalidSpec", known.spec_problem or "the spec cannot be read")
         token, key, fingerprint = await self._keys(known.name, known.spec)
         now = self._clock.utc_now()
-        account, claude = self._accounts.open(token), self._claude_for(key)
         if not known.deleting:
             await self._set_finalizer(known, present=True)
         checked_for = (known.generation, fingerprint)
@@ -237,8 +253,11 @@ class Classes:
         if before.checked_for != checked_for:
             self._refused.pop(known.name, None)
         self._spare_the_cloud(known.uid, before.problem, checked_for, now)
+        account, claude = self._accounts.open(token), self._claude_for(key)
+        self._tried[known.name] = account
         sizes = await account.catalog.sizes(priority=Priority.NEW)
         account.prices.update({slug: size.price_hourly for slug, size in sizes.items()})
+        account_uuid = await self._same_account(known, account)
         # Whatever is found wrong below, what exists can be destroyed with a token that works.
         self._opened[known.uid] = (account, claude.generator)
         domain = known.spec.exposure.domain
@@ -259,9 +278,42 @@ class Classes:
             account=account,
             generator=claude.generator,
             firewall_id=firewall_id,
+            account_uuid=account_uuid,
             checked_at=now,
             checked_for=checked_for,
         )
+
+    async def _same_account(self, known: StoredClass, account: CloudAccount) -> str | None:
+        """The account behind the token; None where the token may not read it.
+
+        In another account every droplet of the class is a 404, which would be taken for its proof
+        of being gone while it goes on in the first one, unseen and paid for.
+
+        Raises:
+            ClassProblem: it is not the account that the class's sessions live in.
+        """
+        before = known.status.account_uuid
+        try:
+            found = (await account.catalog.account(priority=Priority.NEW)).uuid
+        except Unauthorized:
+            return before
+        if before in (None, found):
+            return found
+        users = [
+            f"{record.spec.owner.namespace}/{record.spec.owner.name}"
+            for record in self._store.records()
+            if record.spec.owner.kind == "SpawnSession"
+            and record.spec.class_name == known.name
+            and record.status.completed_at is None
+        ]
+        if users:
+            raise ClassProblem(
+                "AccountChanged",
+                f"The DigitalOcean token of SpawnClass {known.name!r} belongs to account {found}, "
+                f"but what {', '.join(users[:5])} made lives in account {before}: put back a token "
+                "of that account until those sessions have ended, or make another class",
+            )
+        return found
 
     def _spare_the_cloud(
         self, uid: str, problem: Failure | None, asked_for: tuple[int, bytes], now: datetime
@@ -506,6 +558,7 @@ class Classes:
             observed_generation=known.generation,
             conditions=conditions,
             firewall_id=state.firewall_id,
+            account_uuid=state.account_uuid,
         )
         patch = merge_patch(current.status.document(), status.document())
         if not patch:

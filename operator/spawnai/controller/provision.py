@@ -95,8 +95,8 @@ class Provision:
             account.quota.join(work.uid, session.created_at)
             raise
         except (NoCapacity, UnknownOption) as error:
-            placement = (action.placement.region, action.placement.size)
-            memory.rejected[placement] = failure_of(error, self._clock.utc_now())
+            refused = _refused_part(action.placement, error)
+            memory.rejected[refused] = failure_of(error, self._clock.utc_now())
             raise
         account.quota.leave(work.uid)
         self._note_droplet(work, droplet, backing)
@@ -240,6 +240,14 @@ class Provision:
                 created_at=self._clock.utc_now().replace(microsecond=0),
             )
         )
+
+
+def _refused_part(placement: do.Placement, error: NoCapacity | UnknownOption) -> tuple[str, str]:
+    """The region and size that need not be asked for again: no region has a size that is none."""
+    option = error.option if isinstance(error, UnknownOption) else None
+    region = do.ANY if option in ("size", "image") else placement.region
+    size = do.ANY if option in ("region", "image") else placement.size
+    return region, size
 
 
 def droplet_entry(droplet: Droplet, prices: Mapping[str, Decimal]) -> LedgerEntry:

@@ -30,7 +30,7 @@ class Catalog:
         """The account that the token belongs to.
 
         Raises:
-            Unauthorized: the token is wrong. The cheapest call to find that out.
+            Unauthorized: the token is wrong, or may not read the account.
         """
         return await self._api.call(
             Call("GET", "/v2/account"),
@@ -49,8 +49,5 @@ def _size_of(fields: Fields) -> Size:
 
 
 def _account_of(fields: Fields) -> Account:
-    return Account(
-        droplet_limit=fields.whole("droplet_limit"),
-        status=fields.text("status", "active"),
-        uuid=fields.text("uuid"),
-    )
+    owner = fields.object("team") if fields.has("team") else fields
+    return Account(status=fields.text("status", "active"), uuid=owner.text("uuid"))

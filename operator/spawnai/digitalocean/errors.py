@@ -93,6 +93,12 @@ class NoCapacity(DigitalOceanError):
 class UnknownOption(DigitalOceanError):
     """The size, region or image does not exist (or not any more). Nothing was made."""
 
+    @property
+    def option(self) -> str | None:
+        """Which of them DigitalOcean's words name: "size", "region" or "image"."""
+        named = [option for option in ("size", "region", "image") if option in self.message.lower()]
+        return named[0] if len(named) == 1 else None
+
 
 class Refused(DigitalOceanError):
     """DigitalOcean said no for a reason that repeating does not change. Nothing happened."""

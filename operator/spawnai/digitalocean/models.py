@@ -122,9 +122,11 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The account that the token belongs to. `status` is "active", "warning" or "locked"."""
+    """Who owns what a token makes: the team, or the account itself where it has none.
 
-    droplet_limit: int
+    `status` is "active", "warning" or "locked".
+    """
+
     status: str
     uuid: str
 

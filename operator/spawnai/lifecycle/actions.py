@@ -40,6 +40,10 @@ class Placement:
     size: str
 
 
+ANY = "*"
+"""In place of a region or a size that a refusal had nothing to do with."""
+
+
 @dataclass(frozen=True, slots=True)
 class CreateDroplet(Action):
     """Make the session's droplet. Never repeated before an unclear answer is settled."""

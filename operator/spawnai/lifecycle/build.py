@@ -24,6 +24,7 @@ from spawnai.api.spawnclass import FirewallMode
 from spawnai.billing.ledger import with_address
 
 from .actions import (
+    ANY,
     AddFinalizer,
     AwaitDroplet,
     CheckFirewall,
@@ -232,11 +233,7 @@ def _create_droplet(d: Draft, session: Session, offer: Offer, now: datetime) -> 
     elif failure is not None:
         d.set_false(ConditionType.DROPLET_READY, failure.reason, failure.message)
     wanted = placements(session, offer)
-    open_now = [
-        placement
-        for placement in wanted
-        if not _rejected(o.rejected.get((placement.region, placement.size)), now)
-    ]
+    open_now = [placement for placement in wanted if _refusal(o, placement, now) is None]
     if open_now and not _claude_answers(o):
         if o.effort(GenerateApp().key).failure is not None:
             message = "The droplet is made once Claude begins to write the app"
@@ -268,18 +265,22 @@ def _claude_answers(o: Observation) -> bool:
     return o.bundle is not None or o.generation_fraction is not None
 
 
-def _rejected(failure: Failure | None, now: datetime) -> bool:
-    if failure is None:
-        return False
-    return failure.kind is FailureKind.UNKNOWN_OPTION or failure.at + CAPACITY_PAUSE > now
+def _refusal(o: Observation, placement: Placement, now: datetime) -> Failure | None:
+    """Why a placement need not be tried now."""
+    for region in (placement.region, ANY):
+        for size in (placement.size, ANY):
+            failure = o.rejected.get((region, size))
+            if failure is not None and (
+                failure.kind is FailureKind.UNKNOWN_OPTION or failure.at + CAPACITY_PAUSE > now
+            ):
+                return failure
+    return None
 
 
 def _nowhere_to_go(d: Draft, session: Session, wanted: list[Placement], now: datetime) -> None:
     o = d.observation
     failures = [
-        failure
-        for placement in wanted
-        if (failure := o.rejected.get((placement.region, placement.size))) is not None
+        failure for placement in wanted if (failure := _refusal(o, placement, now)) is not None
     ]
     words = "; ".join(sorted({failure.message for failure in failures}))
     if not wanted:

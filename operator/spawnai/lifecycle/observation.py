@@ -205,6 +205,7 @@ class Observation:
     log: tuple[str, ...] = ()
     efforts: Mapping[str, Effort] = field(default_factory=dict)
     rejected: Mapping[tuple[str, str], Failure] = field(default_factory=dict)
+    """Refused regions and sizes (either may be `ANY`), and why."""
     generation_fraction: float | None = None
     """How much of the app Claude has written; None until it has begun to answer."""
     queue_position: int | None = None

@@ -162,13 +162,14 @@ async def test_what_the_account_cannot_give_is_told_apart(adapter, control):
     with pytest.raises(errors.NoCapacity):
         await adapter.droplets.create(order(region="sfo3"), priority=NEW)
     for unknown in ({"region": "moon1"}, {"size": "s-0"}, {"image": "no-such-image"}):
-        with pytest.raises(errors.UnknownOption):
+        with pytest.raises(errors.UnknownOption) as refusal:
             await adapter.droplets.create(order(**unknown), priority=NEW)
+        assert [refusal.value.option] == list(unknown)
     await control.set_limits(droplets=1)
     await adapter.droplets.create(order(region="ams3"), priority=NEW)
     with pytest.raises(errors.OverQuota, match="will exceed your droplet limit"):
         await adapter.droplets.create(order(region="ams3"), priority=NEW)
-    assert (await adapter.catalog.account(priority=NEW)).droplet_limit == 1
+    assert (await adapter.catalog.account(priority=NEW)).status == "active"
 
 
 async def test_a_droplet_that_is_busy_is_deleted_later(adapter, control):

@@ -118,6 +118,30 @@ async def test_sessions_go_on_by_themselves_when_what_was_missing_appears(world,
         assert kstatus(waiting[name].document) == "Current"
 
 
+async def test_a_token_of_another_account_is_refused_while_sessions_live_in_the_first(
+    world, namespace
+):
+    await world.apply_class("moving")
+    [one] = await world.apply(namespace, session("moving", class_name="moving"))
+    await one.until_running()
+    first = (await world.get_class("moving"))["status"]["accountUuid"]
+    await world.cloud.change_account(uuid="another-account")
+    try:
+        await world.apply_class("moving", lifetime={"notice": "1m"})
+        message = await world.until_class("moving", "AccountChanged")
+        for words in ("another-account", first, f"{namespace}/moving"):
+            assert words in message
+        await one.until_running()
+        await one.delete()
+        await one.until_gone()
+        await one.assert_nothing_is_left()
+        await world.apply_class("moving", lifetime={"notice": "2m"})
+        await world.until_class("moving", "Usable")
+    finally:
+        await world.cloud.change_account(uuid=first)
+    assert (await world.get_class("moving"))["status"]["accountUuid"] == "another-account"
+
+
 async def test_without_a_default_class_a_session_waits_for_one(world, namespace):
     def mark(value: str) -> tuple[str, ...]:
         return ("annotate", "spawnclass", LOCAL_CLASS, f"{DEFAULT_CLASS_ANNOTATION}{value}")

@@ -495,12 +495,14 @@ async def test_sizes_and_account_are_read(server, api):
     size = {"slug": "s-1vcpu-1gb", "price_hourly": 0.00893, "regions": ["nyc3"], "available": True}
     server.answers(
         page("sizes", [size]),
-        {"account": {"droplet_limit": 25, "status": "active", "uuid": "u-1", "email": "a@b.c"}},
+        {"account": {"status": "active", "uuid": "user", "team": {"uuid": "team"}}},
+        {"account": {"status": "active", "uuid": "user"}},
     )
     sizes = await Catalog(api).sizes(priority=NEW)
     assert str(sizes["s-1vcpu-1gb"].price_hourly) == "0.00893"
-    account = await Catalog(api).account(priority=NEW)
-    assert (account.droplet_limit, account.uuid) == (25, "u-1")
+    in_team = await Catalog(api).account(priority=NEW)
+    alone = await Catalog(api).account(priority=NEW)
+    assert (in_team.uuid, alone.uuid) == ("team", "user")
 
 
 async def test_a_tag_that_exists_already_is_as_good_as_made(server, api):
