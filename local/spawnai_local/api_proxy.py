@@ -202,6 +202,7 @@ class _Stream:
     """One watch that is open; a silent one passes nothing on, and stays open."""
 
     call: Call
+    connection: asyncio.BaseTransport | None
     silent: bool = False
 
 
@@ -328,6 +329,12 @@ class ApiProxy:
             stream.silent = True
         return len(found)
 
+    def cut_watches(self, resource: str = "*") -> None:
+        """Cut the watches that are open; whoever watches opens them again."""
+        for stream in self._streams:
+            if fnmatchcase(stream.call.resource, resource) and stream.connection is not None:
+                stream.connection.close()
+
     def scramble(self, seed: int, longest_seconds: float = 0.5) -> None:
         """Let every event of every watch come twice, each time after a delay of its own."""
         self._scramble = random.Random(seed), longest_seconds  # noqa: S311 - no secret
@@ -414,7 +421,7 @@ class ApiProxy:
                         body=await answer.read(),
                         headers=_passed_on(answer.headers),
                     )
-                stream = _Stream(call)
+                stream = _Stream(call, request.transport)
                 response = web.StreamResponse(headers=_passed_on(answer.headers))
                 response.enable_chunked_encoding()
                 await response.prepare(request)

@@ -171,6 +171,17 @@ class LocalStack:
             raise StackError(problem)
 
     @property
+    def control_plane(self) -> ControlPlane:
+        """The embedded control plane, for those who make it fail.
+
+        Raises:
+            StackError: the cluster is another's.
+        """
+        if self._control_plane is None:
+            raise StackError("the stack has no control plane of its own")
+        return self._control_plane
+
+    @property
     def dns(self) -> DnsServer | None:
         """The DNS server that knows the apps' names; None when it is the world's own DNS."""
         if self.cloud.dns_address is None or self.cloud.dns_port is None:

@@ -29,6 +29,8 @@ SESSIONS = "spawnsessions"
 CLASSES = "spawnclasses"
 RECORDS = "spawnrecords"
 
+_METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
 Result = TypeVar("Result")
 
 
@@ -203,9 +205,22 @@ class Cluster:
             ClusterError: a page could not be had or is no list; nothing follows then from what
                 has been shown so far.
         """
+        async for item in self._list(plural, "application/json"):
+            yield item
+
+    async def list_metadata(self, plural: str) -> AsyncIterator[dict[str, Any]]:
+        """The metadata of every object of one of our kinds, from the API server itself.
+
+        Raises:
+            ClusterError: as `list_all`.
+        """
+        async for item in self._list(plural, _METADATA_ONLY):
+            yield item["metadata"]
+
+    async def _list(self, plural: str, accept: str) -> AsyncIterator[dict[str, Any]]:
         position: str | None = None
         for _ in range(MOST_PAGES):
-            page = await self._list_page(plural, position)
+            page = await self._list_page(plural, accept, position)
             for item in page["items"]:
                 yield item
             position = page["metadata"].get("continue") or None
@@ -213,12 +228,17 @@ class Cluster:
                 return
         raise ClusterError(f"list {plural}", f"the listing has no end after {MOST_PAGES} pages")
 
-    async def _list_page(self, plural: str, position: str | None) -> dict[str, Any]:
+    async def _list_page(self, plural: str, accept: str, position: str | None) -> dict[str, Any]:
         doing = f"list {plural}"
         page: Any = await self._call(
             doing,
             lambda: self._custom.list_cluster_custom_object(
-                GROUP, VERSION, plural, limit=PAGE_SIZE, _continue=position
+                GROUP,
+                VERSION,
+                plural,
+                limit=PAGE_SIZE,
+                _continue=position,
+                _headers={"Accept": accept},
             ),
         )
         whole = (

@@ -38,6 +38,7 @@ from .provision import Provision, droplet_entry
 from .reaper import Reaper, ReaperSettings
 from .reconciler import Reconciler
 from .report import Reporter
+from .resync import Kind
 from .store import Store
 from .workqueue import WorkQueue
 
@@ -180,6 +181,12 @@ class Controller:
         finally:
             self._metrics.reconciled(kind, result, self._clock.now() - began)
 
+    async def close(self) -> None:
+        """End all that is under way. All of it can be ended half-way and found again."""
+        await self.reaper.close()
+        await self.memories.close()
+        await self.accounts.close()
+
     async def load(self) -> None:
         """Take in all there is, before anything is decided: a session without its ledger would be
         taken for one that has none.
@@ -193,6 +200,35 @@ class Controller:
             self.on_record(None, body)
         async for body in self._cluster.list_all(SESSIONS):
             self.on_session(None, body)
+
+    def kinds(self) -> tuple[Kind, ...]:
+        """What is known of each kind of object, and how it is forgotten."""
+
+        def gone(
+            show: Callable[[str | None, Mapping[str, Any]], None], key: str
+        ) -> Callable[[str], None]:
+            return lambda value: show("DELETED", {"metadata": {key: value}})
+
+        return (
+            Kind(
+                CLASSES,
+                "name",
+                lambda: [known.name for known in self.store.classes()],
+                gone(self.on_class, "name"),
+            ),
+            Kind(
+                RECORDS,
+                "name",
+                lambda: [known.spec.owner.uid for known in self.store.records()],
+                gone(self.on_record, "name"),
+            ),
+            Kind(
+                SESSIONS,
+                "uid",
+                lambda: [known.uid for known in self.store.sessions()],
+                gone(self.on_session, "uid"),
+            ),
+        )
 
     def on_session(self, type_: str | None, body: Mapping[str, Any]) -> None:
         """A watch showed a session. `type_` is ADDED, MODIFIED, DELETED, or None when listed."""

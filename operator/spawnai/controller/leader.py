@@ -37,6 +37,8 @@ _LOGGER = logging.getLogger(__name__)
 # within the default deadline of 10 s a silent API server is asked three times.
 _ATTEMPT_PERIODS = 1.5
 _COMPLAINT_SECONDS = 60.0
+# How many times as often a candidate looks while the API server cannot be reached.
+_LOOKS_WHEN_AWAY = 8
 # How often a renewal looks again and repeats within one attempt when the Lease was changed.
 _LOOKS_PER_ATTEMPT = 3
 
@@ -204,7 +206,7 @@ class Leadership:
             )
         while True:
             began = self._clock.now()
-            await self._attempt(self._take, self._retry * _ATTEMPT_PERIODS)
+            answered = await self._attempt(self._take, self._retry * _ATTEMPT_PERIODS)
             if self.is_held():
                 _LOGGER.info("Leading as %s", self.identity)
                 return
@@ -212,7 +214,9 @@ class Leadership:
                 raise LeadershipLost(self._over)
             # Granted, but so late that it is no use: nothing was done under it, so ask again.
             self._renewal = self._over = None
-            await self._sleep_until(self._next_look(began))
+            # After an outage sessions wait to be destroyed: its end is to be noticed soon.
+            soon = began + self._retry / _LOOKS_WHEN_AWAY
+            await self._sleep_until(self._next_look(began) if answered else soon)
 
     async def hold(self) -> None:
         """Keep the lease renewed; return once `release` is called.
@@ -290,18 +294,22 @@ class Leadership:
             # empty holder means takes it soon as well.
             self._seen = await self._leases.replace(found, "", 1, self._clock.utc_now())
 
-    async def _attempt(self, step: Callable[[], Awaitable[None]], limit_seconds: float) -> None:
+    async def _attempt(self, step: Callable[[], Awaitable[None]], limit_seconds: float) -> bool:
+        """Whether the API server answered."""
         try:
             async with asyncio.timeout(limit_seconds), self._busy:
                 await step()
         except LeaseConflict as error:
             _LOGGER.debug("Another was quicker at the lease: %s", error)
+            return True
         except TimeoutError:
             self._complain(f"the API server did not answer within {limit_seconds:.1f} s")
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the deadline decides
             self._complain(str(error) or type(error).__name__)
         else:
             self._complained_at = float("-inf")
+            return True
+        return False
 
     # --- inside -------------------------------------------------------------------------------
 

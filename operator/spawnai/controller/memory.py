@@ -64,5 +64,13 @@ class Memories:
             for task in memory.tasks.values():
                 task.cancel()
 
+    async def close(self) -> None:
+        """End every running action."""
+        tasks = [task for memory in self for task in memory.tasks.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
     def __iter__(self) -> Iterator[Memory]:
         return iter(list(self._memories.values()))

@@ -5,6 +5,7 @@ import logging
 import signal
 from contextlib import suppress
 from random import Random, SystemRandom
+from typing import Any
 
 from kubernetes.aio import client, config
 from prometheus_client import CollectorRegistry
@@ -29,6 +30,7 @@ from .controller import Controller, Outside
 from .installation_key import installation_key
 from .leader import KubernetesLeases, Leadership, LeadershipLost
 from .reaper import ReaperSettings
+from .resync import Resync
 from .watches import watch
 
 _LOGGER = logging.getLogger(__name__)
@@ -36,8 +38,8 @@ _LOGGER = logging.getLogger(__name__)
 STUCK_SECONDS = 60.0
 """After how long without a step the work queue counts as stuck and the liveness probe fails."""
 
-SHUTDOWN_SECONDS = 5.0
-"""How long the parts may take to end."""
+SHUTDOWN_SECONDS = 1.0
+"""How long the parts may take to end, and the last events to be written, each."""
 
 LEASE_NAME = "spawnai-operator"
 
@@ -58,9 +60,7 @@ class Process:
         settings = self._settings
         configure_logging(settings.log_level, settings.log_format, self._redactor)
         await config.load_config()  # type: ignore[no-untyped-call]
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+        self._take_signals()
         server = TelemetryServer(
             self._metrics.registry,
             check_health=self._stuck,
@@ -84,6 +84,11 @@ class Process:
         finally:
             await server.stop()
 
+    def _take_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+
     def _stuck(self) -> str | None:
         if self._controller is None:
             return None
@@ -103,23 +108,46 @@ class Process:
         acquiring = asyncio.create_task(leadership.acquire(), name="acquire the lease")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         await asyncio.wait([acquiring, stopping], return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
         if not acquiring.done():
             acquiring.cancel()
             await asyncio.wait([acquiring])
             await leadership.release()
             return 0
-        await acquiring
         try:
-            await self._lead(api, leadership)
+            await acquiring
+            await self._lead_until(stopping, api, leadership)
         except LeadershipLost:
             _LOGGER.exception("The lease is lost: ending without another write")
             return 3
-        await leadership.release()
+        finally:
+            stopping.cancel()
         return 0
 
+    async def _lead_until(
+        self, stopping: asyncio.Task[Any], api: client.ApiClient, leadership: Leadership
+    ) -> None:
+        """Lead until told to stop. The lease is renewed from the first moment to the last, and
+        given back when everything has ended, whatever ended it.
+
+        Raises:
+            LeadershipLost: it could not be renewed; it is not given back then.
+        """
+        leading = asyncio.create_task(self._lead(api, leadership), name="lead")
+        holding = asyncio.create_task(leadership.hold(), name="lease")
+        try:
+            await asyncio.wait([leading, holding, stopping], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leading.cancel()
+            await asyncio.wait([leading])
+            if not holding.done():
+                await leadership.release()
+            await asyncio.wait([holding])
+        holding.result()
+        if not leading.cancelled():
+            leading.result()
+
     async def _lead(self, api: client.ApiClient, leadership: Leadership) -> None:
-        """Watch and work until told to stop, or until the lease is lost."""
+        """Watch and work until cancelled."""
         settings, clock, metrics = self._settings, self._clock, self._metrics
         cluster = Cluster(api, before_write=leadership.check, on_write=metrics.api_write)
         cluster_uid = await cluster.namespace_uid("kube-system")
@@ -131,6 +159,7 @@ class Process:
             redactor=self._redactor,
         )
         random = SystemRandom()
+        claude = ClaudeKeys(settings.anthropic_base_url, clock, random)
         self._controller = controller = Controller(
             Outside(
                 cluster=cluster,
@@ -141,7 +170,7 @@ class Process:
                     random=random,
                     on_call=metrics.digitalocean_call,
                 ),
-                claude_for=ClaudeKeys(settings.anthropic_base_url, clock, random).open,
+                claude_for=claude.open,
                 agents=Agents(await installation_key(cluster, settings.namespace)),
                 events=events,
                 metrics=metrics,
@@ -161,29 +190,31 @@ class Process:
                 ),
             )
         )
-        await controller.load()
-        tasks = [
-            asyncio.create_task(watch(controller, self._stop), name="watches"),
-            asyncio.create_task(
-                controller.queue.run(settings.workers, controller.handle), name="work queue"
-            ),
-            asyncio.create_task(events.run(), name="events"),
-            asyncio.create_task(leadership.hold(), name="lease"),
-        ]
+        resync = Resync(cluster, clock, random, controller.kinds())
+        tasks: list[asyncio.Task[None]] = []
         try:
+            await controller.load()
+            tasks += [
+                asyncio.create_task(watch(controller, resync, self._take_signals), name="watches"),
+                asyncio.create_task(resync.run(), name="resync"),
+                asyncio.create_task(
+                    controller.queue.run(settings.workers, controller.handle), name="work queue"
+                ),
+                asyncio.create_task(events.run(), name="events"),
+            ]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            self._stop.set()
-            for task in tasks[1:]:
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait(tasks, timeout=SHUTDOWN_SECONDS)
+            if tasks:
+                await asyncio.wait(tasks, timeout=SHUTDOWN_SECONDS)
+            await controller.close()
+            await claude.close()
             with suppress(TimeoutError):
                 async with asyncio.timeout(SHUTDOWN_SECONDS):
                     await events.shut_down()
-            await controller.reaper.close()
-            await controller.accounts.close()
 
 
 class ClaudeKeys:
@@ -202,6 +233,11 @@ class ClaudeKeys:
             generator = Generator(opened, clock=self._clock, random=self._random)
             self._open[api_key] = Claude(opened, generator)
         return self._open[api_key]
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for claude in self._open.values():
+            await claude.client.close()
 
 
 async def run(settings: Settings) -> int:

@@ -6,8 +6,10 @@ kopf runs plain functions in threads, and the store and the queue belong to the 
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, repeat
 from pathlib import Path
+from random import uniform
 from typing import Any
 
 import kopf
@@ -16,22 +18,63 @@ from spawnai.api.names import GROUP, VERSION
 
 from .cluster import CLASSES, RECORDS, SESSIONS
 from .controller import Controller
+from .resync import Resync
 
 _SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
+WATCH_SECONDS = 20
+"""How long one watch lasts before it is taken up anew."""
 
-async def watch(controller: Controller, stop: asyncio.Event) -> None:
-    """Show the controller every object of ours and every change, until told to stop."""
-    await kopf.operator(
-        registry=_registry(controller),
+_GRACE_SECONDS = 5
+_ENDING_SECONDS = 1.0
+
+
+class _Backoffs:
+    """Seconds between attempts to reach the API server: soon longer, never long, without end.
+
+    kopf's own end after nine attempts, and the operator with them; and they grow to 21 s.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        return (
+            uniform(0.8, 1.2) * seconds  # noqa: S311 - nothing secret
+            for seconds in chain((0.25, 0.5, 1.0), repeat(2.0))
+        )
+
+
+class WatchesEnded(Exception):
+    """Nothing is watched any more, so nothing can be decided."""
+
+
+async def watch(controller: Controller, resync: Resync, take_signals: Callable[[], None]) -> None:
+    """Show the controller every object of ours and every change, until cancelled.
+
+    kopf takes the process's signals for itself; `take_signals` takes them back. Its tasks are ended
+    here: `kopf.run_tasks` would take every task of the process for one of its own, and wait for it.
+
+    Raises:
+        WatchesEnded: kopf gave up.
+    """
+    tasks = await kopf.spawn_tasks(
+        registry=_registry(controller, resync),
         settings=_settings(),
         clusterwide=True,
         standalone=True,
-        stop_flag=stop,
     )
+    take_signals()
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+        names = ", ".join(task.get_name() for task in done)
+        raise WatchesEnded(f"kopf ended by itself: {names}")
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=_ENDING_SECONDS)
 
 
-def _registry(controller: Controller) -> kopf.OperatorRegistry:
+def _registry(controller: Controller, resync: Resync) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -41,16 +84,23 @@ def _registry(controller: Controller) -> kopf.OperatorRegistry:
             return kopf.login_with_service_account(**arguments)
         return kopf.login_with_kubeconfig(**arguments)
 
+    def note(event: Mapping[str, Any]) -> None:
+        if event["type"] is None:
+            resync.on_listed(event["object"]["metadata"]["uid"])
+
     @kopf.on.event(GROUP, VERSION, SESSIONS, registry=registry)
     async def on_session(event: Mapping[str, Any], **_: Any) -> None:
+        note(event)
         controller.on_session(event["type"], event["object"])
 
     @kopf.on.event(GROUP, VERSION, RECORDS, registry=registry)
     async def on_record(event: Mapping[str, Any], **_: Any) -> None:
+        note(event)
         controller.on_record(event["type"], event["object"])
 
     @kopf.on.event(GROUP, VERSION, CLASSES, registry=registry)
     async def on_class(event: Mapping[str, Any], **_: Any) -> None:
+        note(event)
         controller.on_class(event["type"], event["object"])
 
     return registry
@@ -58,12 +108,18 @@ def _registry(controller: Controller) -> kopf.OperatorRegistry:
 
 def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
+    # How the process ends is the composition root's.
+    settings.process.ultimate_exiting_timeout = None
+    settings.queueing.exit_timeout = 0.2
     # Events come from our own recorder, which counts instead of repeating.
     settings.posting.enabled = False
-    # A watch that says nothing for this long is opened again: a silent network looks like quiet.
-    settings.watching.server_timeout = 300
-    settings.watching.client_timeout = 330
-    settings.watching.connect_timeout = 10
+    # A silent network looks like quiet. So the API server ends each watch after a while, and one
+    # that outlasts this has been cut without a word. It is taken up where it ended.
+    settings.watching.server_timeout = WATCH_SECONDS
+    settings.watching.inactivity_timeout = WATCH_SECONDS + _GRACE_SECONDS
+    settings.watching.client_timeout = WATCH_SECONDS + 2 * _GRACE_SECONDS
+    settings.watching.connect_timeout = 5
+    settings.networking.error_backoffs = _Backoffs()
     settings.networking.request_timeout = 30
     settings.networking.enforce_retry_after = True
     # An object's worker waits this long for its next event. Ours hands events on at once, so few

@@ -1,0 +1,155 @@
+"""Two and three operators on one cluster: one acts at a time, and the change from one to the next
+is short."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+
+import pytest_asyncio
+from tests.e2e.disruption.calls import (
+    CREATE,
+    assert_made_once,
+    calls_of,
+    expiry,
+    until_deletion_accepted,
+)
+from tests.e2e.disruption.conftest import Disruption, clean_namespace
+from tests.e2e.disruption.operators import Operator
+from tests.e2e.sessions.eventually import eventually
+from tests.e2e.sessions.world import World, in_seconds, session
+
+LEASE_SECONDS = 3
+END_SECONDS = 3.0
+"""All is given back within one; on a busy machine Python takes as long again to end."""
+START_SECONDS = 5.0
+"""From the lease to the first call: a generous limit for a machine that does other things too."""
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def replicas(disruption: Disruption) -> AsyncIterator[Callable[[str], Operator]]:
+    """Makes operators with a short lease, and ends them."""
+    async with AsyncExitStack() as ends:
+
+        def make(name: str) -> Operator:
+            operator = disruption.operator(name, SPAWNAI_LEASE_SECONDS=str(LEASE_SECONDS))
+            ends.push_async_callback(operator.process.kill)
+            return operator
+
+        yield make
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def namespace(disruption: Disruption, replicas) -> AsyncIterator[str]:
+    async with clean_namespace(disruption, "leadership", replicas("cleaner")) as name:
+        yield name
+
+
+async def holder(world: World) -> str:
+    lease = await world.kubectl.json(
+        "get", "lease", "spawnai-operator", "--namespace", world.operator_namespace
+    )
+    return str(lease["spec"].get("holderIdentity", ""))
+
+
+async def test_an_operator_at_work_ends_at_once_and_without_a_complaint(
+    disruption, world, replicas, namespace
+):
+    first = await replicas("first").start()
+    await first.until_leads()
+    await disruption.until_classes_are_ready()
+    [steady] = await world.apply(namespace, session("steady"))
+    await steady.until_running()
+    held = disruption.proxy.add_fault("patch spawnrecords/status slow seconds=30 times=0")
+    await world.apply(namespace, session("begun"))
+    await held.until_suffered()
+    ending = asyncio.create_task(first.end())
+    await eventually("the lease is given back", lambda: holder(world), lambda who: who == "", 2)
+    assert await ending < END_SECONDS
+    assert first.process.returncode == 0
+    assert first.complaints() == []
+
+
+async def test_a_rolling_upgrade_leaves_no_gap_longer_than_the_lease(
+    disruption, world, replicas, namespace
+):
+    old = await (await replicas("old").start()).until_leads()
+    await disruption.until_classes_are_ready()
+    sessions = await world.apply(namespace, session("expiring"), session("expiring-later"))
+    await asyncio.gather(*(one.until_running() for one in sessions))
+    new = await replicas("new").start()
+    await eventually("the new one waits", lambda: bool(new.log()), seconds=20)
+    await sessions[0].annotate(expires_at=in_seconds(3))
+    await sessions[1].annotate(expires_at=in_seconds(4))
+    await sessions[1].until(
+        "knows its end", lambda one: expiry(one) < time.time() + 5 and one.status, 10
+    )
+    await asyncio.sleep(max(0.0, expiry(sessions[0]) - time.time() - 0.2))
+    ended = asyncio.create_task(old.end())
+    await new.until_leads(LEASE_SECONDS)
+    for one in sessions:
+        accepted = await until_deletion_accepted(world, one, 20)
+        assert accepted - expiry(one) < LEASE_SECONDS
+    assert await ended < END_SECONDS
+    assert old.complaints() == []
+    await asyncio.gather(*(one.until_destroyed() for one in sessions))
+    for one in sessions:
+        await one.assert_nothing_is_left()
+
+
+async def test_a_killed_leader_is_followed_when_its_lease_is_over(
+    disruption, world, replicas, namespace
+):
+    first = await (await replicas("first").start()).until_leads()
+    await disruption.until_classes_are_ready()
+    [one] = await world.apply(namespace, session("expiring"))
+    await one.until_running()
+    second = await replicas("second").start()
+    await eventually("the second waits", lambda: bool(second.log()), seconds=20)
+    await one.annotate(expires_at=in_seconds(2))
+    await one.until("knows its end", lambda seen: expiry(seen) < time.time() + 5, 10)
+    await first.process.kill()
+    killed = time.time()
+    accepted = await until_deletion_accepted(world, one, 20)
+    assert accepted - max(killed, expiry(one)) < LEASE_SECONDS + START_SECONDS
+    await one.until_destroyed()
+    await one.assert_nothing_is_left()
+
+
+async def test_a_leader_that_slept_past_its_lease_before_a_post_does_not_send_it(
+    disruption, world, replicas, namespace
+):
+    """It is stopped while the answer that a POST waits for is on its way to it."""
+    first = await (await replicas("first").start()).until_leads()
+    await disruption.until_classes_are_ready()
+    others = [await replicas(name).start() for name in ("second", "third")]
+    for other in others:
+        await eventually(f"{other.name} waits", lambda o=other: bool(o.log()), seconds=20)
+    intent = disruption.proxy.add_fault("create spawnrecords slow seconds=1")
+    [one] = await world.apply(namespace, session("made-once"))
+    await intent.until_suffered()
+    first.signal(signal.SIGSTOP)
+    try:
+        await eventually(
+            "another leads",
+            lambda: holder(world),
+            lambda seen: seen.startswith(("second", "third")),
+            LEASE_SECONDS * 3,
+        )
+        await one.until_running(60)
+    finally:
+        first.signal(signal.SIGCONT)
+    await eventually(
+        "the first has ended and was started again",
+        lambda: first.process.starts,
+        lambda starts: starts > 1,
+        15,
+    )
+    assert len(await calls_of(world, one, CREATE)) == 1
+    await assert_made_once(world, one)
+    await asyncio.sleep(LEASE_SECONDS)
+    leaders = [other.name for other in (first, *others) if await other.leads()]
+    assert len(leaders) == 1
+    assert leaders != ["first"]
+    assert any("The lease is lost" in line.get("message", "") for line in first.log())
