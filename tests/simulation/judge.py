@@ -269,6 +269,10 @@ class Judge:
             and not (life.tampered and life.status.expiration_time == status.expiration_time)
         ):
             self.blame(f"{life.key} was promised {status.expiration_time}, beyond the maximum")
+        if status.termination_reason == "DropletLost" and life.status.termination_reason is None:
+            by_hand = (one.by_hand for one in self.cloud.droplets.values())
+            if not any(by_hand):
+                self.blame(f"{life.key} lost its droplet, though nobody deleted it by hand")
         if status.phase is Phase.DESTROYED and old is not Phase.DESTROYED:
             left = self.left_of(life.uid)
             if left:

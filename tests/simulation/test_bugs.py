@@ -1,7 +1,12 @@
 """The simulation bites: it finds each deliberate bug within a few hundred stories."""
 
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
 import pytest
 from tests.simulation.bugs import BUGS
+from tests.simulation.bugs.found_by import FOUND_BY
 from tests.simulation.story import story_of
 from tests.simulation.world import run_story
 
@@ -14,19 +19,33 @@ pytestmark = [
 MOST_SEEDS = 400
 
 
-def seed_that_finds(bug) -> tuple[int, str] | None:
+def seed_that_finds(number: int) -> tuple[int, str] | None:
+    """The seed that found it before is tried first; any other may find it too."""
+    bug = BUGS[number]
+    before = FOUND_BY.get(bug.sentence)
+    seeds = [*([] if before is None else [before]), *range(MOST_SEEDS)]
     with bug.made():
-        for seed in range(MOST_SEEDS):
+        for seed in seeds:
             violation = run_story(story_of(seed)).violation
             if violation is not None:
                 return seed, violation
     return None
 
 
-def test_there_are_at_least_twenty():
-    assert len({bug.sentence for bug in BUGS}) >= 20
+@pytest.fixture(scope="module")
+def found() -> dict[str, tuple[int, str] | None]:
+    """What finds each bug. Where many seeds are new, `found_by.py` wants to be written again."""
+    workers = min(os.cpu_count() or 1, len(BUGS))
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        seeds = pool.map(seed_that_finds, range(len(BUGS)))
+        return {bug.sentence: seed for bug, seed in zip(BUGS, seeds, strict=True)}
 
 
+def test_there_are_at_least_twenty_and_each_has_a_sentence_of_its_own():
+    assert len({bug.sentence for bug in BUGS}) == len(BUGS) >= 20
+
+
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.sentence.replace(" ", "-"))
-def test_the_simulation_finds_that(bug):
-    assert seed_that_finds(bug) is not None, f"{MOST_SEEDS} stories did not find: {bug.sentence}"
+def test_the_simulation_finds_that(bug, found):
+    assert found[bug.sentence] is not None, f"{MOST_SEEDS} stories did not find: {bug.sentence}"

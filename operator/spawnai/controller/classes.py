@@ -374,16 +374,18 @@ class Classes:
                 raise ClassProblem("FirewallSettling", error.message) from error
         elif differs(wanted, actual):
             await account.firewalls.update(actual.id, wanted, priority=Priority.RUNNING)
-        entry = LedgerEntry(
-            kind=ResourceKind.FIREWALL,
-            id=actual.id,
-            name=actual.name,
-            created_at=self._clock.utc_now().replace(microsecond=0),
-        )
         record = self._store.record(known.uid) or record
-        ledger = books.with_resource(record.status, entry)
+        ledger = books.with_resource(record.status, self._line_of(actual))
         await write_ledger(self._cluster, self._store, known.uid, record.status, ledger)
         return actual.id
+
+    def _line_of(self, firewall: Firewall) -> LedgerEntry:
+        return LedgerEntry(
+            kind=ResourceKind.FIREWALL,
+            id=firewall.id,
+            name=firewall.name,
+            created_at=self._clock.utc_now().replace(microsecond=0),
+        )
 
     async def _recorded_firewall(
         self, known: StoredClass, record: StoredRecord, account: CloudAccount
@@ -445,13 +447,7 @@ class Classes:
 
     async def _end(self, known: StoredClass) -> None:
         """A deleted class waits for its sessions, then takes its firewall along."""
-        users = [
-            f"{record.spec.owner.namespace}/{record.spec.owner.name}"
-            for record in self._store.records()
-            if record.spec.class_name == known.name
-            and record.spec.owner.kind == "SpawnSession"
-            and record.status.completed_at is None
-        ] or await self._users_listed(known.name)
+        users = await self._users(known.name)
         before = self._states.get(known.name)
         if known.spec is not None and (before is None or before.problem is not None):
             # Its sessions can only be destroyed with an account that works.
@@ -468,7 +464,7 @@ class Classes:
             await self._report(known, state, ClassProblem("InUse", message))
             self._wake_class_after(known.name, PROBLEM_RETRY_SECONDS)
             return
-        record = self._store.record(known.uid)
+        record = await self._known_record(known.uid)
         if record is not None and record.status.completed_at is None:
             ledger = await self._delete_firewalls(record, state.account)
             await write_ledger(self._cluster, self._store, known.uid, record.status, ledger)
@@ -483,16 +479,31 @@ class Classes:
         self._opened.pop(known.uid, None)
         self._asked.pop(known.uid, None)
 
-    async def _users_listed(self, name: str) -> list[str]:
-        """Whose ledgers are open, as the API server itself lists them.
+    async def _known_record(self, uid: str) -> StoredRecord | None:
+        """The class's own ledger; that there is none, the API server itself has to say."""
+        if self._store.record(uid) is None:
+            try:
+                self._store.put_record(await self._cluster.get_record(uid))
+            except ObjectNotFound:
+                return None
+        return self._store.record(uid)
 
-        The watches may show a deleted class before the sessions that need it, after a start.
+    async def _users(self, name: str) -> list[str]:
+        """Whose ledgers are open.
+
+        That there are none is believed only when the API server itself says so: after a start the
+        watches may show a deleted class before the sessions that need it.
         """
-        users = []
+        users = [
+            f"{record.spec.owner.namespace}/{record.spec.owner.name}"
+            for record in self._store.records()
+            if _uses(record.spec, name) and record.status.completed_at is None
+        ]
+        if users:
+            return users
         async for body in self._cluster.list_all(RECORDS):
             spec = RecordSpec.model_validate(body.get("spec") or {})
-            open_ = (body.get("status") or {}).get("completedAt") is None
-            if spec.class_name == name and spec.owner.kind == "SpawnSession" and open_:
+            if _uses(spec, name) and (body.get("status") or {}).get("completedAt") is None:
                 users.append(f"{spec.owner.namespace}/{spec.owner.name}")
         return users
 
@@ -501,11 +512,16 @@ class Classes:
     ) -> RecordStatus:
         ledger = record.status
         now = self._clock.utc_now()
+        if account is None:
+            return ledger.model_copy(update={"residuals": books.residuals(ledger.resources)})
+        if not ledger.resources:
+            # It may have been made, and its line not been written.
+            made = await self._find_firewall(account, class_firewall_name(record.spec.owner.uid))
+            if made is not None:
+                ledger = books.with_resource(ledger, self._line_of(made))
         for entry in ledger.resources:
             if entry.gone_at is not None:
                 continue
-            if account is None:
-                return ledger.model_copy(update={"residuals": books.residuals(ledger.resources)})
             actual = await account.firewalls.get(entry.id, priority=Priority.DESTROY)
             if actual is None:
                 ledger = books.with_gone(ledger, entry.kind, entry.id, now)
@@ -571,6 +587,10 @@ class Classes:
             _LOGGER.warning("class %s: its status could not be written: %s", known.name, error)
             return
         self._store.put_class(body)
+
+
+def _uses(spec: RecordSpec, class_name: str) -> bool:
+    return spec.owner.kind == "SpawnSession" and spec.class_name == class_name
 
 
 def _is_over(phase: Phase | None) -> bool:

@@ -177,10 +177,15 @@ class Reporter:
         memory.minor_status_written_at = self._clock.now()
         self._store.put_session(body)
         self._emit(session, plan)
-        # The answer may show what its owner has changed meanwhile: the watch is then no news.
-        now_known = self._store.session(session.uid)
-        changed = now_known is None or replace(now_known, status=session.status) != session
-        return 0.0 if changed else None
+        return 0.0 if self._has_changed(session) else None
+
+    def _has_changed(self, session: Session) -> bool:
+        """Whether the answer to a status write shows what somebody else changed meanwhile.
+
+        The watch that tells of it will then be no news.
+        """
+        known = self._store.session(session.uid)
+        return known is None or replace(known, status=session.status) != session
 
     def _emit(self, session: Session, plan: Plan) -> None:
         regarding = Regarding(

@@ -69,14 +69,18 @@ def plan(observation: Observation, now: datetime) -> Plan:
     elif ending is not None:
         teardown(draft, ending, now)
     else:
-        # Whatever the session waits for meanwhile, its end is looked at in time.
-        draft.wake(_expiry_time(observation, session, wish, now))
+        _wake_at_the_end(draft, session, wish, now)
         stalled = _cannot_begin(observation, session, wish)
         if stalled is not None:
             _stall(draft, *stalled, now)
         elif observation.offer is not None:
             build(draft, session, observation.offer, wish, now)
     return draft.finish()
+
+
+def _wake_at_the_end(d: Draft, session: Session, wish: Wish, now: datetime) -> None:
+    """Whatever a session waits for meanwhile, its end is looked at in time."""
+    d.wake(_expiry_time(d.observation, session, wish, now))
 
 
 def _is_tombstone(session: Session) -> bool:

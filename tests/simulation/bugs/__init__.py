@@ -5,5 +5,7 @@ from .bug import Bug
 from .building import BUILDING
 from .ending import ENDING
 from .keeping import KEEPING
+from .offering import OFFERING
+from .reaping import REAPING
 
-BUGS: tuple[Bug, ...] = (*BUILDING, *ENDING, *BOOKS, *KEEPING)
+BUGS: tuple[Bug, ...] = (*BUILDING, *ENDING, *BOOKS, *KEEPING, *OFFERING, *REAPING)

@@ -1,9 +1,10 @@
 """Mistakes in the books."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from spawnai.billing import ledger
-from spawnai.controller import report
+from spawnai.controller import generate, report
 from spawnai.controller.generate import Generate
 from spawnai.lifecycle import plan, teardown
 from spawnai.lifecycle.observation import Record
@@ -18,7 +19,20 @@ def _closed_without_tokens(book, *, reason, log, at):
     return done.model_copy(update={"total_cost": "0"})
 
 
+def _counted_again(book, entry):
+    return book.model_copy(update={"generations": [*book.generations, entry]})
+
+
+_entry = generate._generation_entry
+
+
+def _without_what_was_read(model, usage, **others):
+    return _entry(model, replace(usage, input_tokens=0), **others)
+
+
 BOOKS = (
+    bug("a stored app is entered at each look", (ledger, "with_generation", _counted_again)),
+    bug("what Claude read is not counted", (generate, "_generation_entry", _without_what_was_read)),
     bug(
         "an order that failed is not counted",
         (Generate, "_note_unfinished", lambda *_arguments: None),

@@ -1,0 +1,48 @@
+"""Mistakes with classes, and with what reaches the operator about its sessions."""
+
+from spawnai.controller.classes import Classes
+from spawnai.controller.controller import Controller
+from spawnai.controller.reconciler import Reconciler
+from spawnai.controller.report import Reporter
+from spawnai.lifecycle import plan
+from spawnai.lifecycle.limits import limits_of
+
+from .bug import bug
+
+
+async def _nobody(_self, _name):
+    return []
+
+
+async def _leaves_its_firewall(_self, record, _account):
+    return record.status.model_copy(update={"completed_at": record.created_at})
+
+
+def _without_ledger(offer, session, _record=None):
+    return limits_of(offer, session)
+
+
+OFFERING = (
+    bug("a class goes while sessions use it", (Classes, "_users", _nobody)),
+    bug("a class leaves its firewall behind", (Classes, "_delete_firewalls", _leaves_its_firewall)),
+    bug(
+        "a life is counted from what the status says of readiness",
+        (plan, "limits_of", _without_ledger),
+    ),
+    bug(
+        "a write lasts longer than the session",
+        (Reconciler, "_until_end", lambda _self, _session, _planned: None),
+    ),
+    bug(
+        "what a write's answer shows is not looked at",
+        (Reporter, "_has_changed", lambda _self, _session: False),
+    ),
+    bug(
+        "what was listed before its ledger was known is forgotten",
+        (Controller, "_take_in_unlisted", lambda _self, _uid: None),
+    ),
+    bug(
+        "who waits for something does not wake at his end",
+        (plan, "_wake_at_the_end", lambda *_arguments: None),
+    ),
+)

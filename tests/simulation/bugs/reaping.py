@@ -1,0 +1,64 @@
+"""Mistakes of the reaper, and with what somebody else has made."""
+
+from dataclasses import replace
+
+from spawnai.controller import controller, provision, reaper, removal
+from spawnai.controller.destroy import Destroy
+from spawnai.controller.reaper import Reaper
+from spawnai.digitalocean.inventory import Inventory
+from spawnai.lifecycle import reaping
+
+from .bug import bug
+
+_judge = reaping.judge
+
+
+def _whose_tag(_name, tags, _cluster_uid):
+    return next((tag.removeprefix("session:") for tag in tags if tag.startswith("session:")), None)
+
+
+def _whose_name(name, _tags, _cluster_uid):
+    return name.removeprefix("spawn-")
+
+
+async def _takes_for_ours(_self, _work, _account, _entry):
+    return True
+
+
+async def _reaps_nothing(*_arguments):
+    pass
+
+
+def _without_ledgers(cloud, cluster, **others):
+    return _judge(cloud, replace(cluster, ledgers={}, living_sessions=frozenset()), **others)
+
+
+REAPING = (
+    bug("the reaper reaps nothing", (Reaper, "_reap", _reaps_nothing)),
+    bug(
+        "the reaper takes a session's tag alone for proof",
+        (reaping, "owner_of", _whose_tag),
+        (reaper, "owner_of", _whose_tag),
+        (removal, "owner_of", _whose_tag),
+    ),
+    bug(
+        "the reaper does not look at what the cluster says",
+        (Reaper, "_is_unexplained", lambda _self, _droplet: True),
+        (reaper, "judge", _without_ledgers),
+        (reaping, "_nothing_where_plenty", lambda _cluster, _orphans: ""),
+    ),
+    bug(
+        "a droplet is taken in by its name alone",
+        (provision, "owner_of", _whose_name),
+    ),
+    bug(
+        "a droplet is taken in by its name alone, and then deleted",
+        (provision, "owner_of", _whose_name),
+        (Destroy, "_is_ours", _takes_for_ours),
+    ),
+    bug(
+        "another cluster's droplet is taken in by its session's tag",
+        (controller, "owner_of", _whose_tag),
+        (Inventory, "_is_anothers", lambda _self, _droplet: False),
+    ),
+)
