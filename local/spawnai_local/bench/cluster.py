@@ -154,7 +154,6 @@ class SessionFollower:
         while missing := [name for name in names if phase not in self.reached.get(name, {})]:
             if self._task is not None and self._task.done():
                 self._task.result()
-                raise ClusterError(f"the watch of {self._path} ended")
             self._changed.clear()
             try:
                 async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
@@ -171,10 +170,12 @@ class SessionFollower:
                 ) from None
 
     async def _follow(self) -> None:
-        async for seen in self._cluster.watch(self._path):
-            name = seen.object["metadata"]["name"]
-            phase = seen.object.get("status", {}).get("phase")
-            self.newest[name] = seen.object
-            if phase is not None:
-                self.reached.setdefault(name, {}).setdefault(phase, seen.at)
-            self._changed.set()
+        """The API server ends a watch that cannot keep up, or is old; it is then opened again."""
+        while True:
+            async for seen in self._cluster.watch(self._path):
+                name = seen.object["metadata"]["name"]
+                phase = seen.object.get("status", {}).get("phase")
+                self.newest[name] = seen.object
+                if phase is not None:
+                    self.reached.setdefault(name, {}).setdefault(phase, seen.at)
+                self._changed.set()

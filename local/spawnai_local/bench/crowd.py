@@ -4,9 +4,10 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from spawnai.api.durations import format_time
 from spawnai.api.names import EXPIRES_AT_ANNOTATION
@@ -23,7 +24,8 @@ from spawnai_local.bench.figures import Figure
 from spawnai_local.bench.lives import NAMESPACE, ORDERS, session_document
 from spawnai_local.bench.machine import Noise, Onlooker
 from spawnai_local.bench.operator_process import Memory, OperatorProcess
-from spawnai_local.bench.seeding import Seeder, Template
+from spawnai_local.bench.pressure import DELETE_DROPLET, Storm, storm_of
+from spawnai_local.bench.seeding import Seeder, Template, at_once
 from spawnai_local.bench.stacks import BenchStack, bench_stack
 from spawnai_local.classes import LOCAL_DNS_CLASS
 from spawnai_local.cloud_settings import LOCAL_DIGITALOCEAN_TOKEN, CloudSettings
@@ -33,14 +35,18 @@ from spawnai_local.narration import Narrator
 LIFETIME = LifetimeSpec(
     max="24h", provisioning_deadline="4m", notice="15s", warning="1m", dead_man_grace="5m"
 )
-DELETE_DROPLET = "DELETE /v2/droplets/{droplet_id}"
 _MEBIBYTE = 1024 * 1024
 _READY_SECONDS = 90.0
-_KNOWN_SECONDS = 120.0
+_KNOWN_SECONDS = 180.0
 _END_SECONDS = 420.0
 _SETTLE_SECONDS = 25.0
 _EXPIRY_AHEAD_SECONDS = 40.0
 _EXPIRY_SPAN_SECONDS = 60.0
+_STORM_SECONDS = 1_200.0
+_STORM_ORDERS = 10
+_STORM_ORDERS_AFTER_SECONDS = 50.0
+FIRST_IN_STORM = 100
+"""The copies before this one end in `expire`."""
 _MINUTE = 60.0
 _WAITED_SECONDS = 1.0
 
@@ -104,12 +110,29 @@ class Crowd:
     start: Restart | None = None
     restart: Restart | None = None
     expiries: Expiries | None = None
+    storm: Storm | None = None
+    goals: bool = True
     remarks: list[str] = field(default_factory=list)
 
     def noise_of_others(self) -> list[float]:
         """What other programs used while something was measured, as shares of a core."""
-        measured = (self.rest_of_few, self.rest_of_all, self.expiries)
+        measured = (self.rest_of_few, self.rest_of_all, self.expiries, self.storm)
         return [one.noise.others for one in measured if one is not None]
+
+    def _memory_of_one(self, rest: Rest) -> list[Figure]:
+        """What each session adds to the operator's memory."""
+        few = self.rest_of_few
+        if few is None or rest.sessions <= few.sessions:
+            return []
+        added = (rest.memory.resident - few.memory.resident) / (rest.sessions - few.sessions)
+        return [
+            Figure(
+                "beside it: operator memory for each further session",
+                "kB",
+                (added / 1e3,),
+                remark=f"{few.memory.resident / 1e6:.0f} MB with {few.sessions} sessions",
+            )
+        ]
 
     def figures(self) -> list[Figure]:
         """The figures of the table."""
@@ -175,6 +198,7 @@ class Crowd:
                     200,
                     remark=f"resident; at its most {rest.memory.peak / 1e6:.0f} MB",
                 ),
+                *self._memory_of_one(rest),
                 Figure(
                     f"operator CPU at rest, {rest.sessions} live sessions",
                     "% of a core",
@@ -204,6 +228,10 @@ class Crowd:
                     f"{_counted(again.api_writes)}",
                 ),
             ]
+        if self.storm is not None:
+            figures += self.storm.figures()
+        if not self.goals:
+            figures = [replace(figure, goal=None) for figure in figures]
         return figures
 
 
@@ -214,10 +242,14 @@ async def measure(
     sessions: int,
     few: int,
     expiring: int,
+    storming: int,
     rest_seconds: float,
     parts: frozenset[str],
+    goals: bool = True,
 ) -> Crowd:
-    """Bring up a stack with so many sessions, and measure the `parts`: rest, restart, expiry."""
+    """Bring up a stack with so many sessions, and measure the `parts`: rest, restart, expiry,
+    pressure. `goals`: whether the figures are held against any.
+    """
     cloud = CloudSettings(
         boot_seconds=(1.0, 1.0),
         first_token_seconds=0.2,
@@ -230,8 +262,10 @@ async def measure(
         ClusterClient(stack.kubeconfig) as cluster,
         EmulatorControl(stack.cloud.digitalocean_url or "", LOCAL_DIGITALOCEAN_TOKEN) as emulator,
     ):
-        run = _Run(stack, cluster, emulator, narrator, Crowd(sessions, few))
-        await stack.while_up(run.all(parts, expiring=expiring, rest_seconds=rest_seconds))
+        run = _Run(stack, cluster, emulator, narrator, Crowd(sessions, few, goals=goals))
+        await stack.while_up(
+            run.all(parts, expiring=expiring, storming=storming, rest_seconds=rest_seconds)
+        )
         return run.crowd
 
 
@@ -251,7 +285,9 @@ class _Run:
         self._emulator = emulator
         self._narrator = narrator
 
-    async def all(self, parts: frozenset[str], *, expiring: int, rest_seconds: float) -> None:
+    async def all(
+        self, parts: frozenset[str], *, expiring: int, storming: int, rest_seconds: float
+    ) -> None:
         """Measure these parts."""
         await self.bring_up_few()
         if "rest" in parts:
@@ -268,6 +304,8 @@ class _Run:
             await asyncio.sleep(_SETTLE_SECONDS)
         if "expiry" in parts:
             self.crowd.expiries = await self.expire(expiring)
+        if "pressure" in parts:
+            self.crowd.storm = await self.end_in_one_minute(storming)
         await self.operator.stop()
 
     async def bring_up_few(self) -> None:
@@ -359,11 +397,13 @@ class _Run:
             for number, name in enumerate(names)
         }
         async with SessionFollower(self._cluster, NAMESPACE) as follower:
-            for name, end in ends.items():
-                await self._cluster.patch(
-                    sessions_path(NAMESPACE, name),
-                    {"metadata": {"annotations": {EXPIRES_AT_ANNOTATION: format_time(end)}}},
-                )
+            await at_once(
+                ends.items(),
+                lambda item: self._cluster.patch(
+                    sessions_path(NAMESPACE, item[0]),
+                    {"metadata": {"annotations": {EXPIRES_AT_ANNOTATION: format_time(item[1])}}},
+                ),
+            )
             left = (first - datetime.now(UTC)).total_seconds()
             self._narrator.say(f"{count} sessions end within a minute, the first in {left:.0f} s")
             await asyncio.sleep(max(0.0, left - 1))
@@ -379,12 +419,75 @@ class _Run:
             }
         return _expiries(ends, uids, destroyed, calls, noise)
 
+    async def end_in_one_minute(self, count: int) -> Storm:
+        """Let `count` sessions end within one minute, order some meanwhile, and watch."""
+        names = [f"copy-{FIRST_IN_STORM + number:04d}" for number in range(count)]
+        orders = [f"order-{number:02d}" for number in range(_STORM_ORDERS)]
+        ahead = _EXPIRY_AHEAD_SECONDS + _MINUTE
+        first = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=ahead)
+        ends = {
+            name: first + timedelta(seconds=int(number * _EXPIRY_SPAN_SECONDS / count))
+            for number, name in enumerate(names)
+        }
+        async with SessionFollower(self._cluster, NAMESPACE) as follower:
+            await at_once(
+                ends.items(),
+                lambda item: self._cluster.patch(
+                    sessions_path(NAMESPACE, item[0]),
+                    {"metadata": {"annotations": {EXPIRES_AT_ANNOTATION: format_time(item[1])}}},
+                ),
+            )
+            await _sleep_until(first - timedelta(seconds=_MINUTE))
+            before = await self._emulator.last_number()
+            await _sleep_until(first)
+            self._narrator.say(f"{count} sessions end within this minute")
+            onlooker = Onlooker(self._stack.pids())
+            began, began_at = time.monotonic(), time.time()
+            await asyncio.sleep(_STORM_ORDERS_AFTER_SECONDS)
+            for number, name in enumerate(orders):
+                app_type, prompt = ORDERS[number % len(ORDERS)]
+                await self._cluster.create(
+                    sessions_path(NAMESPACE), session_document(name, app_type, prompt)
+                )
+            await asyncio.sleep(_SETTLE_SECONDS)
+            said_so = {
+                follower.newest[name]["metadata"]["uid"]
+                for name in orders
+                if name in follower.newest and _waits_for_calls(follower.newest[name])
+            }
+            await follower.until_all("Destroyed", set(names), limit_seconds=_STORM_SECONDS)
+            noise = onlooker.noise()
+            uids = {name: follower.newest[name]["metadata"]["uid"] for name in (*names, *orders)}
+            return storm_of(
+                {uids[name]: end.timestamp() for name, end in ends.items()},
+                await self._emulator.calls(before),
+                destroyed={
+                    uids[name]: follower.reached[name]["Destroyed"] - began + began_at
+                    for name in names
+                },
+                orders={uids[name] for name in orders},
+                said_so=said_so,
+                noise=noise,
+            )
+
     def _writes(self, since: float) -> tuple[Counter[str], int]:
         writes = [write for write in audit.read_writes(self._stack.audit_log) if write.at >= since]
         leases = sum(write.kind is audit.WriteKind.LEASE for write in writes)
         return Counter(
             write.what for write in writes if write.kind is not audit.WriteKind.LEASE
         ), leases
+
+
+def _waits_for_calls(session: dict[str, Any]) -> bool:
+    """Whether a session says that it waits for its turn among DigitalOcean's calls."""
+    return any(
+        condition["reason"] == "WaitingForCalls"
+        for condition in session.get("status", {}).get("conditions", [])
+    )
+
+
+async def _sleep_until(moment: datetime) -> None:
+    await asyncio.sleep(max(0.0, (moment - datetime.now(UTC)).total_seconds()))
 
 
 def _expiries(

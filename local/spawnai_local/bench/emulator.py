@@ -18,6 +18,7 @@ class Call:
 
     number: int
     endpoint: str
+    path: str
     session: str | None
     status: int | None
     received_at: float
@@ -58,8 +59,8 @@ class EmulatorControl:
 
     async def last_number(self) -> int:
         """The number of the newest call; those that follow are found with `calls`."""
-        found = await self.calls()
-        return max((call.number for call in found), default=0)
+        document = await self.call("GET", "/_local/calls?sessions=false")
+        return int(document["last_number"])
 
     async def calls(self, after: int = 0) -> list[Call]:
         """All calls with a higher number."""
@@ -68,6 +69,7 @@ class EmulatorControl:
             Call(
                 number=one["number"],
                 endpoint=one["endpoint"],
+                path=one["path"],
                 session=one["session"],
                 status=one["status"],
                 received_at=one["received_at"],

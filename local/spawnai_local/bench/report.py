@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 
 from spawnai_local.bench.figures import Figure, shown
 from spawnai_local.narration import Narrator
@@ -16,10 +17,11 @@ it was built for. This page is written by
 make bench
 ```
 
-which brings the local stack up twice, takes about ten minutes, and leaves nothing running.
-`.venv/bin/python -m spawnai_local.bench --only lives` (or `rest`, `restart`, `expiry`) measures a
-part, `--quick` fewer sessions for a shorter time; neither writes this page. To see where time
-goes, let SPAWNAI_BENCH_OPERATOR be the command that runs the operator under a profiler.
+which brings the local stack up twice, takes about a quarter of an hour, and leaves nothing
+running. `.venv/bin/python -m spawnai_local.bench --only lives` (or `rest`, `restart`, `expiry`,
+`pressure`) measures a part, `--quick` fewer sessions for a shorter time; neither writes this page.
+The last section is written by `--only crowd10k`, and stays until that is run again. To see where
+time goes, let SPAWNAI_BENCH_OPERATOR be the command that runs the operator under a profiler.
 
 Measured on {day} on {machine}. {noise}
 
@@ -50,6 +52,11 @@ thousand of them fit one machine, and each delay is known exactly.
   from `status.expirationTime` to the arrival of the session's first call that changes something
   at the emulator, and to the emulator's 204 for the droplet. One clock: all runs on one machine.
   DigitalOcean's limit of 250 calls a minute is in force.
+- **Sessions that end in one minute.** {storming} of the live sessions, two deletions each. The
+  ideal sends none before its expiry and no more than 250 calls in any minute, counting what was
+  sent just before. {storming} and not more, so that it takes minutes; `--only pressure --storm
+  1000` takes a quarter of an hour, and the tests do that in simulated time with the same limiter
+  (`tests/simulation/test_pressure.py`).
 - **Calls.** The emulator knows which session a call names; what names none is shared.
 - **Writes.** The API server's audit log: every create, update, patch and delete that the
   operator's service account asked for, also a refused one. Apart are Events, Lease renewals, and
@@ -68,6 +75,63 @@ thousand of them fit one machine, and each delay is known exactly.
 - **At rest.** {rest:.0f} s, begun once the start has calmed down. CPU is the operator's utime and
   stime in /proc, memory its VmRSS at the end.
 """
+
+
+SECTION = "## Ten times as many"
+"""The heading of the section that is measured by itself."""
+
+_SECTION = (
+    SECTION
+    + """
+
+{sessions} live sessions on one operator, droplets as empty shells; measured by
+
+```
+.venv/bin/python -m spawnai_local.bench --only crowd10k
+```
+
+on {day} on {machine}. {noise}
+
+| figure | n | median | p99 |
+|---|---|---|---|
+{rows}
+
+{remarks}
+"""
+)
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write the page anew, and keep the section that is measured by itself."""
+    old = path.read_text() if path.exists() else ""
+    _, found, kept = old.partition(SECTION)
+    path.write_text(f"{text.rstrip()}\n\n{found}{kept}" if found else text)
+
+
+def write_section(path: Path, text: str) -> None:
+    """Write that section anew, and keep the rest of the page."""
+    page, _, _ = path.read_text().partition(SECTION)
+    path.write_text(f"{page.rstrip()}\n\n{text}")
+
+
+def section(
+    figures: Sequence[Figure], *, sessions: int, day: date, machine: str, noise: str
+) -> str:
+    """The text of the section about a large crowd."""
+    rows = [
+        f"| {figure.title} | {figure.n} | {shown(figure.median, figure.unit)} | "
+        f"{shown(figure.p99, figure.unit) if figure.n > 1 else ''} |"
+        for figure in figures
+    ]
+    remarks = [f"- {figure.title}: {figure.remark}." for figure in figures if figure.remark]
+    return _SECTION.format(
+        sessions=sessions,
+        day=day.isoformat(),
+        machine=machine,
+        noise=noise,
+        rows="\n".join(rows),
+        remarks="\n".join(remarks),
+    )
 
 
 def print_table(narrator: Narrator, figures: Sequence[Figure]) -> None:

@@ -116,12 +116,12 @@ class Seeder:
         # No call of the product's is among these, so the limits of its token do not apply.
         await self._emulator.set_limits(rate_limited=False)
         try:
-            await _at_once(copies, lambda one: self._make_session(one, master_key))
-            await _at_once(copies, lambda one: self._make_droplet(one, int(grace.total_seconds())))
+            await at_once(copies, lambda one: self._make_session(one, master_key))
+            await at_once(copies, lambda one: self._make_droplet(one, int(grace.total_seconds())))
             await self._learn_addresses(copies)
-            await _at_once(copies, self._make_name)
-            await _at_once(copies, self._give_app)
-            await _at_once(copies, self._write_down)
+            await at_once(copies, self._make_name)
+            await at_once(copies, self._give_app)
+            await at_once(copies, self._write_down)
         finally:
             await self._emulator.set_limits(rate_limited=True)
         return [one.name for one in copies]
@@ -263,7 +263,7 @@ class Seeder:
         return found
 
 
-async def _at_once(
+async def at_once(
     items: Iterable[_Item], work: Callable[[_Item], Awaitable[_Result]]
 ) -> list[_Result]:
     """Do the same for all, some at a time; the first failure ends it."""

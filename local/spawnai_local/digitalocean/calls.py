@@ -146,6 +146,7 @@ class Calls:
         seconds = [one for each in self._by_endpoint.values() for one in each.server_seconds]
         return {
             "total": self._total,
+            "last_number": self._last_number,
             "held": self._held,
             "rate_limited": self._refused,
             "by_endpoint": {

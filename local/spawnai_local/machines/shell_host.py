@@ -308,6 +308,7 @@ class ShellHost:
         self._door = door
         self._addresses = _addresses_for_ever(network)
         self._given: dict[int, str] = {}
+        self._taken: set[str] = set()
         self._shells: dict[int, Shell] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -318,8 +319,7 @@ class ShellHost:
 
     def allocate_address(self) -> str:
         """An address that no shell has: the whole network goes round."""
-        taken = set(self._given.values())
-        return next(address for address in self._addresses if address not in taken)
+        return next(address for address in self._addresses if address not in self._taken)
 
     async def boot(self, droplet_id: int, address: str, user_data: str, memory_bytes: int) -> None:
         """Read user_data and serve what its agent would; a shell that is on stays as it is.
@@ -332,6 +332,7 @@ class ShellHost:
         if droplet_id in self._shells:
             return
         self._given[droplet_id] = address
+        self._taken.add(address)
         shell = Shell(
             Bootstrap.read(user_data),
             self._pace,
@@ -353,7 +354,7 @@ class ShellHost:
     async def destroy(self, droplet_id: int) -> None:
         """Stop serving for good. Safe to repeat."""
         await self.power_off(droplet_id)
-        self._given.pop(droplet_id, None)
+        self._taken.discard(self._given.pop(droplet_id, ""))
 
     async def close(self) -> None:
         """End every shell."""

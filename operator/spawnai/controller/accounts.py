@@ -195,11 +195,12 @@ class CloudAccount:
 
 @dataclass(frozen=True, slots=True)
 class AccountNews:
-    """Who is told what an account's listings show."""
+    """Who is told what an account's listings show, and who tells what it will be asked for."""
 
     on_droplet: Callable[[Droplet], None]
     on_gone: Callable[[Droplet], None]
     on_sweep: Callable[[Sweep], None] = lambda _sweep: None
+    deletions_due: Callable[[], int] = lambda: 0
 
 
 Connect = Callable[[str, AccountNews], CloudAccount]
@@ -260,7 +261,7 @@ def connector(
     """Connects to DigitalOcean's API at an address."""
 
     def connect(token: str, news: AccountNews) -> CloudAccount:
-        budget = RateBudget(clock)
+        budget = RateBudget(clock, deletions_due=news.deletions_due)
         client = ApiClient(token, base_url, budget, on_call=on_call)
         droplets, records = Droplets(client), DomainRecords(client)
         firewalls = Firewalls(client)

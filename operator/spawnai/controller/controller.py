@@ -6,6 +6,7 @@ they hand in: the API server, the accounts, Claude, the droplets' agents, the cl
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from random import Random
 from typing import Any
 
@@ -44,6 +45,9 @@ from .workqueue import WorkQueue
 
 CLASS_PREFIX = "class/"
 
+CALLS_TO_END = 2
+"""Calls that end a session: its name and its droplet are deleted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outside:
@@ -78,7 +82,11 @@ class Controller:
         self.queue = WorkQueue(clock, outside.random)
         self.accounts = Accounts(
             outside.connect,
-            AccountNews(on_droplet=self._on_droplet, on_gone=self._on_gone),
+            AccountNews(
+                on_droplet=self._on_droplet,
+                on_gone=self._on_gone,
+                deletions_due=self._deletions_due,
+            ),
             on_sweep=self._on_sweep,
         )
         self.classes = Classes(
@@ -263,6 +271,13 @@ class Controller:
         for session in self.store.sessions():
             if session.status.phase in (None, Phase.REQUESTED):
                 self.queue.add(session.uid)
+
+    def _deletions_due(self) -> int:
+        """How many calls the sessions need for their ends that end within a minute."""
+        now = self._clock.utc_now()
+        until = now + timedelta(minutes=1)
+        ends = (session.status.expiration_time for session in self.store.sessions())
+        return CALLS_TO_END * sum(end is not None and now < end <= until for end in ends)
 
     def _on_sweep(self, account: CloudAccount, sweep: Sweep) -> None:
         """A walk through an account's droplets ended."""

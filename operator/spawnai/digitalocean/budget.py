@@ -10,8 +10,8 @@ unused:
 * **Starvation.** Deletions take all there is, and end by themselves. Among the rest, whoever has
   waited for a minute gets every tenth slot, whatever its worth.
 * **Proofs.** That something is gone can be seen later; deleting it cannot wait. So a proof leaves
-  deletions as many calls again as they took in the last minute, for those that end next. One that
-  has waited for a minute leaves them no more than housekeeping does: no proof starves.
+  room for the deletions that are due within a minute. One that has waited for a minute leaves
+  them no more than housekeeping does: no proof starves.
 * **Others.** Another program may use the same token. `ratelimit-remaining` tells how much of the
   hour it took; a 429 in mid-minute tells that it takes part of the minute too, and our own share
   of the minute shrinks to what just worked, then grows back slowly.
@@ -27,7 +27,7 @@ import asyncio
 import enum
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -71,6 +71,7 @@ _MOST_AT_ONCE_FOR_DESTROY = 40
 _FIRST_AT_ONCE = 4
 _AGED_SECONDS = 60.0
 _AGED_EVERY = 10
+_PROOF_LOOK_SECONDS = 1.0
 _FIRST_PROBE_SECONDS = 1.0
 _LONGEST_PROBE_SECONDS = 30.0
 # When a 429 names no time. DigitalOcean's minute is over by then.
@@ -141,9 +142,17 @@ class RateBudget:
         clock: where it gets its time from.
         per_hour: calls in any hour; fewer when DigitalOcean's answers say that it allows fewer.
         per_minute: calls in any minute.
+        deletions_due: tells how many calls the deletions need that are due within a minute.
     """
 
-    def __init__(self, clock: Clock, *, per_hour: int = 5000, per_minute: int = 250) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        per_hour: int = 5000,
+        per_minute: int = 250,
+        deletions_due: Callable[[], int] = lambda: 0,
+    ) -> None:
         if per_hour < 1 or per_minute < 1:
             raise ValueError(
                 f"A rate budget allows at least one call an hour and a minute, not {per_hour} an"
@@ -152,9 +161,9 @@ class RateBudget:
         self.clock = clock
         self._per_hour = per_hour
         self._per_minute = per_minute
+        self._deletions_due = deletions_due
         self._hour = _Window(HOUR_SECONDS)
         self._minute = _Window(MINUTE_SECONDS)
-        self._deletions = _Window(MINUTE_SECONDS)
         self._under_way = 0
         self._waiting: dict[Priority, deque[_Waiter]] = {p: deque() for p in Priority}
         self._grants_since_aged = 0
@@ -304,8 +313,6 @@ class RateBudget:
         for _ in range(slot.sent):
             self._hour.add(now)
             self._minute.add(now)
-            if slot.priority is Priority.DESTROY:
-                self._deletions.add(now)
         self._serve()
 
     def _serve(self) -> None:
@@ -377,11 +384,11 @@ class RateBudget:
 
     def _proof_turn(self, now: float, since: float) -> float:
         """When to look again whether there is room for a proof beside the deletions to come."""
-        too_many = 1 + self._deletions.used(now) - self._minute_left(now)
-        if too_many <= 0:
+        aged = since + _AGED_SECONDS
+        kept_free = int(_RESERVED_SHARE[Priority.PROOF] * self._minute_limit(now))
+        if now >= aged or self._deletions_due() + kept_free < self._minute_left(now):
             return now
-        # A deletion that leaves the minute makes room for two: itself, and the one kept free.
-        return min(since + _AGED_SECONDS, self._minute.free_at(ceil(too_many / 2)))
+        return min(aged, now + _PROOF_LOOK_SECONDS)
 
     @property
     def _hour_limit(self) -> int:

@@ -242,6 +242,8 @@ def _create_droplet(d: Draft, session: Session, offer: Offer, now: datetime) -> 
     if open_now:
         lifetime = parse_duration(offer.spec.lifetime.provisioning_deadline)
         d.do(CreateDroplet(open_now[0], expires_at=now + lifetime))
+        if not effort.running:
+            d.wake(now + TURN_EXPECTED)
         return
     _nowhere_to_go(d, session, wanted, now)
 

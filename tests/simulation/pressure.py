@@ -1,0 +1,480 @@
+"""A crowd under DigitalOcean's limits: the real controller and adapters on leaping time.
+
+The rate budget, the client, the listings and the whole lifecycle are the product's own; the cloud
+behind them is the local cloud's, with its limits of 250 calls a minute and 5,000 an hour. What is
+modelled is the network between them, the API server, the agents, and Claude, who never answers.
+"""
+
+import asyncio
+import contextvars
+from collections import Counter
+from datetime import datetime, timedelta
+from random import Random
+from types import SimpleNamespace
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
+from uuid import UUID
+
+from tests.simulation.api_server import ApiServer, SimulatedCluster, session_body
+from tests.simulation.loop import utc
+
+from spawnai.api.names import (
+    API_VERSION,
+    DEFAULT_CLASS_ANNOTATION,
+    FINALIZER,
+    class_tag,
+    cluster_tag,
+    session_droplet_name,
+    session_host_label,
+    session_tag,
+)
+from spawnai.api.record import (
+    LedgerEntry,
+    OwnerReference,
+    PlannedResource,
+    RecordSpec,
+    RecordStatus,
+    ResourceKind,
+)
+from spawnai.api.session import DropletStatus, Phase, SessionStatus, Tier
+from spawnai.controller.accounts import (
+    AccountNews,
+    CloudAccount,
+    FirewallWatch,
+    RecordListings,
+    WaitingForQuota,
+)
+from spawnai.controller.classes import Claude
+from spawnai.controller.controller import Controller, Outside
+from spawnai.digitalocean.account import Catalog
+from spawnai.digitalocean.budget import RateBudget
+from spawnai.digitalocean.client import ApiClient
+from spawnai.digitalocean.dns import DomainRecords
+from spawnai.digitalocean.droplets import Droplets
+from spawnai.digitalocean.firewalls import Firewalls
+from spawnai.digitalocean.inventory import Inventory
+from spawnai.droplet.client import AgentUnreachable
+from spawnai.generation.claude import GenerationProgress
+from spawnai.telemetry.redaction import Redactor
+from spawnai_local.digitalocean import Emulator, Limits, Settings
+from spawnai_local.digitalocean.exchange import Request
+
+DOMAIN = "apps.example"
+NAMESPACE = "team"
+CLUSTER_UID = "cluster-uid"
+TOKEN = "test-token"
+SIZE = "s-1vcpu-1gb"
+DELETED = 204
+LIMITED = 429
+MISSING = 404
+
+
+class Clock:
+    """The virtual loop's time, for the product and for the local cloud."""
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def utc_now(self) -> datetime:
+        return utc(self.now())
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class CloudClock:
+    """The same time, as the local cloud counts it: seconds since 1970."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def now(self) -> float:
+        return self._clock.utc_now().timestamp()
+
+    def call_at(self, when: float, callback) -> None:
+        asyncio.get_running_loop().call_later(max(0.0, when - self.now()), callback)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class Wire:
+    """What the model of the API server is told of the world: nothing goes wrong."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.story = SimpleNamespace(
+            seed=1,
+            settings=SimpleNamespace(
+                stale_list_seconds=0.0, watch_seconds=0.05, watch_repeats=0, watch_disorder=0
+            ),
+        )
+
+    async def call(self, _name, _to, effect, *_: Any, **__: Any) -> Any:
+        await asyncio.sleep(0.005)
+        return effect()
+
+
+class Network:
+    """Stands for pydo's client: carries requests to the local cloud, and takes its time for it."""
+
+    def __init__(self, emulator: Emulator, random: Random) -> None:
+        self._emulator = emulator
+        self._random = random
+
+    async def send_request(self, request, *, trace_request_ctx) -> SimpleNamespace:
+        await asyncio.sleep(self._random.uniform(0.01, 0.1))
+        trace_request_ctx.count += 1
+        parts = urlsplit(request.url)
+        content = request.content or b""
+        answer = self._emulator.api.call(
+            Request(
+                request.method,
+                parts.path,
+                dict(parse_qsl(parts.query)),
+                {"authorization": f"Bearer {TOKEN}"},
+                content.encode() if isinstance(content, str) else content,
+            )
+        )
+        assert answer is not None
+        await asyncio.sleep(self._random.uniform(0.01, 0.1))
+        return SimpleNamespace(
+            status_code=answer.status, headers=answer.headers, content=answer.body or b""
+        )
+
+    async def close(self) -> None:
+        pass
+
+
+class Client(ApiClient):
+    """The product's client on that network."""
+
+    def __init__(self, budget: RateBudget, network: Network) -> None:
+        super().__init__(TOKEN, "http://127.0.0.1", budget)
+        self._network = network
+
+    def _connect(self) -> Network:
+        return self._network
+
+
+class SlowClaude:
+    """Claude, who takes longer than any of these tests."""
+
+    def __init__(self) -> None:
+        self.models = self
+
+    async def retrieve(self, _model, timeout=None) -> None:
+        pass
+
+    async def generate(self, _order, *, on_progress) -> None:
+        on_progress(GenerationProgress(0.1, 0, 100))
+        await asyncio.sleep(7 * 86_400)
+
+
+class Agents:
+    """Agents that nobody hears."""
+
+    def credentials(self, _session) -> SimpleNamespace:
+        return SimpleNamespace(token="test-token", certificate_pem="", private_key_pem="")
+
+    def client(self, _session, ip) -> "Agents":
+        return self
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def status(self) -> None:
+        raise AgentUnreachable("nobody")
+
+    async def set_expiry(self, _expires_at) -> None:
+        pass
+
+
+class Silent:
+    """Metrics and events that nobody reads."""
+
+    def __getattr__(self, _name: str):
+        return lambda *_, **__: None
+
+
+class Events:
+    """Events, counted by reason."""
+
+    def __init__(self) -> None:
+        self.reasons: Counter[str] = Counter()
+
+    def emit(self, _regarding, _type, reason, _action, _note) -> None:
+        self.reasons[reason] += 1
+
+
+class Crowd:
+    """So many running sessions, their droplets and names, and one operator that finds them.
+
+    A user comes in through `expire` and `order`; the rest tells what came of it.
+    """
+
+    def __init__(self, sessions: int) -> None:
+        self.clock = Clock()
+        self.random = Random(1)
+        self.began = self.clock.now()
+        self.emulator = Emulator(
+            CloudClock(self.clock),
+            settings=Settings(
+                tokens=frozenset({TOKEN}), limits=Limits(droplets=10_000, rate_limited=False)
+            ),
+        )
+        self.events = Events()
+        self.server = ApiServer(Wire(), lambda *_: None, lambda _what: None)
+        self.uids: list[str] = []
+        self._expiry: dict[str, datetime] = {}
+        self._furnish()
+        for number in range(sessions):
+            self._seed(f"copy-{number:04d}")
+        self.emulator.cloud.world.limits = Limits(droplets=10_000)
+
+    # --- what happens ------------------------------------------------------------------------
+
+    async def expire(self, first: float, within: float) -> None:
+        """Give all of them an end, the first so many seconds from now, all within some time."""
+        for number, uid in enumerate(self.uids):
+            end = self.clock.utc_now() + timedelta(seconds=first + within * number / len(self.uids))
+            self._expiry[uid] = end.replace(microsecond=0)
+            stamp = self._expiry[uid].isoformat().replace("+00:00", "Z")
+            patch = {"metadata": {"annotations": {"spawn-ai.com/expires-at": stamp}}}
+            self.server.patch("user", "session", self.key(uid), patch, status=False)
+        await asyncio.sleep(first)
+
+    def order(self, name: str) -> str:
+        """Somebody applies a new session; returns its UID."""
+        uid = self._uid()
+        body = session_body(NAMESPACE, name, uid, "webapp", {})
+        self.server.create("user", "session", f"{NAMESPACE}/{name}", body)
+        return uid
+
+    async def other_program(self, calls_a_minute: float) -> None:
+        """Another program uses the same token, evenly."""
+        while True:
+            await asyncio.sleep(60 / calls_a_minute)
+            if self.emulator.api.rate_limits.document()["last_minute"] < 250:
+                self.emulator.api.rate_limits.spend(TOKEN, 1)
+
+    async def until(self, condition, limit_seconds: float) -> None:
+        """Wait until something is true."""
+        async with asyncio.timeout(limit_seconds):
+            while not condition():
+                await asyncio.sleep(1)
+
+    async def close(self) -> None:
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+    # --- what there is -----------------------------------------------------------------------
+
+    def key(self, uid: str) -> str:
+        return self._keys[uid]
+
+    def session(self, uid: str) -> dict[str, Any]:
+        return self.server.get("session", self.key(uid))
+
+    def phases(self) -> Counter[str]:
+        return Counter(self.session(uid)["status"]["phase"] for uid in self.uids)
+
+    def droplets(self, uids: list[str]) -> list[str]:
+        """The droplets of these sessions whose deletion was not accepted yet."""
+        droplets = self.emulator.cloud.droplets.all()
+        living = {droplet.session for droplet in droplets if droplet.deleted_at is None}
+        return [uid for uid in uids if uid in living]
+
+    def expiries(self) -> list[float]:
+        """When each session's time is over, in seconds since the first one's."""
+        times = [moment.timestamp() for moment in self._expiry.values()]
+        return [moment - min(times) for moment in times]
+
+    def moments(self) -> list[float]:
+        """When the calls arrived, in seconds since the first expiry."""
+        first = min(self._expiry.values()).timestamp()
+        return [call.received_at - first for call in self.calls()]
+
+    def calls(self) -> list[Any]:
+        return self.emulator.api.calls.log(0)
+
+    def deletions(self) -> dict[str, list[tuple[float, int]]]:
+        """When each thing's deletion was sent, in seconds since the first expiry, and answered."""
+        found: dict[str, list[tuple[float, int]]] = {}
+        first = min(self._expiry.values()).timestamp()
+        for call in self.calls():
+            if call.endpoint.startswith("DELETE"):
+                found.setdefault(call.path, []).append((call.received_at - first, call.status))
+        return found
+
+    # --- making it ---------------------------------------------------------------------------
+
+    def _uid(self) -> str:
+        return str(UUID(int=self.random.getrandbits(128), version=4))
+
+    def _furnish(self) -> None:
+        self._keys: dict[str, str] = {}
+        self.emulator.cloud.domains.create({"name": DOMAIN})
+        secret = {"digitalocean-token": TOKEN.encode(), "anthropic-api-key": b"test-key"}
+        self.server.secrets["spawnai", "spawnai-credentials"] = (secret, None)
+        self.server.create(
+            "admin",
+            "class",
+            "standard",
+            {
+                "apiVersion": API_VERSION,
+                "kind": "SpawnClass",
+                "metadata": {
+                    "name": "standard",
+                    "uid": "class-uid",
+                    "annotations": {DEFAULT_CLASS_ANNOTATION: "true"},
+                },
+                "spec": {
+                    "regions": ["nyc3"],
+                    "exposure": {"domain": DOMAIN},
+                    "lifetime": {"max": "24h", "notice": "5s", "warning": "5s"},
+                },
+            },
+        )
+
+    def _seed(self, name: str) -> None:
+        uid, now = self._uid(), self.clock.utc_now()
+        tags = ["spawn-ai", session_tag(uid), cluster_tag(CLUSTER_UID), class_tag("class-uid")]
+        (made,) = self.emulator.cloud.droplets.create(
+            {
+                "name": session_droplet_name(uid),
+                "region": "nyc3",
+                "size": SIZE,
+                "image": "ubuntu-24-04-x64",
+                "tags": tags,
+            }
+        )
+        droplet = made.droplet
+        label = session_host_label(name, uid)
+        record = self.emulator.cloud.domains.create_record(
+            DOMAIN, {"type": "A", "name": label, "data": droplet.public_address, "ttl": 30}
+        )
+        resources = [
+            LedgerEntry(
+                kind=ResourceKind.DROPLET,
+                id=str(droplet.id),
+                name=droplet.name,
+                region="nyc3",
+                size=SIZE,
+                ip=droplet.public_address,
+                price_hourly="0.00893",
+                created_at=now,
+            ),
+            LedgerEntry(
+                kind=ResourceKind.DOMAIN_RECORD,
+                id=str(record.id),
+                name=f"{label}.{DOMAIN}",
+                domain=DOMAIN,
+                ip=droplet.public_address,
+                created_at=now,
+            ),
+        ]
+        spec = RecordSpec(
+            owner=OwnerReference(
+                kind="SpawnSession", namespace=NAMESPACE, name=name, uid=uid, user="user"
+            ),
+            cluster_uid=CLUSTER_UID,
+            class_name="standard",
+            planned=[PlannedResource(kind=entry.kind, name=entry.name) for entry in resources],
+        )
+        self.server.create(
+            "seed",
+            "record",
+            uid,
+            {
+                "metadata": {"name": uid, "uid": f"record-{uid}"},
+                "spec": spec.document(),
+                "status": RecordStatus(resources=resources).document(),
+            },
+        )
+        status = SessionStatus(
+            phase=Phase.RUNNING,
+            class_name="standard",
+            tier=Tier.LIGHT,
+            region="nyc3",
+            size=SIZE,
+            started_at=now,
+            ready_at=now,
+            expiration_time=now + timedelta(hours=2),
+            url=f"http://{label}.{DOMAIN}",
+            droplet=DropletStatus(id=droplet.id, name=droplet.name, ip=droplet.public_address),
+        )
+        body = session_body(NAMESPACE, name, uid, "webapp", {})
+        body["metadata"]["finalizers"] = [FINALIZER]
+        self._keys[uid] = f"{NAMESPACE}/{name}"
+        self.server.create(
+            "seed", "session", self._keys[uid], {**body, "status": status.document()}
+        )
+        self.uids.append(uid)
+
+    async def operate(self) -> None:
+        """Start the operator, once all droplets have booted; it knows all sessions afterwards."""
+        await asyncio.sleep(5)
+        process = SimpleNamespace(
+            name="operator 1",
+            alive=True,
+            shown_until=0.0,
+            context=contextvars.copy_context(),
+        )
+        self.controller = controller = Controller(
+            Outside(
+                cluster=SimulatedCluster(self.server, Wire(), process, lambda: None),
+                connect=lambda _token, news: self._account(news),
+                claude_for=lambda _key: Claude(SlowClaude(), SlowClaude()),
+                agents=Agents(),
+                events=self.events,
+                metrics=Silent(),
+                redactor=Redactor(),
+                clock=self.clock,
+                random=Random(2),
+                check_leadership=lambda: None,
+                namespace="spawnai",
+                cluster_uid=CLUSTER_UID,
+                agent_source="",
+            )
+        )
+        shows = {
+            "session": controller.on_session,
+            "record": controller.on_record,
+            "class": controller.on_class,
+        }
+        self.server.watch(process, lambda kind, event, body: shows[kind](event, body))
+        self._working = asyncio.create_task(controller.queue.run(8, controller.handle))
+        await asyncio.sleep(90)
+
+    def _account(self, news: AccountNews) -> CloudAccount:
+        budget = RateBudget(self.clock, deletions_due=news.deletions_due)
+        client = Client(budget, Network(self.emulator, Random(3)))
+        droplets, records, firewalls = Droplets(client), DomainRecords(client), Firewalls(client)
+        inventory = Inventory(
+            droplets,
+            records,
+            self.clock,
+            Random(4),
+            budget=budget,
+            cluster_tag=cluster_tag(CLUSTER_UID),
+            on_droplet=news.on_droplet,
+            on_sweep=news.on_sweep,
+            on_gone=news.on_gone,
+        )
+        return CloudAccount(
+            client=client,
+            budget=budget,
+            droplets=droplets,
+            records=records,
+            firewalls=firewalls,
+            catalog=Catalog(client),
+            inventory=inventory,
+            firewall_watch=FirewallWatch(firewalls, self.clock),
+            record_listings=RecordListings(inventory, records, self.clock),
+            quota=WaitingForQuota(),
+            task=asyncio.create_task(inventory.run()),
+        )
