@@ -318,7 +318,7 @@ def story_of(seed: int) -> Story:
     if not calm and random.random() < 0.35:
         happenings += _rarely(random, names)
     if not calm and random.random() < 0.15:
-        happenings += _across_an_end(random, random.choice(orders))
+        happenings += _across_an_end(random, settings, random.choice(orders))
     happenings.sort(key=_order)
     return Story(seed, settings, tuple(happenings))
 
@@ -373,14 +373,17 @@ def _rarely(random: Random, names: list[str]) -> list[Happening]:
             return [WatchGap(at, random.choice((1.0, 10.0, 40.0)))]
 
 
-def _across_an_end(random: Random, order: Order) -> list[Happening]:
+def _across_an_end(random: Random, settings: Settings, order: Order) -> list[Happening]:
     """The API server goes away shortly before a session's end, while something is still written."""
-    lives = {"20s": 20.0, "45s": 45.0, "90s": 90.0, "3m": 180.0}.get(order.ttl or "", 240.0)
-    end = order.at + random.uniform(15, 30) + lives
-    at, seconds = end - random.uniform(0, 40), random.choice((5.0, 15.0, 30.0, 40.0))
-    meanwhile = Act(round(at + random.uniform(-1, 3), 1), "strips the finalizers of", order.name)
-    outage = Outage(round(max(at, 0.0), 1), "the API server", seconds)
-    return [outage, meanwhile] if random.random() < 0.5 else [outage]
+    lives = {"20s": 20.0, "45s": 45.0, "90s": 90.0, "3m": 180.0}.get(order.ttl or "3m", 360.0)
+    ready = order.at + max(settings.boot_seconds + 2, settings.generation_seconds) + 4
+    end = ready + lives + random.uniform(-2, 4)
+    at = max(end - random.uniform(5, 80), ready)
+    outage = Outage(round(at, 1), "the API server", round(end + random.uniform(-3, 8) - at, 1))
+    if random.random() < 0.5:
+        return [outage]
+    moment = round(at + random.uniform(-1, 3), 1)
+    return [outage, Act(moment, "strips the finalizers of", order.name)]
 
 
 def _falls(random: Random) -> list[Happening]:

@@ -136,16 +136,18 @@ def _ending(o: Observation, session: Session, wish: Wish, now: datetime) -> Endi
     failure = o.final_failure()
     if failure is not None and status.ready_at is None:
         return Ending(failure.reason, failure.message, failed=True)
+    # A droplet that was deleted for one of these reasons, while no status could be written, is no
+    # lost one.
+    over = _expired(o, session, wish, now) or _deadline(o, session, now)
+    if over is not None:
+        return over
     lost = o.record is not None and any(
         entry.kind is ResourceKind.DROPLET and entry.presence is Presence.GONE
         for entry in o.record.status.resources
     )
     if lost and o.record is not None and o.record.droplet is None:
         return Ending("DropletLost", "The droplet was deleted outside the operator", failed=True)
-    expired = _expired(o, session, wish, now)
-    if expired is not None:
-        return expired
-    return _deadline(o, session, now)
+    return None
 
 
 def _latched_ending(status: SessionStatus, reason: str) -> Ending:

@@ -2,7 +2,6 @@
 
 from spawnai.controller.classes import Classes
 from spawnai.controller.controller import Controller
-from spawnai.controller.reconciler import Reconciler
 from spawnai.controller.report import Reporter
 from spawnai.lifecycle import plan
 from spawnai.lifecycle.limits import limits_of
@@ -28,10 +27,6 @@ OFFERING = (
     bug(
         "a life is counted from what the status says of readiness",
         (plan, "limits_of", _without_ledger),
-    ),
-    bug(
-        "a write lasts longer than the session",
-        (Reconciler, "_until_end", lambda _self, _session, _planned: None),
     ),
     bug(
         "what a write's answer shows is not looked at",
