@@ -11,6 +11,7 @@ from spawnai.generation.bundle import Bundle
 from spawnai.lifecycle.observation import Session, StoredBundle
 
 from .cluster import Cluster, Conflict, ObjectNotFound
+from .failures import SessionFailed
 
 BUNDLE_KEY = "bundle.json"
 GENERATION_KEY = "generation.json"
@@ -25,13 +26,24 @@ class Bundles:
         self._clock = clock
 
     async def find(self, session: Session) -> StoredBundle | None:
-        """The stored app, or None."""
+        """The stored app, or None.
+
+        Raises:
+            SessionFailed: somebody has put another Secret in its place.
+        """
         try:
             data = await self._cluster.get_secret(session.namespace, bundle_name(session.uid))
         except ObjectNotFound:
             return None
-        bundle = Bundle.from_document(json.loads(data[BUNDLE_KEY]))
-        entry = GenerationEntry.model_validate_json(data[GENERATION_KEY])
+        try:
+            bundle = Bundle.from_document(json.loads(data[BUNDLE_KEY]))
+            entry = GenerationEntry.model_validate_json(data[GENERATION_KEY])
+        except (KeyError, ValueError) as error:
+            raise SessionFailed(
+                "SecretNotOurs",
+                f"Secret {session.namespace}/{bundle_name(session.uid)} holds something else than "
+                "the app that belongs there. It is left as it is; apply the session again",
+            ) from error
         return StoredBundle(bundle.digest, entry)
 
     async def store(self, session: Session, bundle: Bundle, entry: GenerationEntry) -> StoredBundle:

@@ -14,9 +14,7 @@ import anthropic
 
 from spawnai.api.conditions import Condition, ConditionStatus, ConditionType
 from spawnai.api.names import (
-    API_VERSION,
     FINALIZER,
-    SESSION_UID_LABEL,
     class_firewall_name,
     class_tag,
 )
@@ -51,7 +49,7 @@ from .accounts import Accounts, CloudAccount
 from .cluster import RECORDS, Cluster, ClusterError, Conflict, ObjectNotFound
 from .failures import failure_of
 from .provision import firewall_order
-from .report import merge_patch, write_ledger
+from .report import merge_patch, record_document, write_ledger
 from .store import Store, StoredClass, StoredRecord
 
 _LOGGER = logging.getLogger(__name__)
@@ -418,14 +416,8 @@ class Classes:
                 PlannedResource(kind=ResourceKind.FIREWALL, name=class_firewall_name(known.uid))
             ],
         )
-        body = {
-            "apiVersion": API_VERSION,
-            "kind": "SpawnRecord",
-            "metadata": {"name": known.uid, "labels": {SESSION_UID_LABEL: known.uid}},
-            "spec": spec.document(),
-        }
         try:
-            created = await self._cluster.create_record(body)
+            created = await self._cluster.create_record(record_document(spec))
         except Conflict:
             created = await self._cluster.get_record(known.uid)
         self._store.put_record(created)
@@ -501,10 +493,13 @@ class Classes:
         ]
         if users:
             return users
-        async for body in self._cluster.list_all(RECORDS):
-            spec = RecordSpec.model_validate(body.get("spec") or {})
-            if _uses(spec, name) and (body.get("status") or {}).get("completedAt") is None:
-                users.append(f"{spec.owner.namespace}/{spec.owner.name}")
+        try:
+            async for body in self._cluster.list_all(RECORDS):
+                spec = RecordSpec.model_validate(body.get("spec") or {})
+                if _uses(spec, name) and (body.get("status") or {}).get("completedAt") is None:
+                    users.append(f"{spec.owner.namespace}/{spec.owner.name}")
+        except ObjectNotFound:
+            return []  # The definition of ledgers was deleted: those that matter are kept here.
         return users
 
     async def _delete_firewalls(

@@ -251,7 +251,7 @@ class Controller:
         """A watch showed a ledger."""
         name = body["metadata"]["name"]
         if type_ == "DELETED":
-            self.store.remove_record(name)
+            self._on_record_gone(name, body["metadata"].get("uid"))
         elif not self.store.put_record(body):
             return
         record = self.store.record(name)
@@ -259,6 +259,23 @@ class Controller:
             self.queue.add(CLASS_PREFIX + record.spec.owner.name)
         else:
             self.queue.add(name)
+
+    def _on_record_gone(self, name: str, uid: str | None) -> None:
+        """A ledger was deleted. By hand, or with its kind, where something in it still exists:
+        then what we know of it is kept, and written again.
+        """
+        known = self.store.record(name)
+        if known is None or uid not in (None, known.uid):
+            return
+        book = self._book(name)
+        exists = any(entry.presence is not Presence.GONE for entry in book.resources)
+        if book.completed_at is not None or not exists:
+            self.store.remove_record(name)
+        elif known.spec.owner.kind == "SpawnClass":
+            self.store.lose_record(name, stored=known.status)
+        else:
+            self.memories.of(name).ledger = book
+            self.store.lose_record(name, stored=RecordStatus())
 
     def on_class(self, type_: str | None, body: Mapping[str, Any]) -> None:
         """A watch showed a class; sessions that wait for one look again."""

@@ -1,10 +1,11 @@
 """The session's hold in the API server: its finalizer and its ledger."""
 
-from spawnai.api.names import API_VERSION, FINALIZER, SESSION_UID_LABEL
+from spawnai.api.names import FINALIZER
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import Session
 
 from .cluster import Cluster, Conflict, ObjectNotFound
+from .report import record_document
 from .store import Store
 from .work import Work
 
@@ -57,18 +58,11 @@ class Custody:
 
     async def create_record(self, work: Work, action: do.CreateRecord) -> None:
         """Write the intent."""
-        owner = action.spec.owner
-        body = {
-            "apiVersion": API_VERSION,
-            "kind": "SpawnRecord",
-            "metadata": {"name": owner.uid, "labels": {SESSION_UID_LABEL: owner.uid}},
-            "spec": action.spec.document(),
-        }
         try:
-            created = await self._cluster.create_record(body)
+            created = await self._cluster.create_record(record_document(action.spec))
             work.memory.record_made_here = True
         except Conflict:
-            created = await self._cluster.get_record(owner.uid)
+            created = await self._cluster.get_record(action.spec.owner.uid)
         self._store.put_record(created)
 
     async def delete_record(self, work: Work, _action: do.DeleteRecord) -> None:

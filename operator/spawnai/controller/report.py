@@ -7,11 +7,12 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
 from spawnai.api.conditions import Condition, ConditionStatus, ConditionType
-from spawnai.api.names import API_VERSION
-from spawnai.api.record import RecordStatus, ResourceKind
+from spawnai.api.names import API_VERSION, SESSION_UID_LABEL
+from spawnai.api.record import RecordSpec, RecordStatus, ResourceKind
 from spawnai.api.session import SessionStatus
 from spawnai.billing.ledger import AT_ONCE, known_cost, tokens_cost, write_within
 from spawnai.clock import Clock
@@ -20,13 +21,16 @@ from spawnai.lifecycle.status import Plan
 from spawnai.telemetry.events import EventRecorder, Regarding
 from spawnai.telemetry.metrics import Metrics
 
-from .cluster import Cluster, ObjectNotFound
+from .cluster import Cluster, ClusterError, ObjectNotFound
 from .memory import Memory
 from .store import Store
 
 _LOGGER = logging.getLogger(__name__)
 
 PROGRESS_INTERVAL_SECONDS = 5.0
+
+_NO_SUCH_KIND = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+"""What the API server answers to a creation when the definition is gone, or about to go."""
 
 _MAJOR_FIELDS = (
     "phase",
@@ -210,10 +214,38 @@ class Reporter:
 async def write_ledger(
     cluster: Cluster, store: Store, name: str, old: RecordStatus, new: RecordStatus
 ) -> None:
-    """Write a ledger's status."""
+    """Write a ledger's status; a ledger that somebody deleted is put back."""
     patch = merge_patch(old.document(), new.document())
-    if patch:
-        store.put_record(await cluster.patch_record_status(name, {"status": patch}))
+    if not patch:
+        return
+    try:
+        body = await cluster.patch_record_status(name, {"status": patch})
+    except ObjectNotFound:
+        known = store.record(name)
+        if known is None:
+            raise
+        try:
+            await cluster.create_record(record_document(known.spec))
+            body = await cluster.patch_record_status(name, {"status": new.document()})
+        except ClusterError as error:
+            if error.status not in _NO_SUCH_KIND:
+                raise
+            # With its kind: nothing holds it any more, and nothing shall wait for it.
+            _LOGGER.warning("The ledger %s cannot be kept: %s", name, error)
+            store.lose_record(name, stored=new)
+            return
+        _LOGGER.warning("The ledger %s was deleted, and is put back", name)
+    store.put_record(body)
+
+
+def record_document(spec: RecordSpec) -> dict[str, Any]:
+    """A new ledger as the API server takes it."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "SpawnRecord",
+        "metadata": {"name": spec.owner.uid, "labels": {SESSION_UID_LABEL: spec.owner.uid}},
+        "spec": spec.document(),
+    }
 
 
 def seconds_until(moment: datetime, now: datetime) -> float:

@@ -5,7 +5,7 @@ higher resourceVersion wins (they can be compared since Kubernetes 1.35, KEP-550
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -186,6 +186,11 @@ class Store:
     def remove_record(self, name: str) -> None:
         """The ledger is gone from the API server."""
         self._records.pop(name, None)
+
+    def lose_record(self, name: str, *, stored: RecordStatus) -> None:
+        """An open ledger is gone from the API server, where now no more than `stored` is."""
+        known = self._records[name]
+        self._records[name] = replace(known, resource_version=0, status=stored)
 
     def remove_class(self, name: str) -> None:
         """The class is gone from the API server."""

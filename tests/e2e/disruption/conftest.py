@@ -21,7 +21,7 @@ from tests.e2e.sessions.world import World
 from spawnai.api.spawnclass import LifetimeSpec
 from spawnai_local.api_proxy import ApiProxy
 from spawnai_local.bench import audit
-from spawnai_local.classes import LOCAL_DNS_CLASS
+from spawnai_local.classes import LOCAL_DNS_CLASS, local_classes
 from spawnai_local.cloud_settings import CloudSettings
 from spawnai_local.machines.shell_host import ShellPace
 from spawnai_local.stack import LocalStack
@@ -51,6 +51,18 @@ class Disruption:
     def operator(self, name: str, **environment: str) -> Operator:
         """An operator that reaches the API server through the proxy; not started yet."""
         return Operator(self.world.stack, self.proxy.kubeconfig, name, **environment)
+
+    async def apply_classes(self) -> None:
+        """Apply the stack's classes again, once their kind is served."""
+        stack = self.world.stack
+        documents = local_classes(stack.cloud.http_port, LIFETIME, LOCAL_DNS_CLASS)
+        await eventually(
+            "the classes are taken",
+            lambda: stack.kubectl.apply(*documents),
+            lambda _: True,
+            20,
+            pause=0.5,
+        )
 
     async def until_classes_are_ready(self) -> None:
         """Wait until sessions can be made."""
