@@ -32,8 +32,8 @@ local-down: setup ## End what `make local` started
 	@$(BIN)/python -m spawnai_local.down
 
 .PHONY: test
-test: setup ## Run every test: unit, simulation, contract, end to end
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: setup ## Run every test, several side by side: unit, simulation, contract, end to end
+	$(BIN)/python -m pytest --numprocesses=auto --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: test-unit
 test-unit: setup ## Run the quick tests alone

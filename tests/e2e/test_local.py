@@ -1,7 +1,6 @@
 """`make local` and `make demo`, run as a person runs them: as programs, from outside."""
 
 import asyncio
-import contextlib
 import json
 import os
 import re
@@ -13,7 +12,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.local_program import DOWN_SECONDS, UP_SECONDS, Local, local, until
+from tests.support.local_program import (
+    DOWN_SECONDS,
+    UP_SECONDS,
+    Local,
+    local,
+    processes_of,
+    until,
+)
 
 from spawnai_local.control_plane import ControlPlane
 from spawnai_local.digitalocean import NO_DELAYS, Emulator, Settings
@@ -32,26 +38,6 @@ kind: SpawnSession
 metadata: {name: notes, annotations: {spawn-ai.com/ttl: 10m}}
 spec: {prompt: A JSON API that keeps notes, appType: api}
 """
-
-
-def processes_of(directory: Path) -> list[str]:
-    """Every process that was started for the directory, or works in it, or names it."""
-    found = []
-    wanted = str(directory).encode()
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        try:
-            if (entry / "stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                continue
-            command = (entry / "cmdline").read_bytes()
-            traces = (command, (entry / "environ").read_bytes(), bytes((entry / "cwd").readlink()))
-        except (OSError, ProcessLookupError):
-            continue
-        # The program that is tested with this directory in its own environment is no part of it.
-        if any(wanted in trace for trace in traces) and b"spawnai_local.up" not in command:
-            found.append(f"{entry.name} {command.replace(bytes(1), b' ').decode()}")
-    return found
 
 
 def is_running(stack: Local, session: str) -> bool:
@@ -136,8 +122,9 @@ def test_a_second_stack_in_the_same_directory_is_refused_with_what_to_do(stack):
         timeout=30,
     )
     assert second.returncode == 1
-    assert "a local stack runs already" in second.stdout
-    assert "make local-down" in second.stdout
+    said = " ".join(second.stdout.split())
+    assert "a local stack runs already" in said
+    assert "`make local-down` ends it" in said
     assert stack.process.poll() is None
     assert (stack.directory / "stack.pid").read_text().strip() == str(stack.process.pid)
 
@@ -173,49 +160,64 @@ def test_another_stack_runs_beside_it_and_sigkill_of_it_leaves_nothing(stack, tm
         assert "Nothing was running" in second.down().stdout
 
 
-async def test_a_cluster_of_one_s_own_is_used_and_left_without_sessions(tmp_path):
-    async with ControlPlane(tmp_path / "cluster", unsafe_no_fsync=True) as cluster:
-        environment = {"CLUSTER": "kubeconfig", "KUBECONFIG": str(cluster.kubeconfig)}
-        with local(tmp_path / "stack", **environment) as stack:
-            await asyncio.to_thread(stack.until_up)
-            assert not (stack.directory / "etcd.pid").exists()
-            await cluster.kubectl.run("apply", "-f", "-", standard_input=WEBAPP)
-            await cluster.kubectl.run(
-                *("wait", "--for=jsonpath={.status.phase}=Provisioning"),
-                *("spawnsession/board", "spawnsession/notes", "--timeout=30s"),
-            )
-            down = await asyncio.to_thread(stack.down)
-            assert down.returncode == 0, down.stdout + stack.said
-            assert processes_of(stack.directory) == []
-        assert (
-            await cluster.kubectl.run("get", "spawnsessions,spawnclasses", "-A", "-o", "name") == ""
-        )
-        records = json.loads(await cluster.kubectl.run("get", "spawnrecords", "-o", "json"))[
-            "items"
-        ]
-        sessions = [one for one in records if one["spec"]["owner"]["kind"] == "SpawnSession"]
-        assert len(sessions) == 2
-        assert all(
-            entry["presence"] == "Gone"
-            for one in records
-            for entry in one["status"].get("resources", [])
-        )
+def test_local_down_ends_everything(stack):
+    # The last of the tests that use the stack.
+    down = stack.down()
+    assert down.returncode == 0, down.stdout
+    assert "Nothing is left running." in down.stdout
+    assert stack.process.wait(DOWN_SECONDS) == 0
+    assert "Nothing is left running." in stack.said
+    assert processes_of(stack.directory) == []
+    assert not list(stack.directory.glob("*.pid"))
 
 
-async def test_a_cluster_with_sessions_of_another_cloud_is_refused(tmp_path):
+async def test_a_cluster_of_one_s_own_is_used_and_left_without_sessions_unless_it_has_other_ones(
+    tmp_path,
+):
     async with ControlPlane(tmp_path / "cluster", unsafe_no_fsync=True) as cluster:
-        await cluster.kubectl.run("apply", "--server-side", "-k", str(checkout() / "crds"))
-        elsewhere = WEBAPP.replace("spec: {", "spec: {className: production, ")
-        await cluster.kubectl.run("apply", "-f", "-", standard_input=elsewhere)
         environment = {"CLUSTER": "kubeconfig", "KUBECONFIG": str(cluster.kubeconfig)}
-        with local(tmp_path / "stack", **environment) as stack:
-            assert await asyncio.to_thread(stack.process.wait, UP_SECONDS) == 1
-            assert "droplets are in another cloud: default/board, default/notes" in " ".join(
-                stack.said.split()
-            )
-        assert "namespace/spawnai-system" not in await cluster.kubectl.run(
-            "get", "ns", "-o", "name"
+        await a_cluster_with_sessions_of_another_cloud_is_refused(cluster, tmp_path, environment)
+        await cluster.kubectl.run("delete", "spawnsessions", "--all", "--timeout=20s")
+        await it_is_used_and_left_without_sessions(cluster, tmp_path, environment)
+
+
+async def a_cluster_with_sessions_of_another_cloud_is_refused(
+    cluster: ControlPlane, directory: Path, environment: dict[str, str]
+) -> None:
+    await cluster.kubectl.run("apply", "--server-side", "-k", str(checkout() / "crds"))
+    elsewhere = WEBAPP.replace("spec: {", "spec: {className: production, ")
+    await cluster.kubectl.run("apply", "-f", "-", standard_input=elsewhere)
+    with local(directory / "refused", **environment) as stack:
+        assert await asyncio.to_thread(stack.process.wait, UP_SECONDS) == 1
+        assert "droplets are in another cloud: default/board, default/notes" in " ".join(
+            stack.said.split()
         )
+    assert "namespace/spawnai-system" not in await cluster.kubectl.run("get", "ns", "-o", "name")
+
+
+async def it_is_used_and_left_without_sessions(
+    cluster: ControlPlane, directory: Path, environment: dict[str, str]
+) -> None:
+    with local(directory / "stack", **environment) as stack:
+        await asyncio.to_thread(stack.until_up)
+        assert not (stack.directory / "etcd.pid").exists()
+        await cluster.kubectl.run("apply", "-f", "-", standard_input=WEBAPP)
+        await cluster.kubectl.run(
+            *("wait", "--for=jsonpath={.status.phase}=Provisioning"),
+            *("spawnsession/board", "spawnsession/notes", "--timeout=30s"),
+        )
+        down = await asyncio.to_thread(stack.down)
+        assert down.returncode == 0, down.stdout + stack.said
+        assert processes_of(stack.directory) == []
+    assert await cluster.kubectl.run("get", "spawnsessions,spawnclasses", "-A", "-o", "name") == ""
+    records = await cluster.kubectl.items("spawnrecords")
+    sessions = [one for one in records if one["spec"]["owner"]["kind"] == "SpawnSession"]
+    assert len(sessions) == 2
+    assert all(
+        entry["presence"] == "Gone"
+        for one in records
+        for entry in one["status"].get("resources", [])
+    )
 
 
 async def test_droplets_in_a_cloud_that_goes_on_are_destroyed_also_after_a_kill(
@@ -249,23 +251,11 @@ async def test_droplets_in_a_cloud_that_goes_on_are_destroyed_also_after_a_kill(
             assert len(cloud.cloud.droplets.all()) == 2
             down = await asyncio.to_thread(stack.down)
             assert down.returncode == 0, down.stdout + stack.said
-            assert stack.process.wait(5) == 0, stack.said
+            assert stack.process.wait(DOWN_SECONDS) == 0, stack.said
             assert cloud.cloud.droplets.all() == [], stack.said
             assert cloud.cloud.firewalls.all() == []
             assert processes_of(stack.directory) == []
     await cloud.stop()
-
-
-def test_local_down_ends_everything(tmp_path):
-    with local(tmp_path / "stack") as stack:
-        stack.until_up()
-        down = stack.down()
-        assert down.returncode == 0, down.stdout
-        assert "Nothing is left running." in down.stdout
-        assert stack.process.wait(5) == 0
-        assert "Nothing is left running." in stack.said
-        assert processes_of(stack.directory) == []
-        assert not list(stack.directory.glob("*.pid"))
 
 
 def test_ctrl_c_in_the_middle_of_the_start_ends_everything(tmp_path):
@@ -292,92 +282,3 @@ def test_local_down_without_a_stack_says_so(tmp_path):
     )
     assert down.returncode == 0
     assert "Nothing was running" in down.stdout
-
-
-@contextlib.contextmanager
-def demo_until(words: str, output: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A demo that has come to these words."""
-    with (
-        output.open("wb") as written,
-        subprocess.Popen(
-            [sys.executable, "-m", "spawnai_local.demo"],
-            env={**os.environ, "CLAUDE": "simulator"},
-            stdin=subprocess.DEVNULL,
-            stdout=written,
-            stderr=written,
-            start_new_session=True,
-        ) as demo,
-    ):
-        try:
-            until(
-                lambda: words in output.read_text() or demo.poll() is not None,
-                what=lambda: f"the demo to say {words!r}; it said:\n{output.read_text()}",
-                limit_seconds=UP_SECONDS,
-            )
-            assert demo.poll() is None, output.read_text()
-            yield demo
-        finally:
-            demo.terminate()
-
-
-def child_of(parent: int, words: str) -> int:
-    """The pid of a process that `parent` started."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                status = (entry / "status").read_text()
-                command = (entry / "cmdline").read_bytes().replace(bytes(1), b" ").decode()
-                if f"PPid:\t{parent}\n" in status and words in command:
-                    return int(entry.name)
-    raise AssertionError(f"process {parent} has no child {words!r}")
-
-
-def test_a_demo_whose_cloud_dies_says_so_and_fails(tmp_path):
-    output = tmp_path / "output"
-    with demo_until("Watch them come to life", output) as demo:
-        os.kill(child_of(demo.pid, "spawnai_local.cloud"), signal.SIGKILL)
-        assert demo.wait(DOWN_SECONDS) == 1
-    said = " ".join(output.read_text().split())
-    assert "✗ the demo ran to its end" in said
-    assert "cloud has ended by itself" in said
-    assert "The logs of all parts:" in said
-    assert "Traceback" not in said
-
-
-def test_ctrl_c_ends_the_demo_and_leaves_nothing(tmp_path):
-    output = tmp_path / "output"
-    with demo_until("DNS", output) as demo:
-        directory = Path(os.fsdecode(child_environment(demo.pid, "SPAWNAI_PROCESS_DIRECTORY")))
-        assert processes_of(directory)
-        os.killpg(demo.pid, signal.SIGINT)
-        assert demo.wait(DOWN_SECONDS) == 128 + signal.SIGINT
-    assert "Interrupted. Nothing is left running." in output.read_text()
-    assert processes_of(directory) == []
-
-
-def child_environment(parent: int, name: str) -> bytes:
-    """The value of a variable in the environment of the cloud that a demo started."""
-    pid = child_of(parent, "spawnai_local.cloud")
-    variables = Path(f"/proc/{pid}/environ").read_bytes().split(bytes(1))
-    return next(one for one in variables if one.startswith(f"{name}=".encode())).split(b"=", 1)[1]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(400)
-def test_all_that_the_demo_claims_is_true_within_three_minutes():
-    demo = subprocess.run(
-        [sys.executable, "-m", "spawnai_local.demo"],
-        check=False,
-        env={**os.environ, "CLAUDE": "simulator"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=380,
-    )
-    assert demo.returncode == 0, demo.stdout + demo.stderr
-    assert demo.stderr == ""
-    told = re.search(r"All (\d+) claims were true, after (\d+) s", demo.stdout)
-    assert told is not None
-    assert int(told[1]) == demo.stdout.count("✓") - 1  # the title explains the mark
-    assert int(told[2]) <= 180
-    assert max(map(len, demo.stdout.splitlines())) <= 100

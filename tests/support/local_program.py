@@ -94,3 +94,23 @@ def until(holds: Callable[[], bool], *, what: Callable[[], str], limit_seconds: 
     while not holds():
         assert time.monotonic() < deadline, f"waited {limit_seconds:.0f} s for {what()}"
         time.sleep(0.1)
+
+
+def processes_of(directory: Path) -> list[str]:
+    """Every process that was started for the directory, or works in it, or names it."""
+    found = []
+    wanted = str(directory).encode()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            if (entry / "stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                continue
+            command = (entry / "cmdline").read_bytes()
+            traces = (command, (entry / "environ").read_bytes(), bytes((entry / "cwd").readlink()))
+        except (OSError, ProcessLookupError):
+            continue
+        # The program that is tested with this directory in its own environment is no part of it.
+        if any(wanted in trace for trace in traces) and b"spawnai_local.up" not in command:
+            found.append(f"{entry.name} {command.replace(bytes(1), b' ').decode()}")
+    return found

@@ -133,10 +133,12 @@ class Shell:
         through: Callable[
             [str, Callable[[], Awaitable[ShellAnswer]]], Awaitable[ShellAnswer | None]
         ],
+        seconds: Callable[[], float],
     ) -> None:
         self._bootstrap = bootstrap
         self._pace = pace
         self._through = through
+        self._seconds = seconds
         self._on_power_off = on_power_off
         self._expires_at = bootstrap.expires_at
         self._digest: str | None = None
@@ -186,7 +188,7 @@ class Shell:
     def _state(self) -> str:
         if self._digest is None:
             return "idle"
-        worked = time.monotonic() - self._taken_at
+        worked = self._seconds() - self._taken_at
         if worked < self._pace.install:
             return "installing"
         if worked < self._pace.install + self._pace.start:
@@ -200,7 +202,7 @@ class Shell:
             raise _Refused(409, "another bundle was taken already")
         if self._digest is not None:
             return 200
-        self._digest, self._taken_at = document["digest"], time.monotonic()
+        self._digest, self._taken_at = document["digest"], self._seconds()
         return 202
 
     def _move_expiry(self, document: Any) -> None:
@@ -302,10 +304,18 @@ class ShellHost:
     agent goes through `door`.
     """
 
-    def __init__(self, network: IPv4Network, pace: ShellPace, *, door: Door = open_door) -> None:
+    def __init__(
+        self,
+        network: IPv4Network,
+        pace: ShellPace,
+        *,
+        door: Door = open_door,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.on_power_off: Callable[[int], None] | None = None
         self._pace = pace
         self._door = door
+        self._seconds = seconds
         self._addresses = _addresses_for_ever(network)
         self._given: dict[int, str] = {}
         self._taken: set[str] = set()
@@ -338,6 +348,7 @@ class ShellHost:
             self._pace,
             lambda: self._powered_off(droplet_id),
             partial(self._door, droplet_id),
+            self._seconds,
         )
         self._shells[droplet_id] = shell
         if self._pace.agent:

@@ -44,7 +44,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def misbehaving(world: World) -> Mapping[str, Session]:
-    """Sessions whose apps misbehave. One of them takes a minute: they begin before all others."""
+    """Sessions whose apps misbehave. One of them takes a minute: see who begins them early."""
     name = "misbehaving"
     await world.kubectl.run("create", "namespace", name)
     sessions = await world.apply(name, *misbehaving_apps())
@@ -52,9 +52,7 @@ async def misbehaving(world: World) -> Mapping[str, Session]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def namespace(
-    world: World, misbehaving: Mapping[str, Session], request: pytest.FixtureRequest
-) -> AsyncIterator[str]:
+async def namespace(world: World, request: pytest.FixtureRequest) -> AsyncIterator[str]:
     """The module's own namespace. When the module ends, nothing that it made is left."""
     name = request.module.__name__.rpartition(".")[2].removeprefix("test_").replace("_", "-")
     await world.kubectl.run("create", "namespace", name)

@@ -21,7 +21,10 @@ GONE_WITHIN = timedelta(seconds=5)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def lives(world: World, namespace: str) -> Mapping[str, Session]:
+async def lives(
+    world: World, misbehaving: Mapping[str, Session], namespace: str
+) -> Mapping[str, Session]:
+    # Their neighbours misbehave, which takes longer than all of this and is looked at next.
     sessions = await world.apply(
         namespace,
         session("page", PROMPT, "webapp", ttl="8m"),
