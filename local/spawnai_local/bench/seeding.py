@@ -98,6 +98,7 @@ class Seeder:
         self._namespace = namespace
         self._operator_namespace = operator_namespace
         self._class_name = class_name
+        self._originals: dict[str, dict[str, Any]] = {}
 
     async def seed(self, templates: Sequence[Template], count: int) -> list[str]:
         """Make `count` copies, of each template in turn; returns their names."""
@@ -152,12 +153,9 @@ class Seeder:
         spec, status = original.session["spec"], original.session["status"]
         if one.credentials is None:
             raise SeedingError(f"session {one.name} was not made")
-        droplet = await self._emulator.call(
-            "GET", f"/v2/droplets/{original.entry('Droplet')['id']}"
-        )
+        droplet = await self._droplet_of(original)
         tags = [
-            session_tag(one.uid) if tag.startswith("session:") else tag
-            for tag in droplet["droplet"]["tags"]
+            session_tag(one.uid) if tag.startswith("session:") else tag for tag in droplet["tags"]
         ]
         made = await self._emulator.call(
             "POST",
@@ -166,7 +164,7 @@ class Seeder:
                 "name": session_droplet_name(one.uid),
                 "region": status["region"],
                 "size": status["size"],
-                "image": droplet["droplet"]["image"]["slug"],
+                "image": droplet["image"]["slug"],
                 "tags": tags,
                 "monitoring": True,
                 "user_data": render_user_data(
@@ -183,6 +181,14 @@ class Seeder:
             },
         )
         one.droplet_id = made["droplet"]["id"]
+
+    async def _droplet_of(self, template: Template) -> dict[str, Any]:
+        """The template's own droplet, as DigitalOcean shows it."""
+        if template.uid not in self._originals:
+            number = template.entry("Droplet")["id"]
+            found = await self._emulator.call("GET", f"/v2/droplets/{number}")
+            self._originals[template.uid] = found["droplet"]
+        return self._originals[template.uid]
 
     async def _learn_addresses(self, copies: Sequence[_Copy]) -> None:
         wanted = {one.droplet_id: one for one in copies}

@@ -1,6 +1,7 @@
 """The base of every API model: camelCase in manifests, snake_case in Python, immutable."""
 
-from typing import Annotated, Any
+import sys
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
@@ -9,6 +10,9 @@ from .schema import for_api_server
 
 # The bound of metav1.Condition's message.
 LONGEST_TEXT = 32768
+
+LONGEST_SHARED_TEXT = 64
+"""Reasons, regions, names of classes; a longer text is one of its kind."""
 
 
 class ApiModel(BaseModel):
@@ -25,6 +29,32 @@ class ApiModel(BaseModel):
     def document(self) -> dict[str, Any]:
         """The JSON shape for the API server: camelCase, without fields that are not set."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    def compact(self) -> Self:
+        """Share with all other models what is the same in thousands: short texts, and the sets in
+        which pydantic remembers which fields were given. A session and its ledger take 9 KB so,
+        instead of 23. Returns itself; its value stays the same.
+        """
+        given = self.__pydantic_fields_set__
+        object.__setattr__(
+            self, "__pydantic_fields_set__", _GIVEN_FIELDS.setdefault(frozenset(given), given)
+        )
+        values = self.__dict__
+        for name, value in values.items():
+            if type(value) is str:
+                if len(value) <= LONGEST_SHARED_TEXT:
+                    values[name] = sys.intern(value)
+            elif isinstance(value, ApiModel):
+                value.compact()
+            elif isinstance(value, list):
+                for item in value:
+                    if isinstance(item, ApiModel):
+                        item.compact()
+        return self
+
+
+# model_copy copies the set before it changes it, so sharing one is safe.
+_GIVEN_FIELDS: dict[frozenset[str], set[str]] = {}
 
 
 def _cut(text: str) -> str:

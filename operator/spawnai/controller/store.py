@@ -65,11 +65,11 @@ def parse_session(body: Mapping[str, Any]) -> Session:
     annotations = metadata.get("annotations") or {}
     spec, problem = None, None
     try:
-        spec = SessionSpec.model_validate(body.get("spec") or {})
+        spec = SessionSpec.model_validate(body.get("spec") or {}).compact()
     except ValidationError as error:
         problem = _problems(error)
     try:
-        status = SessionStatus.model_validate(body.get("status") or {})
+        status = SessionStatus.model_validate(body.get("status") or {}).compact()
     except ValidationError:
         status = SessionStatus()
     return Session(
@@ -142,8 +142,8 @@ class Store:
         self._records[name] = StoredRecord(
             resource_version=version,
             uid=body["metadata"]["uid"],
-            spec=RecordSpec.model_validate(body.get("spec") or {}),
-            status=RecordStatus.model_validate(body.get("status") or {}),
+            spec=RecordSpec.model_validate(body.get("spec") or {}).compact(),
+            status=RecordStatus.model_validate(body.get("status") or {}).compact(),
             created_at=_time(body["metadata"]["creationTimestamp"]),
         )
         return True

