@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from spawnai_local.chaos import report
 from spawnai_local.chaos.campaign import Campaign, Verdict, campaign
 from spawnai_local.chaos.plans import Plan, sample
+from spawnai_local.chaos.recording import write_known
 from spawnai_local.interruption import run_until_interrupted
 from spawnai_local.narration import Narrator
 from spawnai_local.paths import checkout
@@ -83,6 +84,7 @@ def _conclude(narrator: Narrator, made: Campaign, *, whole: bool) -> int:
     for line in report.summary(made, left):
         narrator.say(line)
     if whole:
+        write_known(made.boundaries)
         report.write_page(made, left, narrator.elapsed)
         narrator.say("Written down in docs/reliability.md.")
     bad = left or any(one.violations or not one.struck for one in made.verdicts)

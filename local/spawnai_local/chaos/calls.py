@@ -14,6 +14,9 @@ from typing import Any
 from spawnai.api.names import FINALIZER
 from spawnai_local.digitalocean.router import Router
 
+EVENTS = "POST events"
+"""The operator tells Events from a queue, so they come in no particular situation."""
+
 READS = frozenset({"GET", "HEAD"})
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _MAJOR = ("phase", "readyAt", "terminationReason", "expirationTime", "expiryWarnedFor")
@@ -140,16 +143,11 @@ def _purpose(what: str, body: Mapping[str, Any]) -> str:
         case "spawnrecords/status":
             if "completedAt" in status:
                 return "closed"
-            return " ".join(_size(key, value) for key, value in sorted(status.items()))
+            if "generations" in status:
+                return "an order"
+            return f"resources:{len(status.get('resources') or ())}"
         case "spawnclasses/status":
             conditions = status.get("conditions") or []
             return next((one["reason"] for one in conditions if one["type"] == "Ready"), "")
         case _:
             return ""
-
-
-def _size(key: str, value: Any) -> str:
-    if not isinstance(value, list):
-        return key
-    gone = sum(isinstance(one, dict) and one.get("presence") == "Gone" for one in value)
-    return f"{key}:{len(value)}" + (f"-{gone}" if gone else "")

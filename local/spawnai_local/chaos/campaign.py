@@ -12,11 +12,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from spawnai_local.chaos.calls import Edge
 from spawnai_local.chaos.canaries import Foreign
 from spawnai_local.chaos.gate import Passage, Trap
 from spawnai_local.chaos.judge import Judge
 from spawnai_local.chaos.lives import Life, Living
-from spawnai_local.chaos.plans import Boundary, Plan, all_plans
+from spawnai_local.chaos.plans import Boundary, Plan, Situation, all_plans
 from spawnai_local.chaos.recording import record
 from spawnai_local.chaos.stack import OPERATOR, ChaosStack
 from spawnai_local.chaos.world import World
@@ -24,6 +25,9 @@ from spawnai_local.chaos.world import World
 GATHER_SECONDS = 3.0
 """How long a held call waits for others to be held, so that one kill serves them all. Less than the
 shortest time limit of a call."""
+
+ATTEMPTS = 3
+"""How often a plan is tried whose call does not come."""
 
 _TICK_SECONDS = 0.25
 
@@ -86,23 +90,27 @@ class Conductor:
 
 
 class Lateness:
-    """How late this very process was: what a busy machine does to everyone."""
+    """What a busy machine does to the operator and to this process, the cloud it calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, stack: ChaosStack) -> None:
+        self._stack = stack
         self._late: list[tuple[float, float]] = []
 
     async def run(self) -> None:
-        """Measure."""
+        """Measure: how long the operator waited for a processor, and how late this loop was."""
+        waited = 0.0
         while True:
             before = time.monotonic()
             await asyncio.sleep(_TICK_SECONDS)
-            late = time.monotonic() - before - _TICK_SECONDS
-            if late > _TICK_SECONDS:
-                self._late.append((time.time(), late))
+            late = max(0.0, time.monotonic() - before - _TICK_SECONDS)
+            now = self._stack.waited_for_processor()
+            late += max(0.0, now - waited) if waited else 0.0
+            waited = now
+            self._late.append((time.time(), late))
 
-    def most(self, since: float, until: float) -> float:
-        """The most between two moments (epoch seconds), in seconds."""
-        return max((late for at, late in self._late if since <= at <= until), default=0.0)
+    def between(self, since: float, until: float) -> float:
+        """How much of the time between two moments (epoch seconds) was lost, in seconds."""
+        return sum(late for at, late in self._late if since <= at <= until)
 
 
 class Campaign:
@@ -113,7 +121,7 @@ class Campaign:
         self._foreign = foreign
         self._tell = tell
         self._conductor = Conductor(world.stack)
-        self._lateness = Lateness()
+        self._lateness = Lateness(world.stack)
         self._living = Living(world, self._conductor.restart)
         self._lanes: asyncio.Queue[str] = asyncio.Queue()
         for lane in world.stack.lanes:
@@ -136,8 +144,21 @@ class Campaign:
             self._give_verdict(None, life)
         return all_plans(self.boundaries)
 
-    async def carry_out(self, plans: Sequence[Plan]) -> None:
-        """Carry out plans, those without a kill first."""
+    async def carry_out(self, plans: Sequence[Plan], *, together: bool = False) -> None:
+        """Carry out plans: those without a kill first, or all `together`."""
+        left = list(plans)
+        for attempt in range(1, ATTEMPTS + 1):
+            if together:
+                await self._all(left)
+            else:
+                await self._in_rounds(left)
+            left = [one.plan for one in self.verdicts if not one.struck and one.plan is not None]
+            if not left or attempt == ATTEMPTS:
+                break
+            # Two writes may have been one by chance. What went wrong in it stays.
+            self.verdicts = [one for one in self.verdicts if one.struck or one.violations]
+
+    async def _in_rounds(self, plans: Sequence[Plan]) -> None:
         calm = [plan for plan in plans if not plan.needs_restart]
         # What takes long begins first, so that nobody waits for it at the end.
         calm.sort(key=lambda plan: plan.fault.value.startswith("timeout"), reverse=True)
@@ -163,6 +184,10 @@ class Campaign:
         self._number += 1
         boundary = plan.boundary
         name = f"plan-{self._number:04d}"
+        keys = lane
+        if boundary.situation is Situation.CREATING and boundary.call.edge is Edge.DIGITALOCEAN:
+            # Some calls are only made the first time that an account is used.
+            keys = await self._world.unused_keys()
         operators_own = boundary.call.name.endswith("leases")
         trap = Trap(
             OPERATOR if operators_own else name,
@@ -170,7 +195,7 @@ class Campaign:
             boundary.call.name,
             plan.fault,
         )
-        life = Life(name, lane, boundary.flavour, boundary.situation, trap, boundary.call.edge)
+        life = Life(name, keys, boundary.flavour, boundary.situation, trap, boundary.call.edge)
         if operators_own:
             # A Lease has no owner that would tell one plan's from another's.
             async with self._alone:
@@ -180,9 +205,7 @@ class Campaign:
         self._give_verdict(plan, life)
 
     def _give_verdict(self, plan: Plan | None, life: Life) -> None:
-        until = (life.expiry or life.began) + 2.0
-        lateness = self._lateness.most(until - 4.0, until)
-        violations = self.judge.violations(life, lateness=lateness)
+        violations = self.judge.violations(life, self._lateness.between)
         verdict = Verdict(
             plan,
             life,

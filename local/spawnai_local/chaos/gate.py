@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from spawnai_local.chaos.calls import Call
+from spawnai_local.chaos.calls import EVENTS, Call
 from spawnai_local.chaos.faults import (
     KILLS,
     RETRY_AFTER_SECONDS,
@@ -65,6 +65,8 @@ class Gate:
         """Whose a token, name or UID is."""
         self.uids: dict[str, str] = {}
         """The UID of each owner's session."""
+        self.classes: dict[str, str] = {}
+        """The UID of each owner's class."""
         self.situations: dict[str, str] = {}
         """In which situation each owner is now."""
         self.on_hold: Callable[[Trap], None] = lambda _trap: None
@@ -84,7 +86,8 @@ class Gate:
         situation = self.situations.get(owner) if owner is not None else None
         passage = Passage(time.time(), call, owner, situation)
         for trap in self._traps.get(owner or "", ()):
-            if trap.struck_at is None and (trap.situation, trap.call) == (situation, call.name):
+            in_time = situation == trap.situation or trap.call == EVENTS
+            if trap.struck_at is None and trap.call == call.name and in_time:
                 trap.struck_at = passage.at
                 passage.trap = trap
                 break

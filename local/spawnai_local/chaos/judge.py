@@ -1,6 +1,6 @@
 """What must be true of every life, whatever went wrong in it (the numbers are the invariants')."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -11,6 +11,7 @@ from spawnai.api.names import (
     session_tag,
 )
 from spawnai.billing.token_prices import token_cost
+from spawnai_local.chaos.calls import EVENTS
 from spawnai_local.chaos.faults import CALLER_SECONDS
 from spawnai_local.chaos.gate import Passage
 from spawnai_local.chaos.lives import REST_SECONDS, Life
@@ -42,7 +43,7 @@ _TOKENS = {
 class Judge:
     """Looks at one life after the other, when each is over.
 
-    `lateness` tells how long this machine itself was late at most between two moments.
+    `lost` tells how many seconds between two moments the machine had no processor for the stack.
     """
 
     def __init__(self, stack: ChaosStack) -> None:
@@ -50,7 +51,9 @@ class Judge:
         self.overruns: list[float] = []
         """How late each deletion with nothing in its way was accepted, in seconds."""
 
-    def violations(self, life: Life, *, lateness: float = 0.0) -> list[str]:
+    def violations(
+        self, life: Life, lost: Callable[[float, float], float] = lambda _since, _until: 0.0
+    ) -> list[str]:
         """Everything that is wrong with a life."""
         found = list(self._bounded(life))
         if life.uid:
@@ -59,7 +62,7 @@ class Judge:
             found += self._books(life)
             found += self._tokens(life)
         found += self._rest(life)
-        found += self._prompt(life, lateness)
+        found += self._prompt(life, lost)
         return found
 
     # 1: at most one of each, none at the end.
@@ -101,8 +104,8 @@ class Judge:
             yield f"1: it was called Destroyed before droplet {_ids(late)} was deleted"
 
     def _class_firewalls(self, life: Life) -> set[str]:
-        owners = self._stack.gate.owners
-        return {class_firewall_name(uid) for uid, name in owners.items() if name == life.name}
+        uid = self._stack.gate.classes.get(life.name)
+        return set() if uid is None else {class_firewall_name(uid)}
 
     def _lines(self, life: Life) -> list[BillLine]:
         tag = session_tag(life.uid)
@@ -226,7 +229,9 @@ class Judge:
             return
         until = life.rest_from + REST_SECONDS
         for one in self.passages(life):
-            if one.call.writes and life.rest_from <= one.at < until:
+            # Events are told from a queue, some of them late.
+            written = one.call.writes and one.call.name != EVENTS
+            if written and life.rest_from <= one.at < until:
                 yield f"6: at rest, {one}"
 
     # 7: bounded.
@@ -237,11 +242,12 @@ class Judge:
 
     # 8: in time.
 
-    def _prompt(self, life: Life, lateness: float) -> Iterator[str]:
+    def _prompt(self, life: Life, lost: Callable[[float, float], float]) -> Iterator[str]:
         lines = self._lines(life) if life.uid else []
         if life.expiry is None or not lines or lines[-1].ended_at is None:
             return
         late = lines[-1].ended_at - life.expiry
+        lateness = lost(life.expiry, lines[-1].ended_at)
         if late < 0:
             yield f"8: its droplet was deleted {-late:.1f} s before its time"
         disturbances = [

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from spawnai_local.chaos.calls import Edge
+from spawnai_local.chaos.faults import CALLER_SECONDS
 from spawnai_local.chaos.gate import Passage, Trap
 from spawnai_local.chaos.plans import OF_EACH_START, Flavour, Situation
 from spawnai_local.chaos.stack import OPERATOR
@@ -20,6 +21,9 @@ END_SECONDS = 150.0
 
 STRIKE_SECONDS = 60.0
 """How long a call is waited for that was made in the recorded run."""
+
+LATE_STRIKE_SECONDS = 12.0
+"""How long it is waited for when the situation is otherwise over: Events come late, for one."""
 
 QUIET_SECONDS = 2.5
 """A session that made no call for so long has done what it had to."""
@@ -109,6 +113,8 @@ class Living:
         recorded = life.situation is None
         if recorded:
             await self._quiet(life.name)
+        elif life.situation is Situation.CREATING:
+            await self._strike(life, LATE_STRIKE_SECONDS)
         self._enter(life, None)
         if recorded or life.situation is Situation.READY:
             await self._ready(life)
@@ -133,10 +139,19 @@ class Living:
         await self._quiet(life.name, 2 * QUIET_SECONDS)
         self._enter(life, None)
 
-    async def _strike(self, life: Life) -> None:
-        """Wait for the trap to strike; a call that does not come is not this life's fault."""
-        deadline = time.monotonic() + STRIKE_SECONDS
-        while not life.struck and time.monotonic() < deadline:
+    async def _strike(self, life: Life, seconds: float = STRIKE_SECONDS) -> None:
+        """Wait until the trap has struck, and its caller knows of it.
+
+        A call that does not come is not this life's fault.
+        """
+        trap, deadline = life.trap, time.monotonic() + seconds
+        if trap is None or life.edge is None:
+            return
+        while trap.struck_at is None and time.monotonic() < deadline:
+            await asyncio.sleep(_PAUSE_SECONDS)
+        while trap.struck_at is not None and trap.over_at is None:
+            if time.time() > trap.struck_at + CALLER_SECONDS[life.edge]:
+                break
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _change_ttl(self, life: Life) -> None:
@@ -154,6 +169,7 @@ class Living:
             END_SECONDS,
         )
         await self._until_switch_is_moved(life)
+        await self._strike(life, LATE_STRIKE_SECONDS)
         await self._quiet(name)
         self._enter(life, None)
 
@@ -168,14 +184,16 @@ class Living:
 
     async def _expire(self, life: Life, lead: float) -> None:
         world, name = self._world, life.name
-        life.expiry = float(int(time.time() + lead) + 1)
-        await world.expire_at(name, life.expiry)
+        begun, near = float(int(time.time() + lead) + 1), 60.0
+        await world.expire_at(name, begun)
         await world.until(
             name,
             "told its end",
-            lambda one: moment_of(one["status"].get("expirationTime")) == life.expiry,
+            lambda one: abs((moment_of(one["status"].get("expirationTime")) or 0) - begun) < near,
             END_SECONDS,
         )
+        # One that was too late to be told in time is given a notice.
+        life.expiry = moment_of(world.newest[name]["status"]["expirationTime"])
         if life.situation in (Situation.EXPIRING, None):
             self._enter(life, Situation.EXPIRING)
         await world.until(
@@ -187,6 +205,9 @@ class Living:
         life.ended = time.time()
 
     async def _delete(self, life: Life) -> None:
+        if life.edge is Edge.AGENT:
+            await self._restart()
+            await self._quiet(life.name, 2 * QUIET_SECONDS)
         self._enter(life, Situation.DELETED)
         await self._world.delete(life.name)
         await self._world.until_gone(life.name, END_SECONDS)
@@ -213,10 +234,10 @@ class Living:
 
     async def _quiet(self, name: str, seconds: float = QUIET_SECONDS) -> None:
         """Wait until the operator makes no more calls for it, the inventory's walk apart."""
-        deadline = time.monotonic() + STRIKE_SECONDS
+        began, deadline = time.time(), time.monotonic() + STRIKE_SECONDS
         while time.monotonic() < deadline:
             last = next((one.at for one in reversed(self._gate.log) if _is_about(one, name)), 0.0)
-            left = last + seconds - time.time()
+            left = max(last, began) + seconds - time.time()
             if left <= 0:
                 return
             await asyncio.sleep(max(left, _PAUSE_SECONDS))

@@ -57,6 +57,14 @@ class Boundary:
         name = re.sub(r"[^a-z0-9]+", "-", self.call.name.lower()).strip("-")
         return f"{self.situation}:{edge}:{name}"
 
+    @property
+    def needs_forgetting(self) -> bool:
+        """Whether the call is only made by an operator that was started since the app runs.
+
+        One that knows the app's log already need not ask for it at a deletion.
+        """
+        return self.situation is Situation.DELETED and self.call.edge is Edge.AGENT
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -73,7 +81,11 @@ class Plan:
     @property
     def needs_restart(self) -> bool:
         """Whether the operator is killed or started again for it."""
-        return self.fault in KILLS or self.boundary.situation is Situation.READY
+        return (
+            self.fault in KILLS
+            or self.boundary.situation is Situation.READY
+            or self.boundary.needs_forgetting
+        )
 
 
 def boundaries(recorded: Iterable[tuple[Situation, Flavour, Call]]) -> list[Boundary]:

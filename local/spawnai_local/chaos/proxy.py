@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import aiohttp
 from aiohttp import web
+from yarl import URL
 
 from spawnai_local.chaos.calls import Call, Edge, Request
 from spawnai_local.chaos.faults import KILLS
@@ -36,7 +37,7 @@ class Proxy:
     """Listens at an address of this machine and sends what comes on to `upstream`.
 
     `name_of` says what a request is; `before_sending` may still change things behind the proxy,
-    and replaces request headers.
+    and replaces request headers; `rewrite` may change the path and query.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Proxy:
         *,
         tls: ssl.SSLContext | None = None,
         before_sending: Callable[[Passage], dict[str, str]] = lambda _passage: {},
+        rewrite: Callable[[Passage, str], str] = lambda _passage, path: path,
     ) -> None:
         self._gate = gate
         self._edge = edge
@@ -55,6 +57,7 @@ class Proxy:
         self._name_of = name_of
         self._tls = tls
         self._before_sending = before_sending
+        self._rewrite = rewrite
         self._runner: web.ServerRunner | None = None
         self._http: aiohttp.ClientSession | None = None
         self.url = ""
@@ -127,7 +130,7 @@ class Proxy:
             headers[name] = value
         async with self._http.request(
             incoming.method,
-            self._upstream + incoming.raw_path,
+            URL(self._upstream + self._rewrite(passage, incoming.raw_path), encoded=True),
             headers=headers,
             data=body or None,
             allow_redirects=False,

@@ -1,13 +1,38 @@
-"""The recorded run: sessions that live without a fault, and every call made for them."""
+"""The recorded run: sessions that live without a fault, and every call made for them.
+
+`calls.json` beside this file is what the last whole campaign recorded. A sample is drawn from it,
+so that it need not record first; a call in it that does not come any more fails the sample.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 
-from spawnai_local.chaos.calls import Call
+from spawnai_local.chaos.calls import Call, Edge
 from spawnai_local.chaos.lives import Life, Living
 from spawnai_local.chaos.plans import Boundary, Flavour, Situation, boundaries
 from spawnai_local.chaos.stack import OPERATOR
 from spawnai_local.chaos.world import World
+
+_KNOWN = Path(__file__).with_name("calls.json")
+
+
+def write_known(found: Sequence[Boundary]) -> None:
+    """Keep what was recorded."""
+    lines = [
+        [one.situation, one.flavour, one.call.edge, one.call.name, one.call.writes] for one in found
+    ]
+    text = ",\n".join(json.dumps(line) for line in lines)
+    _KNOWN.write_text(f"[\n{text}\n]\n")
+
+
+def read_known() -> list[Boundary]:
+    """What the last whole campaign recorded."""
+    return [
+        Boundary(Situation(situation), Flavour(flavour), Call(Edge(edge), name, (), writes))
+        for situation, flavour, edge, name, writes in json.loads(_KNOWN.read_text())
+    ]
 
 
 async def record(

@@ -11,14 +11,17 @@ from spawnai_local.paths import checkout
 
 _BEGIN = "<!-- make chaos writes from here -->"
 _END = "<!-- to here -->"
-_STORY_CALLS = 60
+_STORY_CALLS = 150
 
 
 def lines_of(verdict: Verdict) -> list[str]:
     """One plan's news: nothing when it went well."""
     name = verdict.plan.id if verdict.plan is not None else "the recorded run"
     if not verdict.struck:
-        return [f"{name}: the call did not come, so its fault could not strike"]
+        return [
+            f"MISSED: {name}: the call did not come, so its fault could not strike",
+            *(f"  {line}" for line in story(verdict)),
+        ]
     if not verdict.violations:
         return []
     return [

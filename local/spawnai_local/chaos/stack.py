@@ -8,6 +8,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import signal
 import ssl
 import time
@@ -34,13 +35,16 @@ from spawnai_local.processes import ChildProcess, RestartPolicy, free_port
 from spawnai_local.stack import OPERATOR_COMMAND, LocalStack
 from spawnai_local.stack_settings import StackSettings
 
-LANES = 32
+LANES = 20
 """How many plans are under way at once; each has a DigitalOcean token of its own."""
+
+TOKENS = 1000
+"""How many plans may have a token that was never used before."""
 
 CLOUD = CloudSettings(
     boot_seconds=(0.8, 1.2),
     delays={"network": 0.3, "firewall": 0.3},
-    first_token_seconds=0.4,
+    first_token_seconds=1.5,
     tokens_per_second=3000.0,
     agents=ShellPace(agent=0.1, install=0.2, start=0.2),
     droplet_limit=1000,
@@ -75,6 +79,8 @@ class ChaosStack(LocalStack):
         )
         self.gate = Gate()
         self.lanes = tuple(f"lane-{number:02d}" for number in range(lanes))
+        self.unused_tokens = [f"token-{number:04d}" for number in range(TOKENS)]
+        """Tokens that no operator has opened an account with yet."""
         self.kills: list[tuple[float, float]] = []
         """When the operator was killed, and when the next one led (epoch seconds)."""
         self._parts_here = AsyncExitStack()
@@ -113,7 +119,7 @@ class ChaosStack(LocalStack):
             local_cloud(
                 self.directory,
                 self.settings.local_cloud,
-                tokens=frozenset(self.lanes),
+                tokens=frozenset((*self.lanes, *self.unused_tokens)),
                 door=self._door,
             )
         )
@@ -125,6 +131,7 @@ class ChaosStack(LocalStack):
                 Edge.DIGITALOCEAN,
                 self._cloud.report.digitalocean_url or "",
                 lambda request: calls.of_digitalocean(request, router),
+                rewrite=self._account_of_its_own,
             )
         )
         claude = await self._proxy(
@@ -165,6 +172,14 @@ class ChaosStack(LocalStack):
             await self._process.stop()
         await self._parts_here.aclose()
         await super().stop()
+
+    def _account_of_its_own(self, passage: Passage, path: str) -> str:
+        """Let every token see the droplets of its own plan alone, as if it had an account.
+
+        Otherwise thirty inventories would each ask after everyone's droplets.
+        """
+        class_uid = self.gate.classes.get(passage.owner or "", "none")
+        return re.sub(r"(tag_name=)(?:cluster|wave)(%3A|:)[^&]*", rf"\1class\g<2>{class_uid}", path)
 
     # What calls go through.
 
@@ -219,6 +234,18 @@ class ChaosStack(LocalStack):
             trap.let_go.set()
         await self._until_it_leads(deadline)
         self.kills.append((killed, time.time()))
+
+    def waited_for_processor(self) -> float:
+        """How long the operator's main thread could have run and had no processor, in seconds.
+
+        The second number of /proc/PID/schedstat (Linux, Documentation/scheduler/sched-stats).
+        """
+        if self._process is None or self._process.pid is None:
+            return 0.0
+        try:
+            return int(Path(f"/proc/{self._process.pid}/schedstat").read_text().split()[1]) / 1e9
+        except FileNotFoundError:
+            return 0.0
 
     async def _until_it_leads(self, deadline: float) -> None:
         if self._http is None:

@@ -58,14 +58,7 @@ class World:
         await self.cluster.__aenter__()
         await self.cluster.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
         for lane in self.stack.lanes:
-            key = base64.b64encode(lane.encode()).decode()
-            await self.cluster.create(
-                f"/api/v1/namespaces/{self.stack.manifests.namespace}/secrets",
-                {
-                    "metadata": {"name": lane},
-                    "data": {"digitalocean-token": key, "anthropic-api-key": key},
-                },
-            )
+            await self._write_keys(lane)
         for name in self.stack.classes:
             await self.cluster.delete(f"{_CLASSES}/{name}")
         return self
@@ -77,6 +70,23 @@ class World:
         trace: TracebackType | None,
     ) -> None:
         await self.cluster.__aexit__(kind, error, trace)
+
+    async def _write_keys(self, name: str) -> None:
+        """A Secret with a token and a key that are both of its name."""
+        key = base64.b64encode(name.encode()).decode()
+        await self.cluster.create(
+            f"/api/v1/namespaces/{self.stack.manifests.namespace}/secrets",
+            {
+                "metadata": {"name": name},
+                "data": {"digitalocean-token": key, "anthropic-api-key": key},
+            },
+        )
+
+    async def unused_keys(self) -> str:
+        """Keys with which no operator has opened an account yet."""
+        name = self.stack.unused_tokens.pop()
+        await self._write_keys(name)
+        return name
 
     async def watch(self) -> None:
         """Keep up with the sessions for as long as the campaign lasts."""
@@ -151,6 +161,7 @@ class World:
             },
         )
         gate.owners[made["metadata"]["uid"]] = name
+        gate.classes[name] = made["metadata"]["uid"]
         order = ("Print the first prime numbers", "script") if own else ("A page", "webapp")
         session = await self.cluster.create(
             sessions_path(NAMESPACE),

@@ -382,3 +382,6 @@ def _app(d: Draft, session: Session, offer: Offer, now: datetime) -> None:
     d.set_true(ConditionType.APP_HEALTHY, "Answers", "The app answers")
     if offer.spec.exposure.domain is None or d.has(ConditionType.DNS_READY):
         d.put(ready_at=now.replace(microsecond=0), url=url_of(session, offer, ip))
+        # The droplet's switch is told of the promise once it is stored, and no watch shows that:
+        # what this process wrote it knows already.
+        d.wake(now)

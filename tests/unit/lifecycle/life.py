@@ -192,7 +192,7 @@ class Life:
         if self.session is not None and made.status not in (None, self.session.status):
             self.statuses.append(made.status)
             self.session = replace(self.session, status=made.status)
-            changed = True
+            # Nobody is woken by it: a watch that shows what the operator wrote tells it nothing.
         return changed
 
     def _act(self, action: do.Action) -> bool:

@@ -181,6 +181,11 @@ def test_an_extension_arms_the_warning_again():
     assert life.reasons().count("ExpiryChanged") == 1
 
 
+def test_the_droplet_s_switch_is_told_the_promise_at_once_when_the_app_is_ready():
+    told = [action.expires_at for action in running().done if isinstance(action, do.SetExpiry)]
+    assert told == [START + timedelta(hours=2)]
+
+
 def test_an_extension_moves_the_droplet_s_switch():
     life = running()
     life.change(ttl="4h")
