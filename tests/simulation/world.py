@@ -128,6 +128,7 @@ class World:
         self.judge.claude = self.claude
         self.processes: list[Process] = []
         self._graveyard: list[Any] = []
+        self._waiting_users = 0
         self._warned: set[tuple[int, str, str]] = set()
 
     def told(self, process: Process, uid: str, reason: str, note: str) -> None:
@@ -168,7 +169,11 @@ class World:
         self._schedule()
         self._begin_operator()
         last = self._last_disturbance
-        while (left := self.judge.unfinished()) or self.loop.time() < last() + 1:
+        while (
+            (left := self.judge.unfinished())
+            or self._waiting_users
+            or self.loop.time() < last() + 1
+        ):
             await asyncio.sleep(5)
             self.judge.look()
             self._end_in_time(last(), left)
@@ -502,6 +507,7 @@ class World:
                 self.server.delete("user", "session", key)
             case "deletes and applies again":
                 self.server.delete("user", "session", key)
+                self._waiting_users += 1
                 self._again(act.name, 60)
             case "strips the finalizers of":
                 patch = {"metadata": {"finalizers": None}}
@@ -530,10 +536,12 @@ class World:
         self.server.patch("user", "session", key, {"status": status}, status=True)
 
     def _again(self, name: str, tries: int) -> None:
-        if self.server.get("session", f"{NAMESPACE}/{name}") is None:
-            self._apply(name, "45s", "webapp")
-        elif tries:
+        if self.server.get("session", f"{NAMESPACE}/{name}") is not None and tries:
             self.loop.outside(2, self._again, name, tries - 1)
+            return
+        self._waiting_users -= 1
+        self.wire.disturb(self.loop.time(), self.loop.time(), "an order")
+        self._apply(name, "45s", "webapp")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from spawnai.lifecycle.status import Plan
 from spawnai.telemetry.events import EventRecorder, Regarding
 from spawnai.telemetry.metrics import Metrics
 
-from .cluster import Cluster, ClusterError, ObjectNotFound
+from .cluster import Cluster, ClusterError, Conflict, ObjectNotFound
 from .memory import Memory
 from .store import Store
 
@@ -170,18 +170,37 @@ class Reporter:
         waited = self._clock.now() - memory.minor_status_written_at
         if not is_transition(session.status, status) and waited < PROGRESS_INTERVAL_SECONDS:
             return PROGRESS_INTERVAL_SECONDS - waited
+        version = self._store.version_of(session)
+        if version is None:
+            return 0.0
+        metadata = {"uid": session.uid, "resourceVersion": version}
         try:
             body = await self._cluster.patch_session_status(
-                session.namespace,
-                session.name,
-                {"metadata": {"uid": session.uid}, "status": patch},
+                session.namespace, session.name, {"metadata": metadata, "status": patch}
             )
         except ObjectNotFound:
             return None
+        except Conflict:
+            return await self._look_again(session)
         memory.minor_status_written_at = self._clock.now()
         self._store.put_session(body)
         self._emit(session, plan)
         return 0.0 if self._has_changed(session) else None
+
+    async def _look_again(self, session: Session) -> float | None:
+        """The status was decided for an older state than the API server's: read that one.
+
+        After a start the watches may show a session as it was seconds ago, and a status made for
+        it would take steps back.
+        """
+        try:
+            body = await self._cluster.get_session(session.namespace, session.name)
+        except ObjectNotFound:
+            return None
+        if body["metadata"]["uid"] != session.uid:
+            self._store.remove_session(session.uid)
+        self._store.put_session(body)
+        return 0.0
 
     def _has_changed(self, session: Session) -> bool:
         """Whether the answer to a status write shows what somebody else changed meanwhile.

@@ -201,6 +201,13 @@ class Store:
         known = self._sessions.get(uid)
         return known.session if known is not None else None
 
+    def version_of(self, session: Session) -> str | None:
+        """The resourceVersion of a session as it was observed; None when a newer one is known."""
+        known = self._sessions.get(session.uid)
+        if known is None or known.session is not session:
+            return None
+        return str(known.resource_version)
+
     def record(self, uid: str) -> StoredRecord | None:
         """The ledger of the session or class with that UID."""
         return self._records.get(uid)
