@@ -52,12 +52,13 @@ def test_a_status_that_only_moves_on_is_progress(tmp_path):
     ) == [WriteKind.STATE, WriteKind.PROGRESS]
 
 
-def test_a_condition_written_again_in_other_words_is_progress(tmp_path):
+def test_other_words_for_a_condition_ride_along_with_progress_and_are_none_alone(tmp_path):
     assert kinds(
         tmp_path,
-        status(conditions=[condition("Ready", "False", message="5 %")]),
-        status(conditions=[condition("Ready", "False", message="6 %")]),
-    ) == [WriteKind.STATE, WriteKind.PROGRESS]
+        status(progress=5, conditions=[condition("Ready", "False", message="5 %")]),
+        status(progress=6, conditions=[condition("Ready", "False", message="6 %")]),
+        status(conditions=[condition("Ready", "False", message="six per cent")]),
+    ) == [WriteKind.STATE, WriteKind.PROGRESS, WriteKind.STATE]
 
 
 def test_a_condition_that_turns_is_no_progress(tmp_path):
