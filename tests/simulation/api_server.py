@@ -260,6 +260,9 @@ class SimulatedCluster:
     async def get_session(self, namespace, name):
         return await self._get("get session", "session", f"{namespace}/{name}")
 
+    async def get_class(self, name):
+        return await self._get("get class", "class", name)
+
     async def patch_class(self, name, body):
         return await self._patch("patch class", "class", name, body)
 

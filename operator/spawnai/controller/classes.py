@@ -4,7 +4,6 @@ A class that cannot be used says what is missing and is looked at again by itsel
 go on as soon as it can.
 """
 
-import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,33 +11,12 @@ from datetime import datetime, timedelta
 
 import anthropic
 
-from spawnai.api.conditions import Condition, ConditionStatus, ConditionType
-from spawnai.api.names import (
-    FINALIZER,
-    class_firewall_name,
-    class_tag,
-)
-from spawnai.api.record import (
-    LedgerEntry,
-    OwnerReference,
-    PlannedResource,
-    RecordSpec,
-    RecordStatus,
-    ResourceKind,
-)
+from spawnai.api.record import RecordSpec
 from spawnai.api.session import Phase
-from spawnai.api.spawnclass import ClassSpec, ClassStatus, FirewallMode
-from spawnai.billing import ledger as books
+from spawnai.api.spawnclass import FirewallMode
 from spawnai.clock import Clock
 from spawnai.digitalocean.budget import Priority
-from spawnai.digitalocean.errors import (
-    AlreadyExists,
-    Ambiguous,
-    DigitalOceanError,
-    Unauthorized,
-)
-from spawnai.digitalocean.firewalls import differs
-from spawnai.digitalocean.models import Firewall
+from spawnai.digitalocean.errors import DigitalOceanError, Unauthorized
 from spawnai.generation.claude import Generator
 from spawnai.generation.errors import GenerationError
 from spawnai.generation.key import check_key
@@ -46,11 +24,14 @@ from spawnai.lifecycle.observation import Failure, FailureKind
 from spawnai.telemetry.redaction import Redactor
 
 from .accounts import Accounts, CloudAccount
-from .cluster import RECORDS, Cluster, ClusterError, Conflict, ObjectNotFound
+from .class_firewalls import ClassFirewalls
+from .class_keys import read_keys
+from .class_state import ClassProblem, ClassState, status_of
+from .cluster import RECORDS, Cluster, ClusterError, ObjectNotFound
 from .failures import failure_of
-from .provision import firewall_order
-from .report import merge_patch, record_document, write_ledger
-from .store import Store, StoredClass, StoredRecord
+from .finalizers import set_finalizer
+from .report import merge_patch, write_ledger
+from .store import Store, StoredClass
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -78,32 +59,11 @@ CLOUD_CHECK_INTERVAL = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class ClassState:
-    """What a class can do now."""
-
-    problem: Failure | None = None
-    account: CloudAccount | None = None
-    generator: Generator | None = None
-    firewall_id: str | None = None
-    account_uuid: str | None = None
-    checked_at: datetime | None = None
-    checked_for: tuple[int, bytes] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Claude:
     """Claude behind one API key."""
 
     client: anthropic.AsyncAnthropic
     generator: Generator
-
-
-class ClassProblem(Exception):
-    """A class cannot be used, and why."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class Classes:
@@ -130,7 +90,7 @@ class Classes:
         self._redactor = redactor
         self._clock = clock
         self._namespace = namespace
-        self._cluster_uid = cluster_uid
+        self._firewalls = ClassFirewalls(cluster, store, clock, cluster_uid)
         self._wake_session = wake_session
         self._wake_class_after = wake_class_after
         self._states: dict[str, ClassState] = {}
@@ -235,11 +195,13 @@ class Classes:
     async def _look(self, known: StoredClass, before: ClassState) -> ClassState:
         if known.spec is None:
             raise ClassProblem("InvalidSpec", known.spec_problem or "the spec cannot be read")
-        token, key, fingerprint = await self._keys(known.name, known.spec)
+        keys = await read_keys(
+            self._cluster, self._redactor, self._namespace, known.name, known.spec
+        )
         now = self._clock.utc_now()
         if not known.deleting:
             await self._set_finalizer(known, present=True)
-        checked_for = (known.generation, fingerprint)
+        checked_for = (known.generation, keys.fingerprint)
         fresh = (
             before.problem is None
             and before.checked_for == checked_for
@@ -251,7 +213,8 @@ class Classes:
         if before.checked_for != checked_for:
             self._refused.pop(known.name, None)
         self._spare_the_cloud(known.uid, before.problem, checked_for, now)
-        account, claude = self._accounts.open(token), self._claude_for(key)
+        account = self._accounts.open(keys.digitalocean_token)
+        claude = self._claude_for(keys.anthropic_api_key)
         self._tried[known.name] = account
         sizes = await account.catalog.sizes(priority=Priority.NEW)
         account.prices.update({slug: size.price_hourly for slug, size in sizes.items()})
@@ -270,7 +233,7 @@ class Classes:
         # A class that ends keeps its firewall to the last session, and gets no other one.
         firewall_id = known.status.firewall_id if known.deleting else None
         if known.spec.firewall.mode is FirewallMode.SHARED and not known.deleting:
-            firewall_id = await self._shared_firewall(known, known.spec, account)
+            firewall_id = await self._firewalls.ensure(known, known.spec, account)
         await check_key(claude.client, known.spec.model.name)
         return ClassState(
             account=account,
@@ -327,113 +290,15 @@ class Classes:
             raise ClassProblem(problem.reason, problem.message)
         self._asked[uid] = (asked_for, now)
 
-    async def _keys(self, name: str, spec: ClassSpec) -> tuple[str, str, bytes]:
-        wanted = spec.credentials
-        where = f"{self._namespace}/{wanted.secret_name}"
-        try:
-            data = await self._cluster.get_secret(self._namespace, wanted.secret_name)
-        except ObjectNotFound as error:
-            raise ClassProblem(
-                "SecretMissing",
-                f"SpawnClass {name!r} wants Secret {where}, which does not exist: create it with "
-                f"the keys {wanted.digital_ocean_token_key!r} and {wanted.anthropic_api_key_key!r}",
-            ) from error
-        values = []
-        for key in (wanted.digital_ocean_token_key, wanted.anthropic_api_key_key):
-            value = data.get(key, b"").decode(errors="replace").strip()
-            if not value:
-                raise ClassProblem(
-                    "SecretKeyMissing",
-                    f"SpawnClass {name!r} wants key {key!r} in Secret {where}, which has "
-                    f"{', '.join(sorted(data)) or 'no keys'}: add it",
-                )
-            self._redactor.register(value)
-            values.append(value)
-        token, api_key = values
-        fingerprint = hashlib.sha256(f"{token}\n{api_key}".encode()).digest()
-        return token, api_key, fingerprint
-
-    async def _shared_firewall(
-        self, known: StoredClass, spec: ClassSpec, account: CloudAccount
-    ) -> str:
-        """Find or create the firewall that covers all droplets of the class, by their tag."""
-        record = await self._record(known)
-        name, tag = class_firewall_name(known.uid), class_tag(known.uid)
-        wanted = firewall_order(name, spec, tags=(tag,))
-        actual = await self._recorded_firewall(known, record, account)
-        if actual is None:
-            actual = await self._find_firewall(account, name)
-        if actual is None:
-            await account.firewalls.ensure_tag(tag, priority=Priority.NEW)
-            try:
-                actual = await account.firewalls.create(wanted, priority=Priority.NEW)
-            except (AlreadyExists, Ambiguous) as error:
-                # Names are unique: the next look finds it, or makes it.
-                raise ClassProblem("FirewallSettling", error.message) from error
-        elif differs(wanted, actual):
-            await account.firewalls.update(actual.id, wanted, priority=Priority.RUNNING)
-        record = self._store.record(known.uid) or record
-        ledger = books.with_resource(record.status, self._line_of(actual))
-        await write_ledger(self._cluster, self._store, known.uid, record.status, ledger)
-        return actual.id
-
-    def _line_of(self, firewall: Firewall) -> LedgerEntry:
-        return LedgerEntry(
-            kind=ResourceKind.FIREWALL,
-            id=firewall.id,
-            name=firewall.name,
-            created_at=self._clock.utc_now().replace(microsecond=0),
-        )
-
-    async def _recorded_firewall(
-        self, known: StoredClass, record: StoredRecord, account: CloudAccount
-    ) -> Firewall | None:
-        for entry in record.status.resources:
-            if entry.gone_at is not None:
-                continue
-            found = await account.firewalls.get(entry.id, priority=Priority.NEW)
-            if found is not None:
-                return found
-            gone = books.with_gone(record.status, entry.kind, entry.id, self._clock.utc_now())
-            await write_ledger(self._cluster, self._store, known.uid, record.status, gone)
-        return None
-
-    async def _find_firewall(self, account: CloudAccount, name: str) -> Firewall | None:
-        for firewall in await account.firewalls.list(priority=Priority.NEW):
-            if firewall.name == name:
-                return firewall
-        return None
-
-    async def _record(self, known: StoredClass) -> StoredRecord:
-        stored = self._store.record(known.uid)
-        if stored is not None:
-            return stored
-        spec = RecordSpec(
-            owner=OwnerReference(kind="SpawnClass", name=known.name, uid=known.uid),
-            cluster_uid=self._cluster_uid,
-            class_name=known.name,
-            planned=[
-                PlannedResource(kind=ResourceKind.FIREWALL, name=class_firewall_name(known.uid))
-            ],
-        )
-        try:
-            created = await self._cluster.create_record(record_document(spec))
-        except Conflict:
-            created = await self._cluster.get_record(known.uid)
-        self._store.put_record(created)
-        stored = self._store.record(known.uid)
-        if stored is None:
-            raise ClassProblem("RecordMissing", f"the ledger {known.uid} cannot be read back")
-        return stored
-
     async def _set_finalizer(self, known: StoredClass, *, present: bool) -> None:
         current = self._store.spawn_class(known.name) or known
         if current.has_finalizer == present:
             return
-        # Only ours: a class has no other owner of finalizers that a merge patch could overwrite.
-        body = await self._cluster.patch_class(
-            known.name,
-            {"metadata": {"uid": known.uid, "finalizers": [FINALIZER] if present else []}},
+        body = await set_finalizer(
+            known.uid,
+            present=present,
+            get=lambda: self._cluster.get_class(known.name),
+            patch=lambda patch: self._cluster.patch_class(known.name, patch),
         )
         self._store.put_class(body)
 
@@ -456,9 +321,9 @@ class Classes:
             await self._report(known, state, ClassProblem("InUse", message))
             self._wake_class_after(known.name, PROBLEM_RETRY_SECONDS)
             return
-        record = await self._known_record(known.uid)
+        record = await self._firewalls.ledger(known.uid)
         if record is not None and record.status.completed_at is None:
-            ledger = await self._delete_firewalls(record, state.account)
+            ledger = await self._firewalls.delete(record, state.account)
             await write_ledger(self._cluster, self._store, known.uid, record.status, ledger)
             if ledger.completed_at is None:
                 self._wake_class_after(known.name, 1.0)
@@ -470,15 +335,6 @@ class Classes:
         self._states.pop(known.name, None)
         self._opened.pop(known.uid, None)
         self._asked.pop(known.uid, None)
-
-    async def _known_record(self, uid: str) -> StoredRecord | None:
-        """The class's own ledger; that there is none, the API server itself has to say."""
-        if self._store.record(uid) is None:
-            try:
-                self._store.put_record(await self._cluster.get_record(uid))
-            except ObjectNotFound:
-                return None
-        return self._store.record(uid)
 
     async def _users(self, name: str) -> list[str]:
         """Whose ledgers are open.
@@ -502,75 +358,12 @@ class Classes:
             return []  # The definition of ledgers was deleted: those that matter are kept here.
         return users
 
-    async def _delete_firewalls(
-        self, record: StoredRecord, account: CloudAccount | None
-    ) -> RecordStatus:
-        ledger = record.status
-        now = self._clock.utc_now()
-        if account is None:
-            return ledger.model_copy(update={"residuals": books.residuals(ledger.resources)})
-        if not ledger.resources:
-            # It may have been made, and its line not been written.
-            made = await self._find_firewall(account, class_firewall_name(record.spec.owner.uid))
-            if made is not None:
-                ledger = books.with_resource(ledger, self._line_of(made))
-        for entry in ledger.resources:
-            if entry.gone_at is not None:
-                continue
-            actual = await account.firewalls.get(entry.id, priority=Priority.DESTROY)
-            if actual is None:
-                ledger = books.with_gone(ledger, entry.kind, entry.id, now)
-            elif actual.name == entry.name:
-                await account.firewalls.delete(entry.id, priority=Priority.DESTROY)
-                ledger = books.with_deletion_accepted(ledger, entry.kind, entry.id, now)
-        if books.residuals(ledger.resources):
-            return ledger
-        return books.closed(ledger, reason="Deleted", log=(), at=now.replace(microsecond=0))
-
     async def _report(
         self, known: StoredClass, state: ClassState, problem: ClassProblem | None
     ) -> None:
         current = self._store.spawn_class(known.name) or known
         now = self._clock.utc_now().replace(microsecond=0)
-        old = {condition.type: condition for condition in current.status.conditions}
-
-        def condition(type_: ConditionType, *, true: bool, reason: str, message: str) -> Condition:
-            status = ConditionStatus.TRUE if true else ConditionStatus.FALSE
-            before = old.get(type_)
-            since = before.last_transition_time if before and before.status is status else now
-            return Condition(
-                type=type_,
-                status=status,
-                reason=reason,
-                message=message,
-                last_transition_time=since,
-                observed_generation=known.generation,
-            )
-
-        if problem is None:
-            conditions = [
-                condition(
-                    ConditionType.READY,
-                    true=True,
-                    reason="Usable",
-                    message="Keys, prices and firewall are in place",
-                )
-            ]
-        else:
-            conditions = [
-                condition(
-                    ConditionType.READY, true=False, reason=problem.reason, message=str(problem)
-                ),
-                condition(
-                    ConditionType.STALLED, true=True, reason=problem.reason, message=str(problem)
-                ),
-            ]
-        status = ClassStatus(
-            observed_generation=known.generation,
-            conditions=conditions,
-            firewall_id=state.firewall_id,
-            account_uuid=state.account_uuid,
-        )
+        status = status_of(current, state, problem, now)
         patch = merge_patch(current.status.document(), status.document())
         if not patch:
             return

@@ -28,6 +28,7 @@ MOST_PAGES = 1_000
 SESSIONS = "spawnsessions"
 CLASSES = "spawnclasses"
 RECORDS = "spawnrecords"
+_SINGULAR = {SESSIONS: "session", CLASSES: "class", RECORDS: "record"}
 
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
@@ -87,37 +88,42 @@ class Cluster:
         self._on_write(f"{verb} {kind}")
         return await self._call(doing, call)
 
+    async def _patch(
+        self,
+        plural: str,
+        namespace: str | None,
+        name: str,
+        body: Mapping[str, Any],
+        *,
+        status: bool = False,
+    ) -> Any:
+        """Merge-patch (RFC 7386) one of our objects, or its status."""
+        kind = f"{_SINGULAR[plural]}-status" if status else _SINGULAR[plural]
+        custom, content = self._custom, dict(body)
+        options: dict[str, Any] = {"field_manager": FIELD_MANAGER, "_content_type": MERGE_PATCH}
+        if namespace is None:
+            patch = custom.patch_cluster_custom_object
+            if status:
+                patch = custom.patch_cluster_custom_object_status
+            return await self._write(
+                f"patch {kind} {name}",
+                lambda: patch(GROUP, VERSION, plural, name, content, **options),
+            )
+        patch_in = custom.patch_namespaced_custom_object
+        if status:
+            patch_in = custom.patch_namespaced_custom_object_status
+        return await self._write(
+            f"patch {kind} {namespace}/{name}",
+            lambda: patch_in(GROUP, VERSION, namespace, plural, name, content, **options),
+        )
+
     async def patch_session(self, namespace: str, name: str, body: Mapping[str, Any]) -> Any:
         """Merge-patch a session's metadata; returns the new object."""
-        return await self._write(
-            f"patch session {namespace}/{name}",
-            lambda: self._custom.patch_namespaced_custom_object(
-                GROUP,
-                VERSION,
-                namespace,
-                SESSIONS,
-                name,
-                dict(body),
-                field_manager=FIELD_MANAGER,
-                _content_type=MERGE_PATCH,
-            ),
-        )
+        return await self._patch(SESSIONS, namespace, name, body)
 
     async def patch_session_status(self, namespace: str, name: str, body: Mapping[str, Any]) -> Any:
         """Merge-patch a session's status; returns the new object."""
-        return await self._write(
-            f"patch session-status {namespace}/{name}",
-            lambda: self._custom.patch_namespaced_custom_object_status(
-                GROUP,
-                VERSION,
-                namespace,
-                SESSIONS,
-                name,
-                dict(body),
-                field_manager=FIELD_MANAGER,
-                _content_type=MERGE_PATCH,
-            ),
-        )
+        return await self._patch(SESSIONS, namespace, name, body, status=True)
 
     async def get_session(self, namespace: str, name: str) -> Any:
         """The session from the API server itself, not from a cache."""
@@ -128,35 +134,20 @@ class Cluster:
             ),
         )
 
+    async def get_class(self, name: str) -> Any:
+        """The class from the API server itself, not from a cache."""
+        return await self._call(
+            f"get class {name}",
+            lambda: self._custom.get_cluster_custom_object(GROUP, VERSION, CLASSES, name),
+        )
+
     async def patch_class(self, name: str, body: Mapping[str, Any]) -> Any:
         """Merge-patch a class's metadata; returns the new object."""
-        return await self._write(
-            f"patch class {name}",
-            lambda: self._custom.patch_cluster_custom_object(
-                GROUP,
-                VERSION,
-                CLASSES,
-                name,
-                dict(body),
-                field_manager=FIELD_MANAGER,
-                _content_type=MERGE_PATCH,
-            ),
-        )
+        return await self._patch(CLASSES, None, name, body)
 
     async def patch_class_status(self, name: str, body: Mapping[str, Any]) -> Any:
         """Merge-patch a class's status; returns the new object."""
-        return await self._write(
-            f"patch class-status {name}",
-            lambda: self._custom.patch_cluster_custom_object_status(
-                GROUP,
-                VERSION,
-                CLASSES,
-                name,
-                dict(body),
-                field_manager=FIELD_MANAGER,
-                _content_type=MERGE_PATCH,
-            ),
-        )
+        return await self._patch(CLASSES, None, name, body, status=True)
 
     async def create_record(self, body: Mapping[str, Any]) -> Any:
         """Write a new ledger; raises Conflict when it is there already."""
@@ -176,18 +167,7 @@ class Cluster:
 
     async def patch_record_status(self, name: str, body: Mapping[str, Any]) -> Any:
         """Merge-patch a ledger's status; returns the new object."""
-        return await self._write(
-            f"patch record-status {name}",
-            lambda: self._custom.patch_cluster_custom_object_status(
-                GROUP,
-                VERSION,
-                RECORDS,
-                name,
-                dict(body),
-                field_manager=FIELD_MANAGER,
-                _content_type=MERGE_PATCH,
-            ),
-        )
+        return await self._patch(RECORDS, None, name, body, status=True)
 
     async def delete_record(self, name: str) -> None:
         """Drop a ledger."""

@@ -1,10 +1,10 @@
 """The session's hold in the API server: its finalizer and its ledger."""
 
-from spawnai.api.names import FINALIZER
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import Session
 
 from .cluster import Cluster, Conflict, ObjectNotFound
+from .finalizers import set_finalizer
 from .report import record_document
 from .store import Store
 from .work import Work
@@ -20,7 +20,7 @@ class Custody:
     async def add_finalizer(self, work: Work, _action: do.AddFinalizer) -> None:
         """Hold the session; one that is gone already is forgotten."""
         try:
-            await self._set_finalizers(work.session, present=True)
+            await self._set_finalizer(work.session, present=True)
         except ObjectNotFound:
             self._store.remove_session(work.uid)
 
@@ -28,32 +28,18 @@ class Custody:
         """Let the session go."""
         session = work.session
         try:
-            await self._set_finalizers(session, present=False)
+            await self._set_finalizer(session, present=False)
         except ObjectNotFound:
             self._store.remove_session(work.uid)
 
-    async def _set_finalizers(self, session: Session, *, present: bool) -> None:
-        """Replace the list against the version it was read at: someone else may change it too."""
-        body = await self._cluster.get_session(session.namespace, session.name)
-        metadata = body["metadata"]
-        if metadata["uid"] != session.uid:
-            raise ObjectNotFound(
-                f"session {session.namespace}/{session.name}", "another one has its name now"
-            )
-        finalizers = [name for name in metadata.get("finalizers") or [] if name != FINALIZER]
-        if present:
-            finalizers.append(FINALIZER)
-        if finalizers != (metadata.get("finalizers") or []):
-            body = await self._cluster.patch_session(
-                session.namespace,
-                session.name,
-                {
-                    "metadata": {
-                        "finalizers": finalizers,
-                        "resourceVersion": metadata["resourceVersion"],
-                    }
-                },
-            )
+    async def _set_finalizer(self, session: Session, *, present: bool) -> None:
+        where = (session.namespace, session.name)
+        body = await set_finalizer(
+            session.uid,
+            present=present,
+            get=lambda: self._cluster.get_session(*where),
+            patch=lambda patch: self._cluster.patch_session(*where, patch),
+        )
         self._store.put_session(body)
 
     async def create_record(self, work: Work, action: do.CreateRecord) -> None:

@@ -7,7 +7,6 @@ from spawnai.billing import ledger
 from spawnai.controller import generate, report
 from spawnai.controller.generate import Generate
 from spawnai.lifecycle import plan, teardown
-from spawnai.lifecycle.observation import Record
 
 from .bug import bug
 
@@ -51,10 +50,6 @@ BOOKS = (
                 timedelta() if known.completed_at != stored.completed_at else None
             ),
         ),
-    ),
-    bug(
-        "a thing is deleted before its line is stored",
-        (Record, "stores", lambda _record, _line: True),
     ),
     bug("every look writes a status", (report, "merge_patch", lambda _old, new: dict(new))),
 )

@@ -1,5 +1,6 @@
 """Mistakes with classes, and with what reaches the operator about its sessions."""
 
+from spawnai.controller.class_firewalls import ClassFirewalls
 from spawnai.controller.classes import Classes
 from spawnai.controller.controller import Controller
 from spawnai.controller.report import Reporter
@@ -23,7 +24,7 @@ def _without_ledger(offer, session, _record=None):
 
 OFFERING = (
     bug("a class goes while sessions use it", (Classes, "_users", _nobody)),
-    bug("a class leaves its firewall behind", (Classes, "_delete_firewalls", _leaves_its_firewall)),
+    bug("a class leaves its firewall behind", (ClassFirewalls, "delete", _leaves_its_firewall)),
     bug(
         "a life is counted from what the status says of readiness",
         (plan, "limits_of", _without_ledger),

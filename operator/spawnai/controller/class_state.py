@@ -1,0 +1,68 @@
+"""What a class can do now, or why it cannot be used, and how its status says so."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from spawnai.api.conditions import Condition, ConditionStatus, ConditionType
+from spawnai.api.spawnclass import ClassStatus
+from spawnai.generation.claude import Generator
+from spawnai.lifecycle.observation import Failure
+
+from .accounts import CloudAccount
+from .store import StoredClass
+
+
+@dataclass(frozen=True, slots=True)
+class ClassState:
+    """What a class can do now."""
+
+    problem: Failure | None = None
+    account: CloudAccount | None = None
+    generator: Generator | None = None
+    firewall_id: str | None = None
+    account_uuid: str | None = None
+    checked_at: datetime | None = None
+    checked_for: tuple[int, bytes] | None = None
+
+
+class ClassProblem(Exception):
+    """A class cannot be used, and why."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def status_of(
+    known: StoredClass, state: ClassState, problem: ClassProblem | None, now: datetime
+) -> ClassStatus:
+    """The status that tells people of it."""
+    before = {condition.type: condition for condition in known.status.conditions}
+
+    def condition(type_: ConditionType, *, true: bool, reason: str, message: str) -> Condition:
+        status = ConditionStatus.TRUE if true else ConditionStatus.FALSE
+        old = before.get(type_)
+        since = old.last_transition_time if old and old.status is status else now
+        return Condition(
+            type=type_,
+            status=status,
+            reason=reason,
+            message=message,
+            last_transition_time=since,
+            observed_generation=known.generation,
+        )
+
+    if problem is None:
+        words = "Keys, prices and firewall are in place"
+        conditions = [condition(ConditionType.READY, true=True, reason="Usable", message=words)]
+    else:
+        conditions = [
+            condition(type_, true=true, reason=problem.reason, message=str(problem))
+            for type_, true in ((ConditionType.READY, False), (ConditionType.STALLED, True))
+        ]
+    return ClassStatus(
+        observed_generation=known.generation,
+        conditions=conditions,
+        firewall_id=state.firewall_id,
+        account_uuid=state.account_uuid,
+    )
