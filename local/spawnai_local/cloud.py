@@ -23,7 +23,7 @@ from spawnai_local.cloud_settings import (
     CloudReport,
     CloudSettings,
 )
-from spawnai_local.digitalocean import Delays, Emulator, Limits, Settings
+from spawnai_local.digitalocean import Delays, Emulator, Limits, Settings, SystemClock
 from spawnai_local.interruption import run_until_interrupted
 from spawnai_local.machines import MachineHost
 from spawnai_local.machines.shell_host import Door, ShellHost, open_door
@@ -136,6 +136,7 @@ async def _start_emulator(
     tokens: frozenset[str],
 ) -> Emulator:
     emulator = Emulator(
+        SystemClock(settings.clock_offset_seconds),
         machines=machines,
         settings=Settings(
             tokens=tokens,

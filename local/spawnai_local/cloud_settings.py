@@ -36,6 +36,8 @@ class CloudSettings:
     first_token_seconds: float = 0.8
     droplet_limit: int = 25
     seed: int = 0
+    clock_offset_seconds: float = 0.0
+    """How far DigitalOcean's clock is ahead of this machine's; behind, if negative."""
 
     def to_json(self) -> str:
         """The settings as the cloud's process reads them."""

@@ -6,6 +6,7 @@ kopf runs plain functions in threads, and the store and the queue belong to the 
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, repeat
 from pathlib import Path
@@ -20,6 +21,8 @@ from .cluster import CLASSES, RECORDS, SESSIONS
 from .controller import Controller
 from .resync import Resync
 
+_LOGGER = logging.getLogger(__name__)
+
 _SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 WATCH_SECONDS = 20
@@ -27,6 +30,7 @@ WATCH_SECONDS = 20
 
 _GRACE_SECONDS = 5
 _ENDING_SECONDS = 1.0
+_AGAIN_SECONDS = 1.0
 
 
 class _Backoffs:
@@ -43,17 +47,27 @@ class _Backoffs:
 
 
 class WatchesEnded(Exception):
-    """Nothing is watched any more, so nothing can be decided."""
+    """kopf gave up without an error of its own."""
 
 
 async def watch(controller: Controller, resync: Resync, take_signals: Callable[[], None]) -> None:
     """Show the controller every object of ours and every change, until cancelled.
 
-    kopf takes the process's signals for itself; `take_signals` takes them back. Its tasks are ended
-    here: `kopf.run_tasks` would take every task of the process for one of its own, and wait for it.
+    An error that the API server tells through a watch ends kopf. What is known stays known, and
+    ends in time, so it is no reason to end: the watches begin again.
+    """
+    while True:
+        try:
+            await _watch(controller, resync, take_signals)
+        except Exception as error:  # noqa: BLE001 - whatever it was, only another look helps
+            _LOGGER.warning("The watches broke off and begin again: %r", error)
+        await asyncio.sleep(_AGAIN_SECONDS)
 
-    Raises:
-        WatchesEnded: kopf gave up.
+
+async def _watch(controller: Controller, resync: Resync, take_signals: Callable[[], None]) -> None:
+    """Run kopf. It takes the process's signals for itself; `take_signals` takes them back. Its
+    tasks are ended here: `kopf.run_tasks` would take every task of the process for one of its own,
+    and wait for it.
     """
     tasks = await kopf.spawn_tasks(
         registry=_registry(controller, resync),
@@ -66,8 +80,7 @@ async def watch(controller: Controller, resync: Resync, take_signals: Callable[[
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
-        names = ", ".join(task.get_name() for task in done)
-        raise WatchesEnded(f"kopf ended by itself: {names}")
+        raise WatchesEnded(", ".join(task.get_name() for task in done))
     finally:
         for task in tasks:
             task.cancel()

@@ -6,6 +6,7 @@ from typing import Any
 from tests.e2e.sessions.eventually import eventually
 from tests.e2e.sessions.world import Session, World, moment
 
+CLOUD_AHEAD_SECONDS = 45.0
 CREATE = "POST /v2/droplets"
 DELETE = "DELETE /v2/droplets/{droplet_id}"
 
@@ -17,7 +18,7 @@ async def calls_of(world: World, one: Session, endpoint: str) -> list[dict[str, 
 
 
 async def until_deletion_accepted(world: World, one: Session, seconds: float) -> float:
-    """Wait until the cloud accepted the deletion of its droplet; returns when (epoch seconds)."""
+    """Wait until the cloud accepted the deletion of its droplet; returns when, by our clock."""
     calls = await eventually(
         f"the deletion of the droplet of {one} is accepted",
         lambda: calls_of(world, one, DELETE),
@@ -25,7 +26,8 @@ async def until_deletion_accepted(world: World, one: Session, seconds: float) ->
         seconds,
         pause=0.1,
     )
-    return float(next(call["ended_at"] for call in calls if call["status"] == 204))
+    at = next(call["ended_at"] for call in calls if call["status"] == 204)
+    return float(at) - CLOUD_AHEAD_SECONDS
 
 
 def expiry(one: Session) -> float:

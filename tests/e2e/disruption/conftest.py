@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from tests.e2e.disruption.calls import CLOUD_AHEAD_SECONDS
 from tests.e2e.disruption.operators import Operator
 from tests.e2e.sessions.canaries import place_canaries, touched_canaries
 from tests.e2e.sessions.eventually import eventually
@@ -30,12 +31,14 @@ from spawnai_local.stack_settings import StackSettings
 LIFETIME = LifetimeSpec(
     max="3h", provisioning_deadline="3m", notice="1s", warning="2s", dead_man_grace="5m"
 )
+# DigitalOcean's clock is ahead of the operator's in all of these tests.
 CLOUD = CloudSettings(
     agents=ShellPace(agent=0.0, install=0.1, start=0.1),
     boot_seconds=(0.3, 0.5),
     tokens_per_second=20_000.0,
     first_token_seconds=0.05,
     droplet_limit=200,
+    clock_offset_seconds=CLOUD_AHEAD_SECONDS,
 )
 SERVICE_ACCOUNT = "spawnai-system:spawnai-operator"
 

@@ -1,6 +1,7 @@
 """The API server dies and comes back: nothing leaks, nothing is made twice, nothing is late."""
 
 import asyncio
+import os
 import time
 
 from tests.e2e.disruption.calls import (
@@ -18,7 +19,9 @@ from spawnai_local.bench import audit
 LATE_SECONDS = 1.0
 TAKEOVER_SECONDS = 2.0
 """More than a process needs that lost its lease meanwhile: to get it again and to load."""
-REST_SECONDS = 15.0
+REST_SECONDS = 12.0
+OUTAGE_SECONDS = float(os.environ.get("SPAWNAI_OUTAGE_SECONDS", "14"))
+"""Longer than a leader acts without its lease, which is 10 s."""
 
 
 async def test_what_falls_into_a_second_without_an_api_server_is_done_when_it_answers_again(
@@ -49,7 +52,7 @@ async def test_what_falls_into_a_second_without_an_api_server_is_done_when_it_an
     await asyncio.gather(*(assert_made_once(world, one) for one in (creating, unlucky)))
 
 
-async def test_after_half_a_minute_without_an_api_server_an_expiry_waits_no_longer_than_the_lease(
+async def test_an_expiry_while_the_api_server_is_away_for_long_waits_for_no_more_than_its_return(
     disruption, world, operator, namespace
 ):
     """The lease is lost meanwhile: the process ends, and the next one waits for the API server."""
@@ -59,10 +62,10 @@ async def test_after_half_a_minute_without_an_api_server_an_expiry_waits_no_long
     )
     await asyncio.gather(*(one.until_running() for one in (expiring, creating, steady)))
     starts = operator.process.starts
-    await expiring.annotate(expires_at=in_seconds(20))
-    await expiring.until("knows its end", lambda one: expiry(one) < time.time() + 25, 5)
+    await expiring.annotate(expires_at=in_seconds(12))
+    await expiring.until("knows its end", lambda one: expiry(one) < time.time() + 15, 5)
     await plane.stop_api_server()
-    await asyncio.sleep(27)
+    await asyncio.sleep(OUTAGE_SECONDS)
     assert operator.process.starts > starts
     assert len(await calls_of(world, expiring, "DELETE /v2/droplets/{droplet_id}")) == 0
     await plane.start_api_server()
@@ -79,7 +82,7 @@ async def test_after_half_a_minute_without_an_api_server_an_expiry_waits_no_long
 async def test_when_all_is_over_nothing_is_written_but_the_lease(
     disruption, world, operator, namespace
 ):
-    await asyncio.sleep(5)
+    await asyncio.sleep(3)
     since = time.time()
     calls = len(await world.cloud.call_log())
     await asyncio.sleep(REST_SECONDS)

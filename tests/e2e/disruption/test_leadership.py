@@ -21,9 +21,11 @@ from tests.e2e.sessions.eventually import eventually
 from tests.e2e.sessions.world import World, in_seconds, session
 
 LEASE_SECONDS = 3
-END_SECONDS = 3.0
-"""All is given back within one; on a busy machine Python takes as long again to end."""
-START_SECONDS = 5.0
+GIVEN_BACK_SECONDS = 4.0
+END_SECONDS = 10.0
+"""All has ended when the lease is given back, which takes a tenth of a second. How long Python
+itself takes to end, and a test to look, depends on what else the machine does."""
+START_SECONDS = 6.0
 """From the lease to the first call: a generous limit for a machine that does other things too."""
 
 
@@ -65,7 +67,12 @@ async def test_an_operator_at_work_ends_at_once_and_without_a_complaint(
     await world.apply(namespace, session("begun"))
     await held.until_suffered()
     ending = asyncio.create_task(first.end())
-    await eventually("the lease is given back", lambda: holder(world), lambda who: who == "", 2)
+    await eventually(
+        "the lease is given back",
+        lambda: holder(world),
+        lambda who: who == "",
+        GIVEN_BACK_SECONDS,
+    )
     assert await ending < END_SECONDS
     assert first.process.returncode == 0
     assert first.complaints() == []
@@ -98,25 +105,6 @@ async def test_a_rolling_upgrade_leaves_no_gap_longer_than_the_lease(
         await one.assert_nothing_is_left()
 
 
-async def test_a_killed_leader_is_followed_when_its_lease_is_over(
-    disruption, world, replicas, namespace
-):
-    first = await (await replicas("first").start()).until_leads()
-    await disruption.until_classes_are_ready()
-    [one] = await world.apply(namespace, session("expiring"))
-    await one.until_running()
-    second = await replicas("second").start()
-    await eventually("the second waits", lambda: bool(second.log()), seconds=20)
-    await one.annotate(expires_at=in_seconds(2))
-    await one.until("knows its end", lambda seen: expiry(seen) < time.time() + 5, 10)
-    await first.process.kill()
-    killed = time.time()
-    accepted = await until_deletion_accepted(world, one, 20)
-    assert accepted - max(killed, expiry(one)) < LEASE_SECONDS + START_SECONDS
-    await one.until_destroyed()
-    await one.assert_nothing_is_left()
-
-
 async def test_a_leader_that_slept_past_its_lease_before_a_post_does_not_send_it(
     disruption, world, replicas, namespace
 ):
@@ -126,10 +114,15 @@ async def test_a_leader_that_slept_past_its_lease_before_a_post_does_not_send_it
     others = [await replicas(name).start() for name in ("second", "third")]
     for other in others:
         await eventually(f"{other.name} waits", lambda o=other: bool(o.log()), seconds=20)
+    [expiring] = await world.apply(namespace, session("expires-meanwhile"))
+    await expiring.until_running()
     intent = disruption.proxy.add_fault("create spawnrecords slow seconds=1")
+    await expiring.annotate(expires_at=in_seconds(2))
+    await expiring.until("knows its end", lambda seen: expiry(seen) < time.time() + 5, 10)
     [one] = await world.apply(namespace, session("made-once"))
     await intent.until_suffered()
     first.signal(signal.SIGSTOP)
+    paused = time.time()
     try:
         await eventually(
             "another leads",
@@ -137,6 +130,8 @@ async def test_a_leader_that_slept_past_its_lease_before_a_post_does_not_send_it
             lambda seen: seen.startswith(("second", "third")),
             LEASE_SECONDS * 3,
         )
+        accepted = await until_deletion_accepted(world, expiring, 20)
+        assert accepted - max(paused, expiry(expiring)) < LEASE_SECONDS + START_SECONDS
         await one.until_running(60)
     finally:
         first.signal(signal.SIGCONT)
