@@ -4,6 +4,7 @@ A trap lies in wait for one call of one owner in one situation, and does one fau
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -70,6 +71,8 @@ class Gate:
         self.situations: dict[str, str] = {}
         """In which situation each owner is now."""
         self.on_hold: Callable[[Trap], None] = lambda _trap: None
+        self.closed = asyncio.Event()
+        """Set when the stack ends: nobody is kept waiting then."""
         self._traps: dict[str, list[Trap]] = {}
 
     def set_trap(self, trap: Trap) -> None:
@@ -126,7 +129,9 @@ class Gate:
                 case Fault.KILLED_AFTER:
                     await self.hold(trap)
                 case Fault.TIMEOUT_AFTER:
-                    await asyncio.sleep(SILENCE_SECONDS)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(SILENCE_SECONDS):
+                            await self.closed.wait()
             return None
         finally:
             trap.over_at = time.time()

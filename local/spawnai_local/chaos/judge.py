@@ -250,24 +250,27 @@ class Judge:
         lateness = lost(life.expiry, lines[-1].ended_at)
         if late < 0:
             yield f"8: its droplet was deleted {-late:.1f} s before its time"
+        accepted = lines[-1].ended_at
+        # Each as (when it began, when the last call that suffered it was given up).
         disturbances = [
-            led for killed, led in self._stack.kills if led > life.expiry - CALM_SECONDS
+            (killed, led)
+            for killed, led in self._stack.kills
+            if led > life.expiry - CALM_SECONDS and killed < accepted
         ]
         trap = life.trap
-        if trap is not None and trap.struck_at is not None:
+        if trap is not None and trap.struck_at is not None and trap.struck_at < accepted:
             limit = CALLER_SECONDS[life.edge] if life.edge is not None else 0.0
             over = trap.struck_at + limit
             if trap.over_at is not None:
                 over = min(over, trap.over_at)
             if life.situation is Situation.EXPIRING or over > life.expiry - CALM_SECONDS:
-                disturbances.append(over)
-        disturbances = [one for one in disturbances if one < lines[-1].ended_at]
+                disturbances.append((trap.struck_at, over))
         if not disturbances:
             self.overruns.append(late)
             if late > PROMPT_SECONDS + lateness:
                 yield f"8: its droplet's deletion was accepted {late:.2f} s after its expiry"
             return
-        after = lines[-1].ended_at - max(life.expiry, *disturbances)
+        after = accepted - max(life.expiry, *(over for _, over in disturbances))
         if after > RECOVERY_SECONDS + lateness:
             yield f"8: its droplet's deletion was accepted {after:.2f} s after all answered again"
 

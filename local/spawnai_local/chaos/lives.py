@@ -195,6 +195,8 @@ class Living:
         # One that was too late to be told in time is given a notice.
         life.expiry = moment_of(world.newest[name]["status"]["expirationTime"])
         if life.situation in (Situation.EXPIRING, None):
+            # That the switch is told belongs to the change of the time, not to the end.
+            await self._until_switch_is_moved(life)
             self._enter(life, Situation.EXPIRING)
         await world.until(
             name,

@@ -168,6 +168,7 @@ class ChaosStack(LocalStack):
 
     async def stop(self) -> None:
         """End everything."""
+        self.gate.closed.set()
         if self._process is not None:
             await self._process.stop()
         await self._parts_here.aclose()
