@@ -180,7 +180,9 @@ def _droplet(d: Draft, session: Session, offer: Offer, record: Record, now: date
     ip = view.ip if view is not None and view.ip is not None else entry.ip
     if ip is None and d.previous.ready_at is not None and d.previous.droplet is not None:
         ip = d.previous.droplet.ip
-    booted = view is None or view.status == "active" or o.app is not None
+    # The droplet of a running session is not waited for: one that is off would be listed for ever.
+    ready = d.previous.ready_at is not None
+    booted = view is None or view.status == "active" or o.app is not None or ready
     if ip is not None and entry.ip is None:
         d.ledger = with_address(record.status, entry.kind, entry.id, ip)
     d.put(

@@ -9,7 +9,7 @@ from life import DIGEST, IP, START, Life, a_session, an_offer
 from spawnai.api.record import Presence, RecordStatus, ResourceKind
 from spawnai.api.session import AppType, DropletStatus, Phase, SessionSpec, SessionStatus
 from spawnai.lifecycle import actions as do
-from spawnai.lifecycle.observation import AppView, Effort, Failure, FailureKind
+from spawnai.lifecycle.observation import AppView, DropletView, Effort, Failure, FailureKind
 from spawnai.lifecycle.status import STEPS
 
 WITH_DOMAIN = {"exposure": {"domain": "spawn-ai.test"}}
@@ -74,6 +74,16 @@ def test_the_app_is_offered_to_a_droplet_that_has_an_address_and_still_boots():
     life.app = AppView("running", None, 0, life.now)
     life.settle()
     assert life.status.phase is Phase.RUNNING, "an agent that answers has booted"
+
+
+def test_the_droplet_of_a_running_session_that_is_off_is_not_waited_for():
+    life = Life().settle()
+    assert life.status.phase is Phase.RUNNING
+    life.restart()
+    life.droplet = DropletView(77, "off", IP)
+    life.done.clear()
+    life.settle()
+    assert "AwaitDroplet" not in life.kinds_done()
 
 
 def test_a_droplet_that_a_user_wrote_into_the_status_gets_no_app():
