@@ -1,5 +1,7 @@
 """Models that are kept in thousands share what is the same in all of them."""
 
+from datetime import UTC
+
 from spawnai.api.conditions import Condition
 from spawnai.api.session import SessionStatus
 
@@ -44,3 +46,14 @@ def test_a_changed_copy_changes_nothing_of_the_others():
     assert changed.url == "http://app"
     assert other.model_fields_set == one.model_fields_set == given
     assert isinstance(changed.conditions[0], Condition)
+
+
+def test_every_time_in_utc_has_the_one_time_zone():
+    ready = read().compact().conditions[0]
+    assert ready.last_transition_time == read().conditions[0].last_transition_time
+    assert ready.last_transition_time.tzinfo is UTC
+
+
+def test_a_time_of_another_zone_stays_as_it_was_written():
+    status = SessionStatus.model_validate({"readyAt": "2026-11-23T07:00:00+02:00"})
+    assert status.compact().document()["readyAt"] == "2026-11-23T07:00:00+02:00"
