@@ -382,6 +382,7 @@ class LocalStack:
             "POD_UID": f"local-{os.getpid()}",
             "SPAWNAI_HTTP_ADDRESS": http_address,
             "SPAWNAI_LOG_FORMAT": "json",
+            "MALLOC_ARENA_MAX": "2",  # as in the image
             # The operator reads its keys from the Secret. What a shell holds must not mislead it.
             "DIGITALOCEAN_TOKEN": "",
             "ANTHROPIC_API_KEY": "",

@@ -27,6 +27,7 @@ from .agents import Agents
 from .classes import Claude
 from .cluster import Cluster
 from .controller import Controller, Outside
+from .heap import keep_trimmed
 from .installation_key import installation_key
 from .leader import KubernetesLeases, Leadership, LeadershipLost
 from .reaper import ReaperSettings
@@ -201,6 +202,7 @@ class Process:
                     controller.queue.run(settings.workers, controller.handle), name="work queue"
                 ),
                 asyncio.create_task(events.run(), name="events"),
+                asyncio.create_task(keep_trimmed(clock), name="heap"),
             ]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
