@@ -117,10 +117,12 @@ class ControlPlane:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._define_processes(self._programs)
         try:
-            # The API server waits for etcd by itself, and the controllers for the API server.
-            for process in self._processes():
-                await process.start()
+            etcd, api_server, controller_manager = self._processes()
+            await etcd.start()
+            await api_server.start()  # It waits for etcd by itself.
             await self._until_api_server_ready()
+            # It ends by itself when it finds no API server for ten seconds.
+            await controller_manager.start()
             await self._until_controllers_work()
         except BaseException:
             await self.stop()

@@ -1,7 +1,7 @@
 """`kubectl delete` at any moment: whatever was made is gone, and nothing else comes of it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 import pytest_asyncio
@@ -12,6 +12,7 @@ from spawnai.api.names import FINALIZER
 from spawnai_local.browser import fetch
 from spawnai_local.classes import LOCAL_DNS_CLASS, LOCAL_DOMAIN
 
+LONG_BOOT_SECONDS = 4.0  # long enough to delete a session while it is Provisioning
 SLOW = "A page about ferns simulate:slow"
 LONGEST_NAME = "a" * 63 + "." + "b" * 63 + "." + "c" * 63 + "." + "d" * 61
 PHASES = {
@@ -25,7 +26,9 @@ PHASES = {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def living(world: World, namespace: str) -> Mapping[str, Session]:
+async def living(world: World, namespace: str) -> AsyncIterator[Mapping[str, Session]]:
+    usual = (await world.cloud.set_delays())["boot"]
+    await world.cloud.set_delays(boot=LONG_BOOT_SECONDS)
     sessions = await world.apply(
         namespace,
         *PHASES.values(),
@@ -35,7 +38,8 @@ async def living(world: World, namespace: str) -> Mapping[str, Session]:
     )
     await world.kubectl.run("create", "namespace", f"{namespace}-too")
     twins = await world.apply(f"{namespace}-too", session("running", "A page of the other one"))
-    return {one.name: one for one in sessions} | {"twin": twins[0]}
+    yield {one.name: one for one in sessions} | {"twin": twins[0]}
+    await world.cloud.set_delays(boot=usual)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
