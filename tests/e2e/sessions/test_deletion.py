@@ -56,7 +56,7 @@ async def deleted_on_their_way(living: Mapping[str, Session]) -> Mapping[str, as
 async def delete_in(one: Session, phase: str) -> None:
     """Delete it while it is in the phase, and make sure that it really was."""
     await one.until_phase(phase)
-    assert one.phase == phase
+    await eventually("its droplet is made", one.droplets, bool)
     await one.delete()
     await one.until(
         "is being deleted",
