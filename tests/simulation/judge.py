@@ -315,7 +315,8 @@ class Judge:
         )
 
     def _check_end(self, life: Life, expiry: datetime, due: float) -> None:
-        living = self.cloud.living(life.uid)
+        # One that shows up after the settling time is found by a walk; `look` bounds that.
+        living = [droplet for droplet in self.cloud.living(life.uid) if not droplet.late]
         promised = life.status.expiration_time
         if not living or life.gone is not None or promised is None:
             return

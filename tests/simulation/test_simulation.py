@@ -20,14 +20,14 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-SEEDS = int(os.environ.get("SPAWNAI_SEEDS", "3000"))
+SEEDS = int(os.environ.get("SPAWNAI_SEEDS", "10000"))
 FIRST = int(os.environ.get("SPAWNAI_FIRST_SEED", "0"))
 
 # What each of them once found stands in the history of the code that it changed.
 SEEDS_THAT_FOUND_SOMETHING = (
-    3, 4, 25, 30, 64, 69, 74, 115, 173, 182, 194, 196, 199, 270, 319, 443, 461, 486, 511, 593, 597,
-    642, 702, 731, 846, 851, 937, 949, 976, 1746, 1891, 1907, 1950, 1953, 2261, 4332, 5041, 6138,
-    6415, 7725, 9641,
+    3, 4, 25, 30, 64, 69, 74, 115, 173, 182, 194, 196, 199, 270, 319, 391, 443, 461, 486, 511,
+    593, 597, 642, 702, 731, 846, 851, 937, 949, 976, 1746, 1891, 1907, 1950, 1953, 2033, 2261,
+    3019, 3884, 4332, 5041, 6138, 6415, 6791, 6812, 7021, 7725, 8004, 8693, 9641,
 )  # fmt: skip
 
 

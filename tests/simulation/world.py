@@ -63,6 +63,9 @@ MOST_TURNS = 100
 MOST_REAL_SECONDS = 20.0
 WORKERS = 4
 GIVE_UP_SECONDS = 3_600.0
+AT_REST_SECONDS = 30.0
+"""After the last disturbance: a call that was lost in it hangs for its time limit, and only the
+try after it shows that a session which seemed to wait for a person goes on."""
 STILL_SECONDS = 120.0
 QUIET_SECONDS = 300.0
 
@@ -172,7 +175,7 @@ class World:
         while (
             (left := self.judge.unfinished())
             or self._waiting_users
-            or self.loop.time() < last() + 1
+            or self.loop.time() < last() + AT_REST_SECONDS
         ):
             await asyncio.sleep(5)
             self.judge.look()

@@ -197,9 +197,11 @@ class Reporter:
             body = await self._cluster.get_session(session.namespace, session.name)
         except ObjectNotFound:
             return None
-        if body["metadata"]["uid"] != session.uid:
+        if body["metadata"]["uid"] == session.uid:
+            self._store.put_session(body)
+        else:
+            # Another one has its name now; the watch that shows it wakes it.
             self._store.remove_session(session.uid)
-        self._store.put_session(body)
         return 0.0
 
     def _has_changed(self, session: Session) -> bool:

@@ -31,9 +31,10 @@ from spawnai.clock import Clock
 _LOGGER = logging.getLogger(__name__)
 
 # The wait before the next try is drawn from half of its ceiling to all of it: never below 0.1 s,
-# never above 60 s, and failures that began together drift apart.
+# never above 5 s, and failures that began together drift apart. No longer, because the end of a
+# session may wait here for an API server that is away: when it answers again, it is to go at once.
 _FIRST_CEILING_SECONDS = 0.2
-_LAST_CEILING_SECONDS = 60.0
+_LAST_CEILING_SECONDS = 5.0
 
 # Below this many stale entries a rebuild of the heap costs more than it frees.
 _STALE_ENTRIES_TOLERATED = 64

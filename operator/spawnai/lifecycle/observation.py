@@ -153,6 +153,18 @@ class Record:
         return next(iter(self.living(ResourceKind.DROPLET)), None)
 
     @property
+    def droplet_was_deleted(self) -> bool:
+        """Whether we have deleted the session's droplet, and it has no other one.
+
+        One that was found gone bears the same time for both.
+        """
+        droplets = [one for one in self.status.resources if one.kind is ResourceKind.DROPLET]
+        return bool(droplets) and all(
+            one.deletion_accepted_at is not None and one.deletion_accepted_at != one.gone_at
+            for one in droplets
+        )
+
+    @property
     def made_anything(self) -> bool:
         """Whether anything was ever made or paid for."""
         return bool(self.status.resources or self.status.generations)

@@ -17,6 +17,7 @@ Rules that hold between the parts:
 * Equal observations give equal plans; a plan that changes nothing writes nothing.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from spawnai.api.conditions import ConditionStatus, ConditionType, find_condition
@@ -47,6 +48,7 @@ STALLED_RETRY = timedelta(seconds=30)
 
 def plan(observation: Observation, now: datetime) -> Plan:
     """Decide what to do for one session, what to say, and when to look again."""
+    observation = _borne_out(observation)
     draft = Draft(observation, now)
     session = observation.session
     if session is None:
@@ -81,6 +83,21 @@ def plan(observation: Observation, now: datetime) -> Plan:
 def _wake_at_the_end(d: Draft, session: Session, wish: Wish, now: datetime) -> None:
     """Whatever a session waits for meanwhile, its end is looked at in time."""
     d.wake(_expiry_time(d.observation, session, wish, now))
+
+
+def _borne_out(o: Observation) -> Observation:
+    """Without a readiness that the ledger does not bear out: no app was ready without a droplet.
+
+    Whoever may write the status can claim it.
+    """
+    session = o.session
+    if session is None or session.status.ready_at is None or _is_tombstone(session):
+        return o
+    lines = o.record.status.resources if o.record is not None else []
+    if any(line.kind is ResourceKind.DROPLET for line in lines):
+        return o
+    status = session.status.model_copy(update={"ready_at": None})
+    return replace(o, session=replace(session, status=status))
 
 
 def _is_tombstone(session: Session) -> bool:
@@ -141,6 +158,9 @@ def _ending(o: Observation, session: Session, wish: Wish, now: datetime) -> Endi
     over = _expired(o, session, wish, now) or _deadline(o, session, now)
     if over is not None:
         return over
+    if o.record is not None and o.record.droplet_was_deleted:
+        # Its time was over when that was done; a longer life asked for since comes too late.
+        return _time_was_over(status.expiration_time or now)
     lost = o.record is not None and any(
         entry.kind is ResourceKind.DROPLET and entry.presence is Presence.GONE
         for entry in o.record.status.resources
@@ -181,8 +201,11 @@ def _expired(o: Observation, session: Session, wish: Wish, now: datetime) -> End
     expiry_time = _expiry_time(o, session, wish, now)
     if expiry_time is None or expiry_time > now:
         return None
-    at = format_time(expiry_time)
-    return Ending("Expired", f"The session's time was over at {at}", since=expiry_time)
+    return _time_was_over(expiry_time)
+
+
+def _time_was_over(at: datetime) -> Ending:
+    return Ending("Expired", f"The session's time was over at {format_time(at)}", since=at)
 
 
 def _deadline(o: Observation, session: Session, now: datetime) -> Ending | None:
