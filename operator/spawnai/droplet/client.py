@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-import httpx2
+import httpx
 
 from spawnai.droplet.credentials import AGENT_HOST_NAME, SessionCredentials
 
@@ -79,7 +79,7 @@ class AgentClient:
     def __init__(self, address: str, port: int, credentials: SessionCredentials) -> None:
         host = f"[{address}]" if ":" in address else address
         self._where = f"{host}:{port}"
-        self._client = httpx2.AsyncClient(
+        self._client = httpx.AsyncClient(
             base_url=f"https://{self._where}",
             headers={
                 "Authorization": f"Bearer {credentials.token}",
@@ -87,8 +87,8 @@ class AgentClient:
                 "Accept-Encoding": "identity",
             },
             verify=_pinned(credentials.certificate_pem),
-            timeout=httpx2.Timeout(CALL_SECONDS, connect=CONNECT_SECONDS),
-            limits=httpx2.Limits(max_connections=2, keepalive_expiry=_IDLE_SECONDS),
+            timeout=httpx.Timeout(CALL_SECONDS, connect=CONNECT_SECONDS),
+            limits=httpx.Limits(max_connections=2, keepalive_expiry=_IDLE_SECONDS),
             # A proxy of the cluster has no business between the operator and a droplet.
             trust_env=False,
         )
@@ -155,7 +155,7 @@ class AgentClient:
                 ) as response,
             ):
                 body = await self._read(response)
-        except (httpx2.HTTPError, TimeoutError) as error:
+        except (httpx.HTTPError, TimeoutError) as error:
             raise self._no_answer(error) from error
         answer = _object(body)
         if response.status_code in {200, 202}:
@@ -167,11 +167,11 @@ class AgentClient:
         said = str((answer or {}).get("error", "no reason given"))[:LOG_LINE_MAX_CHARACTERS]
         message = f"the agent at {self._where} answered {method} {path} with "
         message += f"{response.status_code}: {said}"
-        if response.status_code >= httpx2.codes.INTERNAL_SERVER_ERROR:
+        if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
             raise AgentUnreachable(message)
         raise AgentRejected(response.status_code, message)
 
-    async def _read(self, response: httpx2.Response) -> bytes:
+    async def _read(self, response: httpx.Response) -> bytes:
         body = b""
         async for chunk in response.aiter_raw():
             body += chunk

@@ -36,7 +36,9 @@ _QUIETED = {
     "asyncio": logging.INFO,
     "azure": logging.WARNING,
     "client": logging.INFO,  # kubernetes.aio's own name for its logger
+    "httpcore": logging.INFO,
     "httpcore2": logging.INFO,
+    "httpx": logging.WARNING,
     "httpx2": logging.WARNING,
     "kopf.objects": logging.WARNING,
     "kubernetes": logging.INFO,

@@ -135,11 +135,11 @@ def test_what_kopf_says_about_an_object_names_the_object(monkeypatch):
 def test_kopfs_line_for_every_watch_event_is_quiet(monkeypatch):
     output = Output(monkeypatch)
     logging.getLogger("kopf.objects").info("Handler 'wake' succeeded.")
-    logging.getLogger("httpx2").info("HTTP Request: GET https://203.0.113.9:8443/v1/status")
+    logging.getLogger("httpx").info("HTTP Request: GET https://203.0.113.9:8443/v1/status")
     assert output.text == ""
 
 
-@pytest.mark.parametrize("library", ["anthropic", "httpcore2", "azure.core", "kubernetes.client"])
+@pytest.mark.parametrize("library", ["anthropic", "httpcore", "azure.core", "kubernetes.client"])
 def test_no_library_writes_bodies_or_headers_even_at_debug(monkeypatch, library):
     output = Output(monkeypatch, level="debug")
     logging.getLogger(f"{library}.rest").debug("body: the prompt")
