@@ -3,7 +3,6 @@
 from spawnai.controller.class_firewalls import ClassFirewalls
 from spawnai.controller.classes import Classes
 from spawnai.controller.controller import Controller
-from spawnai.controller.report import Reporter
 from spawnai.lifecycle import plan
 from spawnai.lifecycle.limits import limits_of
 
@@ -28,10 +27,6 @@ OFFERING = (
     bug(
         "a life is counted from what the status says of readiness",
         (plan, "limits_of", _without_ledger),
-    ),
-    bug(
-        "what a write's answer shows is not looked at",
-        (Reporter, "_has_changed", lambda _self, _session: False),
     ),
     bug(
         "what was listed before its ledger was known is forgotten",

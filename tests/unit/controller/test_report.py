@@ -1,0 +1,100 @@
+"""What a status write's answer means: another's change, an older view, another object."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from spawnai.api.names import FINALIZER
+from spawnai.api.session import Phase
+from spawnai.clock import SystemClock
+from spawnai.controller.cluster import Conflict
+from spawnai.controller.memory import Memory
+from spawnai.controller.report import Reporter
+from spawnai.controller.store import Store
+from spawnai.lifecycle.status import Plan
+
+UID = "11111111-2222-3333-4444-555555555555"
+OTHER_UID = "99999999-2222-3333-4444-555555555555"
+
+
+def document(version: int, uid: str = UID, **metadata: Any) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "namespace": "team",
+            "name": "board",
+            "uid": uid,
+            "resourceVersion": str(version),
+            "creationTimestamp": "2026-11-23T12:00:00Z",
+            "finalizers": [FINALIZER],
+            **metadata,
+        },
+        "spec": {"prompt": "A board", "appType": "webapp"},
+        "status": {},
+    }
+
+
+class ApiServer:
+    """Holds one session; a write answers with it, or refuses when it is another version."""
+
+    def __init__(self, body: dict[str, Any], **meanwhile: str) -> None:
+        """`meanwhile`: what somebody else changes in its metadata just before a write."""
+        self.body = body
+        self.meanwhile = meanwhile
+
+    async def patch_session_status(self, namespace, name, patch):
+        found, wanted = self.body["metadata"], patch["metadata"]
+        if (found["uid"], found["resourceVersion"]) != (wanted["uid"], wanted["resourceVersion"]):
+            raise Conflict(f"patch session-status {namespace}/{name}", "it has changed", 409)
+        metadata = {
+            **found,
+            **self.meanwhile,
+            "resourceVersion": str(int(found["resourceVersion"]) + 1),
+        }
+        self.body = {**self.body, "metadata": metadata, "status": patch["status"]}
+        return self.body
+
+    async def get_session(self, _namespace, _name):
+        return self.body
+
+
+async def report(server: ApiServer, store: Store) -> float | None:
+    reporter = Reporter(server, store, None, None, SystemClock())  # type: ignore[arg-type]
+    session = store.session(UID)
+    assert session is not None
+    status = session.status.model_copy(
+        update={"phase": Phase.PROVISIONING, "started_at": datetime(2026, 11, 23, 12, tzinfo=UTC)}
+    )
+    return await reporter.report(UID, session, Memory(), Plan(status=status))
+
+
+@pytest.fixture
+def store() -> Store:
+    store = Store()
+    store.put_session(document(7))
+    return store
+
+
+async def test_a_write_that_changes_nothing_else_needs_no_other_look(store):
+    assert await report(ApiServer(document(7)), store) is None
+    assert store.session(UID).status.phase is Phase.PROVISIONING
+
+
+async def test_an_answer_that_shows_a_deletion_is_looked_at_at_once(store):
+    server = ApiServer(document(7), deletionTimestamp="2026-11-23T12:01:00Z")
+    assert await report(server, store) == 0.0
+    assert store.session(UID).deleting
+
+
+async def test_a_status_decided_for_an_older_view_is_not_written(store):
+    server = ApiServer(document(9, deletionTimestamp="2026-11-23T12:01:00Z"))
+    assert await report(server, store) == 0.0
+    assert server.body["status"] == {}
+    assert store.session(UID).deleting, "the newer one was read"
+
+
+async def test_a_new_session_of_the_same_name_is_left_to_its_own_watch(store):
+    server = ApiServer(document(12, OTHER_UID))
+    assert await report(server, store) == 0.0
+    assert store.session(UID) is None
+    assert store.session(OTHER_UID) is None, "the watch that shows it must be news"
