@@ -5,7 +5,7 @@ from datetime import timedelta
 from spawnai.controller.bundles import Bundles
 from spawnai.controller.custody import Custody
 from spawnai.controller.provision import Provision
-from spawnai.lifecycle import build, settling, status, teardown
+from spawnai.lifecycle import build, placing, settling, status, teardown
 from spawnai.lifecycle.observation import DropletView, FailureKind
 
 from .bug import bug
@@ -45,11 +45,13 @@ BUILDING = (
     bug(
         "a POST without an answer is sent again blindly",
         (build, "unsettled_since", lambda _o, _key: None),
+        (placing, "unsettled_since", lambda _o, _key: None),
     ),
     bug("the settling time is forgotten", (settling, "SETTLING", timedelta(0))),
     bug(
         "a restarted operator creates what it does not remember",
         (build, "unsettled_since", _only_lost_answers),
+        (placing, "unsettled_since", _only_lost_answers),
     ),
     bug(
         "a droplet is not entered in the ledger after its POST",

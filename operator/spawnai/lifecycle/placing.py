@@ -1,0 +1,135 @@
+"""Ordering the droplet: when, where, how large, and what a session waits for until it has one.
+
+A lost answer is settled by looking before anything else. Then the best region and size is taken
+that nobody has refused; a refusal leads to the next one, and where there is none, to a wait.
+"""
+
+from datetime import datetime, timedelta
+
+from spawnai.api.conditions import ConditionType
+from spawnai.api.durations import parse_duration
+
+from .actions import ANY, CreateDroplet, FindDroplet, GenerateApp, Placement
+from .observation import Effort, Failure, FailureKind, Observation, Offer, Session
+from .settling import settled, unsettled_since
+from .status import Draft
+
+CAPACITY_PAUSE = timedelta(seconds=60)
+"""How long to wait when no region of the class has room."""
+
+WAITING_FOR_LIMIT = "Waiting for the account's droplet limit"
+NO_ROOM = "No region of the class has room now, trying again"
+NO_CALL_LEFT = "DigitalOcean's calls are used up and deletions go first: waiting for a turn"
+"""What is said while a session waits; the event comes when it is said first."""
+
+TURN_EXPECTED = timedelta(seconds=3)
+"""After how long an order that waits for its turn among DigitalOcean's calls is worth a word."""
+
+
+def placements(session: Session, offer: Offer) -> list[Placement]:
+    """Every region and size that may serve the session, best first."""
+    regions = offer.spec.regions
+    if session.order.location is not None:
+        regions = offer.spec.locations.get(session.order.location, [])
+    if session.order.region is not None:
+        regions = [session.order.region]
+    sizes = offer.tier(session.tier).sizes
+    return [Placement(region, size) for size in sizes for region in regions]
+
+
+def order_droplet(d: Draft, session: Session, offer: Offer, now: datetime) -> None:
+    """Plan how the session comes to its droplet, and say what it waits for."""
+    o = d.observation
+    key = CreateDroplet.__name__
+    effort = o.effort(key)
+    since = unsettled_since(o, key)
+    if since is not None and not settled(o.effort(FindDroplet().key), since):
+        d.set_false(
+            ConditionType.DROPLET_READY,
+            "Settling",
+            "DigitalOcean's answer was lost: looking whether the droplet exists",
+        )
+        d.do(FindDroplet())
+        return
+    failure = effort.failure
+    if _waits_for_turn(d, effort, now):
+        d.set_false(ConditionType.DROPLET_READY, "WaitingForCalls", NO_CALL_LEFT)
+        if not d.said(ConditionType.DROPLET_READY, NO_CALL_LEFT):
+            d.notice("Warning", "WaitingForCalls", "Provision", NO_CALL_LEFT)
+    elif failure is not None and failure.kind is FailureKind.OVER_QUOTA:
+        position = "" if o.queue_position is None else f"; position {o.queue_position} in the queue"
+        message = f"{WAITING_FOR_LIMIT}{position} ({failure.message})"
+        d.set_false(ConditionType.DROPLET_READY, "WaitingForDropletLimit", message)
+        if not d.said(ConditionType.DROPLET_READY, WAITING_FOR_LIMIT):
+            d.notice("Warning", "WaitingForDropletLimit", "Provision", message)
+    elif failure is not None and failure.kind is FailureKind.UNAUTHORIZED:
+        d.set_false(ConditionType.DROPLET_READY, failure.reason, failure.message)
+        d.set_true(ConditionType.STALLED, failure.reason, failure.message)
+    elif failure is not None:
+        d.set_false(ConditionType.DROPLET_READY, failure.reason, failure.message)
+    wanted = placements(session, offer)
+    open_now = [placement for placement in wanted if _refusal(o, placement, now) is None]
+    if open_now and not _claude_answers(o):
+        if o.effort(GenerateApp().key).failure is not None:
+            message = "The droplet is made once Claude begins to write the app"
+            d.set_false(ConditionType.DROPLET_READY, "WaitingForClaude", message)
+        return
+    if open_now:
+        lifetime = parse_duration(offer.spec.lifetime.provisioning_deadline)
+        d.do(CreateDroplet(open_now[0], expires_at=now + lifetime))
+        if not effort.running:
+            d.wake(now + TURN_EXPECTED)
+        return
+    _nowhere_to_go(d, session, wanted, now)
+
+
+def _waits_for_turn(d: Draft, effort: Effort, now: datetime) -> bool:
+    """Whether the order is held back because the account's calls go to deletions."""
+    if not effort.running or effort.started_at is None:
+        return False
+    if now < effort.started_at + TURN_EXPECTED:
+        d.wake(effort.started_at + TURN_EXPECTED)
+        return False
+    return d.observation.creations_wait
+
+
+def _claude_answers(o: Observation) -> bool:
+    """Whether there is an app, or Claude has begun to write it.
+
+    Claude takes a second to say no and a minute to write: a droplet that is made before it has
+    said anything may wait, paid for, for an app that never comes.
+    """
+    return o.bundle is not None or o.generation_fraction is not None
+
+
+def _refusal(o: Observation, placement: Placement, now: datetime) -> Failure | None:
+    """Why a placement need not be tried now."""
+    for region in (placement.region, ANY):
+        for size in (placement.size, ANY):
+            failure = o.rejected.get((region, size))
+            if failure is not None and (
+                failure.kind is FailureKind.UNKNOWN_OPTION or failure.at + CAPACITY_PAUSE > now
+            ):
+                return failure
+    return None
+
+
+def _nowhere_to_go(d: Draft, session: Session, wanted: list[Placement], now: datetime) -> None:
+    o = d.observation
+    failures = [
+        failure for placement in wanted if (failure := _refusal(o, placement, now)) is not None
+    ]
+    words = "; ".join(sorted({failure.message for failure in failures}))
+    if not wanted:
+        words = f"the class has no location {session.order.location!r}"
+    if all(failure.kind is FailureKind.UNKNOWN_OPTION for failure in failures):
+        message = f"No region or size of the class exists for this session: {words}"
+        d.set_false(ConditionType.DROPLET_READY, "UnknownRegionOrSize", message)
+        d.set_true(ConditionType.STALLED, "UnknownRegionOrSize", message)
+        d.wake(now + CAPACITY_PAUSE)
+        return
+    message = f"{NO_ROOM}: {words}"
+    d.set_false(ConditionType.DROPLET_READY, "NoCapacity", message)
+    if not d.said(ConditionType.DROPLET_READY, NO_ROOM):
+        d.notice("Warning", "NoCapacity", "Provision", message)
+    d.wake(min(failure.at for failure in failures) + CAPACITY_PAUSE)
