@@ -5,7 +5,9 @@ from datetime import date
 from pathlib import Path
 
 from spawnai_local.bench.figures import Figure, shown
-from spawnai_local.narration import Narrator
+from spawnai_local.narration import Narrator, wrap
+
+_TITLE_WIDTH = 52
 
 _PAGE = """\
 # Benchmarks
@@ -136,12 +138,13 @@ def section(
 
 def print_table(narrator: Narrator, figures: Sequence[Figure]) -> None:
     """Print figures, each with its remark below."""
-    width = max(len(figure.title) for figure in figures)
+    width = min(_TITLE_WIDTH, max(len(figure.title) for figure in figures))
     narrator.lines([f"{'':{width}}  {'n':>4} {'median':>9} {'p99':>9}    goal"])
     for figure in figures:
         mark = {True: "✓", False: "✗", None: " "}[figure.is_met]
         numbers = f"{_number(figure.median, figure):>9} {_number(figure.p99, figure):>9}"
-        narrator.lines([f"{figure.title:{width}}  {figure.n:>4} {numbers}  {mark} {_goal(figure)}"])
+        *above, last = wrap(figure.title, width)
+        narrator.lines([*above, f"{last:{width}}  {figure.n:>4} {numbers}  {mark} {_goal(figure)}"])
 
 
 def print_remarks(narrator: Narrator, figures: Sequence[Figure]) -> None:

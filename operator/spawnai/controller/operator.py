@@ -27,7 +27,7 @@ from .agents import Agents
 from .classes import Claude
 from .cluster import Cluster
 from .controller import Controller, Outside
-from .heap import keep_trimmed
+from .heap import keep_trimmed, set_apart
 from .installation_key import installation_key
 from .leader import KubernetesLeases, Leadership, LeadershipLost
 from .reaper import ReaperSettings
@@ -195,6 +195,7 @@ class Process:
         tasks: list[asyncio.Task[None]] = []
         try:
             await controller.load()
+            set_apart()
             tasks += [
                 asyncio.create_task(watch(controller, resync, self._take_signals), name="watches"),
                 asyncio.create_task(resync.run(), name="resync"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import gc
 import mmap
 from pathlib import Path
 
@@ -49,3 +50,13 @@ async def test_it_is_given_back_again_and_again_until_cancelled():
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+def test_what_was_loaded_is_left_out_of_later_collections():
+    loaded = [[number] for number in range(1000)]
+    try:
+        heap.set_apart()
+        looked_at = {id(one) for one in gc.get_objects()}
+        assert not any(id(one) in looked_at for one in loaded)
+    finally:
+        gc.unfreeze()
