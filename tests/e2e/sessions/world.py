@@ -13,7 +13,6 @@ from decimal import Decimal
 from typing import Any
 
 import httpx
-from tests.e2e.sessions.canaries import FOREIGN_NAMES
 from tests.e2e.sessions.eventually import eventually
 from tests.e2e.sessions.kstatus import condition
 
@@ -25,6 +24,7 @@ from spawnai.api.names import (
 )
 from spawnai.billing.token_prices import token_cost
 from spawnai_local.browser import DnsServer, Page, fetch, lookup
+from spawnai_local.chaos.canaries import FOREIGN_NAMES
 from spawnai_local.classes import LOCAL_CLASS, LOCAL_DOMAIN
 from spawnai_local.digitalocean.client import ControlClient
 from spawnai_local.kubectl import Kubectl, KubectlError
