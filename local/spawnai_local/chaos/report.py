@@ -20,6 +20,7 @@ def lines_of(verdict: Verdict) -> list[str]:
     if not verdict.struck:
         return [
             f"MISSED: {name}: the call did not come, so its fault could not strike",
+            *(f"  VIOLATED: {one}" for one in verdict.violations),
             *(f"  {line}" for line in story(verdict)),
         ]
     if not verdict.violations:
