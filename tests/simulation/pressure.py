@@ -40,19 +40,12 @@ from spawnai.api.session import DropletStatus, Phase, SessionStatus, Tier
 from spawnai.controller.accounts import (
     AccountNews,
     CloudAccount,
-    FirewallWatch,
-    RecordListings,
-    WaitingForQuota,
+    account_behind,
 )
 from spawnai.controller.classes import Claude
 from spawnai.controller.controller import Controller, Outside
-from spawnai.digitalocean.account import Catalog
 from spawnai.digitalocean.budget import RateBudget
 from spawnai.digitalocean.client import ApiClient
-from spawnai.digitalocean.dns import DomainRecords
-from spawnai.digitalocean.droplets import Droplets
-from spawnai.digitalocean.firewalls import Firewalls
-from spawnai.digitalocean.inventory import Inventory
 from spawnai.droplet.client import AgentUnreachable
 from spawnai.generation.claude import GenerationProgress
 from spawnai.telemetry.redaction import Redactor
@@ -453,28 +446,11 @@ class Crowd:
     def _account(self, news: AccountNews) -> CloudAccount:
         budget = RateBudget(self.clock, deletions_due=news.deletions_due)
         client = Client(budget, Network(self.emulator, Random(3)))
-        droplets, records, firewalls = Droplets(client), DomainRecords(client), Firewalls(client)
-        inventory = Inventory(
-            droplets,
-            records,
-            self.clock,
-            Random(4),
-            budget=budget,
+        return account_behind(
+            client,
+            budget,
+            news,
             cluster_tag=cluster_tag(CLUSTER_UID),
-            on_droplet=news.on_droplet,
-            on_sweep=news.on_sweep,
-            on_gone=news.on_gone,
-        )
-        return CloudAccount(
-            client=client,
-            budget=budget,
-            droplets=droplets,
-            records=records,
-            firewalls=firewalls,
-            catalog=Catalog(client),
-            inventory=inventory,
-            firewall_watch=FirewallWatch(firewalls, self.clock),
-            record_listings=RecordListings(inventory, records, self.clock),
-            quota=WaitingForQuota(),
-            task=asyncio.create_task(inventory.run()),
+            clock=self.clock,
+            random=Random(4),
         )

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -392,18 +392,9 @@ class _Run:
         """Give `count` sessions an end within one minute, and watch them go."""
         names = [f"copy-{number:04d}" for number in range(count)]
         first = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=_EXPIRY_AHEAD_SECONDS)
-        ends = {
-            name: first + timedelta(seconds=int(number * _EXPIRY_SPAN_SECONDS / count))
-            for number, name in enumerate(names)
-        }
+        ends = _within_one_minute(names, first)
         async with SessionFollower(self._cluster, NAMESPACE) as follower:
-            await at_once(
-                ends.items(),
-                lambda item: self._cluster.patch(
-                    sessions_path(NAMESPACE, item[0]),
-                    {"metadata": {"annotations": {EXPIRES_AT_ANNOTATION: format_time(item[1])}}},
-                ),
-            )
+            await self._give_ends(ends)
             left = (first - datetime.now(UTC)).total_seconds()
             self._narrator.say(f"{count} sessions end within a minute, the first in {left:.0f} s")
             await asyncio.sleep(max(0.0, left - 1))
@@ -419,24 +410,24 @@ class _Run:
             }
         return _expiries(ends, uids, destroyed, calls, noise)
 
+    async def _give_ends(self, ends: Mapping[str, datetime]) -> None:
+        await at_once(
+            ends.items(),
+            lambda item: self._cluster.patch(
+                sessions_path(NAMESPACE, item[0]),
+                {"metadata": {"annotations": {EXPIRES_AT_ANNOTATION: format_time(item[1])}}},
+            ),
+        )
+
     async def end_in_one_minute(self, count: int) -> Storm:
         """Let `count` sessions end within one minute, order some meanwhile, and watch."""
         names = [f"copy-{FIRST_IN_STORM + number:04d}" for number in range(count)]
         orders = [f"order-{number:02d}" for number in range(_STORM_ORDERS)]
         ahead = _EXPIRY_AHEAD_SECONDS + _MINUTE
         first = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=ahead)
-        ends = {
-            name: first + timedelta(seconds=int(number * _EXPIRY_SPAN_SECONDS / count))
-            for number, name in enumerate(names)
-        }
+        ends = _within_one_minute(names, first)
         async with SessionFollower(self._cluster, NAMESPACE) as follower:
-            await at_once(
-                ends.items(),
-                lambda item: self._cluster.patch(
-                    sessions_path(NAMESPACE, item[0]),
-                    {"metadata": {"annotations": {EXPIRES_AT_ANNOTATION: format_time(item[1])}}},
-                ),
-            )
+            await self._give_ends(ends)
             await _sleep_until(first - timedelta(seconds=_MINUTE))
             before = await self._emulator.last_number()
             await _sleep_until(first)
@@ -488,6 +479,14 @@ def _waits_for_calls(session: dict[str, Any]) -> bool:
 
 async def _sleep_until(moment: datetime) -> None:
     await asyncio.sleep(max(0.0, (moment - datetime.now(UTC)).total_seconds()))
+
+
+def _within_one_minute(names: Sequence[str], first: datetime) -> dict[str, datetime]:
+    """An end for each, spread evenly, in whole seconds."""
+    return {
+        name: first + timedelta(seconds=int(number * _EXPIRY_SPAN_SECONDS / len(names)))
+        for number, name in enumerate(names)
+    }
 
 
 def _expiries(

@@ -21,15 +21,13 @@ from spawnai.digitalocean.droplets import Droplets
 from spawnai.digitalocean.errors import NotFound
 from spawnai.digitalocean.firewalls import Firewalls
 from spawnai.digitalocean.inventory import Inventory, Sweep
+from spawnai.digitalocean.listing import PER_PAGE
 from spawnai.digitalocean.models import DomainRecord, Droplet, Firewall
 
 FIREWALL_POLL_SECONDS = 0.5
 
 RECORD_LISTING_SECONDS = 3.0
 """Between two listings of a domain's records, for each page that they take."""
-
-PAGE_SIZE = 200
-"""Records in one page: the most that DigitalOcean gives (API reference, "Links & Pagination")."""
 
 
 @dataclass(slots=True)
@@ -126,7 +124,7 @@ class RecordListings:
         pause = RECORD_LISTING_SECONDS * self._pages.get(domain, 1)
         self._next[domain] = max(self._next.get(domain, 0.0), self._clock.now() + pause)
         records = await self._inventory.verify_records(domain, priority=priority)
-        self._pages[domain] = max(1, -(-len(records) // PAGE_SIZE))
+        self._pages[domain] = max(1, -(-len(records) // PER_PAGE))
         self._seen.update({(domain, record.id): record for record in records})
         return {record.id for record in records}
 
@@ -250,6 +248,43 @@ class Accounts:
             await account.close()
 
 
+def account_behind(
+    client: ApiClient,
+    budget: RateBudget,
+    news: AccountNews,
+    *,
+    cluster_tag: str,
+    clock: Clock,
+    random: Random,
+) -> CloudAccount:
+    """Everything of one account, on one client; its listings run from now on."""
+    droplets, records, firewalls = Droplets(client), DomainRecords(client), Firewalls(client)
+    inventory = Inventory(
+        droplets,
+        records,
+        clock,
+        random,
+        budget=budget,
+        cluster_tag=cluster_tag,
+        on_droplet=news.on_droplet,
+        on_sweep=news.on_sweep,
+        on_gone=news.on_gone,
+    )
+    return CloudAccount(
+        client=client,
+        budget=budget,
+        droplets=droplets,
+        records=records,
+        firewalls=firewalls,
+        catalog=Catalog(client),
+        inventory=inventory,
+        firewall_watch=FirewallWatch(firewalls, clock),
+        record_listings=RecordListings(inventory, records, clock),
+        quota=WaitingForQuota(),
+        task=asyncio.create_task(inventory.run(), name="inventory"),
+    )
+
+
 def connector(
     *,
     base_url: str,
@@ -263,31 +298,8 @@ def connector(
     def connect(token: str, news: AccountNews) -> CloudAccount:
         budget = RateBudget(clock, deletions_due=news.deletions_due)
         client = ApiClient(token, base_url, budget, on_call=on_call)
-        droplets, records = Droplets(client), DomainRecords(client)
-        firewalls = Firewalls(client)
-        inventory = Inventory(
-            droplets,
-            records,
-            clock,
-            random,
-            budget=budget,
-            cluster_tag=cluster_tag,
-            on_droplet=news.on_droplet,
-            on_sweep=news.on_sweep,
-            on_gone=news.on_gone,
-        )
-        return CloudAccount(
-            client=client,
-            budget=budget,
-            droplets=droplets,
-            records=records,
-            firewalls=firewalls,
-            catalog=Catalog(client),
-            inventory=inventory,
-            firewall_watch=FirewallWatch(firewalls, clock),
-            record_listings=RecordListings(inventory, records, clock),
-            quota=WaitingForQuota(),
-            task=asyncio.create_task(inventory.run(), name="inventory"),
+        return account_behind(
+            client, budget, news, cluster_tag=cluster_tag, clock=clock, random=random
         )
 
     return connect

@@ -1,9 +1,6 @@
 """The Shared firewall of a class: it covers all droplets of the class, by their tag."""
 
-from spawnai.api.names import (
-    class_firewall_name,
-    class_tag,
-)
+from spawnai.api.names import class_firewall_name, class_tag
 from spawnai.api.record import (
     LedgerEntry,
     OwnerReference,

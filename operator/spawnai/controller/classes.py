@@ -260,13 +260,7 @@ class Classes:
             return before
         if before in (None, found):
             return found
-        users = [
-            f"{record.spec.owner.namespace}/{record.spec.owner.name}"
-            for record in self._store.records()
-            if record.spec.owner.kind == "SpawnSession"
-            and record.spec.class_name == known.name
-            and record.status.completed_at is None
-        ]
+        users = await self._users(known.name)
         if users:
             raise ClassProblem(
                 "AccountChanged",
