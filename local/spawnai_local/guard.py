@@ -19,6 +19,8 @@ from typing import Self
 from spawnai_local.processes import MARK, end_leftovers
 
 _MOST = 250
+_DYING_SECONDS = 1.0
+"""A signal was sent, and a loaded machine has not come to it yet: its target is not forgotten."""
 
 
 class Guard:
@@ -66,7 +68,8 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # only the parent's end ends it
     sys.stdin.buffer.read()
-    sys.exit(min(_MOST, asyncio.run(end_leftovers(Path(sys.argv[1]), limit_seconds=5.0))))
+    ending = end_leftovers(Path(sys.argv[1]), dying_seconds=_DYING_SECONDS, limit_seconds=5.0)
+    sys.exit(min(_MOST, asyncio.run(ending)))
 
 
 if __name__ == "__main__":

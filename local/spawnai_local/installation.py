@@ -21,10 +21,11 @@ _TOKEN_DURATION = "720h"  # noqa: S105 - a duration
 _ESTABLISHED_SECONDS = 30
 _ANSWER_SECONDS = 10.0
 _AGAIN_SECONDS = 2.0
+_LOOK_SECONDS = 0.1
 
 
 class InstallationError(Exception):
-    """The manifests do not say what is needed, or the cluster runs an operator already."""
+    """The manifests do not say what is needed, or the cluster is in no state to take them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +87,10 @@ async def install(
 
     Raises:
         KubectlError: the cluster refused.
+        InstallationError: it does not serve the new kinds.
     """
     await kubectl.apply(*manifests.definitions)
-    names = [document["metadata"]["name"] for document in manifests.definitions]
-    await kubectl.run(
-        *("wait", "--for", "condition=Established", f"--timeout={_ESTABLISHED_SECONDS}s"),
-        *(f"customresourcedefinition/{name}" for name in names),
-        limit_seconds=_ESTABLISHED_SECONDS + 5,
-    )
+    await until_established(kubectl, *(_name_of(one) for one in manifests.definitions))
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -104,6 +101,38 @@ async def install(
         },
     }
     await kubectl.apply(*manifests.others, secret)
+
+
+async def until_established(kubectl: Kubectl, *names: str) -> None:
+    """Wait until these CustomResourceDefinitions are served; without names, all of the cluster.
+
+    Not with `kubectl wait`: it fails on a definition so young that its conditions are null.
+
+    Raises:
+        KubectlError: the cluster refused to say.
+        InstallationError: some were not served in time.
+    """
+    deadline = time.monotonic() + _ESTABLISHED_SECONDS
+    while missing := [
+        _name_of(definition)
+        for definition in await kubectl.items("customresourcedefinitions")
+        if (not names or _name_of(definition) in names) and not _is_established(definition)
+    ]:
+        if time.monotonic() > deadline:
+            raise InstallationError(
+                f"expected the API server to serve {', '.join(missing)} within "
+                f"{_ESTABLISHED_SECONDS} s; `kubectl describe crd` says what holds it up"
+            )
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _name_of(document: dict[str, Any]) -> str:
+    return str(document["metadata"]["name"])
+
+
+def _is_established(definition: dict[str, Any]) -> bool:
+    conditions = definition.get("status", {}).get("conditions") or []
+    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
 
 
 async def write_current_context(kubectl: Kubectl, kubeconfig: str | None) -> None:

@@ -39,6 +39,8 @@ os.execv(sys.argv[2], sys.argv[3:])
 # restarts, because no outgoing connection is ever given it.
 _PORTS = range(20_000, 32_000)
 
+_LOOK_SECONDS = 0.1
+
 
 class ProcessError(Exception):
     """A child process could not be started, or ended before it was ready."""
@@ -261,18 +263,22 @@ def running_pid(pid_path: Path) -> int | None:
     return pid if started <= written + clock_granularity_seconds else None
 
 
-async def end_leftovers(directory: Path, *, limit_seconds: float = 10.0) -> int:
+async def end_leftovers(
+    directory: Path, *, dying_seconds: float = 0.0, limit_seconds: float = 10.0
+) -> int:
     """End every process of this user started for `directory` or one below it, with its pid file.
 
     For what a parent killed with SIGKILL left behind. SIGTERM first, SIGKILL after the limit.
-    Returns how many there were.
+    Returns how many there were; what ends by itself within `dying_seconds` was ending already.
     """
-    found = _marked_processes(directory)
+    dead_by = time.monotonic() + dying_seconds
+    while (found := _marked_processes(directory)) and time.monotonic() < dead_by:
+        await asyncio.sleep(_LOOK_SECONDS)
     for pid in found:
         _signal(pid, signal.SIGTERM)
     deadline = time.monotonic() + limit_seconds
     while (left := _marked_processes(directory)) and time.monotonic() < deadline:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(_LOOK_SECONDS)
     for pid in left:
         _signal(pid, signal.SIGKILL)
     for pid_path in directory.glob("*.pid"):

@@ -15,6 +15,7 @@ from spawnai.api.durations import is_now, parse_duration, parse_time
 from spawnai.api.names import API_VERSION, EXPIRES_AT_ANNOTATION, FINALIZER, GROUP, TTL_ANNOTATION
 from spawnai.api.policy import POLICY_NAME
 from spawnai_local.control_plane import ControlPlane
+from spawnai_local.installation import until_established
 from spawnai_local.kubectl import Kubectl, KubectlError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -108,11 +109,7 @@ async def kubectl(control_plane: ControlPlane) -> AsyncIterator[Kubectl]:
     )
     # Nothing runs pods here, but the Deployment says that an operator is at work.
     await running.run("delete", "deployment", "spawnai-operator", "--namespace", "spawnai-system")
-    await running.run(
-        *("wait", "--for", "condition=Established", "--timeout=30s", "--all"),
-        "customresourcedefinitions",
-        limit_seconds=40,
-    )
+    await until_established(running)
     await running.run("create", "namespace", NAMESPACE)
     await until_policy(running, refuses=True)
     yield running

@@ -25,8 +25,10 @@ def test_all_that_the_demo_claims_is_true_within_three_minutes():
         text=True,
         timeout=380,
     )
-    assert demo.returncode == 0, demo.stdout + demo.stderr
-    assert demo.stderr == ""
+    if demo.returncode != 0 or demo.stderr:
+        # What was not true comes first: the whole story is long.
+        broken = [line for line in demo.stdout.splitlines() if "✗" in line]
+        pytest.fail("\n".join([*broken, demo.stderr, demo.stdout]), pytrace=False)
     told = re.search(r"All (\d+) claims were true, after (\d+) s", demo.stdout)
     assert told is not None
     assert int(told[1]) == demo.stdout.count("✓") - 1  # the title explains the mark

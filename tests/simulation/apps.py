@@ -53,7 +53,7 @@ class SimulatedClaude:
     async def retrieve(self, model, timeout=None) -> None:
         """The free question whether a key is good."""
 
-    async def generate(self, order: GenerationOrder, *, on_progress) -> Generated:
+    async def generate(self, order: GenerationOrder, *, on_progress, on_retry) -> Generated:
         wire, random = self._wire, self._random
         fault = wire.fault_kind("CLAUDE order")
         process = PROCESS.get()

@@ -159,7 +159,7 @@ class SlowClaude:
     async def retrieve(self, _model, timeout=None) -> None:
         pass
 
-    async def generate(self, _order, *, on_progress) -> None:
+    async def generate(self, _order, *, on_progress, on_retry) -> None:
         on_progress(GenerationProgress(0.1, 0, 100))
         await asyncio.sleep(7 * 86_400)
 

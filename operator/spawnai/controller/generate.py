@@ -9,7 +9,7 @@ from spawnai.billing import ledger as books
 from spawnai.billing.token_prices import has_price, token_cost
 from spawnai.clock import Clock
 from spawnai.generation.claude import GenerationOrder, GenerationProgress
-from spawnai.generation.errors import GenerationError
+from spawnai.generation.errors import GenerationError, GenerationUnavailable
 from spawnai.generation.usage import TokenUsage
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import Failure, FailureKind
@@ -47,7 +47,7 @@ class Generate:
         self._clock = clock
         self._wake = wake
 
-    async def generate_app(self, work: Work, _action: do.GenerateApp) -> None:
+    async def generate_app(self, work: Work, action: do.GenerateApp) -> None:
         """Find the stored app, or order one and store it. What is paid is counted in every case."""
         session, backing, memory = work.session, work.backing, work.memory
         stored = await self._bundles.find(session)
@@ -74,15 +74,21 @@ class Generate:
             nonlocal paid, woken
             begins = memory.generation_fraction is None
             paid, memory.generation_fraction = news.usage, news.fraction
+            memory.note_failure(action.key, None)
             if begins:
                 self._on_answer(backing.class_name, None)
             if begins or self._clock.now() >= woken + PROGRESS_INTERVAL_SECONDS:
                 woken = self._clock.now()
                 self._wake(work.uid)
 
+        def retry(why: str) -> None:
+            now = self._clock.utc_now()
+            memory.note_failure(action.key, failure_of(GenerationUnavailable(why), now))
+            self._wake(work.uid)
+
         self._before_order()
         try:
-            made = await backing.generator.generate(order, on_progress=progress)
+            made = await backing.generator.generate(order, on_progress=progress, on_retry=retry)
         except asyncio.CancelledError:
             self._note_unfinished(work, model.name, paid, started, "Cancelled")
             raise

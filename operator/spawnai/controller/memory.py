@@ -5,7 +5,7 @@ Everything here can be learnt again: from the API server, from the cloud, or by 
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from spawnai.api.record import RecordStatus
 from spawnai.lifecycle.observation import AppView, DropletView, Effort, Failure, StoredBundle
@@ -40,6 +40,10 @@ class Memory:
         self.droplet = view
         if self.droplet_news is not None:
             self.droplet_news.set()
+
+    def note_failure(self, key: str, failure: Failure | None) -> None:
+        """What troubles a running action, before it has failed; None: nothing does any more."""
+        self.efforts[key] = replace(self.efforts[key], failure=failure)
 
     @property
     def book(self) -> RecordStatus:

@@ -162,9 +162,15 @@ class Generator:
         self._limits = limits
 
     async def generate(
-        self, order: GenerationOrder, *, on_progress: Callable[[GenerationProgress], None]
+        self,
+        order: GenerationOrder,
+        *,
+        on_progress: Callable[[GenerationProgress], None],
+        on_retry: Callable[[str], None],
     ) -> Generated:
         """Build the app of an order.
+
+        `on_retry` is told why a call failed that is going to be repeated, before the wait for it.
 
         Raises:
             GenerationError: one of its kinds (errors.py), with the usage until then.
@@ -178,6 +184,7 @@ class Generator:
             validator=self._validator,
             limits=self._limits,
             on_progress=on_progress,
+            on_retry=on_retry,
         )
         try:
             return await generation.run()
@@ -278,6 +285,7 @@ class _Generation:
         validator: Validator,
         limits: GenerationLimits,
         on_progress: Callable[[GenerationProgress], None],
+        on_retry: Callable[[str], None],
     ) -> None:
         self._client = client
         self._order = order
@@ -286,6 +294,7 @@ class _Generation:
         self._validator = validator
         self._limits = limits
         self._on_progress = on_progress
+        self._on_retry = on_retry
         self._system = system_prompt(order.app_type)
         self._deadline = clock.now() + limits.total_seconds
         self._retries = 0
@@ -379,6 +388,7 @@ class _Generation:
                 request_id=failure.request_id,
             )
         self._retries += 1
+        self._on_retry(failure.message)
         await self._clock.sleep(wait)
 
     async def _call(self, message: str) -> str:

@@ -1,6 +1,6 @@
 """How a plan is written down: the status it wants, its actions, its events, its next wake-up."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -171,6 +171,13 @@ class Draft:
     def message_of(self, type_: ConditionType) -> str | None:
         """The message of a condition that is True as this plan will leave it."""
         return self._conditions[type_].message if self.has(type_) else None
+
+    def shortfall(self, type_: ConditionType, *, usual: Collection[str]) -> str | None:
+        """The message of a condition that is False for another reason than the usual ones."""
+        known = self._conditions.get(type_)
+        if known is None or known.status is ConditionStatus.TRUE or known.reason in usual:
+            return None
+        return known.message
 
     def said(self, type_: ConditionType, words: str) -> bool:
         """Whether the API server's status says those words already."""

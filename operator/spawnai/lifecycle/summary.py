@@ -13,6 +13,9 @@ from .limits import limits_of, provisioning_deadline
 from .observation import Offer, Session
 from .status import Draft
 
+_USUAL_REASONS = frozenset({"Creating", "Booting", "Generating"})
+"""Why a part is not there while all goes well."""
+
 
 def announce_expiry(d: Draft, offer: Offer, expiry: Expiry, now: datetime) -> None:
     """Latch the expiry, tell of changes, and warn before the end."""
@@ -105,7 +108,20 @@ def _progress(d: Draft, phase: Phase) -> None:
             "; the app is written" if generated else " while Claude writes the app"
         )
     stalled = d.message_of(ConditionType.STALLED)
-    d.put(progress=max(progress, d.previous.progress or 0), message=stalled or message)
+    d.put(
+        progress=max(progress, d.previous.progress or 0),
+        message=stalled or _what_holds_it_up(d) or message,
+    )
+
+
+def _what_holds_it_up(d: Draft) -> str | None:
+    """Why a part is not made as usual, in that part's words: a limit, or a failure that may pass.
+
+    What Claude says comes first: the droplet waits for it.
+    """
+    parts = (ConditionType.GENERATED, ConditionType.DROPLET_READY, ConditionType.DNS_READY)
+    unusual = (d.shortfall(part, usual=_USUAL_REASONS) for part in parts)
+    return next((message for message in unusual if message), None)
 
 
 def _cost(d: Draft, session: Session, offer: Offer, now: datetime) -> None:

@@ -54,6 +54,7 @@ class Workbench:
     clock: LeapingClock
     limits: GenerationLimits = LIMITS
     progress: list[GenerationProgress] = field(default_factory=list)
+    retries: list[str] = field(default_factory=list)
 
     def generator(self, **limits: float) -> Generator:
         return Generator(
@@ -75,8 +76,12 @@ class Workbench:
         return replace(order, **changes)
 
     async def generate(self, prompt: str, app_type: str = "webapp", **changes) -> Generated:
-        order = self.order(prompt, app_type, **changes)
-        return await self.generator().generate(order, on_progress=self.progress.append)
+        return await self.generate_with(self.generator(), self.order(prompt, app_type, **changes))
+
+    async def generate_with(self, generator: Generator, order: GenerationOrder) -> Generated:
+        return await generator.generate(
+            order, on_progress=self.progress.append, on_retry=self.retries.append
+        )
 
     @property
     def billed(self) -> TokenUsage:

@@ -119,7 +119,7 @@ class TestProgress:
     async def test_does_not_go_back_when_an_answer_has_to_begin_again(self, workbench):
         generator = workbench.generator(progress_seconds=0)
         order = workbench.order("Retro board simulate:overloaded-mid-stream-once")
-        await generator.generate(order, on_progress=workbench.progress.append)
+        await workbench.generate_with(generator, order)
         fractions = [progress.fraction for progress in workbench.progress]
         assert len(fractions) > 10
         assert fractions == sorted(fractions)
@@ -225,6 +225,11 @@ class TestWhatPassesIsTriedAgain:
         assert 1 <= second <= 2
         assert 2 <= third <= 4
 
+    async def test_and_the_reason_is_told_before_each_wait(self, workbench):
+        await workbench.generate("Retro board simulate:overloaded-twice")
+        assert len(workbench.retries) == 2
+        assert all("529 overloaded_error" in why for why in workbench.retries)
+
     async def test_not_before_claude_wishes_it(self, workbench):
         workbench.simulator.add_fault("rate-limited seconds=17")
         await workbench.generate("Retro board")
@@ -242,7 +247,7 @@ class TestWhatPassesIsTriedAgain:
         generator = workbench.generator(total_seconds=90)
         order = workbench.order("Retro board")
         with pytest.raises(GenerationUnavailable):
-            await generator.generate(order, on_progress=workbench.progress.append)
+            await workbench.generate_with(generator, order)
         assert workbench.calls == 2
 
     async def test_not_when_it_wrote_until_its_time_was_over(self, workbench):
@@ -252,7 +257,7 @@ class TestWhatPassesIsTriedAgain:
         generator = workbench.generator(attempt_seconds=0.5)
         order = workbench.order("Retro board")
         with pytest.raises(GenerationUnavailable, match="still writing") as caught:
-            await generator.generate(order, on_progress=workbench.progress.append)
+            await workbench.generate_with(generator, order)
         assert workbench.calls == 1
         assert caught.value.usage.estimated_output_tokens > 0
 
@@ -397,7 +402,7 @@ async def test_many_orders_run_side_by_side_and_none_pays_for_another(workbench)
     async def one(number: int):
         app_type = APP_TYPES[number % 3]
         order = workbench.order(f"App number {number}", app_type, user_id=f"session-{number}")
-        return await generator.generate(order, on_progress=lambda _: None)
+        return await workbench.generate_with(generator, order)
 
     done = await asyncio.gather(*(one(number) for number in range(20)))
     for number, generated in enumerate(done):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from spawnai_local.control_plane import ControlPlane
+from spawnai_local.installation import until_established
 from spawnai_local.kubectl import Kubectl, KubectlError
 from spawnai_local.processes import running_pid
 from spawnai_local.toolchain import pinned_versions
@@ -85,7 +86,7 @@ async def test_a_rule_in_a_custom_resource_definition_refuses_with_its_own_sente
     kubectl: Kubectl,
 ) -> None:
     await apply(kubectl, definition_of_jars())
-    await kubectl.run("wait", "--for=condition=Established", "crd/jars.test.example.com")
+    await until_established(kubectl)
     with pytest.raises(KubectlError, match="a jar holds less than 10 litres; write 0 to 9"):
         await apply(kubectl, jar("big", 10))
     await apply(kubectl, jar("small", 9))

@@ -59,6 +59,17 @@ async def answers(world: World, namespace: str) -> Mapping[str, Session]:
     return {one.name: one for one in sessions}
 
 
+async def test_while_claude_is_overloaded_a_session_says_so(answers):
+    one = answers["always-overloaded"]
+    await one.until(
+        "says that Claude is overloaded",
+        lambda seen: "overloaded" in seen.status.get("message", "").lower(),
+        12,
+    )
+    assert one.condition("Generated")["reason"] == "Retrying"
+    assert one.condition("DropletReady")["reason"] == "WaitingForClaude"
+
+
 @pytest.mark.parametrize("name", TRICKY_PROMPTS)
 async def test_any_text_may_be_a_prompt(answers, name):
     one = answers[name]

@@ -55,6 +55,16 @@ def test_a_session_that_claude_refuses_says_what_its_droplet_waits_for():
     assert "CreateDroplet" not in life.kinds_done()
 
 
+def test_a_session_says_what_holds_it_up_while_claude_is_overloaded():
+    life = Life(claude_answers=False)
+    life.failing[do.GenerateApp] = lambda _action: life.fail(
+        FailureKind.TRANSIENT, "ClaudeUnavailable", "Claude answered 529 overloaded_error"
+    )
+    life.settle()
+    assert life.status.message == "Claude answered 529 overloaded_error"
+    assert life.condition("Generated") == ("False", "Retrying")
+
+
 def test_an_app_that_is_stored_needs_no_word_from_claude_for_its_droplet():
     life = Life(held={do.CreateDroplet}).settle()
     life.claude_answers = False
