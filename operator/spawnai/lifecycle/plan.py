@@ -36,7 +36,7 @@ from .actions import (
 from .build import build
 from .expiry import Wish, read_wish, resolve
 from .limits import limits_of, provisioning_deadline
-from .observation import FailureKind, Observation, Session
+from .observation import FailureKind, Observation, Record, Session
 from .status import Draft, Plan
 from .teardown import Ending, teardown
 
@@ -147,17 +147,14 @@ def _ending(o: Observation, session: Session, wish: Wish, now: datetime) -> Endi
         return _latched_ending(status, status.termination_reason)
     if session.deleting:
         return Ending("Deleted", DELETED)
-    if o.record is not None and o.record.status.completed_at is not None:
-        reason = o.record.status.termination_reason or "Destroyed"
-        return Ending(reason, "The ledger of this session is closed", failed=True)
-    failure = o.final_failure()
-    if failure is not None and status.ready_at is None:
-        return Ending(failure.reason, failure.message, failed=True)
+    failed = _failed(o, status)
     # A droplet that was deleted for one of these reasons, while no status could be written, is no
     # lost one.
     over = _expired(o, session, wish, now) or _deadline(o, session, now)
-    if over is not None:
-        return over
+    if o.record is not None and o.record.status.completed_at is not None:
+        return _told_by_ledger(o.record, failed, over)
+    if failed is not None or over is not None:
+        return failed or over
     if o.record is not None and o.record.droplet_was_deleted:
         # Its time was over when that was done; a longer life asked for since comes too late.
         return _time_was_over(status.expiration_time or now)
@@ -168,6 +165,21 @@ def _ending(o: Observation, session: Session, wish: Wish, now: datetime) -> Endi
     if lost and o.record is not None and o.record.droplet is None:
         return Ending("DropletLost", "The droplet was deleted outside the operator", failed=True)
     return None
+
+
+def _failed(o: Observation, status: SessionStatus) -> Ending | None:
+    """The failure that ended the session before it was ready."""
+    failure = o.final_failure()
+    if failure is None or status.ready_at is not None:
+        return None
+    return Ending(failure.reason, failure.message, failed=True)
+
+
+def _told_by_ledger(record: Record, *reasons: Ending | None) -> Ending:
+    """The ending that a closed ledger names, in the words of the reason that holds for it still."""
+    named = record.status.termination_reason or "Destroyed"
+    told = (ending for ending in reasons if ending is not None and ending.reason == named)
+    return next(told, Ending(named, "The ledger of this session is closed", failed=True))
 
 
 def _latched_ending(status: SessionStatus, reason: str) -> Ending:

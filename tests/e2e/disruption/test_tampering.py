@@ -89,6 +89,7 @@ async def test_a_foreign_secret_where_the_bundle_should_be_is_neither_used_nor_t
     await world.apply_class("not-there-yet")
     await one.until_destroyed(30)
     assert one.status["terminationReason"] == "SecretNotOurs"
+    assert f"spawn-{one.uid}-app" in one.status["message"]
     assert (await one.claude_bill())["calls"] == 0
     secret = await world.kubectl.json(
         "get", "secret", f"spawn-{one.uid}-app", "--namespace", namespace
