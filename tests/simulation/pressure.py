@@ -44,6 +44,7 @@ from spawnai.controller.accounts import (
 )
 from spawnai.controller.classes import Claude
 from spawnai.controller.controller import Controller, Outside
+from spawnai.controller.seal import Seal
 from spawnai.digitalocean.budget import RateBudget
 from spawnai.digitalocean.client import ApiClient
 from spawnai.droplet.client import AgentUnreachable
@@ -423,6 +424,7 @@ class Crowd:
                 connect=lambda _token, news: self._account(news),
                 claude_for=lambda _key: Claude(SlowClaude(), SlowClaude()),
                 agents=Agents(),
+                seal=Seal(b"0" * 32),
                 events=self.events,
                 metrics=Silent(),
                 redactor=Redactor(),

@@ -35,6 +35,7 @@ from spawnai.controller.classes import Claude
 from spawnai.controller.controller import Controller, Outside
 from spawnai.controller.leader import LeadershipLost
 from spawnai.controller.provision import wave_tag
+from spawnai.controller.seal import Seal
 from spawnai.digitalocean.inventory import Inventory
 from spawnai.digitalocean.models import FirewallOrder
 from spawnai.telemetry.redaction import Redactor
@@ -334,6 +335,7 @@ class World:
                 connect=lambda _token, news: self._account(process, random, news),
                 claude_for=lambda _key: Claude(self.claude, self.claude),
                 agents=self.agents,
+                seal=Seal(b"0" * 32),
                 events=_Events(self, process),
                 metrics=_Silent(),
                 redactor=Redactor(),

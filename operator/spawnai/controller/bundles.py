@@ -12,17 +12,20 @@ from spawnai.lifecycle.observation import Session, StoredBundle
 
 from .cluster import Cluster, Conflict, ObjectNotFound
 from .failures import SessionFailed
+from .seal import Seal
 
 BUNDLE_KEY = "bundle.json"
 GENERATION_KEY = "generation.json"
+SEAL_KEY = "seal"
 LONGEST_PAUSE_SECONDS = 20.0
 
 
 class Bundles:
     """Stores and finds the apps that were paid for."""
 
-    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+    def __init__(self, cluster: Cluster, seal: Seal, clock: Clock) -> None:
         self._cluster = cluster
+        self._seal = seal
         self._clock = clock
 
     async def find(self, session: Session) -> StoredBundle | None:
@@ -32,19 +35,13 @@ class Bundles:
             SessionFailed: somebody has put another Secret in its place.
         """
         try:
-            data = await self._cluster.get_secret(session.namespace, bundle_name(session.uid))
+            data = await self._read(session)
         except ObjectNotFound:
             return None
-        try:
-            bundle = Bundle.from_document(json.loads(data[BUNDLE_KEY]))
-            entry = GenerationEntry.model_validate_json(data[GENERATION_KEY])
-        except (KeyError, ValueError) as error:
-            raise SessionFailed(
-                "SecretNotOurs",
-                f"Secret {session.namespace}/{bundle_name(session.uid)} holds something else than "
-                "the app that belongs there. It is left as it is; apply the session again",
-            ) from error
-        return StoredBundle(bundle.digest, entry)
+        bundle = Bundle.from_document(json.loads(data[BUNDLE_KEY]))
+        return StoredBundle(
+            bundle.digest, GenerationEntry.model_validate_json(data[GENERATION_KEY])
+        )
 
     async def store(self, session: Session, bundle: Bundle, entry: GenerationEntry) -> StoredBundle:
         """Store what was paid for; trying again here is free, ordering again is not."""
@@ -52,6 +49,7 @@ class Bundles:
             BUNDLE_KEY: json.dumps(bundle.document(), ensure_ascii=False).encode(),
             GENERATION_KEY: entry.model_dump_json(by_alias=True).encode(),
         }
+        data[SEAL_KEY] = self._seal.of(session.uid, data.values())
         owner = {
             "apiVersion": API_VERSION,
             "kind": "SpawnSession",
@@ -81,10 +79,27 @@ class Bundles:
             pause *= 2
 
     async def document(self, session: Session) -> Mapping[str, Any]:
-        """The app as the agent takes it."""
-        data = await self._cluster.get_secret(session.namespace, bundle_name(session.uid))
-        document: dict[str, Any] = json.loads(data[BUNDLE_KEY])
+        """The app as the agent takes it.
+
+        Raises:
+            ObjectNotFound: it is not stored.
+            SessionFailed: somebody has put another Secret in its place.
+        """
+        document: dict[str, Any] = json.loads((await self._read(session))[BUNDLE_KEY])
         return document
+
+    async def _read(self, session: Session) -> Mapping[str, bytes]:
+        """The Secret, if it is as this installation wrote it: others may write it, too."""
+        name = bundle_name(session.uid)
+        data = await self._cluster.get_secret(session.namespace, name)
+        parts = [data.get(key, b"") for key in (BUNDLE_KEY, GENERATION_KEY)]
+        if not self._seal.fits(data.get(SEAL_KEY, b""), session.uid, parts):
+            raise SessionFailed(
+                "SecretNotOurs",
+                f"Secret {session.namespace}/{name} holds something else than the app that belongs "
+                "there. It is left as it is; apply the session again",
+            )
+        return data
 
 
 def bundle_name(session_uid: str) -> str:

@@ -40,6 +40,7 @@ from .reaper import Reaper, ReaperSettings
 from .reconciler import Reconciler
 from .report import Reporter
 from .resync import Kind
+from .seal import Seal
 from .store import Store
 from .workqueue import WorkQueue
 
@@ -57,6 +58,7 @@ class Outside:
     connect: Connect
     claude_for: Callable[[str], Claude]
     agents: Agents
+    seal: Seal
     events: EventRecorder
     metrics: Metrics
     redactor: Redactor
@@ -101,7 +103,7 @@ class Controller:
             wake_session=self.queue.add,
             wake_class_after=lambda name, delay: self.queue.add_after(CLASS_PREFIX + name, delay),
         )
-        bundles = Bundles(cluster, clock)
+        bundles = Bundles(cluster, outside.seal, clock)
         self._reconciler = Reconciler(
             store=self.store,
             memories=self.memories,

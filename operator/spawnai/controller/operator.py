@@ -32,6 +32,7 @@ from .installation_key import installation_key
 from .leader import KubernetesLeases, Leadership, LeadershipLost
 from .reaper import ReaperSettings
 from .resync import Resync
+from .seal import Seal
 from .watches import watch
 
 _LOGGER = logging.getLogger(__name__)
@@ -159,6 +160,7 @@ class Process:
             on_result=metrics.event,
             redactor=self._redactor,
         )
+        key = await installation_key(cluster, settings.namespace)
         random = SystemRandom()
         claude = ClaudeKeys(settings.anthropic_base_url, clock, random)
         self._controller = controller = Controller(
@@ -172,7 +174,8 @@ class Process:
                     on_call=metrics.digitalocean_call,
                 ),
                 claude_for=claude.open,
-                agents=Agents(await installation_key(cluster, settings.namespace)),
+                agents=Agents(key),
+                seal=Seal(key),
                 events=events,
                 metrics=metrics,
                 redactor=self._redactor,

@@ -22,6 +22,7 @@ from spawnai.controller.agents import Agents
 from spawnai.controller.cluster import Cluster
 from spawnai.controller.controller import Controller, Outside
 from spawnai.controller.reaper import ReaperSettings
+from spawnai.controller.seal import Seal
 from spawnai.lifecycle.reaping import ReapingRules
 from spawnai.telemetry.events import EventRecorder
 from spawnai.telemetry.metrics import Metrics
@@ -82,6 +83,7 @@ async def world(emulator, api_server, reaper_settings) -> AsyncIterator[World]:
                 ),
                 claude_for=lambda _key: pytest.fail("no reason to ask Claude"),
                 agents=Agents(b"0" * 32),
+                seal=Seal(b"0" * 32),
                 events=recorder,
                 metrics=metrics,
                 redactor=Redactor(),
