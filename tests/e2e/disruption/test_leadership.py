@@ -148,3 +148,31 @@ async def test_a_leader_that_slept_past_its_lease_before_a_post_does_not_send_it
     assert len(leaders) == 1
     assert leaders != ["first"]
     assert any("The lease is lost" in line.get("message", "") for line in first.log())
+
+
+async def test_a_post_on_the_wire_when_its_leader_falls_asleep_is_found_and_not_sent_again(
+    disruption, world, replicas, namespace
+):
+    """It takes effect after the next leader has looked for the first time, and seen nothing."""
+    first = await (await replicas("first").start()).until_leads()
+    await disruption.until_classes_are_ready()
+    second = await replicas("second").start()
+    await eventually("the second waits", lambda: bool(second.log()), seconds=20)
+    [late] = await world.cloud.add_faults(f"{CREATE} late seconds={4 * LEASE_SECONDS}")
+    [one] = await world.apply(namespace, session("on-the-wire"))
+    suffered = await world.cloud.wait_for_fault(late["id"])
+    assert suffered["suffered"] == 1
+    first.signal(signal.SIGSTOP)
+    try:
+        await second.until_leads(3 * LEASE_SECONDS)
+        assert await one.droplets() == []
+        await one.until(
+            "says that its droplet is looked for",
+            lambda seen: seen.condition("DropletReady").get("reason") == "Settling",
+            LEASE_SECONDS + START_SECONDS,
+        )
+        await one.until_running(60)
+    finally:
+        first.signal(signal.SIGCONT)
+    assert len(await calls_of(world, one, CREATE)) == 1
+    await assert_made_once(world, one)
