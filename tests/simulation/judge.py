@@ -78,6 +78,7 @@ class Judge:
         self._wire = wire
         self.lives: dict[str, Life] = {}
         self.ledgers: dict[str, RecordStatus] = {}
+        self.dropped: dict[str, list[RecordStatus]] = {}
         self.server: ApiServer
         self.cloud: Cloud
         self.claude: SimulatedClaude
@@ -171,6 +172,9 @@ class Judge:
         elif kind == "record":
             uid = body["metadata"]["name"]
             if after is not None:
+                if before is None and uid in self.ledgers:
+                    # Its time was over; then the reaper found something, and made a new one.
+                    self.dropped.setdefault(uid, []).append(self.ledgers[uid])
                 self.ledgers[uid] = RecordStatus.model_validate(after.get("status") or {})
             elif uid in self.lives:
                 self._record_deleted(uid)
@@ -450,12 +454,17 @@ class Judge:
             self._sums(uid)
             self._tokens(uid)
 
+    def _pages(self, uid: str) -> list[RecordStatus]:
+        """Every ledger that a session has had, the one there is now first."""
+        now = [self.ledgers[uid]] if uid in self.ledgers else []
+        return [*now, *self.dropped.get(uid, [])]
+
     def _in_ledger(self, uid: str, kind: ResourceKind, id_: str):
-        ledger = self.ledgers.get(uid)
         entry = next(
             (
                 entry
-                for entry in (ledger.resources if ledger is not None else [])
+                for ledger in self._pages(uid)
+                for entry in ledger.resources
                 if entry.kind is kind and entry.id == id_
             ),
             None,
@@ -467,12 +476,13 @@ class Judge:
         return entry
 
     def _droplet_in_ledger(self, droplet: CloudDroplet) -> None:
-        ledger = self.ledgers.get(droplet.session or "", RecordStatus())
-        noted = any(entry.id == str(droplet.id) for entry in ledger.resources)
+        noted = any(
+            entry.id == str(droplet.id)
+            for ledger in self._pages(droplet.session or "")
+            for entry in ledger.resources
+        )
         if droplet.by_hand and not noted and self._wire.disturbed(droplet.created, droplet.gone):
             return  # Gone before any operator could have seen it.
-        if droplet.late and not noted:
-            return  # It showed up after its ledger was closed: the reaper's, and in its events.
         entry = self._in_ledger(droplet.session or "", ResourceKind.DROPLET, str(droplet.id))
         if entry is None or entry.cost is None:
             if entry is not None:
@@ -494,9 +504,10 @@ class Judge:
             )
 
     def _sums(self, uid: str) -> None:
-        ledger = self.ledgers.get(uid)
-        if ledger is None:
-            return
+        for ledger in self._pages(uid):
+            self._sum(uid, ledger)
+
+    def _sum(self, uid: str, ledger: RecordStatus) -> None:
         lines = [Decimal(entry.cost) for entry in ledger.resources if entry.cost is not None]
         lines += [Decimal(entry.cost) for entry in ledger.generations]
         if abs(sum(lines, Decimal(0)) - Decimal(ledger.total_cost or "0")) > Decimal("0.000001"):
@@ -508,8 +519,11 @@ class Judge:
                     self.blame(f"the ledger {uid} lists a foreign droplet, {entry.id}")
 
     def _tokens(self, uid: str) -> None:
-        ledger = self.ledgers.get(uid, RecordStatus())
-        noted = Counter((entry.input_tokens, entry.output_tokens) for entry in ledger.generations)
+        noted = Counter(
+            (entry.input_tokens, entry.output_tokens)
+            for ledger in self._pages(uid)
+            for entry in ledger.generations
+        )
         # What must be there is looked for first; what is left over may be what a crash lost.
         for paid in sorted(self.claude.orders, key=self._may_be_lost):
             if paid.session != uid or not (paid.input_tokens or paid.output_tokens):

@@ -79,6 +79,13 @@ class RecordSpec(ApiModel):
         description="What will be made for the session; written before the first of it is made.",
         json_schema_extra=for_api_server(max_items=32, x_kubernetes_list_type="atomic"),
     )
+    orphaned: bool | None = Field(
+        default=None,
+        description=(
+            "True in a ledger that the reaper made for what it found without one. It is closed "
+            "from the first: no session goes on with it."
+        ),
+    )
 
 
 class LedgerEntry(ApiModel):

@@ -16,6 +16,7 @@ from spawnai.lifecycle.observation import Session
 from spawnai.lifecycle.reaping import ClusterListing, Ledger
 
 from .cluster import RECORDS, SESSIONS, Cluster, ClusterError
+from .store import parse_ledger
 
 
 def ledger_of(status: RecordStatus) -> Ledger:
@@ -44,7 +45,7 @@ async def take_census(cluster: Cluster, clock: Clock, *, known_before: int = 0) 
     async for body in cluster.list_all(RECORDS):
         uid = _text(body, "metadata", "name")
         try:
-            ledgers[uid] = ledger_of(RecordStatus.model_validate(body.get("status") or {}))
+            ledgers[uid] = ledger_of(parse_ledger(body))
         except ValidationError as error:
             raise ClusterError(
                 f"list {RECORDS}", f"SpawnRecord {uid} cannot be read: {error.error_count()} errors"

@@ -31,7 +31,7 @@ from .cluster import RECORDS, Cluster, ClusterError, ObjectNotFound
 from .failures import failure_of
 from .finalizers import set_finalizer
 from .report import merge_patch, write_ledger
-from .store import Store, StoredClass
+from .store import Store, StoredClass, parse_ledger
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -346,7 +346,7 @@ class Classes:
         try:
             async for body in self._cluster.list_all(RECORDS):
                 spec = RecordSpec.model_validate(body.get("spec") or {})
-                if _uses(spec, name) and (body.get("status") or {}).get("completedAt") is None:
+                if _uses(spec, name) and parse_ledger(body).completed_at is None:
                     users.append(f"{spec.owner.namespace}/{spec.owner.name}")
         except ObjectNotFound:
             return []  # The definition of ledgers was deleted: those that matter are kept here.

@@ -158,6 +158,7 @@ class Controller:
             check_leadership=outside.check_leadership,
             adopt=self._adopt,
             forget_ledger=self._forget_ledger,
+            account_of=self._account_of,
             settings=outside.reaper,
         )
         metrics.watch_queue(
@@ -175,6 +176,10 @@ class Controller:
         return min(
             (float(of(account.budget)) for account in self.accounts.all()), default=float("nan")
         )
+
+    def _account_of(self, class_name: str) -> CloudAccount | None:
+        state = self.classes.state(class_name)
+        return state.account if state is not None else None
 
     async def handle(self, key: str) -> None:
         """One turn of the work queue."""
@@ -259,8 +264,11 @@ class Controller:
         record = self.store.record(name)
         if record is not None and record.spec.owner.kind == "SpawnClass":
             self.queue.add(CLASS_PREFIX + record.spec.owner.name)
-        else:
-            self.queue.add(name)
+            return
+        if record is not None and record.status.completed_at is not None:
+            # Whatever comes after a ledger is closed, a reaper writes: perhaps `spawnai reap`.
+            self.memories.of(name).ledger = record.status
+        self.queue.add(name)
 
     def _on_record_gone(self, name: str, uid: str | None) -> None:
         """A ledger was deleted. By hand, or with its kind, where something in it still exists:
@@ -386,7 +394,8 @@ class Controller:
 
     def _forget_ledger(self, uid: str) -> None:
         """A ledger was written beside the session's own plan: read it again."""
-        self.memories.of(uid).ledger = None
+        stored = self.store.record(uid)
+        self.memories.of(uid).ledger = stored.status if stored is not None else None
         self.queue.add(uid)
 
     def _on_gone(self, droplet: Droplet) -> None:

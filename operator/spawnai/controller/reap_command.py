@@ -1,8 +1,8 @@
 """`spawnai reap`: the reaper by hand, with the cluster's ledgers or, when it is lost, without.
 
 With a cluster it deletes what the operator's own reaper would delete, without the hourly limit: a
-person looks on. With --cluster-lost there is nobody left to explain anything: everything that
-wears that cluster's marks goes.
+person looks on. It enters it in the SpawnRecords as the operator does. With --cluster-lost there is
+nobody left to explain anything: everything that wears that cluster's marks goes.
 
 Exit codes: 0 nothing is left; 1 something was found and is still there (always so with --dry-run);
 2 wrong arguments or settings; 3 nothing was deleted because a listing could not be had or trusted.
@@ -25,7 +25,7 @@ from spawnai.digitalocean.dns import DomainRecords
 from spawnai.digitalocean.droplets import Droplets
 from spawnai.digitalocean.errors import DigitalOceanError, Refused, Unauthorized
 from spawnai.digitalocean.firewalls import Firewalls
-from spawnai.digitalocean.models import Firewall
+from spawnai.digitalocean.models import Droplet, Firewall
 from spawnai.lifecycle.reaping import (
     CloudListing,
     ClusterListing,
@@ -42,8 +42,10 @@ from spawnai.lifecycle.reaping import (
 from spawnai.settings import DEFAULT_DIGITALOCEAN_API_URL
 
 from .census import take_census
-from .cluster import Cluster, ClusterError
+from .cluster import CLASSES, Cluster, ClusterError
+from .receipts import Receipts
 from .removal import Estate, Outcome, Removal, Result, full_name, seen
+from .store import Store
 
 NOTHING_LEFT, SOMETHING_LEFT, WRONG_USE, IN_DOUBT = 0, 1, 2, 3
 
@@ -185,6 +187,7 @@ class ReapCommand:
         self._write = write
         self._rules = rules
         self._delete = delete
+        self._listed: dict[int, Droplet] = {}
 
     async def with_cluster(self, api: client.ApiClient, expected_uid: str | None) -> int:
         """Delete what the ledgers of a cluster that answers do not explain."""
@@ -205,7 +208,8 @@ class ReapCommand:
             await self._clock.sleep(pause)
             judged, findings = await self._look(cluster, cluster_uid, judged.recollection)
         self._write(f"Cluster {cluster_uid}, by its SpawnRecords and SpawnSessions\n")
-        return await self._act(cluster_uid, findings, class_firewalls=False)
+        receipts = await self._receipts(cluster, cluster_uid) if self._delete else None
+        return await self._act(cluster_uid, findings, receipts, class_firewalls=False)
 
     async def without_cluster(self, cluster_uid: str) -> int:
         """Delete all that wears the marks of a cluster that is lost."""
@@ -222,15 +226,34 @@ class ReapCommand:
                 waiting += 1
             else:
                 orphans.append(Orphan(droplet, owner))
-        self._write(f"Cluster {cluster_uid}, taken as lost: nothing explains what it made\n")
+        self._write(
+            f"Cluster {cluster_uid}, taken as lost: nothing explains what it made, and no receipt "
+            "can be written of what is deleted\n"
+        )
         findings = _Findings(tuple(orphans), tuple(others), waiting)
-        return await self._act(cluster_uid, findings, class_firewalls=True)
+        return await self._act(cluster_uid, findings, None, class_firewalls=True)
+
+    async def _receipts(self, cluster: Cluster, cluster_uid: str) -> Receipts:
+        """The books of the cluster. A class that is gone is stood in for by the default one."""
+        store = Store()
+        async for body in cluster.list_all(CLASSES):
+            store.put_class(body)
+        default = store.default_class()
+
+        def class_for(class_uid: str | None) -> str | None:
+            named = (known.name for known in store.classes() if known.uid == class_uid)
+            return next(named, default.name if default is not None else None)
+
+        return Receipts(
+            cluster, store, self._clock, cluster_uid=cluster_uid, prices={}, class_for=class_for
+        )
 
     async def _list(self, cluster_uid: str) -> CloudListing:
         started_at = self._clock.utc_now()
         droplets = await self._droplets.list_by_tag(
             cluster_tag(cluster_uid), priority=Priority.HOUSEKEEPING
         )
+        self._listed = {droplet.id: droplet for droplet in droplets}
         return CloudListing(tuple(map(seen, droplets)), started_at, self._clock.utc_now())
 
     async def _look(
@@ -271,7 +294,14 @@ class ReapCommand:
             Verdict.UNLISTED: "left to the operator: the ledger of its session is open",
         }.get(verdict, "")
 
-    async def _act(self, cluster_uid: str, findings: _Findings, *, class_firewalls: bool) -> int:
+    async def _act(
+        self,
+        cluster_uid: str,
+        findings: _Findings,
+        receipts: Receipts | None,
+        *,
+        class_firewalls: bool,
+    ) -> int:
         removal = Removal(
             self._droplets,
             self._records,
@@ -289,7 +319,9 @@ class ReapCommand:
         failed = 0
         if self._delete:
             outcomes = [
-                (estate, outcome) for estate in estates for outcome in await removal.remove(estate)
+                (estate, outcome)
+                for estate in estates
+                for outcome in await self._remove(estate, removal, receipts)
             ]
             rows = [_outcome_row(outcome, estate, now) for estate, outcome in outcomes]
             for uid, firewall in shared.items():
@@ -314,6 +346,30 @@ class ReapCommand:
             self._write("Nothing was deleted. To delete these: the same command with --yes\n")
             return SOMETHING_LEFT
         return SOMETHING_LEFT if failed or findings.waiting else NOTHING_LEFT
+
+    async def _remove(
+        self, estate: Estate, removal: Removal, receipts: Receipts | None
+    ) -> list[Outcome]:
+        """Remove one orphan, entered in its ledger before and after where there are ledgers."""
+        if receipts is None:
+            return await removal.remove(estate)
+        droplet = estate.orphan.droplet
+        try:
+            if not await receipts.begin(estate, self._listed[droplet.id]):
+                words = "its ledger was opened meanwhile: left to the operator"
+                return [Outcome("Droplet", str(droplet.id), droplet.name, Result.LEFT, words)]
+        except ClusterError as error:
+            words = f"it has to be in a SpawnRecord first: {error}"
+            return [Outcome("Droplet", str(droplet.id), droplet.name, Result.FAILED, words)]
+        outcomes = await removal.remove(estate)
+        try:
+            await receipts.finish(estate, self._listed[droplet.id], outcomes, removal.accepted_at)
+        except ClusterError as error:
+            self._write(
+                f"The receipt in SpawnRecord {estate.orphan.session_uid} is left to the operator: "
+                f"{error}\n"
+            )
+        return outcomes
 
     async def _domains(self, orphans: Sequence[Orphan]) -> tuple[str, ...]:
         if not orphans:

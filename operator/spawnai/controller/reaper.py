@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from spawnai.api.names import API_VERSION
-from spawnai.api.record import RecordStatus, ResourceKind
-from spawnai.billing import ledger as books
+from spawnai.api.record import ResourceKind
 from spawnai.clock import Clock
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.errors import DigitalOceanError
@@ -39,9 +38,8 @@ from .accounts import CloudAccount
 from .census import ledger_of, lives, take_census
 from .cluster import Cluster, ClusterError, ObjectNotFound
 from .leader import LeadershipLost
-from .provision import droplet_entry
-from .removal import Outcome, Removal, Result, seen
-from .report import write_ledger
+from .receipts import Receipts, unfinished
+from .removal import Estate, Outcome, Removal, Result, seen
 from .store import Store
 
 _LOGGER = logging.getLogger(__name__)
@@ -71,7 +69,8 @@ class Reaper:
     """Works in the leader, on every finished sweep of every account.
 
     `adopt(session_uid, droplet)` enters a droplet in the open ledger of its session;
-    `forget_ledger(session_uid)` drops what this process remembers of a ledger.
+    `forget_ledger(session_uid)` drops what this process remembers of a ledger;
+    `account_of(class_name)` is the account that a class uses, None while that is not known.
     """
 
     def __init__(
@@ -86,6 +85,7 @@ class Reaper:
         check_leadership: Callable[[], None],
         adopt: Callable[[str, Droplet], None],
         forget_ledger: Callable[[str], None],
+        account_of: Callable[[str], CloudAccount | None],
         settings: ReaperSettings,
     ) -> None:
         self._cluster = cluster
@@ -97,6 +97,7 @@ class Reaper:
         self._check_leadership = check_leadership
         self._adopt = adopt
         self._forget_ledger = forget_ledger
+        self._account_of = account_of
         self._settings = settings
         self._accounts: dict[int, _Account] = {}
         self._deletions: dict[int, datetime] = {}
@@ -146,6 +147,7 @@ class Reaper:
         if doubt:
             self._refuse(known, known.recollection, doubt)
             return
+        await self._finish_what_was_begun(account, sweep)
         if not any(map(self._is_unexplained, sweep.droplets)):
             known.recollection = Recollection(
                 most_ledgers=known.recollection.most_ledgers,
@@ -244,6 +246,35 @@ class Reaper:
                     self._would_reap(orphan)
             known.told = frozenset(orphan.droplet.id for orphan in judgement.due)
             return
+        removal, receipts = self._tools(account)
+        for estate in await removal.survey(judgement.due, self._domains(judgement.due)):
+            orphan = estate.orphan
+            self._check_leadership()
+            # Counted before it is tried: a deletion whose answer is lost counts too. One that is
+            # tried again counts once, so that it does not keep the others waiting.
+            self._deletions.setdefault(orphan.droplet.id, self._clock.utc_now())
+            if await receipts.begin(estate, droplets[orphan.droplet.id]):
+                self._forget_ledger(orphan.session_uid)
+                await self._remove(account, estate, droplets[orphan.droplet.id], removal, receipts)
+
+    async def _finish_what_was_begun(self, account: CloudAccount, sweep: Sweep) -> None:
+        """What a closed ledger lists, and neither it nor this walk shows gone or there.
+
+        Somebody died, or lost the API server, between a removal and its receipt. A look by id
+        proves something in the account only that the thing was made in.
+        """
+        if self._settings.dry_run:
+            return
+        shown = {droplet.id for droplet in sweep.droplets}
+        for stored in self._store.records():
+            estate = unfinished(stored)
+            class_name = stored.spec.class_name
+            if estate is None or estate.orphan.droplet.id in shown or class_name is None:
+                continue
+            if self._account_of(class_name) is account:
+                await self._remove(account, estate, None, *self._tools(account))
+
+    def _tools(self, account: CloudAccount) -> tuple[Removal, Receipts]:
         removal = Removal(
             account.droplets,
             account.records,
@@ -252,20 +283,41 @@ class Reaper:
             self._cluster_uid,
             self._check_leadership,
         )
-        for estate in await removal.survey(judgement.due, self._domains(judgement.due)):
-            orphan = estate.orphan
-            self._check_leadership()
-            # Counted before it is tried: a deletion whose answer is lost counts too. One that is
-            # tried again counts once, so that it does not keep the others waiting.
-            self._deletions.setdefault(orphan.droplet.id, self._clock.utc_now())
-            outcomes = await removal.remove(estate)
-            for outcome in outcomes:
-                self._tell_outcome(orphan, outcome)
-            result = next(one.result for one in outcomes if one.kind == "Droplet")
-            self._metrics.reaped(result)
-            if result in (Result.DELETED, Result.GONE):
-                account.inventory.forget(orphan.droplet.id)
-                await self._enter(account, orphan, droplets[orphan.droplet.id], result, removal)
+        receipts = Receipts(
+            self._cluster,
+            self._store,
+            self._clock,
+            cluster_uid=self._cluster_uid,
+            prices=account.prices,
+            class_for=lambda class_uid: self._class_for(account, class_uid),
+        )
+        return removal, receipts
+
+    def _class_for(self, account: CloudAccount, class_uid: str | None) -> str | None:
+        serving = [
+            known for known in self._store.classes() if self._account_of(known.name) is account
+        ]
+        serving.sort(key=lambda known: (known.uid != class_uid, known.name))
+        return serving[0].name if serving else None
+
+    async def _remove(
+        self,
+        account: CloudAccount,
+        estate: Estate,
+        droplet: Droplet | None,
+        removal: Removal,
+        receipts: Receipts,
+    ) -> None:
+        orphan = estate.orphan
+        outcomes = await removal.remove(estate)
+        for outcome in outcomes:
+            self._tell_outcome(orphan, outcome)
+        result = next(one.result for one in outcomes if one.kind == "Droplet")
+        self._metrics.reaped(result)
+        if result in (Result.DELETED, Result.GONE):
+            account.inventory.forget(orphan.droplet.id)
+        await receipts.finish(estate, droplet, outcomes, removal.accepted_at)
+        self._forget_ledger(orphan.session_uid)
 
     def _domains(self, orphans: Iterable[Orphan]) -> set[str]:
         """Where names of these sessions may be: the domains of their ledgers and of all classes."""
@@ -284,34 +336,6 @@ class Reaper:
                 if planned.kind is ResourceKind.DOMAIN_RECORD
             }
         return {domain for domain in domains if domain}
-
-    async def _enter(
-        self,
-        account: CloudAccount,
-        orphan: Orphan,
-        droplet: Droplet,
-        result: Result,
-        removal: Removal,
-    ) -> None:
-        """Write the receipt into the session's ledger, where there is one: it was paid for."""
-        uid = orphan.session_uid
-        try:
-            body = await self._cluster.get_record(uid)
-        except ObjectNotFound:
-            return
-        before = RecordStatus.model_validate(body.get("status") or {})
-        if before.completed_at is None:
-            return
-        self._store.put_record(body)
-        entry = droplet_entry(droplet, account.prices)
-        now = self._clock.utc_now()
-        noted = books.with_found if result is Result.DELETED else books.with_resource
-        book = noted(before, entry)
-        if (accepted_at := removal.accepted_at.get(droplet.id)) is not None:
-            book = books.with_deletion_accepted(book, entry.kind, entry.id, accepted_at)
-        book = books.with_total(books.with_gone(book, entry.kind, entry.id, now))
-        await write_ledger(self._cluster, self._store, uid, before, book)
-        self._forget_ledger(uid)
 
     def _would_reap(self, orphan: Orphan) -> None:
         self._metrics.reaped("dry_run")

@@ -32,6 +32,7 @@ found again by the next sweep."""
 
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 5.0
+_STILL_SHOWN = "its deletion was accepted, and it is still shown"
 
 
 class Result(StrEnum):
@@ -152,8 +153,9 @@ class Removal:
         if not is_name_of(estate.orphan.session_uid, found.name, found.data, addresses):
             return Result.LEFT, f"it was changed meanwhile: {found.name} points at {found.data}"
         self.before_delete()
-        accepted = await self.records.delete(name.domain, name.id, priority=Priority.DESTROY)
-        return (Result.DELETED if accepted else Result.GONE), ""
+        if not await self.records.delete(name.domain, name.id, priority=Priority.DESTROY):
+            return Result.GONE, ""
+        return _proven(await self.records.get(name.domain, name.id, priority=Priority.HOUSEKEEPING))
 
     async def _remove_droplet(self, orphan: Orphan) -> Told:
         number = orphan.droplet.id
@@ -178,7 +180,7 @@ class Removal:
             if self.clock.now() + pause > deadline:
                 if lost is not None:
                     raise lost
-                return Result.UNVERIFIED, "its deletion was accepted, and it is still shown"
+                return Result.UNVERIFIED, _STILL_SHOWN
             await self.clock.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         return Result.DELETED, ""
@@ -201,8 +203,12 @@ class Removal:
         ):
             return Result.LEFT, "it covers something else too"
         self.before_delete()
-        accepted = await self.firewalls.delete(firewall.id, priority=Priority.DESTROY)
-        return (Result.DELETED if accepted else Result.GONE), ""
+        return await self._end_firewall(firewall)
+
+    async def _end_firewall(self, firewall: Firewall) -> Told:
+        if not await self.firewalls.delete(firewall.id, priority=Priority.DESTROY):
+            return Result.GONE, ""
+        return _proven(await self.firewalls.get(firewall.id, priority=Priority.HOUSEKEEPING))
 
     async def class_firewalls(self, orphans: Iterable[Orphan]) -> dict[str, Firewall]:
         """The Shared firewalls of the classes that these droplets were made for, by class UID.
@@ -237,8 +243,7 @@ class Removal:
         if not is_bare_class_firewall(class_uid, found.name, found.tags, found.droplet_ids):
             return Result.LEFT, "it covers something else too"
         self.before_delete()
-        accepted = await self.firewalls.delete(firewall.id, priority=Priority.DESTROY)
-        return (Result.DELETED if accepted else Result.GONE), ""
+        return await self._end_firewall(firewall)
 
 
 def seen(droplet: Droplet) -> SeenDroplet:
@@ -251,6 +256,11 @@ def seen(droplet: Droplet) -> SeenDroplet:
 def full_name(record: DomainRecord) -> str:
     """The whole host name of a DNS record."""
     return f"{record.name}.{record.domain}"
+
+
+def _proven(found: object | None) -> Told:
+    """What the look after an accepted deletion shows."""
+    return (Result.DELETED, "") if found is None else (Result.UNVERIFIED, _STILL_SHOWN)
 
 
 async def _told(kind: str, id_: int | str, name: str, removing: Awaitable[Told]) -> Outcome:

@@ -88,6 +88,17 @@ def parse_session(body: Mapping[str, Any]) -> Session:
     )
 
 
+def parse_ledger(body: Mapping[str, Any]) -> RecordStatus:
+    """Read what a SpawnRecord says. One that was made for an orphan is closed from the first: it is
+    made and written in two calls, and between them it must not look like a living session's.
+    """
+    status = RecordStatus.model_validate(body.get("status") or {})
+    if status.completed_at is None and (body.get("spec") or {}).get("orphaned"):
+        begun = _time(body["metadata"]["creationTimestamp"])
+        status = status.model_copy(update={"completed_at": begun})
+    return status.compact()
+
+
 def _problems(error: ValidationError) -> str:
     return "; ".join(
         f"spec.{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
@@ -143,7 +154,7 @@ class Store:
             resource_version=version,
             uid=body["metadata"]["uid"],
             spec=RecordSpec.model_validate(body.get("spec") or {}).compact(),
-            status=RecordStatus.model_validate(body.get("status") or {}).compact(),
+            status=parse_ledger(body),
             created_at=_time(body["metadata"]["creationTimestamp"]),
         )
         return True

@@ -54,7 +54,7 @@ def plan(observation: Observation, now: datetime) -> Plan:
     if session is None:
         _without_session(draft, now)
         return draft.finish()
-    if _is_tombstone(session) and _all_gone(observation):
+    if _is_tombstone(session) and _is_over(observation):
         if session.has_finalizer:
             draft.do(RemoveFinalizer())
         else:
@@ -104,11 +104,14 @@ def _is_tombstone(session: Session) -> bool:
     return session.status.phase is Phase.DESTROYED
 
 
-def _all_gone(o: Observation) -> bool:
+def _is_over(o: Observation) -> bool:
+    """Whether nothing is left to do for a tombstone but to let it go, and to keep its ledger."""
+    held = o.session is not None and o.session.has_finalizer
     if o.record is None:
-        return o.record_confirmed_absent or not (o.session is not None and o.session.has_finalizer)
-    return o.record.status.completed_at is not None and all(
-        entry.presence is Presence.GONE for entry in o.record.status.resources
+        return o.record_confirmed_absent or not held
+    # What turns up after a session was let go is the reaper's.
+    return o.record.status.completed_at is not None and (
+        not held or all(entry.presence is Presence.GONE for entry in o.record.status.resources)
     )
 
 

@@ -6,6 +6,7 @@ more. Deleting the wrong one ends somebody's app, so every doubt protects:
 * **All marks, or it is foreign**: the tags of the product, of its session and of this cluster, and
   the session's name. What lacks one of them is never touched.
 * **Explained** is what an open ledger lists, and what belongs to a session that still lives.
+  What a closed ledger lists as present is a removal that was begun and not ended.
 * **Unlisted** is what belongs to an open ledger that does not list it. That is no orphan: it is
   entered there, and the session's own plan deletes the spare one.
 * **Two sightings.** An orphan goes only when a second look, begun well after the first one was
@@ -206,9 +207,9 @@ def verdict_on(
     """What one droplet is, given what its session's ledger says."""
     if owner_of(droplet.name, droplet.tags, cluster_uid) is None:
         return Verdict.FOREIGN
-    if ledger is not None and str(droplet.id) in ledger.present:
-        return Verdict.EXPLAINED
     is_open = ledger is not None and not ledger.completed
+    if ledger is not None and is_open and str(droplet.id) in ledger.present:
+        return Verdict.EXPLAINED
     if session_lives and not is_open:
         return Verdict.EXPLAINED
     if now - droplet.created_at < minimum_age:

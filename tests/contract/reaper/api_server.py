@@ -20,10 +20,15 @@ class FakeApiServer:
     def __init__(self, cluster_uid: str) -> None:
         self.records: dict[str, dict[str, Any]] = {}
         self.sessions: dict[str, dict[str, Any]] = {}
+        self.classes: dict[str, dict[str, Any]] = {}
         self.page_size = 2
         self.lists: list[str] = []
         # Answers a listing instead: (plural, continue token) → status and document.
         self.instead: dict[tuple[str, str], tuple[int, Any]] = {}
+        # Writes that are refused: verb → status.
+        self.refuses: dict[str, int] = {}
+        # What was written, in order: verb and name.
+        self.writes: list[tuple[str, str]] = []
         self._cluster_uid = cluster_uid
         self._versions = itertools.count(1)
         self._runner: web.AppRunner | None = None
@@ -34,6 +39,7 @@ class FakeApiServer:
         app.router.add_get("/api/v1/namespaces/kube-system", self._namespace)
         app.router.add_get(GROUP_PATH + "/{plural}", self._list)
         app.router.add_get(GROUP_PATH + "/spawnrecords/{name}", self._get)
+        app.router.add_post(GROUP_PATH + "/spawnrecords", self._create)
         app.router.add_patch(GROUP_PATH + "/spawnrecords/{name}/status", self._patch)
         self._runner = web.AppRunner(app)
         await self._runner.setup()
@@ -98,7 +104,11 @@ class FakeApiServer:
             status, document = self.instead[plural, position]
             return web.json_response(document, status=status)
         objects = list(
-            {"spawnrecords": self.records, "spawnsessions": self.sessions}[plural].values()
+            {
+                "spawnrecords": self.records,
+                "spawnsessions": self.sessions,
+                "spawnclasses": self.classes,
+            }[plural].values()
         )
         start = int(position or 0)
         end = start + self.page_size
@@ -113,8 +123,23 @@ class FakeApiServer:
             return web.json_response({"message": "not found"}, status=404)
         return web.json_response(found)
 
+    async def _create(self, request: web.Request) -> web.Response:
+        if "create" in self.refuses:
+            return web.json_response({"message": "no"}, status=self.refuses["create"])
+        body = json.loads(await request.text())
+        name = body["metadata"]["name"]
+        if name in self.records:
+            return web.json_response({"message": "it exists already"}, status=409)
+        body["metadata"] |= self._metadata(name, f"record-{name}")
+        self.records[name] = {**body, "status": {}}
+        self.writes.append(("create", name))
+        return web.json_response(self.records[name], status=201)
+
     async def _patch(self, request: web.Request) -> web.Response:
+        if "patch" in self.refuses:
+            return web.json_response({"message": "no"}, status=self.refuses["patch"])
         found = self.records[request.match_info["name"]]
+        self.writes.append(("patch", request.match_info["name"]))
         assert request.content_type == "application/merge-patch+json"
         patch = json.loads(await request.text())
         for key, value in patch["status"].items():

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 from kubernetes.aio import client
-from tests.contract.reaper.world import CLUSTER, DOMAIN, OTHER_CLUSTER, TOKEN, UID, tags
+from tests.contract.reaper.world import CLASS, CLUSTER, DOMAIN, OTHER_CLUSTER, TOKEN, UID, tags
 
 from spawnai.clock import SystemClock
 from spawnai.controller.reap_command import ReapCommand, add_arguments, reap
+from spawnai.controller.removal import Removal
 from spawnai.digitalocean.budget import RateBudget
 from spawnai.digitalocean.client import ApiClient
 from spawnai.lifecycle.reaping import ReapingRules
@@ -151,6 +152,8 @@ async def test_a_lost_cluster_leaves_nothing_behind(run, world):
     made = await everything_of_a_cluster(world)
     code, text = await run(*LOST, "--yes")
     assert code == 0, text
+    assert "no receipt can be written" in text
+    assert world.api_server.writes == []
     assert await world.left() == set()
     assert await world.firewalls() == set()
     assert not {name for name in await world.names() if name[1] == made["public_address"]}
@@ -215,6 +218,79 @@ async def test_with_a_cluster_an_orphan_goes_after_a_second_look(command, world)
         assert await command(delete=True).with_cluster(api, None) == 0
     assert "one sighting proves nothing" in command.text[0]
     assert await world.left() == set()
+
+
+@pytest.fixture
+async def reaped_with_cluster(command, world):
+    """What the command deletes by the cluster's ledgers; returns its exit code."""
+
+    async def reaped_with_cluster(**changes) -> int:
+        one = command(delete=True)
+        for name, value in changes.items():
+            setattr(one, name, value)
+        async with client.ApiClient(client.Configuration(host=world.api_server.url)) as api:
+            return await one.with_cluster(api, None)
+
+    return reaped_with_cluster
+
+
+async def test_what_it_deletes_stands_in_a_closed_ledger(reaped_with_cluster, world):
+    made = await world.droplet()
+    world.api_server.put_record(UID, {"completedAt": "2026-01-02T11:00:00Z", "totalCost": "0.5"})
+    assert await reaped_with_cluster() == 0
+    status = world.api_server.records[UID]["status"]
+    (entry,) = status["resources"]
+    assert (entry["id"], entry["presence"], entry["cost"]) == (str(made["id"]), "Gone", "0.01")
+    assert status["totalCost"] == "0.01"
+
+
+async def test_what_has_no_ledger_gets_one(reaped_with_cluster, world):
+    made = await world.droplet()
+    world.api_server.classes["standard"] = {
+        "metadata": {
+            "name": "standard",
+            "uid": CLASS,
+            "resourceVersion": "1",
+            "creationTimestamp": "2026-11-23T10:00:00Z",
+        },
+        "spec": {"credentials": {"secretName": "spawnai-credentials"}},
+    }
+    assert await reaped_with_cluster() == 0
+    record = world.api_server.records[UID]
+    assert record["spec"]["owner"] == {"kind": "SpawnSession", "name": "(unknown)", "uid": UID}
+    assert record["spec"]["className"] == "standard"
+    assert record["status"]["resources"][0]["id"] == str(made["id"])
+    assert record["status"]["totalCost"] == "0.01"
+
+
+@pytest.mark.parametrize("verb", ["create", "patch"])
+async def test_who_may_not_write_ledgers_deletes_nothing_by_them(
+    reaped_with_cluster, command, world, verb
+):
+    made = await world.droplet()
+    world.api_server.refuses[verb] = 403
+    assert await reaped_with_cluster() == 1
+    assert "it has to be in a SpawnRecord first" in command.text[-1]
+    assert await world.left() == {made["id"]}
+
+
+async def test_a_receipt_that_cannot_be_written_is_left_to_the_operator(
+    reaped_with_cluster, command, world, monkeypatch
+):
+    await world.droplet()
+    remove = Removal.remove
+
+    async def then_away(removal, estate):
+        outcomes = await remove(removal, estate)
+        world.api_server.refuses["patch"] = 503
+        return outcomes
+
+    monkeypatch.setattr(Removal, "remove", then_away)
+    assert await reaped_with_cluster() == 0
+    assert f"The receipt in SpawnRecord {UID} is left to the operator" in "".join(command.text)
+    status = world.api_server.records[UID]["status"]
+    assert status["resources"][0]["presence"] == "Present"
+    assert len(status["residuals"]) == 1
 
 
 async def test_an_orphan_that_is_explained_at_the_second_look_stays(command, world, monkeypatch):

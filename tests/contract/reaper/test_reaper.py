@@ -15,7 +15,9 @@ from tests.contract.reaper.world import (
     tags,
 )
 
-from spawnai.api.names import API_VERSION
+from spawnai.api.names import API_VERSION, SESSION_UID_LABEL
+from spawnai.controller import reaper
+from spawnai.controller.class_state import ClassState
 from spawnai.controller.reaper import ReaperSettings
 from spawnai.digitalocean.inventory import Sweep
 from spawnai.lifecycle.reaping import ReapingRules
@@ -370,12 +372,137 @@ async def test_people_are_told_beside_the_ledger(world):
     ]
 
 
-async def test_people_are_told_beside_the_class_when_there_is_no_ledger(world):
+async def test_people_are_told_beside_the_class_until_there_is_a_ledger(world):
     with_class(world, uid="class-of-the-tag")
     changed = [one for one in tags() if not one.startswith("class:")]
     await world.droplet(tags=[*changed, "class:class-of-the-tag"])
     await world.sweep(2)
-    assert await world.events() == [("OrphanFound", "SpawnClass"), ("OrphanDeleted", "SpawnClass")]
+    assert await world.events() == [("OrphanFound", "SpawnClass"), ("OrphanDeleted", "SpawnRecord")]
+
+
+async def test_an_orphan_without_a_ledger_gets_one_with_what_it_cost(world):
+    with_class(world)
+    made = await world.droplet()
+    name = await world.name("retro-board-5e550000", made["public_address"])
+    await world.firewall(f"fw-spawn-{UID}", droplet_ids=[made["id"]])
+    await world.sweep(2)
+    assert await world.left() == set()
+    record = world.api_server.records[UID]
+    assert record["metadata"]["labels"] == {SESSION_UID_LABEL: UID}
+    assert record["spec"]["owner"] == {"kind": "SpawnSession", "name": "retro-board", "uid": UID}
+    assert (record["spec"]["clusterUid"], record["spec"]["orphaned"]) == (CLUSTER, True)
+    planned = [(one["kind"], one["name"]) for one in record["spec"]["planned"]]
+    assert planned == [
+        ("Droplet", f"spawn-{UID}"),
+        ("DomainRecord", f"retro-board-5e550000.{DOMAIN}"),
+        ("Firewall", f"fw-spawn-{UID}"),
+    ]
+    status = record["status"]
+    assert [one["presence"] for one in status["resources"]] == ["Gone"] * 3
+    droplet, named, _ = status["resources"]
+    assert (droplet["id"], droplet["cost"]) == (str(made["id"]), "0.01")
+    assert droplet["createdAt"] < droplet["deletionAcceptedAt"] <= droplet["goneAt"]
+    assert f"{named['domain']}/{named['id']}" == name
+    assert (status["totalCost"], status["terminationReason"]) == ("0.01", "Orphaned")
+    assert status["residuals"] == []
+    assert status["completedAt"]
+
+
+async def test_a_tombstone_tells_whose_the_lost_ledger_was(world):
+    world.api_server.put_session(UID, "Destroyed")
+    world.controller.on_session("ADDED", world.api_server.sessions[UID])
+    await world.droplet()
+    await world.sweep(2)
+    owner = world.api_server.records[UID]["spec"]["owner"]
+    assert owner == {
+        "kind": "SpawnSession",
+        "namespace": "shop",
+        "name": "retro-board",
+        "uid": UID,
+        "user": "shop",
+    }
+
+
+@pytest.mark.parametrize("verb", ["create", "patch"])
+async def test_nothing_goes_before_its_line_is_written(world, verb):
+    made = await world.droplet()
+    world.api_server.refuses[verb] = 503
+    await world.sweep(3)
+    assert await world.left() == {made["id"]}
+    world.api_server.refuses.clear()
+    await world.sweep(2)
+    assert await world.left() == set()
+    assert world.api_server.records[UID]["status"]["totalCost"] == "0.01"
+
+
+async def test_a_ledger_that_was_opened_meanwhile_keeps_its_droplet(world, monkeypatch):
+    made = await world.droplet()
+    census = reaper.take_census
+
+    async def then_opened(*arguments, **others):
+        listed = await census(*arguments, **others)
+        world.api_server.put_record(UID, {})
+        return listed
+
+    await world.sweep()
+    monkeypatch.setattr(reaper, "take_census", then_opened)
+    await world.sweep()
+    assert await world.left() == {made["id"]}
+
+
+async def test_what_a_dead_operator_began_is_ended_by_the_next(world):
+    """Its droplet had been deleted, its firewall had not, and nobody wrote the receipt."""
+    with_class(world)
+    account = world.controller.accounts.open(TOKEN)
+    world.controller.classes._states["standard"] = ClassState(account=account)
+    firewall = await world.firewall(f"fw-spawn-{UID}")
+    world.controller.on_record(
+        "ADDED",
+        world.api_server.put_record(
+            UID,
+            {
+                "completedAt": COMPLETED,
+                "resources": [
+                    line(1),
+                    {**line(1), "kind": "Firewall", "id": firewall, "name": f"fw-spawn-{UID}"},
+                ],
+                "residuals": [f"Droplet 1 (spawn-{UID})"],
+            },
+        )
+        | {"spec": {**world.api_server.records[UID]["spec"], "className": "standard"}},
+    )
+    await world.sweep()
+    assert await world.firewalls() == set()
+    status = world.api_server.records[UID]["status"]
+    assert [one["presence"] for one in status["resources"]] == ["Gone", "Gone"]
+    assert status["residuals"] == []
+    assert status["totalCost"]
+    written = list(world.api_server.writes)
+    await world.sweep(2)
+    assert world.api_server.writes == written
+
+
+async def test_what_another_reaper_writes_into_a_closed_ledger_is_not_written_back(world):
+    """`spawnai reap` runs beside an operator that remembers the ledger as it was."""
+    record = world.api_server.put_record(UID, {"completedAt": COMPLETED})
+    world.controller.on_record("ADDED", record)
+    world.controller.memories.of(UID).ledger = world.controller.store.record(UID).status
+    record = world.api_server.put_record(
+        UID, {"completedAt": COMPLETED, "resources": [line(1)], "residuals": ["Droplet 1"]}
+    )
+    world.controller.on_record("MODIFIED", record)
+    assert [one.id for one in world.controller.memories.of(UID).book.resources] == ["1"]
+
+
+async def test_what_another_account_may_have_is_not_called_gone(world):
+    with_class(world)
+    record = world.api_server.put_record(
+        UID,
+        {"completedAt": COMPLETED, "resources": [line(1)], "residuals": ["Droplet 1"]},
+    )
+    world.controller.on_record("ADDED", record)
+    await world.sweep(2)
+    assert world.api_server.records[UID]["status"]["resources"][0]["presence"] == "Present"
 
 
 async def test_the_accounts_own_walks_reach_the_reaper(world):

@@ -84,7 +84,9 @@ async def test_a_spare_droplet_of_a_living_session_goes_and_the_session_stays(wo
     ]
 
 
-async def test_by_hand_an_orphan_goes_with_its_name_and_the_living_stay(world, namespace):
+async def test_by_hand_an_orphan_goes_into_a_ledger_with_its_name_and_the_living_stay(
+    world, namespace
+):
     await world.apply(namespace, session("alive"))
     alive = await world.session(namespace, "alive").until_running()
     (own,) = await alive.droplets()
@@ -104,5 +106,17 @@ async def test_by_hand_an_orphan_goes_with_its_name_and_the_living_stay(world, n
     assert code == 0, text
     assert f"{label}.{LOCAL_DOMAIN}" in text
     assert await world.left_of(never) == []
+    record = await world.kubectl.json("get", "spawnrecord", never)
+    status = record["status"]
+    assert record["spec"]["owner"]["name"] == "ghost"
+    assert [(one["kind"], one["presence"]) for one in status["resources"]] == [
+        ("Droplet", "Gone"),
+        ("DomainRecord", "Gone"),
+    ]
+    assert status["resources"][0]["id"] == str(orphan["id"])
+    assert status["totalCost"] == status["resources"][0]["cost"]
+    assert (status["residuals"], status["terminationReason"]) == ([], "Orphaned")
+    assert record["spec"]["orphaned"] is True
+    assert status["completedAt"]
     assert own["id"] in await droplet_ids(world)
     assert alive.phase == "Running"

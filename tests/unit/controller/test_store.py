@@ -59,3 +59,21 @@ def test_an_object_that_is_deleted_but_held_is_still_there():
     session = store.session(UID)
     assert session is not None
     assert session.deleting
+
+
+@pytest.mark.parametrize(("orphaned", "closed"), [(True, True), (None, False)])
+def test_a_ledger_made_for_an_orphan_is_closed_from_the_first(orphaned, closed):
+    """It is made and written in two calls; between them nothing may take it for a session's."""
+    store = Store()
+    ledger = {
+        **body(7),
+        "spec": {
+            "owner": {"kind": "SpawnSession", "name": "retro-board", "uid": "retro-board"},
+            "clusterUid": "one",
+            "orphaned": orphaned,
+        },
+    }
+    store.put_record(ledger)
+    known = store.record(ledger["metadata"]["name"])
+    assert known is not None
+    assert (known.status.completed_at is not None) is closed

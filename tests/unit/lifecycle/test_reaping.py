@@ -115,11 +115,11 @@ STORIES = {
     "an open ledger lists it and its session is gone": (ours(), OPEN, False, Verdict.EXPLAINED),
     "its ledger is lost but its session lives": (ours(), None, True, Verdict.EXPLAINED),
     "its ledger is closed but its session lives": (ours(), CLOSED, True, Verdict.EXPLAINED),
-    "a closed ledger says it is still there": (
+    "a closed ledger says it is still there: its removal was not ended": (
         ours(),
         Ledger(completed=True, present=frozenset({"1"})),
         False,
-        Verdict.EXPLAINED,
+        Verdict.ORPHAN,
     ),
     "no ledger and no session": (ours(), None, False, Verdict.ORPHAN),
     "a closed ledger says it is gone": (ours(), CLOSED, False, Verdict.ORPHAN),
