@@ -446,6 +446,7 @@ class Crowd:
         await asyncio.sleep(90)
 
     def _account(self, news: AccountNews) -> CloudAccount:
+        self.deletions_due = news.deletions_due
         budget = RateBudget(self.clock, deletions_due=news.deletions_due)
         client = Client(budget, Network(self.emulator, Random(3)))
         return account_behind(

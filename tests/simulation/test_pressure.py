@@ -7,6 +7,7 @@ import asyncio
 from collections import Counter
 from statistics import mean
 
+import pytest
 from tests.simulation.pressure import DELETED, LIMITED, MISSING, Crowd
 from tests.simulation.world import prepared
 from tests.support.virtual_time import virtual_time
@@ -36,8 +37,7 @@ async def test_a_thousand_that_end_in_one_minute_are_deleted_once_each_and_as_fa
         assert sum(call.status == LIMITED for call in crowd.calls()) == 0
         last = max(at for tries in sent.values() for at, _ in tries)
         due = [at for at in crowd.expiries() for _ in ("name", "droplet")]
-        before = [at for at in crowd.moments() if -MINUTE < at < 0]
-        assert last <= ideal_seconds(due, before) / 0.95
+        assert last <= ideal_seconds(due) / 0.95
         assert mean(unused_shares(crowd.moments(), 0, last - MINUTE)) <= 0.05
         # The orders of that time waited, and said so.
         orders = [
@@ -60,6 +60,54 @@ async def test_a_thousand_that_end_in_one_minute_are_deleted_once_each_and_as_fa
         assert looks["GET /v2/domains/{domain_name}/records"] <= 30
         gone = [call for call in crowd.calls() if call.status == MISSING]
         assert len(gone) <= 1200
+        await crowd.close()
+
+
+@pytest.mark.parametrize("within", [0.1, MINUTE])
+@pytest.mark.parametrize("after", [0, 10, 20])
+def test_whenever_the_resting_listing_is_due_it_does_not_come_between_the_deletions(after, within):
+    """250 sessions are exactly two minutes' calls: one more, and the last waits for a third."""
+
+    @virtual_time
+    async def story():
+        with prepared():
+            crowd = Crowd(250)
+            await crowd.operate()
+            await asyncio.sleep(after)
+            await crowd.expire(first=120, within=within)
+            await crowd.until(lambda: not crowd.droplets(crowd.uids), 600)
+            sent = crowd.deletions()
+            assert all(len(tries) == 1 for tries in sent.values())
+            last = max(at for tries in sent.values() for at, _ in tries)
+            due = [at for at in crowd.expiries() for _ in ("name", "droplet")]
+            assert last <= ideal_seconds(due) / 0.95
+            # The listing is late, not lost.
+            await asyncio.sleep(MINUTE)
+            listed = [
+                at
+                for at, call in zip(crowd.moments(), crowd.calls(), strict=True)
+                if call.endpoint == "GET /v2/droplets"
+            ]
+            assert not any(0 <= at <= last for at in listed)
+            assert max(listed) > last
+            await crowd.close()
+
+    story()
+
+
+@virtual_time
+async def test_deletions_are_due_from_a_minute_before_the_end_until_they_are_accepted():
+    with prepared():
+        crowd = Crowd(10)
+        await crowd.operate()
+        await crowd.expire(first=58, within=0)
+        counted = {0: crowd.deletions_due()}
+        await asyncio.sleep(0.01)  # the deletions are on their way
+        counted[1] = crowd.deletions_due()
+        await crowd.until(lambda: not crowd.droplets(crowd.uids), 5)
+        await asyncio.sleep(1)
+        counted[2] = crowd.deletions_due()
+        assert counted == {0: 20, 1: 20, 2: 0}
         await crowd.close()
 
 

@@ -24,6 +24,9 @@ class Storm:
     last_deletion: float
     """From the first expiry to the last accepted deletion."""
     ideal_last_deletion: float
+    others: Counter[str]
+    """What else was called until then, by minute: "1. GET /v2/droplets" in the first minute, 0. in
+    the one before it."""
     unused: tuple[float, ...]
     """The share of the allowed calls that was not used, in the minute that ends at each second."""
     accepted: tuple[float, ...]
@@ -48,7 +51,8 @@ class Storm:
                 1 / 0.95,
                 remark=f"{self.last_deletion:.0f} s after the first expiry, at best "
                 f"{self.ideal_last_deletion:.0f} s: two deletions for each session, none before "
-                f"its expiry, {ALLOWED_A_MINUTE} calls in any minute; {self.noise.words()}",
+                f"its expiry, {ALLOWED_A_MINUTE} calls in any minute; other calls until then, by "
+                f"minute: {self._other_calls()}; {self.noise.words()}",
             ),
             Figure(
                 f"{title}: share of the allowed calls left unused, each minute meanwhile",
@@ -75,6 +79,12 @@ class Storm:
                 + ", ".join(f"{number} {what}" for what, number in self.calls.most_common()),
             ),
         ]
+
+    def _other_calls(self) -> str:
+        return (
+            ", ".join(f"{what} ({number})" for what, number in sorted(self.others.items()))
+            or "none"
+        )
 
 
 def storm_of(
@@ -125,11 +135,17 @@ def storm_of(
     before = [
         call.received_at - first for call in calls if first - MINUTE < call.received_at < first
     ]
+    others = Counter(
+        f"{int((call.received_at - first) // MINUTE) + 1}. {call.endpoint}"
+        for call in calls
+        if first - MINUTE < call.received_at <= last and not call.endpoint.startswith("DELETE")
+    )
     calls = [call for call in calls if call.received_at >= first]
     return Storm(
         sessions=len(ends),
         last_deletion=last - first,
         ideal_last_deletion=ideal_seconds(due, before),
+        others=others,
         unused=unused_shares([call.received_at for call in calls], first, last),
         accepted=tuple(at - ends[uid] for uid, at in accepted.items() if uid is not None),
         until_destroyed=tuple(destroyed[uid] - end for uid, end in ends.items()),

@@ -213,23 +213,33 @@ class Accounts:
         connect: Connect,
         news: AccountNews,
         on_sweep: Callable[[CloudAccount, Sweep], None] = lambda _account, _sweep: None,
+        deletions_due: Callable[[CloudAccount], int] = lambda _account: 0,
     ) -> None:
         self._connect = connect
         self._news = news
         self._on_sweep = on_sweep
+        self._deletions_due = deletions_due
         self._open: dict[str, CloudAccount] = {}
 
     def open(self, token: str) -> CloudAccount:
         """The account behind a token."""
         key = hashlib.sha256(token.encode()).hexdigest()
         if key not in self._open:
-            news = replace(self._news, on_sweep=lambda sweep: self._swept(key, sweep))
+            news = replace(
+                self._news,
+                on_sweep=lambda sweep: self._swept(key, sweep),
+                deletions_due=lambda: self._due(key),
+            )
             self._open[key] = self._connect(token, news)
         return self._open[key]
 
     def _swept(self, key: str, sweep: Sweep) -> None:
         if (account := self._open.get(key)) is not None:
             self._on_sweep(account, sweep)
+
+    def _due(self, key: str) -> int:
+        account = self._open.get(key)
+        return self._deletions_due(account) if account is not None else 0
 
     async def close_unused(self, used: Iterable[CloudAccount]) -> None:
         """Close whatever is not used any more, so that no dead token is asked for ever."""

@@ -17,7 +17,7 @@ from spawnai.clock import Clock
 from spawnai.digitalocean.budget import RateBudget
 from spawnai.digitalocean.inventory import Sweep
 from spawnai.digitalocean.models import Droplet
-from spawnai.lifecycle.observation import DropletView
+from spawnai.lifecycle.observation import DropletView, Session
 from spawnai.lifecycle.reaping import owner_of
 from spawnai.telemetry.events import EventRecorder
 from spawnai.telemetry.metrics import Metrics
@@ -46,8 +46,9 @@ from .workqueue import WorkQueue
 
 CLASS_PREFIX = "class/"
 
-CALLS_TO_END = 2
-"""Calls that end a session: its name and its droplet are deleted."""
+DELETIONS_IN_SIGHT = timedelta(minutes=1)
+"""How long before the end of a session its deletions are counted as due, and how long after it
+they are while they are not accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +88,9 @@ class Controller:
             AccountNews(
                 on_droplet=self._on_droplet,
                 on_gone=self._on_gone,
-                deletions_due=self._deletions_due,
             ),
             on_sweep=self._on_sweep,
+            deletions_due=self._deletions_due,
         )
         self.classes = Classes(
             cluster=cluster,
@@ -299,12 +300,26 @@ class Controller:
             if session.status.phase in (None, Phase.REQUESTED):
                 self.queue.add(session.uid)
 
-    def _deletions_due(self) -> int:
-        """How many calls the sessions need for their ends that end within a minute."""
+    def _deletions_due(self, account: CloudAccount) -> int:
+        """How many names and droplets of an account are to be deleted within a minute.
+
+        Those of sessions that ended just now count until their deletion is accepted: a session's
+        droplet waits for its name, so a crowd of them is not always waiting for calls. A firewall
+        does not count, since it goes after its droplet was seen gone.
+        """
         now = self._clock.utc_now()
-        until = now + timedelta(minutes=1)
-        ends = (session.status.expiration_time for session in self.store.sessions())
-        return CALLS_TO_END * sum(end is not None and now < end <= until for end in ends)
+        return sum(
+            _to_delete(self._book(session.uid))
+            for session in self.store.sessions()
+            if (end := session.status.expiration_time) is not None
+            and -DELETIONS_IN_SIGHT <= end - now <= DELETIONS_IN_SIGHT
+            and self._account_of(session) is account
+        )
+
+    def _account_of(self, session: Session) -> CloudAccount | None:
+        """The account that a session's class uses; None when the class has none now."""
+        state = self.classes.state(self.store.class_of(session) or "")
+        return state.account if state is not None else None
 
     def _on_sweep(self, account: CloudAccount, sweep: Sweep) -> None:
         """A walk through an account's droplets ended."""
@@ -320,10 +335,9 @@ class Controller:
         shown = {str(droplet.id) for droplet in sweep.droplets}
         for session in self.store.sessions():
             ready_at = session.status.ready_at
-            state = self.classes.state(self.store.class_of(session) or "")
-            if session.status.phase is not Phase.RUNNING or ready_at is None or state is None:
+            if session.status.phase is not Phase.RUNNING or ready_at is None:
                 continue
-            if state.account is not account or ready_at >= sweep.started_at:
+            if self._account_of(session) is not account or ready_at >= sweep.started_at:
                 continue
             line = _droplet_of(self._book(session.uid))
             shown_here = {str(one.id) for one in account.inventory.snapshot_of(session.uid)}
@@ -419,6 +433,16 @@ def _droplet_of(book: RecordStatus) -> LedgerEntry | None:
             if entry.kind is ResourceKind.DROPLET and entry.presence is not Presence.GONE
         ),
         None,
+    )
+
+
+def _to_delete(book: RecordStatus) -> int:
+    """How many names and droplets of a session are not deleted yet."""
+    return sum(
+        entry.kind in (ResourceKind.DOMAIN_RECORD, ResourceKind.DROPLET)
+        and entry.presence is not Presence.GONE
+        and entry.deletion_accepted_at is None
+        for entry in book.resources
     )
 
 

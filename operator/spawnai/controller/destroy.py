@@ -44,6 +44,7 @@ class Destroy:
         self._before_write()
         if entry.kind is ResourceKind.DROPLET:
             accepted = await account.droplets.delete(int(entry.id), priority=Priority.DESTROY)
+            account.inventory.leaving(int(entry.id))
         elif entry.kind is ResourceKind.DOMAIN_RECORD:
             accepted = await account.records.delete(
                 entry.domain or "", int(entry.id), priority=Priority.DESTROY

@@ -9,9 +9,10 @@ unused:
   leaves a share of both windows free, so that a teardown finds room even in a busy minute.
 * **Starvation.** Deletions take all there is, and end by themselves. Among the rest, whoever has
   waited for a minute gets every tenth slot, whatever its worth.
-* **Proofs.** That something is gone can be seen later; deleting it cannot wait. So a proof leaves
-  room for the deletions that are due within a minute. One that has waited for a minute leaves
-  them no more than housekeeping does: no proof starves.
+* **Proofs and housekeeping.** That something is gone can be seen later, and so can what the
+  listings show; deleting cannot wait. So both leave room for the deletions that are due within a
+  minute. Whoever has waited for longer than that leaves them no more than its share of the
+  windows: nothing starves.
 * **Others.** Another program may use the same token. `ratelimit-remaining` tells how much of the
   hour it took; a 429 in mid-minute tells that it takes part of the minute too, and our own share
   of the minute shrinks to what just worked, then grows back slowly.
@@ -71,7 +72,13 @@ _MOST_AT_ONCE_FOR_DESTROY = 40
 _FIRST_AT_ONCE = 4
 _AGED_SECONDS = 60.0
 _AGED_EVERY = 10
-_PROOF_LOOK_SECONDS = 1.0
+# How long proofs and housekeeping make room. More than the minute for which deletions are seen
+# coming: who begins to wait when a crowd comes into sight still waits when it is there, and then
+# stands behind it. A single call between them costs the last of them up to a minute, when the
+# first 250 go in a moment.
+_MAKE_ROOM_SECONDS = 75.0
+# How long the number of deletions to come is good for: counting them takes a look at all sessions.
+_COUNT_HOLDS_SECONDS = 1.0
 _FIRST_PROBE_SECONDS = 1.0
 _LONGEST_PROBE_SECONDS = 30.0
 # When a 429 names no time. DigitalOcean's minute is over by then.
@@ -142,7 +149,8 @@ class RateBudget:
         clock: where it gets its time from.
         per_hour: calls in any hour; fewer when DigitalOcean's answers say that it allows fewer.
         per_minute: calls in any minute.
-        deletions_due: tells how many calls the deletions need that are due within a minute.
+        deletions_due: tells how many calls the deletions need that are due within a minute, or
+            were due and have not been accepted yet. Asked once a second at most.
     """
 
     def __init__(
@@ -162,6 +170,9 @@ class RateBudget:
         self._per_hour = per_hour
         self._per_minute = per_minute
         self._deletions_due = deletions_due
+        # How many those were, and when that was counted.
+        self._to_come = 0
+        self._to_come_counted_at = -inf
         self._hour = _Window(HOUR_SECONDS)
         self._minute = _Window(MINUTE_SECONDS)
         self._under_way = 0
@@ -378,17 +389,21 @@ class RateBudget:
             if foreign := self._foreign_now(now):
                 free_at = min(free_at, now + HOUR_SECONDS / foreign)
             earliest = max(earliest, free_at)
-        if worth is Priority.PROOF:
-            earliest = max(earliest, self._proof_turn(now, since))
+        if worth >= Priority.HOUSEKEEPING and earliest <= now:
+            earliest = self._beside_deletions(worth, now, since)
         return earliest
 
-    def _proof_turn(self, now: float, since: float) -> float:
-        """When to look again whether there is room for a proof beside the deletions to come."""
-        aged = since + _AGED_SECONDS
-        kept_free = int(_RESERVED_SHARE[Priority.PROOF] * self._minute_limit(now))
-        if now >= aged or self._deletions_due() + kept_free < self._minute_left(now):
+    def _beside_deletions(self, worth: Priority, now: float, since: float) -> float:
+        """When to look again whether there is room beside the deletions to come; now: there is."""
+        made_room_until = since + _MAKE_ROOM_SECONDS
+        if now >= made_room_until:
             return now
-        return min(aged, now + _PROOF_LOOK_SECONDS)
+        if now >= self._to_come_counted_at + _COUNT_HOLDS_SECONDS:
+            self._to_come, self._to_come_counted_at = self._deletions_due(), now
+        kept_free = int(_RESERVED_SHARE[worth] * self._minute_limit(now))
+        if self._to_come + kept_free < self._minute_left(now):
+            return now
+        return min(made_room_until, self._to_come_counted_at + _COUNT_HOLDS_SECONDS)
 
     @property
     def _hour_limit(self) -> int:

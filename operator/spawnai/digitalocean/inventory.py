@@ -13,7 +13,7 @@ Three ways of looking, each with its own price:
 What a listing shows is believed; what it does not show proves nothing. Pages shift while they are
 walked, new droplets get their tags late, and an answer may be wrongly empty. So a droplet that a
 walk missed is looked at by its id, and leaves the memory only when DigitalOcean itself says that
-it is not there.
+it is not there. One whose deletion was accepted may be missing: whoever deleted it looks.
 """
 
 import asyncio
@@ -177,6 +177,7 @@ class Inventory:
         self._of_session: dict[str, tuple[int, ...]] = {}
         # When each was seen gone, the oldest first.
         self._gone: dict[int, datetime] = {}
+        self._leaving: set[int] = set()
         self._watched: Counter[str] = Counter()
         self._watching = asyncio.Event()
         self._whole: dict[Priority, _Shared[Sweep]] = {}
@@ -219,6 +220,11 @@ class Inventory:
     def saw(self, droplet: Droplet) -> None:
         """Take in a droplet that another call showed (a creation, a single look)."""
         self._take_in((droplet,))
+
+    def leaving(self, droplet_id: int) -> None:
+        """The droplet's deletion was accepted; the caller goes on to see it gone, and says so."""
+        if droplet_id in self._known:
+            self._leaving.add(droplet_id)
 
     def forget(self, droplet_id: int) -> None:
         """The droplet was seen gone (DigitalOcean's own 404)."""
@@ -328,11 +334,14 @@ class Inventory:
                 self._on_gone(droplet)
 
     def _expected(self, started_at: datetime) -> list[Droplet]:
-        """What a listing begun then should show: all that was known, but for the newborn."""
+        """What a listing begun then should show: all that was known, but for what was born or
+        deleted just now.
+        """
         return [
             droplet
             for droplet in self._known.values()
-            if (droplet.seen_at is None or droplet.seen_at < started_at)
+            if droplet.id not in self._leaving
+            and (droplet.seen_at is None or droplet.seen_at < started_at)
             and droplet.created_at < started_at - _SETTLING
         ]
 
@@ -403,6 +412,7 @@ class Inventory:
         return gone_at is not None and seen_at < gone_at + _LISTING_LAG
 
     def _drop(self, droplet_id: int) -> None:
+        self._leaving.discard(droplet_id)
         if (droplet := self._known.pop(droplet_id, None)) is not None:
             self._unlink(droplet)
 

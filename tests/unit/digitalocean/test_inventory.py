@@ -370,6 +370,25 @@ async def test_sessions_that_ended_in_their_thousands_make_no_listing_suspicious
 
 
 @virtual_time
+async def test_what_is_being_deleted_may_be_missing_and_is_left_to_whoever_deletes_it():
+    clock = VirtualClock()
+    cloud = Cloud(clock, *(droplet(n) for n in range(100)))
+    async with running(cloud) as (inventory, watcher):
+        await inventory.first_walk_done.wait()
+        for number in range(90):
+            del cloud.droplets[number]
+            inventory.leaving(number)
+        await clock.sleep(40)
+        assert watcher.sweeps[-1].suspicious == ""
+        assert [what for _, what in cloud.calls if what.startswith("get")] == []
+        assert inventory.snapshot_of("7"), "it was not seen gone yet"
+        # Among what stays, one that is missing is asked for as ever.
+        del cloud.droplets[95]
+        await clock.sleep(40)
+        assert watcher.gone == [95]
+
+
+@virtual_time
 async def test_a_newborn_may_be_missing_everywhere_for_a_while():
     """Accepted, then neither listed nor found for a minute: not there yet, but not gone."""
     clock = VirtualClock()

@@ -59,3 +59,23 @@ def test_what_was_refused_sent_twice_or_lost_is_told():
     assert storm.accepted == (3.5,)
     assert storm.until_destroyed == (10.0, 20.0)
     assert storm.last_deletion == 5.0
+
+
+def test_the_calls_that_came_between_the_deletions_are_told_by_minute():
+    calls = [
+        call(-5, "GET /v2/droplets", "/v2/droplets", "", 200),
+        call(1, DELETE_DROPLET, "/droplets/1", "a", 204),
+        call(9, "GET /v2/droplets", "/v2/droplets", "", 200),
+        call(62, DELETE_RECORD, "/records/1", "a", 204),
+        call(63, "GET /v2/droplets", "/v2/droplets", "", 200),
+    ]
+    storm = storm_of(
+        {"a": 1000.0, "b": 1030.0},
+        calls,
+        destroyed={"a": 1070.0, "b": 1070.0},
+        orders=set(),
+        said_so=set(),
+        noise=Noise(),
+    )
+    assert storm.others == {"0. GET /v2/droplets": 1, "1. GET /v2/droplets": 1}
+    assert "0. GET /v2/droplets (1), 1. GET /v2/droplets (1)" in storm.figures()[0].remark
