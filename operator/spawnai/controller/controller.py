@@ -17,7 +17,7 @@ from spawnai.clock import Clock
 from spawnai.digitalocean.budget import RateBudget
 from spawnai.digitalocean.inventory import Sweep
 from spawnai.digitalocean.models import Droplet
-from spawnai.lifecycle.observation import DropletView, Session
+from spawnai.lifecycle.observation import DropletView
 from spawnai.lifecycle.reaping import owner_of
 from spawnai.telemetry.events import EventRecorder
 from spawnai.telemetry.metrics import Metrics
@@ -178,8 +178,8 @@ class Controller:
             (float(of(account.budget)) for account in self.accounts.all()), default=float("nan")
         )
 
-    def _account_of(self, class_name: str) -> CloudAccount | None:
-        state = self.classes.state(class_name)
+    def _account_of(self, class_name: str | None) -> CloudAccount | None:
+        state = self.classes.state(class_name or "")
         return state.account if state is not None else None
 
     async def handle(self, key: str) -> None:
@@ -309,17 +309,12 @@ class Controller:
         """
         now = self._clock.utc_now()
         return sum(
-            _to_delete(self._book(session.uid))
+            _left_to_delete(self._book(session.uid))
             for session in self.store.sessions()
             if (end := session.status.expiration_time) is not None
             and -DELETIONS_IN_SIGHT <= end - now <= DELETIONS_IN_SIGHT
-            and self._account_of(session) is account
+            and self._account_of(self.store.class_of(session)) is account
         )
-
-    def _account_of(self, session: Session) -> CloudAccount | None:
-        """The account that a session's class uses; None when the class has none now."""
-        state = self.classes.state(self.store.class_of(session) or "")
-        return state.account if state is not None else None
 
     def _on_sweep(self, account: CloudAccount, sweep: Sweep) -> None:
         """A walk through an account's droplets ended."""
@@ -337,7 +332,9 @@ class Controller:
             ready_at = session.status.ready_at
             if session.status.phase is not Phase.RUNNING or ready_at is None:
                 continue
-            if self._account_of(session) is not account or ready_at >= sweep.started_at:
+            if ready_at >= sweep.started_at:
+                continue
+            if self._account_of(self.store.class_of(session)) is not account:
                 continue
             line = _droplet_of(self._book(session.uid))
             shown_here = {str(one.id) for one in account.inventory.snapshot_of(session.uid)}
@@ -436,13 +433,14 @@ def _droplet_of(book: RecordStatus) -> LedgerEntry | None:
     )
 
 
-def _to_delete(book: RecordStatus) -> int:
+def _left_to_delete(book: RecordStatus) -> int:
     """How many names and droplets of a session are not deleted yet."""
     return sum(
-        entry.kind in (ResourceKind.DOMAIN_RECORD, ResourceKind.DROPLET)
+        1
+        for entry in book.resources
+        if entry.kind in (ResourceKind.DOMAIN_RECORD, ResourceKind.DROPLET)
         and entry.presence is not Presence.GONE
         and entry.deletion_accepted_at is None
-        for entry in book.resources
     )
 
 
