@@ -20,9 +20,9 @@ LANES = {
     # `spawnai reap` knows nothing of the operator's calls: it needs a minute that is not used up.
     "tests/e2e/sessions/test_reaping.py": "sessions",
     "tests/e2e/sessions/": "sessions",
+    "tests/e2e/disruption/": "disruption",
     "tests/e2e/test_demo.py": "demo",
     "tests/e2e/test_local.py": "local",
-    "tests/e2e/disruption/": "disruption",
     "tests/e2e/chaos/": "chaos",
     "tests/e2e/test_guide.py": "guide",
     "tests/e2e/": "control plane",
