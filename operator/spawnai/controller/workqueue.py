@@ -10,7 +10,7 @@ What it promises, each with a test of that name:
 * **The earliest time wins**: of several times asked for one key, it is ready at the first; a later
   one never postpones an earlier one. It may therefore be handed out with nothing to do yet.
 * **Failures back off**: a handler's error is reported and its key comes back after 0.1 to 0.2 s,
-  then twice that for every further failure, up to 30 to 60 s; success starts afresh.
+  then twice that for every further failure, up to 2.5 to 5 s; success starts afresh.
 * **Rest is free**: waiting keys cost one entry in a heap and one timer in all, no task each and no
   polling; entries made stale by an earlier time never outnumber the live ones.
 * **Shut-down drains**: what is ready is handled, what is delayed is dropped, nothing is accepted.
