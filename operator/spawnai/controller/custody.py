@@ -39,6 +39,7 @@ class Custody:
             present=present,
             get=lambda: self._cluster.get_session(*where),
             patch=lambda patch: self._cluster.patch_session(*where, patch),
+            known=self._store.finalizers_of(session.uid),
         )
         self._store.put_session(body)
 

@@ -22,9 +22,8 @@ from .failures import SessionFailed
 from .work import NotYet, Work
 
 POLL_SECONDS = 0.1
-BOOTING_POLL_SECONDS = 0.2
-"""Between two tries to reach an agent whose droplet has not been seen active: its first answer
-comes before the next listing shows that it has booted."""
+"""Between two calls to an agent, also to one that does not answer yet: it does so before the next
+listing shows that its droplet has booted."""
 
 LONG_SILENCE_SECONDS = 30.0
 """After how long without an answer the droplet itself is looked at. Most boot in less."""
@@ -86,9 +85,7 @@ class Deploy:
         """Wait for an agent that is silent; give it up when its droplet does not exist any more."""
         if silence.is_long() and await self._look_after_droplet(work):
             raise NotYet("its droplet does not exist any more")
-        view = work.memory.droplet
-        booting = view is not None and view.status != "active"
-        await self._clock.sleep(BOOTING_POLL_SECONDS if booting else POLL_SECONDS)
+        await self._clock.sleep(POLL_SECONDS)
 
     def _saw_app(self, work: Work, status: AgentStatus) -> None:
         work.memory.app = AppView(

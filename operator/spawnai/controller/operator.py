@@ -81,7 +81,7 @@ class Process:
             )
             return 2
         try:
-            async with client.ApiClient() as api:
+            async with client.ApiClient(_connection()) as api:
                 return await self._take_part(api)
         finally:
             await server.stop()
@@ -221,6 +221,17 @@ class Process:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SHUTDOWN_SECONDS):
                     await events.shut_down()
+
+
+def _connection() -> client.Configuration:
+    """How the API server is reached: as the kubeconfig or the service account says.
+
+    Not through a proxy that only the environment names: the watches, which are kopf's, do not look
+    for one either, and to look costs each call two changes of thread.
+    """
+    configuration = client.Configuration.get_default_copy()
+    configuration.client_session_kwargs = {"trust_env": False}
+    return configuration
 
 
 class ClaudeKeys:

@@ -22,6 +22,8 @@ from spawnai.api.session import SessionSpec, SessionStatus
 from spawnai.api.spawnclass import ClassSpec, ClassStatus
 from spawnai.lifecycle.observation import Session
 
+from .finalizers import Finalizers
+
 
 @dataclass(frozen=True, slots=True)
 class StoredSession:
@@ -29,6 +31,7 @@ class StoredSession:
 
     resource_version: int
     session: Session
+    finalizers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,8 @@ class Store:
         known = self._sessions.get(uid)
         if known is not None and known.resource_version >= version:
             return False
-        self._sessions[uid] = StoredSession(version, parse_session(body))
+        finalizers = tuple(body["metadata"].get("finalizers") or ())
+        self._sessions[uid] = StoredSession(version, parse_session(body), finalizers)
         return True
 
     def put_record(self, body: Mapping[str, Any]) -> bool:
@@ -218,6 +222,13 @@ class Store:
         if known is None or known.session is not session:
             return None
         return str(known.resource_version)
+
+    def finalizers_of(self, uid: str) -> Finalizers | None:
+        """The finalizers of the session with that UID, ours and those of others."""
+        known = self._sessions.get(uid)
+        if known is None:
+            return None
+        return Finalizers(str(known.resource_version), known.finalizers)
 
     def record(self, uid: str) -> StoredRecord | None:
         """The ledger of the session or class with that UID."""
