@@ -179,7 +179,9 @@ class SimulatedAgent:
     async def __aexit__(self, *_: object) -> None:
         pass
 
-    async def status(self) -> AgentStatus:
+    async def status(self, *, after: str | None = None) -> AgentStatus:
+        """An agent need not wait, and this one never does."""
+
         def effect(droplet: CloudDroplet, machine: Machine) -> AgentStatus:
             wait, end = self._agents.fate(droplet)
             state = "idle"

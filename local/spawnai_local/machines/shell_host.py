@@ -32,6 +32,7 @@ _FOLDER = "/opt/spawnai"
 _HEAD_MAX_BYTES = 16 * 1024
 _BODY_MAX_BYTES = 4 * 1024 * 1024
 _IDLE_SECONDS = 75.0
+_AFTER_SECONDS = 5.0
 _BACKLOG = 8
 
 ShellAnswer = tuple[int, dict[str, Any]]
@@ -195,6 +196,14 @@ class Shell:
             return "starting"
         return "finished" if self._bootstrap.app_type == "script" else "running"
 
+    async def _come_to_another(self, state: str | None) -> None:
+        """Wait until the state is not this one any more, but not for long."""
+        until = self._seconds() + _AFTER_SECONDS
+        while self._state() == state and (left := until - self._seconds()) > 0:
+            worked = self._seconds() - self._taken_at
+            steps = (self._pace.install - worked, self._pace.install + self._pace.start - worked)
+            await asyncio.sleep(min([left, *(step for step in steps if step > 0)]))
+
     def _take(self, document: Any) -> int:
         if not isinstance(document, dict) or not isinstance(document.get("digest"), str):
             raise _Refused(422, "a bundle is an object with a digest")
@@ -271,6 +280,7 @@ class Shell:
     ) -> ShellAnswer:
         match method, path:
             case "GET", "/v1/status":
+                await self._come_to_another(headers.get("x-spawnai-after"))
                 return 200, self.status()
             case "PUT", "/v1/bundle":
                 return self._take(await _document(headers, reader)), {"accepted": True}

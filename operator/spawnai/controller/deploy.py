@@ -52,17 +52,19 @@ class Deploy:
         async with self._agents.client(work.session, action.ip) as agent:
             silence = _Silence(self._clock)
             await self._push(work, agent, document, silence)
+            state: str | None = None
             while True:
                 try:
-                    status = await agent.status()
+                    status = await agent.status(after=state)
                 except AgentUnreachable:
                     await self._bear(work, silence)
                     continue
                 silence.broken()
+                state = status.state
                 self._saw_app(work, status)
-                if status.state in ("running", "finished"):
+                if state in ("running", "finished"):
                     return
-                if status.state == "failed":
+                if state == "failed":
                     reason = status.reason or "AppCrashed"
                     words = APP_FAILURES.get(reason, "the app failed")
                     tail = " | ".join(status.log[-5:])

@@ -50,6 +50,8 @@ from typing import Any, NamedTuple, Protocol
 VERSION = "1"
 BASE = Path(__file__).resolve().parent
 HEALTH_HEADER = "X-SpawnAI-Agent"
+AFTER_HEADER = "X-SpawnAI-After"
+AFTER_SECONDS = 5.0  # how long an answer may wait for news
 MIB = 1024 * 1024
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -175,7 +177,7 @@ class State:
 
     def __init__(self, path: Path, first_expiry: float) -> None:
         self._path = path
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._values: dict[str, Any] = {
             "bundleDigest": None,
             "state": "idle",
@@ -198,18 +200,20 @@ class State:
             self._values["state"] = "starting"
 
     def __getitem__(self, key: str) -> Any:
-        with self._lock:
+        with self._changed:
             return self._values[key]
 
-    def snapshot(self) -> dict[str, Any]:
-        """All values as they are now."""
-        with self._lock:
+    def snapshot(self, after: str | None = None) -> dict[str, Any]:
+        """All values: now, or once the state is another than `after`, but never much later."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._values["state"] != after, AFTER_SECONDS)
             return dict(self._values)
 
     def change(self, **changes: Any) -> None:
         """Remember this. A full disk is no reason to forget it: memory has it in any case."""
-        with self._lock:
+        with self._changed:
             self._values |= changes
+            self._changed.notify_all()
             try:
                 write_atomically(self._path, json.dumps(self._values))
             except OSError as error:
@@ -1351,7 +1355,7 @@ class ControlHandler(http.server.BaseHTTPRequestHandler):
         self.connection.settimeout(IDLE_SECONDS)
         match self.command, self.path:
             case "GET", "/v1/status":
-                return 200, agent.status()
+                return 200, agent.status(self.headers.get(AFTER_HEADER))
             case "PUT", "/v1/bundle":
                 return agent.app.take(self._body()), {"accepted": True}
             case "PUT", "/v1/expiry":
@@ -1476,9 +1480,9 @@ class Agent:
         shown = hashlib.sha256(token.strip().encode("utf-8", "replace")).hexdigest()
         return hmac.compare_digest(shown, self._session.token_sha256) and scheme == "Bearer"
 
-    def status(self) -> dict[str, Any]:
-        """AgentStatus, as the operator's client reads it."""
-        values = self._state.snapshot()
+    def status(self, after: str | None) -> dict[str, Any]:
+        """AgentStatus, as the operator's client reads it; `after` is the state it knows of."""
+        values = self._state.snapshot(after)
         del values["installed"], values["answered"]
         return {**values, "log": self._journal.lines(), "agentVersion": VERSION}
 

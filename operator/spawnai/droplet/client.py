@@ -26,7 +26,8 @@ STATES = frozenset({"idle", "installing", "starting", "running", "finished", "fa
 
 # A droplet answers its TCP port within milliseconds or does not answer at all.
 CONNECT_SECONDS = 2.0
-# The agent answers from memory; a bundle of 1 MiB has to be written to its disk first.
+# The agent answers from memory, or after its AFTER_SECONDS; a bundle of 1 MiB has to be written to
+# its disk first.
 CALL_SECONDS = 10.0
 # 100 log lines of 1,000 characters, each up to 6 bytes in JSON, fit; a flood does not.
 ANSWER_MAX_BYTES = 1024 * 1024
@@ -93,13 +94,17 @@ class AgentClient:
             trust_env=False,
         )
 
-    async def status(self) -> AgentStatus:
+    async def status(self, *, after: str | None = None) -> AgentStatus:
         """What the agent and its app are doing.
+
+        Whoever names the state that he knows of is answered when there is another, or when the
+        agent does not want to wait any longer for it, at most 5 s later.
 
         Raises:
             AgentUnreachable, AgentRejected, AgentUntrusted: see there.
         """
-        answer = await self._call("GET", "/v1/status")
+        known = {} if after is None else {"X-SpawnAI-After": after}
+        answer = await self._call("GET", "/v1/status", headers=known)
         try:
             return _read_status(answer)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -142,7 +147,11 @@ class AgentClient:
         await self.close()
 
     async def _call(
-        self, method: str, path: str, document: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        document: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         try:
             async with (
@@ -151,6 +160,7 @@ class AgentClient:
                     method,
                     path,
                     json=document,
+                    headers=headers,
                     extensions={"sni_hostname": AGENT_HOST_NAME},
                 ) as response,
             ):

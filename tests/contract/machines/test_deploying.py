@@ -1,3 +1,4 @@
+import asyncio
 import os
 import signal
 
@@ -42,6 +43,23 @@ async def test_a_bundle_for_another_kind_of_app_is_refused(machine):
     await webapp.until_it_answers()
     with pytest.raises(AgentRejected, match="is for a webapp app"):
         await webapp.agent.push(bundle("script", {"main.py": "print(1)"}))
+
+
+async def test_who_waits_for_another_state_is_told_the_moment_there_is_one(machine):
+    webapp = machine("webapp")
+    await webapp.boot()
+    await webapp.until_it_answers()
+    waiting = asyncio.create_task(webapp.agent.status(after="idle"))
+    await asyncio.sleep(0)
+    await webapp.agent.push(bundle("webapp", STATIC_PAGE))
+    async with asyncio.timeout(4):  # the agent itself would wait for 5 s
+        assert (await waiting).state != "idle"
+
+
+async def test_who_waits_for_another_state_that_does_not_come_is_answered_all_the_same(machine):
+    webapp = machine("webapp")
+    await webapp.run(bundle("webapp", STATIC_PAGE))
+    assert (await webapp.agent.status(after="running")).state == "running"
 
 
 async def test_a_killed_agent_comes_back_with_the_app_and_installs_nothing_again(machine):

@@ -72,6 +72,17 @@ async def test_an_app_is_installed_then_started_then_runs_or_has_run(block, app_
     await host.close()
 
 
+async def test_who_waits_for_another_state_is_told_it(block):
+    host = ShellHost(block.network, ShellPace(install=0.2, start=0.1))
+    address = await boot(host)
+    async with AgentClient(address, 8443, credentials()) as agent:
+        await agent.push(BUNDLE)
+
+        assert (await agent.status(after="installing")).state == "starting"
+        assert (await agent.status(after="starting")).state == "running"
+    await host.close()
+
+
 async def test_the_same_bundle_is_taken_once_and_another_is_refused(host):
     address = await boot(host)
     async with AgentClient(address, 8443, credentials()) as agent:
