@@ -179,6 +179,10 @@ class SimulatedAgent:
     async def __aexit__(self, *_: object) -> None:
         pass
 
+    async def knock(self) -> None:
+        if self._agents.droplet(self._ip) is None:
+            raise AgentUnreachable(f"{self._ip} does not answer")
+
     async def status(self, *, after: str | None = None) -> AgentStatus:
         """An agent need not wait, and this one never does."""
 

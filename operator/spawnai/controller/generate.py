@@ -50,7 +50,7 @@ class Generate:
     async def generate_app(self, work: Work, action: do.GenerateApp) -> None:
         """Find the stored app, or order one and store it. What is paid is counted in every case."""
         session, backing, memory = work.session, work.backing, work.memory
-        stored = await self._bundles.find(session)
+        stored = None if action.is_first else await self._bundles.find(session)
         if stored is not None:
             memory.bundle = stored
             self._note_generation(work, stored.generation)

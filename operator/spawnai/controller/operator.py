@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from spawnai.api.names import cluster_tag
 from spawnai.clock import Clock, SystemClock
 from spawnai.droplet.cloud_config import read_agent_source
-from spawnai.generation.claude import Generator, open_client
+from spawnai.generation.claude import Generator, open_client, warm_up
 from spawnai.lifecycle.reaping import ReapingRules
 from spawnai.settings import Settings
 from spawnai.telemetry.events import EventRecorder
@@ -197,6 +197,7 @@ class Process:
         resync = Resync(cluster, clock, random, controller.kinds())
         tasks: list[asyncio.Task[None]] = []
         try:
+            await warm_up()
             await controller.load()
             set_apart()
             tasks += [

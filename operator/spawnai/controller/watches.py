@@ -119,6 +119,23 @@ def _registry(controller: Controller, resync: Resync) -> kopf.OperatorRegistry:
     return registry
 
 
+class _NoDifferences(kopf.DiffBaseStorage):
+    """Compares nothing: to copy each object for it takes longer than all else that is done with an
+    event.
+    """
+
+    def build(self, **_: Any) -> Any:
+        """Nothing of an object is essential."""
+        return {}
+
+    def fetch(self, **_: Any) -> Any:
+        """Nothing was stored."""
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Nothing is stored."""
+
+
 def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     # How the process ends is the composition root's.
@@ -135,6 +152,8 @@ def _settings() -> kopf.OperatorSettings:
     settings.networking.error_backoffs = _Backoffs()
     settings.networking.request_timeout = 30
     settings.networking.enforce_retry_after = True
+    # What has changed since kopf handled an object last is for handlers that are not used here.
+    settings.persistence.diffbase_storage = _NoDifferences()
     # An object's worker waits this long for its next event. Ours hands events on at once, so few
     # workers and no waiting keep a start with thousands of objects small.
     settings.queueing.idle_timeout = 0.01

@@ -23,6 +23,7 @@ from http import HTTPStatus
 from types import SimpleNamespace
 from typing import Any, TypeVar
 from urllib.parse import quote
+from urllib.request import getproxies
 
 import aiohttp
 from azure.core.pipeline import PipelineRequest
@@ -237,7 +238,8 @@ class ApiClient:
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trace_configs=[_departures_tracing()],
-                trust_env=True,
+                # To look for a proxy costs each call two changes of thread.
+                trust_env=bool(getproxies()),
             )
             transport = AioHttpTransport(
                 session=self._session,

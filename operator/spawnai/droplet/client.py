@@ -79,6 +79,7 @@ class AgentClient:
 
     def __init__(self, address: str, port: int, credentials: SessionCredentials) -> None:
         host = f"[{address}]" if ":" in address else address
+        self._address, self._port = address, port
         self._where = f"{host}:{port}"
         self._client = httpx.AsyncClient(
             base_url=f"https://{self._where}",
@@ -93,6 +94,19 @@ class AgentClient:
             # A proxy of the cluster has no business between the operator and a droplet.
             trust_env=False,
         )
+
+    async def knock(self) -> None:
+        """Find out whether anybody listens there: so little work that it may be done often.
+
+        Raises:
+            AgentUnreachable: nobody does yet.
+        """
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                _, writer = await asyncio.open_connection(self._address, self._port)
+        except OSError as error:
+            raise self._no_answer(error) from error
+        writer.transport.abort()
 
     async def status(self, *, after: str | None = None) -> AgentStatus:
         """What the agent and its app are doing.

@@ -105,7 +105,12 @@ class FindDomainRecord(Action):
 
 @dataclass(frozen=True, slots=True)
 class GenerateApp(Action):
-    """Have the app written, checked and stored. A stored bundle is never paid for again."""
+    """Have the app written, checked and stored. A stored bundle is never paid for again.
+
+    `is_first`: nobody can have ordered one before, so none is looked for.
+    """
+
+    is_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)

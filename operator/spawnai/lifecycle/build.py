@@ -12,7 +12,7 @@ from spawnai.api.conditions import ConditionType
 from spawnai.api.durations import parse_duration
 from spawnai.api.names import session_droplet_name, session_firewall_name, session_host_label
 from spawnai.api.record import OwnerReference, PlannedResource, RecordSpec, ResourceKind
-from spawnai.api.session import DropletStatus, GenerationStatus
+from spawnai.api.session import DropletStatus, GenerationStatus, SessionStatus
 from spawnai.api.spawnclass import FirewallMode
 from spawnai.billing.ledger import with_address
 
@@ -117,7 +117,7 @@ def _generation(d: Draft, o: Observation) -> None:
             d.set_false(ConditionType.GENERATED, "Retrying", failure.message)
         else:
             d.set_false(ConditionType.GENERATED, "Generating", "Claude is writing the app")
-        d.do(GenerateApp())
+        d.do(GenerateApp(is_first=_begins_here(o, d.previous)))
         return
     generation = o.bundle.generation
     if d.set_true(ConditionType.GENERATED, "Stored", "The app is written, checked and stored"):
@@ -133,6 +133,14 @@ def _generation(d: Draft, o: Observation) -> None:
             repairs=generation.repairs,
         )
     )
+
+
+def _begins_here(o: Observation, previous: SessionStatus) -> bool:
+    """Whether nothing was done for the session before this plan: this process made its ledger, the
+    status tells of no beginning, and no app was ordered since.
+    """
+    tried = o.effort(GenerateApp().key).started_at is not None
+    return o.record_made_here and previous.started_at is None and not tried
 
 
 def _droplet(d: Draft, session: Session, offer: Offer, record: Record, now: datetime) -> None:
