@@ -11,6 +11,7 @@ from spawnai.api.record import Presence, RecordStatus, ResourceKind
 from spawnai.api.session import Phase, SessionStatus
 from spawnai.billing.droplet_prices import droplet_cost_between
 from spawnai.controller.bundles import bundle_name
+from spawnai.controller.receipts import ORPHANED
 from spawnai.lifecycle.status import STEPS
 
 from .api_server import ApiServer, Body, is_held
@@ -64,6 +65,7 @@ class Life:
     gone: float | None = None
     tampered: bool = False
     forged: bool = False
+    ready: bool = False
     checked: set[str] = field(default_factory=set)
     status: SessionStatus = field(default_factory=SessionStatus)
     finished: float | None = None
@@ -209,7 +211,13 @@ class Judge:
             after["metadata"].get("finalizers") or []
         ):
             life.finished = life.finished or self.now
-        if operator and status.expiration_time is not None and status.ready_at is not None:
+        # A readiness that a user wrote promises no prompt end: a name may still be settled then.
+        if (
+            operator
+            and status.expiration_time is not None
+            and life.ready
+            and status.ready_at is not None
+        ):
             self._expect_end(life, status)
 
     def _class_let_go(self, uid: str) -> None:
@@ -230,11 +238,13 @@ class Judge:
     def left_of(self, uid: str, *, late: bool = False) -> list[str]:
         """What of the session exists in the cloud.
 
-        A droplet that showed up later than a POST may take is only counted when a ledger has it, or
-        when `late`: it is the reaper's.
+        A droplet that showed up later than a POST may take is only counted when an open ledger has
+        it, or when `late`: it is the reaper's.
         """
         now = self.now
-        noted = {entry.id for entry in self.ledgers.get(uid, RecordStatus()).resources}
+        ledger = self.ledgers.get(uid, RecordStatus())
+        closed = ledger.completed_at is not None or ledger.termination_reason == ORPHANED
+        noted = set() if closed else {entry.id for entry in ledger.resources}
         return [
             *(
                 f"droplet {d.id}"
@@ -288,6 +298,7 @@ class Judge:
             )
             if not healthy:
                 self.blame(f"{life.key} is called ready, but its app does not answer")
+            life.ready = True
 
     def _latest_end(self, life: Life, ready_at: datetime) -> datetime:
         """Until when the session may live. What a user wrote into its status does not count."""

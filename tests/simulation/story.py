@@ -319,6 +319,10 @@ def story_of(seed: int) -> Story:
         happenings += _rarely(random, names)
     if not calm and random.random() < 0.15:
         happenings += _across_an_end(random, settings, random.choice(orders))
+    # From numbers of their own, so that no other draw depends on them.
+    if not calm:
+        happenings += _forged(Random(f"{seed}/forged"), names)
+        happenings += _stray(Random(f"{seed}/stray"), names)
     happenings.sort(key=_order)
     return Story(seed, settings, tuple(happenings))
 
@@ -371,6 +375,52 @@ def _rarely(random: Random, names: list[str]) -> list[Happening]:
             ]
         case _:
             return [WatchGap(at, random.choice((1.0, 10.0, 40.0)))]
+
+
+FORGED = ("phase", "startedAt", "readyAt", "terminationReason", "expirationTime", "conditions")
+FORGED_TIMES = ("-86400", "-60", "+60", "+86400", "0000", "9999", "")
+
+
+def _forged(random: Random, names: list[str]) -> list[Act]:
+    """In every sixth story a user with rights on the status writes there what is not true."""
+    if random.random() >= 1 / 6:
+        return []
+    acts = []
+    for _ in range(random.choice((1, 1, 2, 4))):
+        field, at = (
+            random.choice(FORGED),
+            random.choice((random.uniform(0, 40), random.uniform(0, 200))),
+        )
+        value = random.choice(FORGED_TIMES)
+        if field == "phase":
+            value = "Destroyed"
+        elif field == "terminationReason":
+            value = random.choice(("Expired", "Deleted", ""))
+        acts.append(Act(round(at, 1), f"forges {field} of", random.choice(names), value))
+    return acts
+
+
+def _stray(random: Random, names: list[str]) -> list[Happening]:
+    """In every twentieth story a droplet turns up, with all of our marks, that nobody ordered.
+
+    Ten minutes later it is the reaper's, if its session does not take it; an operator may die then.
+    """
+    if random.random() >= 1 / 20:
+        return []
+    at = round(random.uniform(30, 700), 1)
+    stray = Act(at, "makes by hand a droplet with the marks of", random.choice(names))
+    happenings: list[Happening] = [stray]
+    if random.random() < 0.5:
+        call = random.choice(("DELETE droplet", "API create record", "API patch record-status"))
+        happenings.append(Fault(call, random.choice((1, 2, 3)), random.choice(tuple(FAULTS))))
+    if random.random() < 0.5:
+        moment = round(at + 600 + random.uniform(0, 60), 1)
+        what = random.choice(("the cloud", "the API server"))
+        happenings.append(Outage(moment, what, random.choice((1.0, 8.0, 30.0))))
+    if random.random() < 0.5:
+        operator, call = random.choice((1, 1, 2)), random.randint(60, 300)
+        happenings.append(Crash(operator, call, random.choice(MOMENTS), 5.0))
+    return happenings
 
 
 def _across_an_end(random: Random, settings: Settings, order: Order) -> list[Happening]:

@@ -4,7 +4,15 @@ import sys
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic.alias_generators import to_camel
 
 from .schema import for_api_server
@@ -81,5 +89,21 @@ Amount = Annotated[
     str,
     Field(json_schema_extra=for_api_server(max_length=40, pattern=r"^-?[0-9]+(\.[0-9]+)?$")),
 ]
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(2999, 12, 31, tzinfo=UTC)
+
+
+def _reckonable(value: Any, read: ValidatorFunctionWrapHandler) -> datetime:
+    try:
+        moment: datetime = read(value)
+        return min(max(moment, EARLIEST), LATEST)
+    except (ValidationError, TypeError):
+        return EARLIEST
+
+
+# A time that others may have written. The API server takes all from the year 0, which cannot be
+# read here, to the year 9999, where a minute more cannot be reckoned with: a session whose end
+# cannot be reckoned would never end. What cannot be read was long ago.
+Moment = Annotated[datetime, WrapValidator(_reckonable)]
 # A name, an address or an id of some other system.
 Identifier = Annotated[str, Field(json_schema_extra=for_api_server(max_length=253))]

@@ -1,13 +1,12 @@
 """Conditions: what is true about an object, for machines (Kubernetes API conventions)."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from pydantic import Field
 
-from .base import ApiModel, Text
+from .base import ApiModel, Moment, Text
 from .schema import for_api_server
 
 # The patterns of metav1.Condition.
@@ -90,7 +89,7 @@ class Condition(ApiModel):
         json_schema_extra=for_api_server(min_length=1, pattern=_REASON),
     )
     message: Text = Field(default="", description="A sentence for people.")
-    last_transition_time: datetime = Field(description="When the status last changed.")
+    last_transition_time: Moment = Field(description="When the status last changed.")
     observed_generation: int | None = Field(
         default=None,
         description=(

@@ -1,11 +1,10 @@
 """SpawnSession: one ephemeral app, as its owner orders it and as the operator reports it."""
 
-from datetime import datetime
 from enum import StrEnum
 
 from pydantic import ConfigDict, Field
 
-from .base import Amount, ApiModel, Identifier, Text
+from .base import Amount, ApiModel, Identifier, Moment, Text
 from .conditions import Condition, conditions_field
 from .resource import Column, CustomResource
 from .schema import Reason, Rule, cel_matches, for_api_server, immutable
@@ -262,23 +261,23 @@ class SessionStatus(ApiModel):
         default=None, description="The DigitalOcean region of the droplet."
     )
     size: Identifier | None = Field(default=None, description="The size (slug) of the droplet.")
-    started_at: datetime | None = Field(
+    started_at: Moment | None = Field(
         default=None, description="When the operator began to make things for the session."
     )
-    ready_at: datetime | None = Field(
+    ready_at: Moment | None = Field(
         default=None, description="When the app first answered. The lifetime counts from here."
     )
-    expiration_time: datetime | None = Field(
+    expiration_time: Moment | None = Field(
         default=None,
         description=(
             "When the session ends and all that it uses is destroyed. To move it, change the "
             "annotation spawn-ai.com/ttl or spawn-ai.com/expires-at."
         ),
     )
-    expiry_warned_for: datetime | None = Field(
+    expiry_warned_for: Moment | None = Field(
         default=None, description="The end that the last warning was about."
     )
-    destroyed_at: datetime | None = Field(
+    destroyed_at: Moment | None = Field(
         default=None, description="When everything the session used had been seen gone."
     )
     termination_reason: Identifier | None = Field(

@@ -29,8 +29,15 @@ def _ready_by(offer: Offer, record: Record) -> datetime:
     return begun + parse_duration(offer.spec.lifetime.provisioning_deadline)
 
 
-def provisioning_deadline(o: Observation, started_at: datetime, offer: Offer) -> datetime:
-    """Until when the app must be ready. A droplet that was waited for starts the time again."""
+def provisioning_deadline(
+    o: Observation, started_at: datetime, offer: Offer, now: datetime
+) -> datetime:
+    """Until when the app must be ready. A droplet that was waited for starts the time again.
+
+    A start that is still to come was written by somebody else; then the ledger's begin counts.
+    """
+    if started_at > now and o.record is not None:
+        started_at = o.record.created_at
     droplet = o.record.droplet if o.record is not None else None
     begun = started_at if droplet is None else droplet.created_at
     return begun + parse_duration(offer.spec.lifetime.provisioning_deadline)

@@ -156,6 +156,10 @@ def _ending(o: Observation, session: Session, wish: Wish, now: datetime) -> Endi
     over = _expired(o, session, wish, now) or _deadline(o, session, now)
     if o.record is not None and o.record.status.completed_at is not None:
         return _told_by_ledger(o.record, failed, over)
+    if _is_tombstone(session):
+        # Somebody else wrote so. What is called Destroyed must have nothing, and no phase takes a
+        # step back: so it ends.
+        return Ending("Destroyed", "Its status was made to say that it is destroyed")
     if failed is not None or over is not None:
         return failed or over
     if o.record is not None and o.record.droplet_was_deleted:
@@ -241,7 +245,7 @@ def _deadline(o: Observation, session: Session, now: datetime) -> Ending | None:
     droplet = o.record.droplet if o.record is not None else None
     if resting and droplet is None:
         return None
-    if now < provisioning_deadline(o, status.started_at, o.offer):
+    if now < provisioning_deadline(o, status.started_at, o.offer, now):
         return None
     limit = o.offer.spec.lifetime.provisioning_deadline
     tried = "; ".join(failure.message for failure in failures if failure is not None)

@@ -67,7 +67,7 @@ def sum_up(d: Draft, session: Session, offer: Offer, expiry: Expiry, now: dateti
             d.set_false(ConditionType.READY, "AppFailed", f"The app does not answer{remark}")
         d.drop(ConditionType.RECONCILING)
         return
-    deadline = provisioning_deadline(d.observation, d.get("started_at") or now, offer)
+    deadline = provisioning_deadline(d.observation, d.get("started_at") or now, offer, now)
     if deadline > now:
         d.wake(deadline)
     d.set_false(ConditionType.READY, str(phase), d.get("message") + remark)
@@ -135,7 +135,8 @@ def _cost(d: Draft, session: Session, offer: Offer, now: datetime) -> None:
     begun = d.get("started_at") or now
     ends = d.get("expiration_time") or ready_at + min(limits.default_ttl, limits.maximum)
     known = d.previous.cost
-    droplet = droplet_cost(price, (ends - begun).total_seconds())
+    # Whoever may write the status can exchange the two.
+    droplet = droplet_cost(price, max((ends - begun).total_seconds(), 0.0))
     estimated = money(droplet + tokens_cost(record.status))
     if d.get("ready_at") is None and known is not None and known.estimated is not None:
         estimated = known.estimated  # exact once the lifetime is known; until then it stands

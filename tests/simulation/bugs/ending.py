@@ -1,6 +1,7 @@
 """Mistakes in ending things."""
 
 from spawnai.api.record import LedgerEntry, ResourceKind
+from spawnai.api.session import Phase
 from spawnai.controller import reconciler
 from spawnai.controller.classes import Classes
 from spawnai.controller.custody import Custody
@@ -11,7 +12,7 @@ from spawnai.lifecycle.observation import Record
 
 from .bug import bug
 
-_teardown, _living = teardown.teardown, Record.living
+_teardown, _living, _ending = teardown.teardown, Record.living, plan._ending
 
 
 async def _believes_the_cache(_self, work, _action):
@@ -44,6 +45,12 @@ async def _takes_for_ours(_self, _work, _account, _entry):
     return True
 
 
+def _goes_on_when_called_destroyed(o, session, wish, now):
+    if session.status.phase is Phase.DESTROYED and session.status.termination_reason is None:
+        return None
+    return _ending(o, session, wish, now)
+
+
 def _lets_go_at_once(d, ending, now):
     session = d.observation.session
     if session is not None and session.deleting:
@@ -56,6 +63,7 @@ def _later(moment, now):
 
 
 ENDING = (
+    bug("who is called Destroyed goes on", (plan, "_ending", _goes_on_when_called_destroyed)),
     bug(
         "the finalizer goes when deletions were accepted, not when things were seen gone",
         (

@@ -5,6 +5,7 @@ from dataclasses import replace
 from spawnai.controller import controller, provision, reaper, removal
 from spawnai.controller.destroy import Destroy
 from spawnai.controller.reaper import Reaper
+from spawnai.controller.receipts import Receipts
 from spawnai.digitalocean.inventory import Inventory
 from spawnai.lifecycle import reaping
 
@@ -33,8 +34,21 @@ def _without_ledgers(cloud, cluster, **others):
     return _judge(cloud, replace(cluster, ledgers={}, living_sessions=frozenset()), **others)
 
 
+async def _begins_without_a_line(*_arguments):
+    return True
+
+
+async def _writes_no_receipt(*_arguments):
+    pass
+
+
 REAPING = (
     bug("the reaper reaps nothing", (Reaper, "_reap", _reaps_nothing)),
+    bug(
+        "what the reaper deletes stands in no ledger",
+        (Receipts, "begin", _begins_without_a_line),
+    ),
+    bug("the reaper writes no receipts", (Receipts, "finish", _writes_no_receipt)),
     bug(
         "the reaper takes a session's tag alone for proof",
         (reaping, "owner_of", _whose_tag),

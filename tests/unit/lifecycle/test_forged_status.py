@@ -1,0 +1,100 @@
+"""Whoever may write a session's status may end it early, and can do no more than that."""
+
+from datetime import timedelta
+
+import pytest
+from tests.unit.lifecycle.life import START, Life, a_session
+
+from spawnai.api.record import Presence
+from spawnai.api.session import Phase, SessionStatus
+from spawnai.lifecycle import actions as do
+from spawnai.lifecycle.observation import FailureKind
+
+
+def forge(life: Life, **status) -> Life:
+    return life.change(status=life.status.model_copy(update=status))
+
+
+def is_gone(life: Life) -> bool:
+    assert life.record is not None
+    ledger = life.record.status
+    return ledger.completed_at is not None and all(
+        entry.presence is Presence.GONE for entry in ledger.resources
+    )
+
+
+@pytest.mark.parametrize("held_back", [None, do.DeployApp])
+def test_a_session_that_is_called_destroyed_ends_and_leaves_nothing(held_back):
+    life = Life(held={held_back} if held_back is not None else set()).settle()
+    assert not is_gone(life)
+    life.held.clear()
+    forge(life, phase=Phase.DESTROYED).pass_time(minutes=1)
+    assert is_gone(life)
+    assert life.session is not None
+    assert not life.session.has_finalizer
+    assert (life.status.phase, life.status.termination_reason) == (Phase.DESTROYED, "Destroyed")
+    assert life.status.destroyed_at is not None
+
+
+def test_a_session_that_is_called_destroyed_before_it_began_makes_nothing():
+    life = Life(session=a_session(status=SessionStatus(phase=Phase.DESTROYED))).settle()
+    assert life.done == []
+    life = Life(
+        session=a_session(status=SessionStatus(phase=Phase.DESTROYED), has_finalizer=True),
+        without_record=True,
+    )
+    life.settle()
+    assert life.kinds_done() == ["RemoveFinalizer"]
+
+
+def test_a_start_that_is_still_to_come_does_not_lengthen_the_deadline():
+    life = Life()
+    life.failing[do.CreateDroplet] = lambda _: life.fail(FailureKind.TRANSIENT)
+    life.settle()
+    forge(life, started_at=START + timedelta(days=1))
+    life.pass_time(minutes=11)
+    assert life.status.termination_reason == "ProvisioningDeadlineExceeded"
+
+
+@pytest.mark.parametrize("reason", ["Expired", "Deleted", "whatever"])
+def test_a_reason_to_end_ends_it(reason):
+    life = forge(Life().settle(), termination_reason=reason).pass_time(minutes=1)
+    assert is_gone(life)
+    assert (life.status.phase, life.status.termination_reason) == (Phase.DESTROYED, reason)
+
+
+@pytest.mark.parametrize("field", ["ready_at", "expiration_time", "started_at"])
+@pytest.mark.parametrize("days", [-1, 1, None])
+def test_no_time_that_is_written_into_it_lengthens_its_life(field, days):
+    """The longest life of a class is 72 h, and this session may live 2 h."""
+    life = Life().settle()
+    forge(life, **{field: START + timedelta(days=days) if days is not None else None})
+    life.pass_time(hours=74)
+    assert is_gone(life)
+
+
+@pytest.mark.parametrize("field", ["readyAt", "expirationTime", "startedAt"])
+@pytest.mark.parametrize(
+    "time", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", "0000-01-01"]
+)
+def test_no_time_is_too_far_away_to_reckon_with(field, time):
+    life = Life().settle()
+    written = SessionStatus.model_validate(life.status.document() | {field: time})
+    life.change(status=written).pass_time(hours=74)
+    assert is_gone(life)
+
+
+def test_a_condition_of_any_time_does_not_hold_up_a_teardown():
+    life = Life().settle()
+    document = life.status.document()
+    document["conditions"].append(
+        {
+            "type": "CleanupComplete",
+            "status": "False",
+            "reason": "Forged",
+            "lastTransitionTime": "9999-12-31T23:59:59Z",
+        }
+    )
+    life.change(status=SessionStatus.model_validate(document), expires_at="now")
+    life.pass_time(minutes=1)
+    assert is_gone(life)
