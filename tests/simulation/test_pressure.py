@@ -96,6 +96,23 @@ def test_whenever_the_resting_listing_is_due_it_does_not_come_between_the_deleti
 
 
 @virtual_time
+async def test_orders_that_come_just_before_a_crowd_ends_wait_for_it_too_and_say_so():
+    with prepared():
+        crowd = Crowd(500)
+        await crowd.operate()
+        await crowd.expire(first=120, within=MINUTE)
+        new = [crowd.order(f"new-{number}") for number in range(20)]
+        await crowd.until(lambda: not crowd.droplets(crowd.uids), 600)
+        assert crowd.droplets(new) == []
+        last = max(at for tries in crowd.deletions().values() for at, _ in tries)
+        due = [at for at in crowd.expiries() for _ in ("name", "droplet")]
+        assert last <= ideal_seconds(due) / 0.95
+        assert crowd.events.reasons["WaitingForCalls"] == len(new)
+        await crowd.until(lambda: crowd.droplets(new) == new, 120)
+        await crowd.close()
+
+
+@virtual_time
 async def test_deletions_are_due_from_a_minute_before_the_end_until_they_are_accepted():
     with prepared():
         crowd = Crowd(10)

@@ -305,16 +305,17 @@ class Controller:
 
         Those of sessions that ended just now count until their deletion is accepted: a session's
         droplet waits for its name, so a crowd of them is not always waiting for calls. A firewall
-        does not count, since it goes after its droplet was seen gone.
+        does not count, since it goes after its droplet was seen gone. More than the account may
+        call in a minute are not counted further.
         """
         now = self._clock.utc_now()
-        return sum(
-            _left_to_delete(self._book(session.uid))
-            for session in self.store.sessions()
-            if (end := session.status.expiration_time) is not None
-            and -DELETIONS_IN_SIGHT <= end - now <= DELETIONS_IN_SIGHT
-            and self._account_of(self.store.class_of(session)) is account
-        )
+        due = 0
+        for session in self.store.ending(now - DELETIONS_IN_SIGHT, now + DELETIONS_IN_SIGHT):
+            if self._account_of(self.store.class_of(session)) is account:
+                due += _left_to_delete(self._book(session.uid))
+                if due >= account.budget.per_minute:
+                    break
+        return due
 
     def _on_sweep(self, account: CloudAccount, sweep: Sweep) -> None:
         """A walk through an account's droplets ended."""

@@ -4,9 +4,11 @@ An event may come late or twice, and after our own write an older state may stil
 higher resourceVersion wins (they can be compared since Kubernetes 1.35, KEP-5504).
 """
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 from pydantic import ValidationError
@@ -132,6 +134,9 @@ class Store:
 
     def __init__(self) -> None:
         self._sessions: dict[str, StoredSession] = {}
+        # By time of end, in seconds: a time without a zone, which anyone may write into a status,
+        # cannot be held against the others.
+        self._ends: list[tuple[float, str]] = []
         self._classes: dict[str, StoredClass] = {}
         self._records: dict[str, StoredRecord] = {}
 
@@ -145,7 +150,11 @@ class Store:
         if known is not None and known.resource_version >= version:
             return False
         finalizers = tuple(body["metadata"].get("finalizers") or ())
-        self._sessions[uid] = StoredSession(version, parse_session(body), finalizers)
+        session = parse_session(body)
+        self._forget_end(uid)
+        self._sessions[uid] = StoredSession(version, session, finalizers)
+        if (end := session.status.expiration_time) is not None:
+            insort(self._ends, (end.timestamp(), uid))
         return True
 
     def put_record(self, body: Mapping[str, Any]) -> bool:
@@ -196,7 +205,13 @@ class Store:
 
     def remove_session(self, uid: str) -> None:
         """The session is gone from the API server."""
+        self._forget_end(uid)
         self._sessions.pop(uid, None)
+
+    def _forget_end(self, uid: str) -> None:
+        known = self._sessions.get(uid)
+        if known is not None and (end := known.session.status.expiration_time) is not None:
+            del self._ends[bisect_left(self._ends, (end.timestamp(), uid))]
 
     def remove_record(self, name: str) -> None:
         """The ledger is gone from the API server."""
@@ -252,6 +267,13 @@ class Store:
         """All sessions."""
         for known in list(self._sessions.values()):
             yield known.session
+
+    def ending(self, earliest: datetime, latest: datetime) -> Iterator[Session]:
+        """The sessions whose time is over between these moments, however many others there are."""
+        first = bisect_left(self._ends, earliest.timestamp(), key=itemgetter(0))
+        after_last = bisect_right(self._ends, latest.timestamp(), key=itemgetter(0))
+        for _, uid in self._ends[first:after_last]:
+            yield self._sessions[uid].session
 
     def records(self) -> Iterator[StoredRecord]:
         """All ledgers."""

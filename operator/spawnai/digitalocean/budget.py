@@ -9,10 +9,11 @@ unused:
   leaves a share of both windows free, so that a teardown finds room even in a busy minute.
 * **Starvation.** Deletions take all there is, and end by themselves. Among the rest, whoever has
   waited for a minute gets every tenth slot, whatever its worth.
-* **Proofs and housekeeping.** That something is gone can be seen later, and so can what the
-  listings show; deleting cannot wait. So both leave room for the deletions that are due within a
-  minute. Whoever has waited for longer than that leaves them no more than its share of the
-  windows: nothing starves.
+* **Deletions to come.** That something is gone can be seen later, and so can what the listings
+  show; deleting cannot wait. So proofs and housekeeping leave room for the deletions that are due
+  within a minute; and where those take a whole minute's calls or more, new sessions wait for them
+  too. Whoever has waited for longer than that leaves them no more than its share of the windows:
+  nothing starves.
 * **Others.** Another program may use the same token. `ratelimit-remaining` tells how much of the
   hour it took; a 429 in mid-minute tells that it takes part of the minute too, and our own share
   of the minute shrinks to what just worked, then grows back slowly.
@@ -72,12 +73,12 @@ _MOST_AT_ONCE_FOR_DESTROY = 40
 _FIRST_AT_ONCE = 4
 _AGED_SECONDS = 60.0
 _AGED_EVERY = 10
-# How long proofs and housekeeping make room. More than the minute for which deletions are seen
-# coming: who begins to wait when a crowd comes into sight still waits when it is there, and then
-# stands behind it. A single call between them costs the last of them up to a minute, when the
-# first 250 go in a moment.
+# How long others make room for the deletions to come. More than the minute for which those are
+# seen coming: who begins to wait when a crowd comes into sight still waits when it is there, and
+# then stands behind it. A single call between them costs the last of them up to a minute, when
+# the first 250 go in a moment.
 _MAKE_ROOM_SECONDS = 75.0
-# How long the number of deletions to come is good for: counting them takes a look at all sessions.
+# How long the number of deletions to come is good for: counting a crowd for each call costs time.
 _COUNT_HOLDS_SECONDS = 1.0
 _FIRST_PROBE_SECONDS = 1.0
 _LONGEST_PROBE_SECONDS = 30.0
@@ -150,7 +151,8 @@ class RateBudget:
         per_hour: calls in any hour; fewer when DigitalOcean's answers say that it allows fewer.
         per_minute: calls in any minute.
         deletions_due: tells how many calls the deletions need that are due within a minute, or
-            were due and have not been accepted yet. Asked once a second at most.
+            were due and have not been accepted yet; above `per_minute` any number will do. Asked
+            once a second at most.
     """
 
     def __init__(
@@ -168,7 +170,7 @@ class RateBudget:
             )
         self.clock = clock
         self._per_hour = per_hour
-        self._per_minute = per_minute
+        self.per_minute = per_minute
         self._deletions_due = deletions_due
         # How many those were, and when that was counted.
         self._to_come = 0
@@ -220,7 +222,7 @@ class RateBudget:
         now = self.clock.now()
         if now < self._paused_until:
             return 0.0
-        return min(1.0, max(0.0, self._minute_left(now) / self._per_minute))
+        return min(1.0, max(0.0, self._minute_left(now) / self.per_minute))
 
     @property
     def paused_seconds(self) -> float:
@@ -373,7 +375,7 @@ class RateBudget:
             return min(self._next_probe_at, self._paused_until)
         at_once = _MOST_AT_ONCE_FOR_DESTROY if worth is Priority.DESTROY else _MOST_AT_ONCE
         minute_limit = self._minute_limit(now)
-        if minute_limit < self._per_minute:
+        if minute_limit < self.per_minute:
             # Near a limit that others move, few at once also means few refused at once.
             at_once = _FIRST_AT_ONCE
         if self._under_way >= min(at_once, self._at_once or at_once):
@@ -389,7 +391,7 @@ class RateBudget:
             if foreign := self._foreign_now(now):
                 free_at = min(free_at, now + HOUR_SECONDS / foreign)
             earliest = max(earliest, free_at)
-        if worth >= Priority.HOUSEKEEPING and earliest <= now:
+        if worth >= Priority.NEW and earliest <= now:
             earliest = self._beside_deletions(worth, now, since)
         return earliest
 
@@ -400,8 +402,10 @@ class RateBudget:
             return now
         if now >= self._to_come_counted_at + _COUNT_HOLDS_SECONDS:
             self._to_come, self._to_come_counted_at = self._deletions_due(), now
-        kept_free = int(_RESERVED_SHARE[worth] * self._minute_limit(now))
-        if self._to_come + kept_free < self._minute_left(now):
+        minute_limit = self._minute_limit(now)
+        kept_free = int(_RESERVED_SHARE[worth] * minute_limit)
+        room = minute_limit if worth is Priority.NEW else self._minute_left(now) - kept_free
+        if self._to_come < room:
             return now
         return min(made_room_until, self._to_come_counted_at + _COUNT_HOLDS_SECONDS)
 
@@ -411,12 +415,12 @@ class RateBudget:
 
     def _minute_limit(self, now: float) -> int:
         if self._shrunk_per_minute is None:
-            return self._per_minute
+            return self.per_minute
         minutes = (now - self._shrunk_at) / MINUTE_SECONDS
         limit = self._shrunk_per_minute * _REGROWTH_PER_MINUTE**minutes
-        if limit >= self._per_minute:
+        if limit >= self.per_minute:
             self._shrunk_per_minute = None
-            return self._per_minute
+            return self.per_minute
         return int(limit)
 
     def _minute_left(self, now: float) -> int:
@@ -452,7 +456,7 @@ class RateBudget:
         if is_minute and now - self._made_at > MINUTE_SECONDS:
             worked = self._minute.used(now)
             self._shrunk_per_minute = max(
-                min(_SMALLEST_PER_MINUTE, self._per_minute), int(_SHRINK_TO * worked)
+                min(_SMALLEST_PER_MINUTE, self.per_minute), int(_SHRINK_TO * worked)
             )
             self._shrunk_at = now
         if now - self._warned_at < MINUTE_SECONDS:

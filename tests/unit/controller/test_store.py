@@ -1,5 +1,6 @@
 """What the operator knows of its objects, whichever way it hears of their end first."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -51,6 +52,42 @@ def test_a_class_of_the_same_name_is_not_taken_for_the_one_that_went():
     known = store.spawn_class("board")
     assert known is not None
     assert known.uid == "another"
+
+
+def test_the_sessions_that_end_within_some_time_are_found_as_they_come_change_and_go():
+    ten = datetime(2026, 11, 23, 10, tzinfo=UTC)
+    store = Store()
+    versions = iter(range(1, 100))
+
+    def put(uid: str, minute: int | None) -> None:
+        end = None if minute is None else (ten + timedelta(minutes=minute)).isoformat()
+        store.put_session({**body(next(versions), uid=uid), "status": {"expirationTime": end}})
+
+    def ending(first: int, last: int) -> list[str]:
+        found = store.ending(ten + timedelta(minutes=first), ten + timedelta(minutes=last))
+        return [session.uid for session in found]
+
+    for uid, minute in (("a", 5), ("b", 1), ("c", 3), ("d", None), ("e", 3)):
+        put(uid, minute)
+    assert ending(0, 9) == ["b", "c", "e", "a"]
+    assert ending(1, 3) == ["b", "c", "e"]
+    put("c", 8)
+    put("d", 2)
+    put("b", None)
+    store.remove_session("e")
+    store.remove_session("e")
+    assert ending(0, 9) == ["d", "a", "c"]
+    assert ending(6, 7) == []
+
+
+def test_an_end_without_a_time_zone_in_a_status_does_no_harm():
+    store = Store()
+    ends = ("2026-11-23T10:00:00", "2026-11-23T10:00:00Z")
+    for version, end in enumerate(ends * 2):
+        session = body(version + 1, uid=f"{version % 3}")
+        assert store.put_session({**session, "status": {"expirationTime": end}})
+    store.remove_session("0")
+    assert {session.uid for session in store.sessions()} == {"1", "2"}
 
 
 def test_an_object_that_is_deleted_but_held_is_still_there():

@@ -229,6 +229,24 @@ async def test_nothing_comes_between_the_deletions_of_a_crowd_that_was_seen_comi
         task.cancel()
 
 
+@pytest.mark.parametrize(("due", "waits"), [(249, False), (250, True)])
+def test_a_new_session_waits_for_deletions_to_come_only_where_they_take_the_whole_minute(
+    due, waits
+):
+    @virtual_time
+    async def story():
+        clock, _, _, caller = world(deletions_due=lambda: due)
+        asked = clock.now()
+        await caller.until_accepted(RUNNING)
+        assert clock.now() - asked < 1
+        await caller.until_accepted(NEW)
+        waited = clock.now() - asked
+        # Not for ever, though these deletions never come.
+        assert 60 < waited < 80 if waits else waited < 2
+
+    story()
+
+
 @virtual_time
 async def test_the_deletions_to_come_are_counted_once_a_second_however_many_ask_beside_them():
     counted: list[float] = []
