@@ -136,11 +136,11 @@ def _generation(d: Draft, o: Observation) -> None:
 
 
 def _begins_here(o: Observation, previous: SessionStatus) -> bool:
-    """Whether nothing was done for the session before this plan: this process made its ledger, the
-    status tells of no beginning, and no app was ordered since.
+    """Whether nothing can have been done for the session yet: this process made its ledger, nobody
+    has said anything of it, and no app was ordered since.
     """
     tried = o.effort(GenerateApp().key).started_at is not None
-    return o.record_made_here and previous.started_at is None and not tried
+    return o.record_made_here and previous.phase is None and not tried
 
 
 def _droplet(d: Draft, session: Session, offer: Offer, record: Record, now: datetime) -> None:

@@ -435,6 +435,27 @@ def test_a_restart_in_mid_creation_looks_before_it_creates():
     assert "FindDroplet" in life.kinds_done()
 
 
+def test_a_stored_app_is_looked_for_unless_nobody_can_have_ordered_one():
+    life = Life(held={do.GenerateApp}).settle()
+    life.restart().settle()
+    assert [a.is_first for a in life.done if isinstance(a, do.GenerateApp)] == [True, False]
+
+
+def test_a_stored_app_is_looked_for_when_the_session_had_to_wait_before():
+    problem = Failure(FailureKind.UNAUTHORIZED, "SecretMissing", "no Secret", START)
+    life = Life(offer=replace(an_offer(), problem=problem)).settle()
+    life.offer = an_offer()
+    life.pass_time(seconds=30)
+    assert [a.is_first for a in life.done if isinstance(a, do.GenerateApp)] == [False]
+
+
+def test_a_stored_app_is_looked_for_when_an_order_failed():
+    life = Life()
+    life.failing[do.GenerateApp] = lambda _: life.fail(FailureKind.TRANSIENT)
+    life.settle().pass_time(seconds=1)
+    assert [a.is_first for a in life.done if isinstance(a, do.GenerateApp)] == [True, False]
+
+
 def test_a_restart_of_a_running_session_writes_and_makes_nothing():
     life = running().pass_time(minutes=1)
     done, written = len(life.done), len(life.statuses)
