@@ -80,6 +80,10 @@ class Judge:
         self._wire = wire
         self.lives: dict[str, Life] = {}
         self.ledgers: dict[str, RecordStatus] = {}
+        self.found_at: dict[str, float] = {}
+        """When a ledger took in a droplet that showed up late: it may be the reaper's, whose time
+        begins with that."""
+        self._found: set[str] = set()
         self.dropped: dict[str, list[RecordStatus]] = {}
         self.server: ApiServer
         self.cloud: Cloud
@@ -178,6 +182,7 @@ class Judge:
                     # Its time was over; then the reaper found something, and made a new one.
                     self.dropped.setdefault(uid, []).append(self.ledgers[uid])
                 self.ledgers[uid] = RecordStatus.model_validate(after.get("status") or {})
+                self._note_found(uid)
             elif uid in self.lives:
                 self._record_deleted(uid)
 
@@ -234,6 +239,13 @@ class Judge:
         left = self.left_of(life.uid)
         if left:
             self.blame(f"the finalizer of {life.key} was removed while {left[0]} lives")
+
+    def _note_found(self, uid: str) -> None:
+        late = {str(one.id) for one in self.cloud.droplets.values() if one.late}
+        for entry in self.ledgers[uid].resources:
+            if entry.id in late and entry.id not in self._found:
+                self._found.add(entry.id)
+                self.found_at[uid] = self.now
 
     def left_of(self, uid: str, *, late: bool = False) -> list[str]:
         """What of the session exists in the cloud.

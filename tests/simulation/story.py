@@ -4,6 +4,7 @@ A story is a value. The same story always runs the same way; the seed in it also
 story names (how long each call takes, when a watch shows a change, which answer an app gives).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -323,12 +324,12 @@ def story_of(seed: int) -> Story:
     if not calm:
         happenings += _forged(Random(f"{seed}/forged"), names)
         happenings += _stray(Random(f"{seed}/stray"), names)
-    happenings.sort(key=_order)
-    return Story(seed, settings, tuple(happenings))
+    return Story(seed, settings, in_order(happenings))
 
 
-def _order(happening: Happening) -> float:
-    return getattr(happening, "at", 1e9)
+def in_order(happenings: Iterable[Happening]) -> tuple[Happening, ...]:
+    """What has a time first, the earliest before the others; then what waits for a call."""
+    return tuple(sorted(happenings, key=lambda happening: getattr(happening, "at", 1e9)))
 
 
 def _act(random: Random, names: list[str]) -> Act:

@@ -7,7 +7,7 @@ from multiprocessing import get_context
 import pytest
 from tests.simulation.bugs import BUGS
 from tests.simulation.bugs.found_by import FOUND_BY
-from tests.simulation.story import story_of
+from tests.simulation.bugs.situations import any_story
 from tests.simulation.world import run_story
 
 # A killed process drops its coroutines in mid-air: that is what is simulated.
@@ -17,6 +17,7 @@ pytestmark = [
 ]
 
 MOST_SEEDS = 400
+SEEDS_OF_A_SITUATION = 40
 
 
 def seed_that_finds(number: int) -> tuple[int, str] | None:
@@ -26,7 +27,7 @@ def seed_that_finds(number: int) -> tuple[int, str] | None:
     seeds = [*([] if before is None else [before]), *range(MOST_SEEDS)]
     with bug.made():
         for seed in seeds:
-            violation = run_story(story_of(seed)).violation
+            violation = run_story(bug.story_of(seed)).violation
             if violation is not None:
                 return seed, violation
     return None
@@ -43,6 +44,15 @@ def found() -> dict[str, tuple[int, str] | None]:
 
 def test_there_are_at_least_twenty_and_each_has_a_sentence_of_its_own():
     assert len({bug.sentence for bug in BUGS}) == len(BUGS) >= 20
+
+
+SITUATIONS = sorted({bug.story_of for bug in BUGS} - {any_story}, key=lambda one: one.__name__)
+
+
+@pytest.mark.parametrize("story_of", SITUATIONS, ids=lambda one: one.__name__)
+def test_without_the_mistake_all_goes_well_in_its_situation(story_of):
+    stories = map(story_of, range(SEEDS_OF_A_SITUATION))
+    assert [str(story) for story in stories if run_story(story).violation is not None] == []
 
 
 @pytest.mark.timeout(900)

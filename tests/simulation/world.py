@@ -217,7 +217,8 @@ class World:
             if life.status.termination_reason or life.status.phase is Phase.DESTROYED:
                 causes.append(self._since(life.uid))
             known = [cause for cause in causes if cause is not None]
-            if known and now > max(last, min(known)) + END_SECONDS:
+            began = max(last, min(known, default=now), judge.found_at.get(life.uid, 0.0))
+            if known and now > began + END_SECONDS:
                 judge.blame(f"{life.key} does not come to its end: {'; '.join(left)}")
 
     def _since(self, uid: str) -> float:

@@ -1,18 +1,25 @@
 """What a deliberate bug is: one sentence, and what it replaces."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
+from tests.simulation.story import Story
+
+from .situations import any_story
+
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """A mistake somebody could make. `changes` are (object, attribute, replacement)."""
+    """A mistake somebody could make. `changes` are (object, attribute, replacement); `story_of`
+    tells the stories, by their seeds, among which it is looked for.
+    """
 
     sentence: str
     changes: tuple[tuple[Any, str, Any], ...]
+    story_of: Callable[[int], Story] = any_story
 
     @contextmanager
     def made(self) -> Iterator[None]:
@@ -23,5 +30,9 @@ class Bug:
             yield
 
 
-def bug(sentence: str, *changes: tuple[Any, str, Any]) -> Bug:
-    return Bug(sentence, changes)
+def bug(
+    sentence: str,
+    *changes: tuple[Any, str, Any],
+    among: Callable[[int], Story] = any_story,
+) -> Bug:
+    return Bug(sentence, changes, among)

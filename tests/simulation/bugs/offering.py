@@ -7,6 +7,11 @@ from spawnai.lifecycle import plan
 from spawnai.lifecycle.limits import limits_of
 
 from .bug import bug
+from .situations import (
+    droplet_shows_while_an_operator_starts,
+    end_comes_while_nothing_answers,
+    readiness_is_forged,
+)
 
 
 async def _nobody(_self, _name):
@@ -27,13 +32,16 @@ OFFERING = (
     bug(
         "a life is counted from what the status says of readiness",
         (plan, "limits_of", _without_ledger),
+        among=readiness_is_forged,
     ),
     bug(
         "what was listed before its ledger was known is forgotten",
         (Controller, "_take_in_unlisted", lambda _self, _uid: None),
+        among=droplet_shows_while_an_operator_starts,
     ),
     bug(
         "who waits for something does not wake at his end",
         (plan, "_wake_at_the_end", lambda *_arguments: None),
+        among=end_comes_while_nothing_answers,
     ),
 )

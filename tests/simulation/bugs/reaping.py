@@ -10,6 +10,7 @@ from spawnai.digitalocean.inventory import Inventory
 from spawnai.lifecycle import reaping
 
 from .bug import bug
+from .situations import droplet_shows_after_its_session_is_over
 
 _judge = reaping.judge
 
@@ -43,7 +44,11 @@ async def _writes_no_receipt(*_arguments):
 
 
 REAPING = (
-    bug("the reaper reaps nothing", (Reaper, "_reap", _reaps_nothing)),
+    bug(
+        "the reaper reaps nothing",
+        (Reaper, "_reap", _reaps_nothing),
+        among=droplet_shows_after_its_session_is_over,
+    ),
     bug(
         "what the reaper deletes stands in no ledger",
         (Receipts, "begin", _begins_without_a_line),

@@ -1,0 +1,78 @@
+"""Situations in which a rare mistake shows itself: a story drawn at random seldom comes to them."""
+
+from dataclasses import replace
+from random import Random
+
+from tests.simulation.story import (
+    MOMENTS,
+    Act,
+    Crash,
+    Fault,
+    Happening,
+    Order,
+    Outage,
+    Story,
+    in_order,
+    story_of,
+)
+
+SHOWS_LATE = "shows late"
+
+
+def any_story(seed: int) -> Story:
+    """Whatever a seed tells."""
+    return story_of(seed)
+
+
+def readiness_is_forged(seed: int) -> Story:
+    """Somebody writes into the status of a running session when it became ready."""
+    random = Random(seed)
+    at = random.uniform(0, 20)
+    forged = Act(round(at + random.uniform(30, 100), 1), "forges the readiness of", "app", "+86400")
+    return _in_the_world_of(seed, [_order(at), forged])
+
+
+def droplet_shows_after_its_session_is_over(seed: int) -> Story:
+    """A POST without an answer; by the time its droplet shows, nobody looks for it any more."""
+    random = Random(seed)
+    at = random.uniform(0, 20)
+    ends = round(at + random.uniform(8, 30), 1)
+    what = random.choice(("deletes", "deletes and applies again"))
+    return _in_the_world_of(
+        seed, [_order(at), Fault("POST droplet", 1, SHOWS_LATE), Act(ends, what, "app")]
+    )
+
+
+def droplet_shows_while_an_operator_starts(seed: int) -> Story:
+    """A POST without an answer, and a crash: the next operator lists before it has read."""
+    random = Random(seed)
+    orders = [
+        Order(round(random.uniform(0, 25), 1), f"app-{number}", None, "webapp")
+        for number in range(3)
+    ]
+    late = Fault("POST droplet", random.randint(1, 3), SHOWS_LATE)
+    crash = Crash(1, random.randint(40, 160), random.choice(MOMENTS), random.uniform(5, 25))
+    return _in_the_world_of(seed, [*orders, late, crash])
+
+
+def end_comes_while_nothing_answers(seed: int) -> Story:
+    """The finalizer is stripped, so the session waits for the API server when its time is over."""
+    random = Random(seed)
+    at = random.uniform(0, 20)
+    away = round(at + random.uniform(10, 80), 1)
+    return _in_the_world_of(
+        seed,
+        [
+            _order(at),
+            Outage(away, "the API server", round(random.uniform(50, 110), 1)),
+            Act(round(away + random.uniform(-1, 3), 1), "strips the finalizers of", "app"),
+        ],
+    )
+
+
+def _order(at: float) -> Order:
+    return Order(round(at, 1), "app", "90s", "webapp")
+
+
+def _in_the_world_of(seed: int, happenings: list[Happening]) -> Story:
+    return replace(story_of(seed), happenings=in_order(happenings))
