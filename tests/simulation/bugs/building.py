@@ -9,6 +9,7 @@ from spawnai.lifecycle import build, placing, settling, status, teardown
 from spawnai.lifecycle.observation import DropletView, FailureKind
 
 from .bug import bug
+from .situations import answer_of_a_creation_is_lost
 
 
 def _only_lost_answers(o, create_key):
@@ -46,8 +47,13 @@ BUILDING = (
         "a POST without an answer is sent again blindly",
         (build, "unsettled_since", lambda _o, _key: None),
         (placing, "unsettled_since", lambda _o, _key: None),
+        among=answer_of_a_creation_is_lost,
     ),
-    bug("the settling time is forgotten", (settling, "SETTLING", timedelta(0))),
+    bug(
+        "the settling time is forgotten",
+        (settling, "SETTLING", timedelta(0)),
+        among=answer_of_a_creation_is_lost,
+    ),
     bug(
         "a restarted operator creates what it does not remember",
         (build, "unsettled_since", _only_lost_answers),
@@ -69,5 +75,6 @@ BUILDING = (
         "a creation is stopped half-way when the session ends",
         (teardown, "ABANDONED", (*teardown.ABANDONED, "CreateDroplet")),
         (teardown, "unsettled_since", _only_lost_answers),
+        among=answer_of_a_creation_is_lost,
     ),
 )

@@ -31,6 +31,10 @@ async def _reaps_nothing(*_arguments):
     pass
 
 
+async def _asks_no_ledger(_self, _estate, _droplet):
+    return True
+
+
 def _without_ledgers(cloud, cluster, **others):
     return _judge(cloud, replace(cluster, ledgers={}, living_sessions=frozenset()), **others)
 
@@ -65,6 +69,7 @@ REAPING = (
         (Reaper, "_is_unexplained", lambda _self, _droplet: True),
         (reaper, "judge", _without_ledgers),
         (reaping, "_nothing_where_plenty", lambda _cluster, _orphans: ""),
+        (Receipts, "begin", _asks_no_ledger),
     ),
     bug(
         "a droplet is taken in by its name alone",

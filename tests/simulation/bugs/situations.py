@@ -32,6 +32,18 @@ def readiness_is_forged(seed: int) -> Story:
     return _in_the_world_of(seed, [_order(at), forged])
 
 
+def answer_of_a_creation_is_lost(seed: int) -> Story:
+    """It may have happened, or not, or be under way for long; sometimes the session ends then."""
+    random = Random(seed)
+    at = random.uniform(0, 20)
+    call = random.choice(("POST droplet", "POST droplet", "POST record", "POST firewall"))
+    lost = Fault(call, 1, random.choice(("answer lost", "hangs", "slow", "never arrives")))
+    happenings: list[Happening] = [_order(at), lost]
+    if random.random() < 0.7:
+        happenings.append(Act(round(at + random.uniform(1, 20), 1), "deletes", "app"))
+    return _in_the_world_of(seed, happenings)
+
+
 def droplet_shows_after_its_session_is_over(seed: int) -> Story:
     """A POST without an answer; by the time its droplet shows, nobody looks for it any more."""
     random = Random(seed)
