@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from spawnai_local.chaos import report
 from spawnai_local.chaos.campaign import Campaign, Verdict, campaign
-from spawnai_local.chaos.plans import Plan, sample
+from spawnai_local.chaos.faults import Fault
+from spawnai_local.chaos.plans import Plan, Situation, sample
 from spawnai_local.chaos.recording import write_known
 from spawnai_local.interruption import run_until_interrupted
 from spawnai_local.narration import Narrator
@@ -24,6 +25,8 @@ def main() -> None:
     parser.add_argument(
         "--plan", action="append", default=[], help="only the plans whose id begins so, alone"
     )
+    parser.add_argument("--situation", action="append", type=Situation, choices=list(Situation))
+    parser.add_argument("--fault", action="append", type=Fault, choices=list(Fault))
     parser.add_argument("--sample", type=int, help="only so many plans")
     parser.add_argument("--seed", type=int, default=0, help="which sample")
     parser.add_argument("--list", action="store_true", help="only record, and list the plans")
@@ -71,9 +74,15 @@ def _chosen(plans: Sequence[Plan], arguments: argparse.Namespace) -> list[Plan]:
         if not chosen:
             raise TimeoutError(f"no plan is called {arguments.plan}; --list lists them")
         return chosen
+    chosen = [
+        plan
+        for plan in plans
+        if (not arguments.situation or plan.boundary.situation in arguments.situation)
+        and (not arguments.fault or plan.fault in arguments.fault)
+    ]
     if arguments.sample:
-        return sample(plans, arguments.sample, arguments.seed)
-    return list(plans)
+        return sample(chosen, arguments.sample, arguments.seed)
+    return chosen
 
 
 def _conclude(narrator: Narrator, made: Campaign, *, whole: bool) -> int:
@@ -87,8 +96,8 @@ def _conclude(narrator: Narrator, made: Campaign, *, whole: bool) -> int:
         write_known(made.boundaries)
         report.write_page(made, left, narrator.elapsed)
         narrator.say("Written down in docs/reliability.md.")
-    bad = left or any(one.violations or not one.struck for one in made.verdicts)
-    return 1 if bad else 0
+    violated = any(one.violations for one in made.verdicts)
+    return 1 if left or violated or report.missed(made.verdicts) else 0
 
 
 if __name__ == "__main__":

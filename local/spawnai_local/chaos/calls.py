@@ -1,7 +1,8 @@
 """The operator's calls, and what each is called: the same words in every run, without ids in them.
 
 A name is the method, the path with its ids left out, and, where one path serves many purposes, what
-the call is about, such as `PATCH spawnsessions/status phase=Running`.
+the call is about, such as `PATCH spawnsessions/status phase=Running`. No name may depend on timing:
+two purposes that are sometimes one write are two names, and that write bears both.
 """
 
 import json
@@ -54,7 +55,8 @@ class Request:
 class Call:
     """One call of the operator.
 
-    `hint` is whatever in it may tell whose it is: a token, a UID, the name of a session or class.
+    `hints` are whatever in it may tell whose it is: a token, a UID, the name of a session or class.
+    `also` are further names of a write that serves several purposes at once.
     """
 
     edge: Edge
@@ -62,6 +64,12 @@ class Call:
     hints: tuple[str, ...] = ()
     writes: bool = False
     streams: bool = False
+    also: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All its names."""
+        return (self.name, *self.also)
 
     @property
     def is_boundary(self) -> bool:
@@ -108,14 +116,15 @@ def of_api_server(request: Request) -> Call:
     body = request.document()
     writes = request.method not in READS
     title = f"{request.method} {what}"
-    if writes and (purpose := _purpose(what, body)):
-        title += f" {purpose}"
+    purposes = _purposes(what, body) if writes else ()
+    first, *also = [f"{title} {purpose}" for purpose in purposes] or [title]
     return Call(
         Edge.API_SERVER,
-        title,
+        first,
         _named_in(name, body),
         writes=writes,
         streams=request.query.get("watch", "") in ("1", "true", "True"),
+        also=tuple(also),
     )
 
 
@@ -128,26 +137,48 @@ def _named_in(name: str, body: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(one for one in hints if one)
 
 
-def _purpose(what: str, body: Mapping[str, Any]) -> str:
+def _purposes(what: str, body: Mapping[str, Any]) -> tuple[str, ...]:
     status = body.get("status") or {}
     match what:
         case "spawnsessions" | "spawnclasses":
-            return "hold" if FINALIZER in (body["metadata"].get("finalizers") or ()) else "let go"
+            held = FINALIZER in (body["metadata"].get("finalizers") or ())
+            return ("hold" if held else "let go",)
         case "spawnsessions/status":
             majors = [name for name in _MAJOR if name in status]
             if not majors:
-                return "progress"
-            return f"phase={status['phase']}" if majors[0] == "phase" else majors[0]
+                return ("progress",)
+            return (f"phase={status['phase']}" if majors[0] == "phase" else majors[0],)
         case "spawnrecords":
-            return f"of a {body.get('spec', {}).get('owner', {}).get('kind', 'session')}"
+            return (f"of a {body.get('spec', {}).get('owner', {}).get('kind', 'session')}",)
         case "spawnrecords/status":
-            if "completedAt" in status:
-                return "closed"
-            if "generations" in status:
-                return "an order"
-            return f"resources:{len(status.get('resources') or ())}"
+            return _of_a_ledger(status)
         case "spawnclasses/status":
             conditions = status.get("conditions") or []
-            return next((one["reason"] for one in conditions if one["type"] == "Ready"), "")
+            ready = [one["reason"] for one in conditions if one["type"] == "Ready"]
+            return tuple(ready[:1])
         case _:
-            return ""
+            return ()
+
+
+def _of_a_ledger(status: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a write to a ledger tells first: by the furthest thing that its lines show.
+
+    How many lines there are depends on timing: a name's line is written alone or with the order to
+    Claude, a firewall's with its droplet's or after it (spawnai/billing/ledger.py, `write_within`).
+    That a line with the name comes, one with the address, and one with the droplet before it has an
+    address, does not.
+    """
+    if "completedAt" in status:
+        return ("closed",)
+    orders = ("an order",) if "generations" in status else ()
+    lines = status.get("resources") or ()
+    droplets = [one for one in lines if one.get("kind") == "Droplet"]
+    furthest = {
+        "a deletion": any("deletionAcceptedAt" in one for one in lines),
+        "a name": any(one.get("kind") == "DomainRecord" for one in lines),
+        "an address": any("ip" in one for one in droplets),
+        "a droplet": bool(droplets),
+        "a firewall": bool(lines),
+    }
+    shown = next((words for words, is_there in furthest.items() if is_there), None)
+    return (*orders, shown) if shown is not None else orders or ("progress",)

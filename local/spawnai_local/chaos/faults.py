@@ -30,6 +30,9 @@ KILLS = frozenset({Fault.KILLED_BEFORE, Fault.KILLED_AFTER})
 AFTER_AN_EFFECT = frozenset({Fault.KILLED_AFTER, Fault.ERROR_AFTER})
 """For a read, which has no effect, these are the same as the ones before it."""
 
+WITHOUT_EFFECT = frozenset({Fault.KILLED_BEFORE, Fault.TOO_MANY, Fault.ERROR_BEFORE})
+"""What keeps a call from taking effect."""
+
 SLOW_SECONDS = 3.0
 RETRY_AFTER_SECONDS = 2
 """What a 429 asks for."""

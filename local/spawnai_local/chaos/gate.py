@@ -35,6 +35,9 @@ class Trap:
     fault: Fault
     struck_at: float | None = None
     over_at: float | None = None
+    is_armed: bool = False
+    """Whether its situation has begun. An Event comes later than what it tells of, so it counts as
+    one of every situation since."""
     is_holding: bool = False
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -79,9 +82,9 @@ class Gate:
         """Lay a trap."""
         self._traps.setdefault(trap.owner, []).append(trap)
 
-    def remove_traps(self, owner: str) -> None:
-        """Take an owner's traps away."""
-        self._traps.pop(owner, None)
+    def remove_trap(self, trap: Trap) -> None:
+        """Take a trap away."""
+        self._traps.get(trap.owner, []).remove(trap)
 
     def enter(self, call: Call) -> Passage:
         """Note a call that has come; its trap, if there is one, has struck with that."""
@@ -89,8 +92,9 @@ class Gate:
         situation = self.situations.get(owner) if owner is not None else None
         passage = Passage(time.time(), call, owner, situation)
         for trap in self._traps.get(owner or "", ()):
-            in_time = situation == trap.situation or trap.call == EVENTS
-            if trap.struck_at is None and trap.call == call.name and in_time:
+            trap.is_armed = trap.is_armed or situation == trap.situation
+            in_time = situation == trap.situation or (trap.call == EVENTS and trap.is_armed)
+            if trap.struck_at is None and trap.call in call.names and in_time:
                 trap.struck_at = passage.at
                 passage.trap = trap
                 break

@@ -1,8 +1,10 @@
 """What must be true of every life, whatever went wrong in it (the numbers are the invariants')."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from http import HTTPStatus
 
 from spawnai.api.names import (
     class_firewall_name,
@@ -12,12 +14,13 @@ from spawnai.api.names import (
 )
 from spawnai.billing.token_prices import token_cost
 from spawnai_local.chaos.calls import EVENTS
-from spawnai_local.chaos.faults import CALLER_SECONDS
+from spawnai_local.chaos.faults import CALLER_SECONDS, WITHOUT_EFFECT, Fault
 from spawnai_local.chaos.gate import Passage
 from spawnai_local.chaos.lives import REST_SECONDS, Life
 from spawnai_local.chaos.plans import Situation
 from spawnai_local.chaos.stack import ChaosStack
 from spawnai_local.classes import LOCAL_DOMAIN
+from spawnai_local.claude.ledger import Call as Order
 from spawnai_local.digitalocean.state.bill import BillLine
 
 PROMPT_SECONDS = 1.0
@@ -28,6 +31,9 @@ CALM_SECONDS = 5.0
 
 RECOVERY_SECONDS = 8.0
 """How soon a deletion is accepted once cloud and API server answer again."""
+
+NOTED_SECONDS = 2.0
+"""How long an order that failed may take to be in the ledger."""
 
 CUT_OUTPUT = (Decimal("0.5"), Decimal("1.5"))
 """The share of the billed output that the ledger may hold where an answer was cut: an estimate."""
@@ -185,14 +191,7 @@ class Judge:
             if call.bill().input_tokens + call.output_tokens
         ]
         entries = life.ledger.get("status", {}).get("generations", [])
-        killed = [
-            call
-            for call in calls
-            if any(
-                call.at.timestamp() - 1 <= led and killed <= call.at.timestamp() + call.seconds + 2
-                for killed, led in self._stack.kills
-            )
-        ]
+        killed = [call for call in calls if self._was_lost(life, call)]
         sure = [call for call in calls if call not in killed]
         complete = [call for call in sure if call.outcome == "complete"]
         if len(complete) > 1:
@@ -221,6 +220,19 @@ class Judge:
             )
             if abs(Decimal(entry["cost"]) - exact_cost) > Decimal("0.000001"):
                 yield f"5: an order's cost is {entry['cost']} where its tokens come to {exact_cost}"
+
+    def _was_lost(self, life: Life, call: Order) -> bool:
+        """Whether the operator was killed between an order and the storing of its app.
+
+        What Claude has written lives in the operator alone until then, and cannot be asked for
+        again: it has to be ordered, and paid for, once more.
+        """
+        began, ended = call.at.timestamp(), call.at.timestamp() + call.seconds
+        kept = ended + NOTED_SECONDS
+        if call.outcome == "complete":
+            stored = (one.at for one in self.passages(life) if one.at >= began and _stores(one))
+            kept = min(stored, default=math.inf)
+        return any(began - 1 <= led and killed <= kept for killed, led in self._stack.kills)
 
     # 6: at rest.
 
@@ -279,6 +291,16 @@ class Judge:
         return [
             one for one in self._stack.gate.log if one.owner == life.name and one.at >= life.began
         ]
+
+
+def _stores(one: Passage) -> bool:
+    """Whether an app was stored by this call."""
+    if one.call.name != "POST secrets":
+        return False
+    untouched = one.trap is None or one.trap.fault is Fault.SLOW
+    if untouched:
+        return one.status == HTTPStatus.CREATED
+    return one.trap is not None and one.trap.fault not in WITHOUT_EFFECT
 
 
 def _ids(lines: Sequence[BillLine]) -> str:

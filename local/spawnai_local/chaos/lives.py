@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from enum import IntEnum
 
-from spawnai_local.chaos.calls import Edge
-from spawnai_local.chaos.faults import CALLER_SECONDS
+from spawnai_local.chaos.calls import EVENTS, Edge
+from spawnai_local.chaos.faults import CALLER_SECONDS, KILLS
 from spawnai_local.chaos.gate import Passage, Trap
 from spawnai_local.chaos.plans import OF_EACH_START, Flavour, Situation
 from spawnai_local.chaos.stack import OPERATOR
@@ -27,6 +28,9 @@ LATE_STRIKE_SECONDS = 12.0
 
 QUIET_SECONDS = 2.5
 """A session that made no call for so long has done what it had to."""
+
+EVENTS_SECONDS = 1.5
+"""How long an Event takes at most, on a quiet machine, from what it tells of to its write."""
 
 REST_SECONDS = 3.0
 """How long nothing may be written after the end."""
@@ -71,6 +75,55 @@ class Life:
         return self.trap is None or self.trap.struck_at is not None
 
 
+class Stage(IntEnum):
+    """Where lives that are led together wait for each other."""
+
+    RUNS = 1
+    """The app runs, and nothing has gone wrong yet but for who is being created."""
+    STRUCK = 2
+    """What was to go wrong has; what is left is the end."""
+
+
+class Company:
+    """Lives that are led together, because they share the operator's kills.
+
+    None goes on from a stage before all others have reached it, so that a kill meets everyone in
+    his own situation or at rest, and not, say, between the promise of an end and its telling.
+    """
+
+    def __init__(self, lives: Iterable["Life"]) -> None:
+        self._stages = dict.fromkeys(lives, 0)
+        self._changed = asyncio.Event()
+
+    async def reach(self, life: "Life", stage: Stage) -> None:
+        """Wait until all have reached it. Each does, or leaves, within its own limits."""
+        self._stages[life] = stage
+        self._tell()
+        while min(self._stages.values()) < stage:
+            await self._changed.wait()
+
+    def leave(self, life: "Life") -> None:
+        """Nobody waits for it any more."""
+        self._stages.pop(life, None)
+        self._tell()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all calls that are waited for, for a kill, have come."""
+        return not any(
+            life.trap is not None
+            and life.trap.fault in KILLS
+            and life.trap.owner == life.name
+            and life.trap.struck_at is None
+            and stage < Stage.STRUCK
+            for life, stage in self._stages.items()
+        )
+
+
 class Living:
     """Leads lives. `restart` has the operator started again, for all who ask at once."""
 
@@ -78,18 +131,27 @@ class Living:
         self._world = world
         self._gate = world.gate
         self._restart = restart
+        self._turn = asyncio.Lock()
 
-    async def live(self, life: Life) -> None:
+    async def live(self, life: Life, company: Company | None = None) -> None:
         """Lead a life to its end, whatever happens in it."""
+        company = company or Company([life])
+        try:
+            await self._live(life, company)
+        finally:
+            company.leave(life)
+
+    async def _live(self, life: Life, company: Company) -> None:
         world, name = self._world, life.name
-        if life.trap is not None:
-            self._gate.set_trap(life.trap)
+        trap = life.trap
+        if trap is not None and trap.owner == name:
+            self._gate.set_trap(trap)
         try:
             self._enter(life, Situation.CREATING)
             await world.apply(name, life.lane, life.flavour)
             life.uid = self._gate.uids[name]
             await world.until(name, "running", _has_phase("Running"), RUNNING_SECONDS)
-            await self._while_it_runs(life)
+            await self._while_it_runs(life, company)
         except Unmet as unmet:
             life.unmet = str(unmet)
         try:
@@ -97,10 +159,10 @@ class Living:
         except Unmet as unmet:
             life.unmet = life.unmet or f"in the end, {unmet}"
         finally:
-            self._gate.remove_traps(life.name)
             self._gate.situations.pop(name, None)
-            if life.trap is not None:
-                life.trap.let_go.set()
+            if trap is not None and trap.owner == name:
+                self._gate.remove_trap(trap)
+                trap.let_go.set()
 
     def _enter(self, life: Life, situation: Situation | None) -> None:
         if situation is None:
@@ -108,18 +170,23 @@ class Living:
         else:
             self._gate.situations[life.name] = situation
 
-    async def _while_it_runs(self, life: Life) -> None:
+    async def _while_it_runs(self, life: Life, company: Company) -> None:
         """The situations that come after creation, as far as this life has them."""
         recorded = life.situation is None
         if recorded:
             await self._quiet(life.name)
         elif life.situation is Situation.CREATING:
             await self._strike(life, LATE_STRIKE_SECONDS)
+        else:
+            await self._quiet_from_events(life)
         self._enter(life, None)
+        await company.reach(life, Stage.RUNS)
         if recorded or life.situation is Situation.READY:
             await self._ready(life)
         if recorded or life.situation is Situation.TTL_CHANGED:
             await self._change_ttl(life)
+        if life.situation not in (Situation.EXPIRING, Situation.DELETED):
+            await company.reach(life, Stage.STRUCK)
         if life.situation is Situation.DELETED or (
             recorded and life.flavour is Flavour.SHARED_FIREWALL
         ):
@@ -131,13 +198,25 @@ class Living:
 
     async def _ready(self, life: Life) -> None:
         self._enter(life, Situation.READY)
-        trap = life.trap
-        if trap is None or trap.owner != OPERATOR:
+        if life.trap is not None and life.trap.owner == OPERATOR:
+            await self._in_turn(life, life.trap)
+        else:
             await self._restart()
-        await self._strike(life)
+            await self._strike(life)
         # Its class is looked at before anything else, and that takes its time.
         await self._quiet(life.name, 2 * QUIET_SECONDS)
         self._enter(life, None)
+
+    async def _in_turn(self, life: Life, trap: Trap) -> None:
+        """A call of the operator's own: nothing in it tells one plan's from another's."""
+        async with self._turn:
+            self._gate.set_trap(trap)
+            try:
+                await self._strike(life)
+            finally:
+                self._gate.remove_trap(trap)
+                trap.let_go.set()
+            await self._world.stack.until_it_leads()
 
     async def _strike(self, life: Life, seconds: float = STRIKE_SECONDS) -> None:
         """Wait until the trap has struck, and its caller knows of it.
@@ -173,18 +252,33 @@ class Living:
         await self._quiet(name)
         self._enter(life, None)
 
-    async def _until_switch_is_moved(self, life: Life) -> None:
+    async def _until_switch_is_moved(
+        self, life: Life, *, unless_killed_since: float | None = None
+    ) -> None:
+        """Wait until the droplet's switch was told of the promised end.
+
+        A longer life is promised only once the switch was told of it, so that is always waited for.
+        An earlier end is promised first: an operator that dies between the two leaves a switch that
+        is too late, which harms nobody while an operator lives, and the next one tells it within
+        half an hour (spawnai/lifecycle/keep.py), long after this end. So a kill since that moment
+        (epoch seconds) ends the wait: no rule says that such a switch is told before the end.
+        """
+        stack = self._world.stack
         status = self._world.newest[life.name]["status"]
         promised = moment_of(status["expirationTime"])
         deadline = time.monotonic() + END_SECONDS
-        while self._world.stack.shells.expiry_of(status["droplet"]["id"]) != promised:
+        while stack.shells.expiry_of(status["droplet"]["id"]) != promised:
+            since = unless_killed_since
+            if since is not None and any(killed > since for killed, _ in stack.kills):
+                return
             if time.monotonic() > deadline:
-                raise Unmet("its droplet's switch was not moved to its later end")
+                raise Unmet("its droplet's switch was not told of its new end")
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _expire(self, life: Life, lead: float) -> None:
         world, name = self._world, life.name
-        begun, near = float(int(time.time() + lead) + 1), 60.0
+        asked = time.time()
+        begun, near = float(int(asked + lead) + 1), 60.0
         await world.expire_at(name, begun)
         await world.until(
             name,
@@ -196,7 +290,8 @@ class Living:
         life.expiry = moment_of(world.newest[name]["status"]["expirationTime"])
         if life.situation in (Situation.EXPIRING, None):
             # That the switch is told belongs to the change of the time, not to the end.
-            await self._until_switch_is_moved(life)
+            await self._until_switch_is_moved(life, unless_killed_since=asked)
+            await self._quiet_from_events(life)
             self._enter(life, Situation.EXPIRING)
         await world.until(
             name,
@@ -217,7 +312,8 @@ class Living:
         await self._world.until_class_gone(life.name, END_SECONDS)
 
     async def _rest(self, life: Life) -> None:
-        """When all is over, nothing is written any more."""
+        """When all is over, nothing is written any more. Events come late, and are waited for."""
+        await self._strike(life, LATE_STRIKE_SECONDS)
         await self._quiet(life.name)
         self._enter(life, None)
         life.rest_from = time.time()
@@ -233,6 +329,11 @@ class Living:
         await self._world.until_class_gone(life.name, END_SECONDS)
         if life.uid:
             life.ledger = await self._world.ledger(life.uid)
+
+    async def _quiet_from_events(self, life: Life) -> None:
+        """Events of what was before are not those that such a plan is about."""
+        if life.trap is not None and life.trap.call == EVENTS:
+            await self._quiet(life.name, EVENTS_SECONDS)
 
     async def _quiet(self, name: str, seconds: float = QUIET_SECONDS) -> None:
         """Wait until the operator makes no more calls for it, the inventory's walk apart."""

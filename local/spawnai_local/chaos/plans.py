@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
-from spawnai_local.chaos.calls import Call, Edge
+from spawnai_local.chaos.calls import EVENTS, Call, Edge
 from spawnai_local.chaos.faults import KILLS, Fault, possible
 
 
@@ -65,6 +66,11 @@ class Boundary:
         """
         return self.situation is Situation.DELETED and self.call.edge is Edge.AGENT
 
+    @property
+    def is_operators_own(self) -> bool:
+        """Whether the call has no session or class that is the reason for it: the Lease."""
+        return self.call.name.endswith("leases")
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -89,19 +95,23 @@ class Plan:
 
 
 def boundaries(recorded: Iterable[tuple[Situation, Flavour, Call]]) -> list[Boundary]:
-    """Each call once for each situation, with the first flavour that made it there."""
+    """Each call once for each situation, with the first flavour that made it there.
+
+    In the order in which they came.
+    """
     found: dict[tuple[Situation, str, str], Boundary] = {}
     for situation, flavour, call in recorded:
-        if not call.is_boundary or call.name in BY_CHANCE:
+        if not call.is_boundary:
             continue
-        if call.name == OF_EACH_START and situation is not Situation.READY:
-            continue
-        found.setdefault(
-            (situation, call.edge, call.name),
-            Boundary(situation, flavour, Call(call.edge, call.name, (), call.writes, call.streams)),
-        )
+        for name in call.names:
+            if name in BY_CHANCE or (name == OF_EACH_START and situation is not Situation.READY):
+                continue
+            found.setdefault(
+                (situation, call.edge, name),
+                Boundary(situation, flavour, Call(call.edge, name, (), call.writes, call.streams)),
+            )
     order = list(Situation)
-    return sorted(found.values(), key=lambda one: (order.index(one.situation), one.id))
+    return sorted(found.values(), key=lambda one: order.index(one.situation))
 
 
 def all_plans(known: Sequence[Boundary]) -> list[Plan]:
@@ -111,6 +121,34 @@ def all_plans(known: Sequence[Boundary]) -> list[Plan]:
     if twice:
         raise ValueError(f"two calls cannot be told apart: {twice}")
     return plans
+
+
+def batches(plans: Iterable[Plan], size: int) -> list[list[Plan]]:
+    """Plans for which the operator is killed or started again, in batches that share this.
+
+    Whoever is killed for another's call may take another way: what he has just done is done, what
+    he was about to tell is not told. So those come together who come to their calls at the same
+    time and need the same: of one situation, in the order of their calls, starts apart from kills.
+    Events are told one after the other, so one that is held keeps all others back, which are lost
+    with the operator: there is one such plan in a batch. Plans of the Lease take turns.
+    """
+    groups: dict[tuple[object, ...], list[Plan]] = {}
+    for plan in plans:
+        boundary = plan.boundary
+        need = (boundary.situation, plan.fault in KILLS, boundary.needs_forgetting)
+        groups.setdefault(("lease",) if boundary.is_operators_own else need, []).append(plan)
+    return [batch for group in groups.values() for batch in _shared_out(group, size)]
+
+
+def _shared_out(plans: Sequence[Plan], size: int) -> list[list[Plan]]:
+    of_events = [plan for plan in plans if plan.boundary.call.name == EVENTS]
+    others = [plan for plan in plans if plan.boundary.call.name != EVENTS]
+    count = max(-(-len(plans) // size), len(of_events))
+    bounds = [len(others) * number // count for number in range(count + 1)]
+    made = [others[since:until] for since, until in pairwise(bounds)]
+    for one, batch in zip(of_events, sorted(made, key=len), strict=False):
+        batch.append(one)
+    return made
 
 
 def sample(plans: Sequence[Plan], count: int, seed: int) -> list[Plan]:

@@ -149,6 +149,7 @@ class Proxy:
         kill = trap if trap is not None and trap.fault in KILLS else None
         if kill is not None and kill.fault.value.endswith("before"):
             await self._gate.hold(kill)
+            kill.over_at = time.time()
             return _break(incoming)
         async with self._asked(incoming, body, passage) as response:
             outgoing = web.StreamResponse(status=response.status, headers=list(_kept(response)))

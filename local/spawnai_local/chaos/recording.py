@@ -12,7 +12,6 @@ from pathlib import Path
 from spawnai_local.chaos.calls import Call, Edge
 from spawnai_local.chaos.lives import Life, Living
 from spawnai_local.chaos.plans import Boundary, Flavour, Situation, boundaries
-from spawnai_local.chaos.stack import OPERATOR
 from spawnai_local.chaos.world import World
 
 _KNOWN = Path(__file__).with_name("calls.json")
@@ -20,9 +19,9 @@ _KNOWN = Path(__file__).with_name("calls.json")
 
 def write_known(found: Sequence[Boundary]) -> None:
     """Keep what was recorded."""
-    lines = [
+    lines = sorted(
         [one.situation, one.flavour, one.call.edge, one.call.name, one.call.writes] for one in found
-    ]
+    )
     text = ",\n".join(json.dumps(line) for line in lines)
     _KNOWN.write_text(f"[\n{text}\n]\n")
 
@@ -54,7 +53,6 @@ async def record(
         )
     ]
     living = Living(world, restart)
-    world.gate.situations[OPERATOR] = Situation.READY
     await asyncio.gather(*(living.live(life) for life in lives))
     flavours = {life.name: life.flavour for life in lives}
     recorded: list[tuple[Situation, Flavour, Call]] = [

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from spawnai_local.chaos.campaign import Campaign, Verdict
 from spawnai_local.chaos.faults import Fault
 from spawnai_local.chaos.judge import clock
-from spawnai_local.chaos.plans import Boundary, Situation
+from spawnai_local.chaos.plans import Boundary, Plan, Situation
 from spawnai_local.paths import checkout
 
 _BEGIN = "<!-- make chaos writes from here -->"
@@ -59,13 +59,22 @@ def _cells(verdicts: Iterable[Verdict]) -> dict[tuple[str, str], list[Verdict]]:
     return cells
 
 
+def _plans(verdicts: Iterable[Verdict]) -> set[Plan]:
+    return {one.plan for one in verdicts if one.plan is not None}
+
+
+def missed(verdicts: Sequence[Verdict]) -> set[Plan]:
+    """The plans whose call came in none of their lives."""
+    return _plans(verdicts) - _plans(one for one in verdicts if one.struck)
+
+
 def _cell(verdicts: Sequence[Verdict]) -> str:
     if not verdicts:
         return "–"
-    bad = sum(bool(one.violations) for one in verdicts)
-    missed = sum(not one.struck for one in verdicts)
-    marks = (f" {bad} violated" if bad else "") + (f" {missed} missed" if missed else "")
-    return f"{len(verdicts)}{marks}"
+    bad = len(_plans(one for one in verdicts if one.violations))
+    lost = len(missed(verdicts))
+    marks = (f" {bad} violated" if bad else "") + (f" {lost} missed" if lost else "")
+    return f"{len(_plans(verdicts))}{marks}"
 
 
 def _rows(verdicts: Sequence[Verdict]) -> list[list[str]]:
@@ -94,12 +103,17 @@ def table(verdicts: Sequence[Verdict]) -> list[str]:
 
 def summary(made: Campaign, left: Sequence[str]) -> list[str]:
     """The sentences below the table."""
-    planned = [one for one in made.verdicts if one.plan is not None]
-    bad = [one for one in planned if one.violations]
-    missed = sum(not one.struck for one in planned)
-    counted = f"{len(planned)} plans at {len(made.boundaries)} boundaries, {len(bad)} violated, "
-    counted += f"{missed} whose call did not come. "
+    bad = len(_plans(one for one in made.verdicts if one.violations))
+    lost = len(missed(made.verdicts))
+    counted = f"{len(_plans(made.verdicts))} plans at {len(made.boundaries)} boundaries, "
+    counted += f"{bad} violated, {lost} whose call did not come. "
     lines = [f"{counted}The operator was killed {len(made.stack.kills)} times."]
+    if made.repeated:
+        again = ", ".join(f"`{plan.id}`" for plan in made.repeated)
+        lines.append(
+            f"The call of {len(made.repeated)} did not come the first time, so they were carried "
+            f"out again, those with a kill alone: {again}."
+        )
     overruns = sorted(made.judge.overruns)
     if overruns:
         lines.append(

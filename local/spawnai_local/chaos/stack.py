@@ -35,7 +35,7 @@ from spawnai_local.processes import ChildProcess, RestartPolicy, free_port
 from spawnai_local.stack import OPERATOR_COMMAND, LocalStack
 from spawnai_local.stack_settings import StackSettings
 
-LANES = 20
+LANES = 24
 """How many plans are under way at once; each has a DigitalOcean token of its own."""
 
 TOKENS = 1000
@@ -219,7 +219,7 @@ class ChaosStack(LocalStack):
             restart=_COME_BACK,
         )
         await self._process.start()
-        await self._until_it_leads(time.monotonic() + _LEADS_SECONDS)
+        await self.until_it_leads()
 
     async def kill_operator(self, traps: Sequence[Trap] = ()) -> None:
         """SIGKILL, let go of the calls that were held for it, and wait until the next one leads."""
@@ -233,7 +233,7 @@ class ChaosStack(LocalStack):
             await self._pause(deadline, "started again")
         for trap in traps:
             trap.let_go.set()
-        await self._until_it_leads(deadline)
+        await self.until_it_leads()
         self.kills.append((killed, time.time()))
 
     def waited_for_processor(self) -> float:
@@ -248,9 +248,11 @@ class ChaosStack(LocalStack):
         except FileNotFoundError:
             return 0.0
 
-    async def _until_it_leads(self, deadline: float) -> None:
+    async def until_it_leads(self) -> None:
+        """Wait until there is an operator that leads."""
         if self._http is None:
             raise StackError("the stack is not up")
+        deadline = time.monotonic() + _LEADS_SECONDS
         while True:
             with contextlib.suppress(aiohttp.ClientError, TimeoutError):
                 async with self._http.get(self.metrics_url) as answer:
