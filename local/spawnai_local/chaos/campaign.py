@@ -145,6 +145,8 @@ class Campaign:
         self._number = 0
         self.judge = Judge(world.stack)
         self.boundaries: list[Boundary] = []
+        self.by_chance: list[Boundary] = []
+        """Calls that only some of the recorded lives made."""
         self.verdicts: list[Verdict] = []
         self.repeated: list[Plan] = []
         """Plans whose call did not come the first time."""
@@ -157,7 +159,7 @@ class Campaign:
 
     async def record(self) -> list[Plan]:
         """The recorded run; returns every plan that follows from it."""
-        self.boundaries, lives = await record(self._world, self._conductor.restart)
+        self.boundaries, self.by_chance, lives = await record(self._world, self._conductor.restart)
         for life in lives:
             self._give_verdict(None, life)
         return all_plans(self.boundaries)

@@ -36,7 +36,9 @@ class Flavour(StrEnum):
     """A web page behind its class's firewall."""
 
 
-BY_CHANCE = frozenset({"PATCH spawnsessions/status progress"})
+BY_CHANCE = frozenset(
+    {"PATCH spawnsessions/status progress", "PATCH spawnsessions/status phase=Requested"}
+)
 """What is only made when something else takes long enough. It is the same write as the others."""
 
 OF_EACH_START = "GET /v2/droplets of a cluster"
@@ -92,6 +94,34 @@ class Plan:
             or self.boundary.situation is Situation.READY
             or self.boundary.needs_forgetting
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One call of a recorded life. `kind` says how that life was led, `life` which of its kind."""
+
+    kind: object
+    life: str
+    situation: Situation
+    flavour: Flavour
+    call: Call
+
+
+def told_apart(recorded: Sequence[Recorded]) -> tuple[list[Boundary], list[Boundary]]:
+    """The boundaries, and what was only made by chance: not by every life of any kind.
+
+    A plan for such a call would wait in vain, as often as not.
+    """
+    lives: dict[object, set[str]] = {}
+    made: dict[tuple[object, Situation, Edge, str], set[str]] = {}
+    for one in recorded:
+        lives.setdefault(one.kind, set()).add(one.life)
+        for name in one.call.names:
+            made.setdefault((one.kind, one.situation, one.call.edge, name), set()).add(one.life)
+    sure = {what[1:] for what, who in made.items() if who == lives[what[0]]}
+    found = boundaries((one.situation, one.flavour, one.call) for one in recorded)
+    known = [one for one in found if (one.situation, one.call.edge, one.call.name) in sure]
+    return known, [one for one in found if one not in known]
 
 
 def boundaries(recorded: Iterable[tuple[Situation, Flavour, Call]]) -> list[Boundary]:

@@ -1,5 +1,8 @@
 """The recorded run: sessions that live without a fault, and every call made for them.
 
+Several lives are led in each way, and what only some of them call for is made by chance: it is left
+out, and said.
+
 `calls.json` beside this file is what the last whole campaign recorded. A sample is drawn from it,
 so that it need not record first; a call in it that does not come any more fails the sample.
 """
@@ -11,8 +14,10 @@ from pathlib import Path
 
 from spawnai_local.chaos.calls import Call, Edge
 from spawnai_local.chaos.lives import Life, Living
-from spawnai_local.chaos.plans import Boundary, Flavour, Situation, boundaries
+from spawnai_local.chaos.plans import Boundary, Flavour, Recorded, Situation, told_apart
 from spawnai_local.chaos.world import World
+
+LIVES_OF_A_KIND = 3
 
 _KNOWN = Path(__file__).with_name("calls.json")
 
@@ -36,13 +41,17 @@ def read_known() -> list[Boundary]:
 
 async def record(
     world: World, restart: Callable[[], Awaitable[None]]
-) -> tuple[list[Boundary], list[Life]]:
-    """Let sessions of each flavour live and end in each way; returns all calls made for them."""
+) -> tuple[list[Boundary], list[Boundary], list[Life]]:
+    """Let sessions of each flavour live and end in each way.
+
+    Returns the calls made for them, those that were only made by chance, and the lives.
+    """
     lives = [
         Life(f"recorded-{number}", lane, flavour, situation)
         for number, ((flavour, situation), lane) in enumerate(
             zip(
-                [
+                LIVES_OF_A_KIND
+                * [
                     (Flavour.OWN_FIREWALL, None),
                     (Flavour.SHARED_FIREWALL, None),
                     (Flavour.OWN_FIREWALL, Situation.DELETED),
@@ -55,9 +64,14 @@ async def record(
     living = Living(world, restart)
     await asyncio.gather(*(living.live(life) for life in lives))
     flavours = {life.name: life.flavour for life in lives}
-    recorded: list[tuple[Situation, Flavour, Call]] = [
-        (Situation(one.situation), flavours.get(one.owner or "", Flavour.OWN_FIREWALL), one.call)
+    kinds = {life.name: (life.flavour, life.situation) for life in lives}
+    recorded = [
+        Recorded(
+            kinds.get(one.owner or ""), one.owner or "", Situation(one.situation), flavour, one.call
+        )
         for one in world.gate.log
         if one.situation is not None
+        for flavour in [flavours.get(one.owner or "", Flavour.OWN_FIREWALL)]
     ]
-    return boundaries(recorded), lives
+    known, by_chance = told_apart(recorded)
+    return known, by_chance, lives

@@ -108,6 +108,9 @@ def summary(made: Campaign, left: Sequence[str]) -> list[str]:
     counted = f"{len(_plans(made.verdicts))} plans at {len(made.boundaries)} boundaries, "
     counted += f"{bad} violated, {lost} whose call did not come. "
     lines = [f"{counted}The operator was killed {len(made.stack.kills)} times."]
+    if made.by_chance:
+        words = ", ".join(f"`{one.id}`" for one in made.by_chance)
+        lines.append(f"Left out, because only some of the recorded lives made it: {words}.")
     if made.repeated:
         again = ", ".join(f"`{plan.id}`" for plan in made.repeated)
         lines.append(

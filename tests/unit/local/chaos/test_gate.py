@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from spawnai_local.chaos.calls import Call, Edge
+from spawnai_local.chaos.calls import EVENTS, Call, Edge
 from spawnai_local.chaos.faults import Fault
 from spawnai_local.chaos.gate import Gate, Trap
 
@@ -100,6 +100,24 @@ async def test_another_call_situation_or_owner_is_let_through(gate, other):
 
 
 async def test_a_trap_that_was_taken_away_strikes_nobody(gate):
-    gate.set_trap(trap(Fault.TOO_MANY))
-    gate.remove_traps("plan-1")
+    laid = trap(Fault.TOO_MANY)
+    gate.set_trap(laid)
+    gate.remove_trap(laid)
     assert await send(gate, Behind()) == 200
+
+
+async def test_a_trap_strikes_a_call_by_any_of_its_names(gate):
+    laid = trap(Fault.TOO_MANY, call="PATCH of a name")
+    gate.set_trap(laid)
+    both = Call(Edge.API_SERVER, "PATCH of an order", ("lane-00",), also=("PATCH of a name",))
+    assert await send(gate, Behind(), both) == (429, 2)
+
+
+async def test_an_event_counts_for_a_situation_from_its_begin_on_also_when_it_is_over(gate):
+    event = Call(Edge.API_SERVER, EVENTS, ("lane-00",), writes=True)
+    gate.set_trap(trap(Fault.TOO_MANY, call=EVENTS, situation="expiring"))
+    assert await send(gate, Behind(), event) == 200
+    gate.situations["plan-1"] = "expiring"
+    assert await send(gate, Behind()) == 200
+    del gate.situations["plan-1"]
+    assert await send(gate, Behind(), event) == (429, 2)

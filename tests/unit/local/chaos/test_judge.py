@@ -1,6 +1,7 @@
 """The judge sees each thing that must never be; a life that went well is left alone."""
 
 import time
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,7 @@ from spawnai_local.chaos.lives import Life
 from spawnai_local.chaos.plans import Flavour, Situation
 from spawnai_local.classes import LOCAL_DOMAIN
 from spawnai_local.claude import ClaudeSimulator
+from spawnai_local.claude.ledger import Call as Order
 from spawnai_local.digitalocean import Emulator, Settings
 from spawnai_local.digitalocean.settings import NO_DELAYS
 
@@ -148,6 +150,67 @@ async def test_tokens_that_nobody_was_billed_for(scene):
     assert any(
         "5: Claude billed 0 input_tokens" in one for one in scene.judge.violations(scene.life)
     )
+
+
+def order(scene, at):
+    """An order to Claude that was written to its end within a second."""
+    scene.stack.claude.ledger.add(
+        Order(
+            number=0,
+            session=UID,
+            model="claude-sonnet-5-5",
+            app_type="script",
+            repair=False,
+            streamed=True,
+            at=datetime.fromtimestamp(at, UTC),
+            outcome="complete",
+            seconds=1.0,
+            output_tokens=10,
+        )
+    )
+
+
+def store(scene, at, fault=None, status=201):
+    call = Call(Edge.API_SERVER, "POST secrets", writes=True)
+    trap = Trap("plan-1", Situation.CREATING, call.name, fault) if fault is not None else None
+    scene.gate.log.append(Passage(at, call, "plan-1", None, trap, status))
+
+
+PAID_TWICE = "5: its app was written and paid for 2 times"
+
+
+async def test_an_app_that_was_stored_is_paid_for_once_whatever_was_killed_since(scene):
+    scene.end(scene.droplet())
+    began = scene.life.began
+    order(scene, began)
+    store(scene, began + 1.5)
+    scene.stack.kills.append((began + 2, began + 3))
+    order(scene, began + 6)
+    store(scene, began + 7.5)
+    assert PAID_TWICE in scene.verdict()
+
+
+@pytest.mark.parametrize("stored", [None, Fault.KILLED_BEFORE])
+async def test_an_app_that_was_lost_to_a_kill_before_it_was_stored_is_written_again(scene, stored):
+    scene.end(scene.droplet())
+    began = scene.life.began
+    order(scene, began)
+    if stored is not None:
+        store(scene, began + 1.5, stored, None)
+    scene.stack.kills.append((began + 8, began + 9))
+    order(scene, began + 10)
+    store(scene, began + 11.5)
+    assert PAID_TWICE not in scene.verdict()
+
+
+async def test_an_app_whose_storing_was_killed_after_its_effect_is_not_written_again(scene):
+    scene.end(scene.droplet())
+    began = scene.life.began
+    order(scene, began)
+    store(scene, began + 1.5, Fault.KILLED_AFTER, None)
+    scene.stack.kills.append((began + 8, began + 9))
+    order(scene, began + 10)
+    assert PAID_TWICE in scene.verdict()
 
 
 async def test_a_late_deletion_unless_something_was_in_its_way(scene):
