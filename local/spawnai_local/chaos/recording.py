@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from spawnai_local.chaos.calls import Call, Edge
-from spawnai_local.chaos.lives import Life, Living
+from spawnai_local.chaos.lives import Company, Life, Living
 from spawnai_local.chaos.plans import Boundary, Flavour, Recorded, Situation, told_apart
 from spawnai_local.chaos.world import World
 
@@ -62,7 +62,11 @@ async def record(
         )
     ]
     living = Living(world, restart)
-    await asyncio.gather(*(living.live(life) for life in lives))
+    # Those that are there for the operator's new start have it together, all others before it.
+    company = Company(life for life in lives if life.situation is None)
+    await asyncio.gather(
+        *(living.live(life, company if life.situation is None else None) for life in lives)
+    )
     flavours = {life.name: life.flavour for life in lives}
     kinds = {life.name: (life.flavour, life.situation) for life in lives}
     recorded = [
