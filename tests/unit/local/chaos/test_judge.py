@@ -198,8 +198,8 @@ async def test_an_app_that_was_lost_to_a_kill_before_it_was_stored_is_written_ag
     if stored is not None:
         store(scene, began + 1.5, stored, None)
     scene.stack.kills.append((began + 8, began + 9))
-    order(scene, began + 10)
-    store(scene, began + 11.5)
+    order(scene, began + 12)
+    store(scene, began + 13.5)
     assert PAID_TWICE not in scene.verdict()
 
 
@@ -209,7 +209,7 @@ async def test_an_app_whose_storing_was_killed_after_its_effect_is_not_written_a
     order(scene, began)
     store(scene, began + 1.5, Fault.KILLED_AFTER, None)
     scene.stack.kills.append((began + 8, began + 9))
-    order(scene, began + 10)
+    order(scene, began + 12)
     assert PAID_TWICE in scene.verdict()
 
 
