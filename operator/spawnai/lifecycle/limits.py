@@ -21,10 +21,16 @@ def limits_of(offer: Offer, session: Session, record: Record | None = None) -> L
 
 
 def _ready_by(offer: Offer, record: Record) -> datetime:
-    """The latest moment at which the app can have been ready, as the ledger has it."""
+    """The latest moment at which the app can have been ready, as the ledger has it.
+
+    It counts from the droplet that the session goes on with. One that turned up beside it, and is
+    about to be deleted, gives no longer life.
+    """
     made = [
         entry.created_at for entry in record.status.resources if entry.kind is ResourceKind.DROPLET
     ]
+    if record.droplet is not None:
+        made = [record.droplet.created_at]
     begun = max(made, default=record.created_at)
     return begun + parse_duration(offer.spec.lifetime.provisioning_deadline)
 

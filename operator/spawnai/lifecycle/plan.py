@@ -131,9 +131,11 @@ def _without_session(d: Draft, now: datetime) -> None:
 
 
 def _keep_record(d: Draft, now: datetime) -> None:
-    """A closed ledger is kept for the class's time, then dropped."""
+    """A closed ledger is kept for the class's time, then dropped. One that names something which
+    was not seen gone stays: a reaper has not ended what it began.
+    """
     record, offer = d.observation.record, d.observation.offer
-    if record is None or record.status.completed_at is None:
+    if record is None or record.status.completed_at is None or record.status.residuals:
         return
     retention = parse_duration(offer.spec.records.retention) if offer else timedelta(days=30)
     drop_at = record.status.completed_at + retention

@@ -58,6 +58,7 @@ REAPING = (
         (Receipts, "begin", _begins_without_a_line),
     ),
     bug("the reaper writes no receipts", (Receipts, "finish", _writes_no_receipt)),
+    bug("what a dead reaper began is never ended", (reaper, "unfinished", lambda _record: None)),
     bug(
         "the reaper takes a session's tag alone for proof",
         (reaping, "owner_of", _whose_tag),

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from tests.unit.lifecycle.life import START, Life, a_session
 
-from spawnai.api.record import Presence
+from spawnai.api.record import Presence, ResourceKind
 from spawnai.api.session import Phase, SessionStatus
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import FailureKind
@@ -82,6 +82,17 @@ def test_no_time_is_too_far_away_to_reckon_with(field, time):
     written = SessionStatus.model_validate(life.status.document() | {field: time})
     life.change(status=written).pass_time(hours=74)
     assert is_gone(life)
+
+
+def test_a_spare_droplet_does_not_lengthen_the_life_of_a_forged_readiness():
+    life = Life(session=a_session(ttl="72h")).settle()
+    forge(life, ready_at=START + timedelta(days=9))
+    life.pass_time(hours=24)
+    life.note(ResourceKind.DROPLET, "78")
+    life.pass_time(hours=48, minutes=9)
+    assert life.status.termination_reason is None
+    life.pass_time(minutes=2)
+    assert life.status.termination_reason == "Expired"
 
 
 def test_a_condition_of_any_time_does_not_hold_up_a_teardown():
