@@ -10,7 +10,7 @@ from spawnai.digitalocean.inventory import Inventory
 from spawnai.lifecycle import reaping
 
 from .bug import bug
-from .situations import droplet_shows_after_its_session_is_over
+from .situations import droplet_shows_after_its_session_is_over, operator_dies_while_it_reaps
 
 _judge = reaping.judge
 
@@ -56,9 +56,18 @@ REAPING = (
     bug(
         "what the reaper deletes stands in no ledger",
         (Receipts, "begin", _begins_without_a_line),
+        among=droplet_shows_after_its_session_is_over,
     ),
-    bug("the reaper writes no receipts", (Receipts, "finish", _writes_no_receipt)),
-    bug("what a dead reaper began is never ended", (reaper, "unfinished", lambda _record: None)),
+    bug(
+        "the reaper writes no receipts",
+        (Receipts, "finish", _writes_no_receipt),
+        among=droplet_shows_after_its_session_is_over,
+    ),
+    bug(
+        "what a dead reaper began is never ended",
+        (reaper, "unfinished", lambda _record: None),
+        among=operator_dies_while_it_reaps,
+    ),
     bug(
         "the reaper takes a session's tag alone for proof",
         (reaping, "owner_of", _whose_tag),

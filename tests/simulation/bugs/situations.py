@@ -55,6 +55,22 @@ def droplet_shows_after_its_session_is_over(seed: int) -> Story:
     )
 
 
+def operator_dies_while_it_reaps(seed: int) -> Story:
+    """A droplet turns up after its session is over, and is found by an operator that dies then."""
+    random = Random(seed)
+    at = random.uniform(0, 20)
+    ends, turns_up = round(at + random.uniform(20, 40), 1), round(at + random.uniform(150, 400), 1)
+    return _in_the_world_of(
+        seed,
+        [
+            _order(at),
+            Act(ends, "deletes", "app"),
+            Act(turns_up, "makes by hand a droplet with the marks of", "app"),
+            Crash(1, random.randint(80, 200), random.choice(MOMENTS), random.uniform(5, 25)),
+        ],
+    )
+
+
 def droplet_shows_while_an_operator_starts(seed: int) -> Story:
     """A POST without an answer, and a crash: the next operator lists before it has read."""
     random = Random(seed)
