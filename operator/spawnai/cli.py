@@ -5,8 +5,8 @@ import asyncio
 import os
 import sys
 
-from spawnai.controller import reap_command
 from spawnai.controller.operator import run
+from spawnai.controller.reaping import command as reap_command
 from spawnai.settings import SettingsError, settings_from
 
 

@@ -10,8 +10,8 @@ from spawnai.api.names import FINALIZER, class_firewall_name
 from spawnai.api.record import Presence, RecordStatus, ResourceKind
 from spawnai.api.session import Phase, SessionStatus
 from spawnai.billing.droplet_prices import droplet_cost_between
-from spawnai.controller.bundles import bundle_name
-from spawnai.controller.receipts import ORPHANED
+from spawnai.controller.actions.bundles import bundle_name
+from spawnai.controller.reaping.receipts import ORPHANED
 from spawnai.lifecycle.status import STEPS
 
 from .api_server import ApiServer, Body, is_held

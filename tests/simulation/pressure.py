@@ -42,9 +42,9 @@ from spawnai.controller.accounts import (
     CloudAccount,
     account_behind,
 )
-from spawnai.controller.classes import Claude
+from spawnai.controller.actions.seal import Seal
+from spawnai.controller.classes.controller import Claude
 from spawnai.controller.controller import Controller, Outside
-from spawnai.controller.seal import Seal
 from spawnai.digitalocean.budget import RateBudget
 from spawnai.digitalocean.client import ApiClient
 from spawnai.droplet.client import AgentUnreachable

@@ -24,7 +24,6 @@ from spawnai.api.names import (
     session_tag,
 )
 from spawnai.api.session import Phase
-from spawnai.controller import provision
 from spawnai.controller.accounts import (
     AccountNews,
     CloudAccount,
@@ -32,11 +31,12 @@ from spawnai.controller.accounts import (
     RecordListings,
     WaitingForQuota,
 )
-from spawnai.controller.classes import Claude
+from spawnai.controller.actions import provision
+from spawnai.controller.actions.provision import wave_tag
+from spawnai.controller.actions.seal import Seal
+from spawnai.controller.classes.controller import Claude
 from spawnai.controller.controller import Controller, Outside
 from spawnai.controller.leader import LeadershipLost
-from spawnai.controller.provision import wave_tag
-from spawnai.controller.seal import Seal
 from spawnai.digitalocean.inventory import Inventory
 from spawnai.digitalocean.models import FirewallOrder
 from spawnai.telemetry.redaction import Redactor

@@ -24,23 +24,23 @@ from spawnai.telemetry.metrics import Metrics
 from spawnai.telemetry.redaction import Redactor
 
 from .accounts import AccountNews, Accounts, CloudAccount, Connect
-from .act import Actor
-from .agents import Agents
-from .bundles import Bundles
-from .classes import Classes, Claude
+from .actions.actor import Actor
+from .actions.agents import Agents
+from .actions.bundles import Bundles
+from .actions.custody import Custody
+from .actions.deploy import Deploy
+from .actions.destroy import Destroy
+from .actions.generate import Generate
+from .actions.provision import Provision, droplet_entry
+from .actions.seal import Seal
+from .classes.controller import ClassController, Claude
 from .cluster import CLASSES, RECORDS, SESSIONS, Cluster
-from .custody import Custody
-from .deploy import Deploy
-from .destroy import Destroy
-from .generate import Generate
 from .memory import Memories
 from .observe import Observer
-from .provision import Provision, droplet_entry
-from .reaper import Reaper, ReaperSettings
+from .reaping.reaper import Reaper, ReaperSettings
 from .reconciler import Reconciler
 from .report import Reporter
 from .resync import Kind
-from .seal import Seal
 from .store import Store
 from .workqueue import WorkQueue
 
@@ -92,7 +92,7 @@ class Controller:
             on_sweep=self._on_sweep,
             deletions_due=self._deletions_due,
         )
-        self.classes = Classes(
+        self.classes = ClassController(
             cluster=cluster,
             store=self.store,
             accounts=self.accounts,

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from spawnai.digitalocean.budget import Priority
 from spawnai.lifecycle.observation import Failure, FailureKind, Observation, Offer, Record
 
-from .classes import Classes
+from .actions.work import Backing
+from .classes.controller import ClassController
 from .memory import Memories
 from .store import Store
-from .work import Backing
 
 RESYNC_SPREAD = timedelta(minutes=30)
 """Over how long a restarted operator talks to its droplets again, so that none of it is a rush."""
@@ -27,7 +27,7 @@ class Observer:
         self,
         store: Store,
         memories: Memories,
-        classes: Classes,
+        classes: ClassController,
         *,
         cluster_uid: str,
         started_at: datetime,

@@ -23,16 +23,16 @@ from spawnai.telemetry.metrics import Metrics
 from spawnai.telemetry.redaction import Redactor
 
 from .accounts import connector
-from .agents import Agents
-from .classes import Claude
+from .actions.agents import Agents
+from .actions.seal import Seal
+from .classes.controller import Claude
 from .cluster import Cluster
 from .controller import Controller, Outside
 from .heap import keep_trimmed, set_apart
 from .installation_key import installation_key
 from .leader import KubernetesLeases, Leadership, LeadershipLost
-from .reaper import ReaperSettings
+from .reaping.reaper import ReaperSettings
 from .resync import Resync
-from .seal import Seal
 from .watches import watch
 
 _LOGGER = logging.getLogger(__name__)

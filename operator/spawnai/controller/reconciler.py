@@ -18,13 +18,13 @@ from spawnai.lifecycle.status import Plan
 from spawnai.telemetry.logs import session_context
 from spawnai.telemetry.metrics import Metrics
 
-from .act import NEEDS_CLASS, Actor
+from .actions.actor import NEEDS_CLASS, Actor
+from .actions.work import Backing, NotYet, Work
 from .failures import failure_of
 from .memory import Memories, Memory
 from .observe import NotReadyYet, Observer
 from .report import Reporter, seconds_until
 from .store import Store
-from .work import Backing, NotYet, Work
 from .workqueue import WorkQueue
 
 _LOGGER = logging.getLogger(__name__)

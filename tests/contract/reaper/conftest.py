@@ -18,11 +18,11 @@ from tests.contract.reaper.world import CANARIES, CLUSTER, World
 from spawnai.api.names import cluster_tag
 from spawnai.clock import SystemClock
 from spawnai.controller.accounts import connector
-from spawnai.controller.agents import Agents
+from spawnai.controller.actions.agents import Agents
+from spawnai.controller.actions.seal import Seal
 from spawnai.controller.cluster import Cluster
 from spawnai.controller.controller import Controller, Outside
-from spawnai.controller.reaper import ReaperSettings
-from spawnai.controller.seal import Seal
+from spawnai.controller.reaping.reaper import ReaperSettings
 from spawnai.lifecycle.reaping import ReapingRules
 from spawnai.telemetry.events import EventRecorder
 from spawnai.telemetry.metrics import Metrics

@@ -13,8 +13,8 @@ from kubernetes.aio import client
 from tests.contract.reaper.world import CLASS, CLUSTER, DOMAIN, OTHER_CLUSTER, TOKEN, UID, tags
 
 from spawnai.clock import SystemClock
-from spawnai.controller.reap_command import ReapCommand, add_arguments, reap
-from spawnai.controller.removal import Removal
+from spawnai.controller.reaping.command import ReapCommand, add_arguments, reap
+from spawnai.controller.reaping.removal import Removal
 from spawnai.digitalocean.budget import RateBudget
 from spawnai.digitalocean.client import ApiClient
 from spawnai.lifecycle.reaping import ReapingRules

@@ -16,9 +16,9 @@ from tests.contract.reaper.world import (
 )
 
 from spawnai.api.names import API_VERSION, SESSION_UID_LABEL
-from spawnai.controller import reaper
-from spawnai.controller.class_state import ClassState
-from spawnai.controller.reaper import ReaperSettings
+from spawnai.controller.classes.state import ClassState
+from spawnai.controller.reaping import reaper
+from spawnai.controller.reaping.reaper import ReaperSettings
 from spawnai.digitalocean.inventory import Sweep
 from spawnai.lifecycle.reaping import ReapingRules
 

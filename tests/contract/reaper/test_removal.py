@@ -6,7 +6,7 @@ import pytest
 from tests.contract.reaper.world import CLUSTER, DOMAIN, TOKEN, UID
 
 from spawnai.clock import SystemClock
-from spawnai.controller.removal import SEEN_GONE_SECONDS, Estate, Removal, Result, seen
+from spawnai.controller.reaping.removal import SEEN_GONE_SECONDS, Estate, Removal, Result, seen
 from spawnai.digitalocean.budget import Priority, RateBudget
 from spawnai.digitalocean.client import ApiClient
 from spawnai.digitalocean.dns import DomainRecords

@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from spawnai.controller import reap_command
+from spawnai.controller.reaping import command as reap_command
 from spawnai.settings import settings_from
 from spawnai_local.paths import checkout
 
@@ -62,7 +62,9 @@ def test_every_variable_and_default_is_the_operator_s():
 
 
 def test_every_event_of_the_reaper_is_in_the_runbook():
-    source = (checkout() / "operator" / "spawnai" / "controller" / "reaper.py").read_text()
+    source = (
+        checkout() / "operator" / "spawnai" / "controller" / "reaping" / "reaper.py"
+    ).read_text()
     reasons = set(re.findall(r'"(Orphan\w+)"', source))
     assert len(reasons) == 5
     assert [reason for reason in sorted(reasons) if f"`{reason}`" not in RUNBOOK] == []

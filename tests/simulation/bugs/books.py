@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from spawnai.billing import ledger
 from spawnai.controller import generate, report
-from spawnai.controller.generate import Generate
+from spawnai.controller.actions.generate import Generate
 from spawnai.lifecycle import plan, teardown
 
 from .bug import bug

@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-from spawnai.controller.bundles import Bundles
-from spawnai.controller.custody import Custody
-from spawnai.controller.provision import Provision
+from spawnai.controller.actions.bundles import Bundles
+from spawnai.controller.actions.custody import Custody
+from spawnai.controller.actions.provision import Provision
 from spawnai.lifecycle import build, placing, settling, status, teardown
 from spawnai.lifecycle.observation import DropletView, FailureKind
 

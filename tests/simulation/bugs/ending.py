@@ -3,9 +3,9 @@
 from spawnai.api.record import LedgerEntry, ResourceKind
 from spawnai.api.session import Phase
 from spawnai.controller import reconciler
-from spawnai.controller.classes import Classes
-from spawnai.controller.custody import Custody
-from spawnai.controller.destroy import Destroy
+from spawnai.controller.actions.custody import Custody
+from spawnai.controller.actions.destroy import Destroy
+from spawnai.controller.classes.controller import ClassController
 from spawnai.lifecycle import plan, teardown
 from spawnai.lifecycle.actions import DeleteResource, RemoveFinalizer
 from spawnai.lifecycle.observation import Record
@@ -93,6 +93,6 @@ ENDING = (
     bug("an expiry is looked at ten seconds late", (reconciler, "seconds_until", _later)),
     bug(
         "sessions that wait for their class are not woken",
-        (Classes, "_wake_sessions", lambda _self, _name: None),
+        (ClassController, "_wake_sessions", lambda _self, _name: None),
     ),
 )

@@ -1,7 +1,7 @@
 """Mistakes with classes, and with what reaches the operator about its sessions."""
 
-from spawnai.controller.class_firewalls import ClassFirewalls
-from spawnai.controller.classes import Classes
+from spawnai.controller.classes.controller import ClassController
+from spawnai.controller.classes.firewalls import ClassFirewalls
 from spawnai.controller.controller import Controller
 from spawnai.lifecycle import plan
 from spawnai.lifecycle.limits import limits_of
@@ -27,7 +27,7 @@ def _without_ledger(offer, session, _record=None):
 
 
 OFFERING = (
-    bug("a class goes while sessions use it", (Classes, "_users", _nobody)),
+    bug("a class goes while sessions use it", (ClassController, "_users", _nobody)),
     bug("a class leaves its firewall behind", (ClassFirewalls, "delete", _leaves_its_firewall)),
     bug(
         "a life is counted from what the status says of readiness",

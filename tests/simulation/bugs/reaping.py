@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from spawnai.controller import controller, provision, reaper, removal
-from spawnai.controller.destroy import Destroy
-from spawnai.controller.reaper import Reaper
-from spawnai.controller.receipts import Receipts
+from spawnai.controller.actions.destroy import Destroy
+from spawnai.controller.reaping.reaper import Reaper
+from spawnai.controller.reaping.receipts import Receipts
 from spawnai.digitalocean.inventory import Inventory
 from spawnai.lifecycle import reaping
 

@@ -8,10 +8,16 @@ from tests.unit.lifecycle.life import a_session
 
 from spawnai.api.record import GenerationEntry
 from spawnai.clock import SystemClock
-from spawnai.controller.bundles import BUNDLE_KEY, GENERATION_KEY, SEAL_KEY, Bundles, bundle_name
+from spawnai.controller.actions.bundles import (
+    BUNDLE_KEY,
+    GENERATION_KEY,
+    SEAL_KEY,
+    Bundles,
+    bundle_name,
+)
+from spawnai.controller.actions.seal import Seal
 from spawnai.controller.cluster import Conflict, ObjectNotFound
 from spawnai.controller.failures import SessionFailed
-from spawnai.controller.seal import Seal
 from spawnai.generation.bundle import AppFile, Bundle
 
 SESSION = a_session()

@@ -1,12 +1,12 @@
 """The session's hold in the API server: its finalizer and its ledger."""
 
+from spawnai.controller.cluster import Cluster, Conflict, ObjectNotFound
+from spawnai.controller.finalizers import set_finalizer
+from spawnai.controller.report import record_document
+from spawnai.controller.store import Store
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import Session
 
-from .cluster import Cluster, Conflict, ObjectNotFound
-from .finalizers import set_finalizer
-from .report import record_document
-from .store import Store
 from .work import Work
 
 

@@ -4,10 +4,10 @@ import hashlib
 from dataclasses import dataclass, field
 
 from spawnai.api.spawnclass import ClassSpec
+from spawnai.controller.cluster import Cluster, ObjectNotFound
 from spawnai.telemetry.redaction import Redactor
 
-from .class_state import ClassProblem
-from .cluster import Cluster, ObjectNotFound
+from .state import ClassProblem
 
 
 @dataclass(frozen=True, slots=True)

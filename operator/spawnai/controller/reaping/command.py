@@ -19,6 +19,8 @@ from kubernetes.aio import client, config
 from spawnai.api.durations import format_duration, parse_duration
 from spawnai.api.names import cluster_tag, session_firewall_name
 from spawnai.clock import Clock, SystemClock
+from spawnai.controller.cluster import CLASSES, Cluster, ClusterError
+from spawnai.controller.store import Store
 from spawnai.digitalocean.budget import Priority, RateBudget
 from spawnai.digitalocean.client import ApiClient
 from spawnai.digitalocean.dns import DomainRecords
@@ -42,10 +44,8 @@ from spawnai.lifecycle.reaping import (
 from spawnai.settings import DEFAULT_DIGITALOCEAN_API_URL
 
 from .census import take_census
-from .cluster import CLASSES, Cluster, ClusterError
 from .receipts import Receipts
 from .removal import Estate, Outcome, Removal, Result, full_name, seen
-from .store import Store
 
 NOTHING_LEFT, SOMETHING_LEFT, WRONG_USE, IN_DOUBT = 0, 1, 2, 3
 

@@ -15,6 +15,12 @@ from spawnai.api.record import RecordSpec
 from spawnai.api.session import Phase
 from spawnai.api.spawnclass import FirewallMode
 from spawnai.clock import Clock
+from spawnai.controller.accounts import Accounts, CloudAccount
+from spawnai.controller.cluster import RECORDS, Cluster, ClusterError, ObjectNotFound
+from spawnai.controller.failures import failure_of
+from spawnai.controller.finalizers import set_finalizer
+from spawnai.controller.report import merge_patch, write_ledger
+from spawnai.controller.store import Store, StoredClass, parse_ledger
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.errors import DigitalOceanError, Unauthorized
 from spawnai.generation.claude import Generator
@@ -23,15 +29,9 @@ from spawnai.generation.key import check_key
 from spawnai.lifecycle.observation import Failure, FailureKind
 from spawnai.telemetry.redaction import Redactor
 
-from .accounts import Accounts, CloudAccount
-from .class_firewalls import ClassFirewalls
-from .class_keys import read_keys
-from .class_state import ClassProblem, ClassState, status_of
-from .cluster import RECORDS, Cluster, ClusterError, ObjectNotFound
-from .failures import failure_of
-from .finalizers import set_finalizer
-from .report import merge_patch, write_ledger
-from .store import Store, StoredClass, parse_ledger
+from .firewalls import ClassFirewalls
+from .keys import read_keys
+from .state import ClassProblem, ClassState, status_of
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Claude:
     generator: Generator
 
 
-class Classes:
+class ClassController:
     """Looks after every SpawnClass."""
 
     def __init__(

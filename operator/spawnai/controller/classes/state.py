@@ -5,11 +5,10 @@ from datetime import datetime
 
 from spawnai.api.conditions import Condition, ConditionStatus, ConditionType
 from spawnai.api.spawnclass import ClassStatus
+from spawnai.controller.accounts import CloudAccount
+from spawnai.controller.store import StoredClass
 from spawnai.generation.claude import Generator
 from spawnai.lifecycle.observation import Failure
-
-from .accounts import CloudAccount
-from .store import StoredClass
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,10 @@ from pydantic import ValidationError
 from spawnai.api.record import Presence, RecordStatus, ResourceKind
 from spawnai.api.session import Phase
 from spawnai.clock import Clock
+from spawnai.controller.cluster import RECORDS, SESSIONS, Cluster, ClusterError
+from spawnai.controller.store import parse_ledger
 from spawnai.lifecycle.observation import Session
 from spawnai.lifecycle.reaping import ClusterListing, Ledger
-
-from .cluster import RECORDS, SESSIONS, Cluster, ClusterError
-from .store import parse_ledger
 
 
 def ledger_of(status: RecordStatus) -> Ledger:

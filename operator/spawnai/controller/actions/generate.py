@@ -8,6 +8,7 @@ from spawnai.api.record import GenerationEntry
 from spawnai.billing import ledger as books
 from spawnai.billing.token_prices import has_price, token_cost
 from spawnai.clock import Clock
+from spawnai.controller.failures import SessionFailed, failure_of
 from spawnai.generation.claude import GenerationOrder, GenerationProgress
 from spawnai.generation.errors import GenerationError, GenerationUnavailable
 from spawnai.generation.usage import TokenUsage
@@ -16,7 +17,6 @@ from spawnai.lifecycle.observation import Failure, FailureKind
 from spawnai.telemetry.metrics import Metrics
 
 from .bundles import Bundles
-from .failures import SessionFailed, failure_of
 from .work import Work
 
 PROGRESS_INTERVAL_SECONDS = 5.0

@@ -21,14 +21,14 @@ from spawnai.api.record import (
 )
 from spawnai.billing import ledger as books
 from spawnai.clock import Clock
+from spawnai.controller.actions.provision import droplet_entry
+from spawnai.controller.cluster import Cluster, Conflict, ObjectNotFound
+from spawnai.controller.report import record_document, write_ledger
+from spawnai.controller.store import Store, StoredRecord
 from spawnai.digitalocean.models import DomainRecord, Droplet, Firewall
 from spawnai.lifecycle.reaping import Orphan, SeenDroplet
 
-from .cluster import Cluster, Conflict, ObjectNotFound
-from .provision import droplet_entry
 from .removal import Estate, Outcome, Result, full_name
-from .report import record_document, write_ledger
-from .store import Store, StoredRecord
 
 ORPHANED = "Orphaned"
 """The reason in a ledger that was made for an orphan."""

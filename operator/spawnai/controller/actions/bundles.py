@@ -7,11 +7,11 @@ from typing import Any
 from spawnai.api.names import API_VERSION, SESSION_UID_LABEL
 from spawnai.api.record import GenerationEntry
 from spawnai.clock import Clock
+from spawnai.controller.cluster import Cluster, Conflict, ObjectNotFound
+from spawnai.controller.failures import SessionFailed
 from spawnai.generation.bundle import Bundle
 from spawnai.lifecycle.observation import Session, StoredBundle
 
-from .cluster import Cluster, Conflict, ObjectNotFound
-from .failures import SessionFailed
 from .seal import Seal
 
 BUNDLE_KEY = "bundle.json"

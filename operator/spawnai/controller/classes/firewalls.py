@@ -12,17 +12,17 @@ from spawnai.api.record import (
 from spawnai.api.spawnclass import ClassSpec
 from spawnai.billing import ledger as books
 from spawnai.clock import Clock
+from spawnai.controller.accounts import CloudAccount
+from spawnai.controller.actions.provision import firewall_order
+from spawnai.controller.cluster import Cluster, Conflict, ObjectNotFound
+from spawnai.controller.report import record_document, write_ledger
+from spawnai.controller.store import Store, StoredClass, StoredRecord
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.errors import AlreadyExists, Ambiguous
 from spawnai.digitalocean.firewalls import differs
 from spawnai.digitalocean.models import Firewall
 
-from .accounts import CloudAccount
-from .class_state import ClassProblem
-from .cluster import Cluster, Conflict, ObjectNotFound
-from .provision import firewall_order
-from .report import record_document, write_ledger
-from .store import Store, StoredClass, StoredRecord
+from .state import ClassProblem
 
 
 class ClassFirewalls:

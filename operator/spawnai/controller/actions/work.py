@@ -10,11 +10,10 @@ from datetime import datetime
 from spawnai.api.record import LedgerEntry, ResourceKind
 from spawnai.api.spawnclass import ClassSpec
 from spawnai.billing import ledger as books
+from spawnai.controller.accounts import CloudAccount
+from spawnai.controller.memory import Memory
 from spawnai.generation.claude import Generator
 from spawnai.lifecycle.observation import Session
-
-from .accounts import CloudAccount
-from .memory import Memory
 
 
 class NotYet(Exception):

@@ -15,6 +15,10 @@ from datetime import datetime
 from spawnai.api.names import API_VERSION
 from spawnai.api.record import ResourceKind
 from spawnai.clock import Clock
+from spawnai.controller.accounts import CloudAccount
+from spawnai.controller.cluster import Cluster, ClusterError, ObjectNotFound
+from spawnai.controller.leader import LeadershipLost
+from spawnai.controller.store import Store
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.errors import DigitalOceanError
 from spawnai.digitalocean.inventory import Sweep
@@ -34,13 +38,9 @@ from spawnai.lifecycle.reaping import (
 from spawnai.telemetry.events import EventRecorder, EventType, Regarding
 from spawnai.telemetry.metrics import Metrics
 
-from .accounts import CloudAccount
 from .census import ledger_of, lives, take_census
-from .cluster import Cluster, ClusterError, ObjectNotFound
-from .leader import LeadershipLost
 from .receipts import Receipts, unfinished
 from .removal import Estate, Outcome, Removal, Result, seen
-from .store import Store
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from spawnai.api.names import cluster_tag, session_firewall_name, session_tag
 from spawnai.api.record import LedgerEntry, ResourceKind
 from spawnai.billing import ledger as books
+from spawnai.controller.accounts import CloudAccount
 from spawnai.digitalocean.budget import Priority
 from spawnai.lifecycle import actions as do
 
-from .accounts import CloudAccount
 from .work import NotYet, Work
 
 

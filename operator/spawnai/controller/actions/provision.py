@@ -24,6 +24,7 @@ from spawnai.api.record import LedgerEntry, ResourceKind
 from spawnai.api.spawnclass import ClassSpec
 from spawnai.billing import ledger as books
 from spawnai.clock import Clock
+from spawnai.controller.failures import failure_of
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.errors import NoCapacity, OverQuota, UnknownOption
 from spawnai.digitalocean.firewalls import session_rules
@@ -34,7 +35,6 @@ from spawnai.lifecycle.observation import DropletView, Session
 from spawnai.lifecycle.reaping import owner_of
 
 from .agents import AGENT_PORT, Agents
-from .failures import failure_of
 from .work import Backing, NotYet, Work
 
 LOOK_AGAIN = timedelta(seconds=3)

@@ -5,6 +5,7 @@ from typing import Any
 
 from spawnai.api.record import ResourceKind
 from spawnai.clock import Clock
+from spawnai.controller.failures import SessionFailed
 from spawnai.digitalocean.budget import Priority
 from spawnai.droplet.client import (
     AgentClient,
@@ -18,7 +19,6 @@ from spawnai.lifecycle.observation import AppView
 
 from .agents import Agents
 from .bundles import Bundles
-from .failures import SessionFailed
 from .work import NotYet, Work
 
 POLL_SECONDS = 0.05

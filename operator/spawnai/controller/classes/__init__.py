@@ -1,0 +1,1 @@
+"""Looks after SpawnClasses: their keys, their accounts, their Shared firewalls."""

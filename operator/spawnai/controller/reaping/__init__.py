@@ -1,0 +1,1 @@
+"""Deletes what nobody explains: by itself, and by hand with `spawnai reap`."""
