@@ -56,6 +56,7 @@ class ApiServer:
         self._on_idle = on_idle
         self.objects: dict[tuple[str, str], Body] = {}
         self.secrets: dict[tuple[str, str], tuple[dict[str, bytes], str | None]] = {}
+        self.secrets_made_at: dict[tuple[str, str], float] = {}
         self._version = itertools.count(100)
         self._log: list[tuple[float, str, str, str, Body]] = []
         self._watchers: list[Watcher] = []
@@ -308,6 +309,7 @@ class SimulatedCluster:
             living = {body["metadata"]["uid"] for body in self._server.all("session")}
             if uid is None or uid in living:  # else garbage-collected at once
                 self._server.secrets[namespace, name] = (dict(data), uid)
+                self._server.secrets_made_at[namespace, name] = self._wire.loop.time()
                 self._server.writes += 1
 
         await self._write("create secret", name, effect)

@@ -40,6 +40,10 @@ ASTRAY_AFTER_RESTART_SECONDS = 1_000.0
 """The same when the operator was restarted since: it talks to its droplets again within ten minutes
 and asks for one that is silent."""
 
+LOOK_SECONDS = 1.0
+"""How long an app is stored before whoever orders one must know of it. A dead operator's write may
+still arrive between its follower's look and order; no look can help that."""
+
 LEDGER_DELAY_SECONDS = 150.0
 """How long before an operator's death what it learnt may not have reached the ledger."""
 
@@ -161,8 +165,9 @@ class Judge:
 
     def order_begun(self, paid: Paid) -> None:
         life = self.lives[paid.session]
-        namespace = life.key.split("/")[0]
-        if (namespace, bundle_name(paid.session)) in self.server.secrets:
+        stored = life.key.split("/")[0], bundle_name(paid.session)
+        age = self.now - self.server.secrets_made_at.get(stored, self.now)
+        if stored in self.server.secrets and age > LOOK_SECONDS:
             self.blame(f"an app was ordered for {life.key} although one is stored")
 
     # --- the API server ----------------------------------------------------------------------

@@ -4,7 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from spawnai.billing import ledger
-from spawnai.controller import generate, report
+from spawnai.controller import report
+from spawnai.controller.actions import generate
 from spawnai.controller.actions.generate import Generate
 from spawnai.lifecycle import plan, teardown
 

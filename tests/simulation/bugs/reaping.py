@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
-from spawnai.controller import controller, provision, reaper, removal
+from spawnai.controller import controller
+from spawnai.controller.actions import provision
 from spawnai.controller.actions.destroy import Destroy
+from spawnai.controller.reaping import reaper, removal
 from spawnai.controller.reaping.reaper import Reaper
 from spawnai.controller.reaping.receipts import Receipts
 from spawnai.digitalocean.inventory import Inventory
