@@ -89,16 +89,16 @@ def send(pid: int, number: int) -> None:
 
 
 def kill_trees(roots: "set[int] | None" = None) -> None:
-    """End these children of ours (default: all) with everything below them, and reap them.
+    """End these children of ours (default: all) with everything below them.
 
     First all are stopped, again and again until no new one appears: a tree that forks without end
-    would otherwise outrun being killed. This process is the subreaper, so orphans come here.
+    would otherwise outrun being killed. This process is the subreaper, so orphans come here; they
+    are left to its own reap(), which is the one place that hears of every child's end.
     """
     wanted = tree(children(os.getpid()) if roots is None else roots)
     deadline = time.monotonic() + KILL_SECONDS
     stopped: set[int] = set()
     while time.monotonic() < deadline:
-        reap()
         # What is not below us is none of ours: its number was given to another process meanwhile.
         ours = tree(children(os.getpid()))
         alive = {pid for pid in wanted & ours if runs(pid)}

@@ -15,6 +15,7 @@ from tests.contract.machines.support import (
     processes_below,
 )
 
+from spawnai_local import machines
 from spawnai_local.machines import MachineHost
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -44,6 +45,23 @@ async def main():
         await asyncio.sleep(600)
 
 asyncio.run(main())
+"""
+
+# What a supervisor does while one of its machines has just ended and another is being killed.
+TWO_ENDS_AT_ONCE = """
+import os, runpy, signal, sys
+supervisor = runpy.run_path(sys.argv[1])
+supervisor["set_process_option"](supervisor["PR_SET_CHILD_SUBREAPER"], 1)
+ended, living = os.fork(), None
+if ended == 0:
+    os._exit(7)
+os.waitid(os.P_PID, ended, os.WEXITED | os.WNOWAIT)
+living = os.fork()
+if living == 0:
+    signal.pause()
+supervisor["kill_trees"]({living})
+os.waitid(os.P_PID, living, os.WEXITED | os.WNOWAIT)
+assert supervisor["reap"]() == {ended: 7, living: -signal.SIGKILL}
 """
 
 
@@ -100,6 +118,15 @@ async def test_a_machine_can_be_ended_in_the_moment_it_begins(host):
 
     lives = (a_short_life(droplet_id) for droplet_id in range(10_000, 10_040))
     assert not any(await asyncio.gather(*lives))
+
+
+async def test_no_end_goes_unheard_while_something_else_is_killed():
+    program = Path(machines.__file__).with_name("supervisor.py")
+    arguments = [sys.executable, "-c", TWO_ENDS_AT_ONCE, str(program)]
+    done = await asyncio.to_thread(
+        subprocess.run, arguments, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
 
 
 async def test_machines_live_side_by_side_on_addresses_of_their_own(machine):
