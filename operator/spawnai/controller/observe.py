@@ -116,6 +116,7 @@ class Observer:
             firewall_id=state.firewall_id,
             problem=problem,
             prices=state.account.prices if state.account is not None else {},
+            claude_answers=self._classes.claude_answers(class_name),
         )
         backing = None
         if state.account is not None and state.generator is not None:

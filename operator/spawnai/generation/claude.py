@@ -209,7 +209,8 @@ class Generator:
             error.usage = generation.usage
             raise
         except asyncio.CancelledError:
-            generation.report()
+            if generation.usage != TokenUsage():
+                generation.report()
             raise
 
 

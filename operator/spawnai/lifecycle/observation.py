@@ -102,6 +102,8 @@ class Offer:
     firewall_id: str | None = None
     problem: Failure | None = None
     prices: Mapping[str, Decimal] = field(default_factory=dict)
+    claude_answers: bool = False
+    """Whether Claude took another order of the class just now."""
 
     def tier(self, tier: Tier) -> TierSpec:
         """What that tier means in this class."""

@@ -69,7 +69,7 @@ def order_droplet(d: Draft, session: Session, offer: Offer, now: datetime) -> No
         d.set_false(ConditionType.DROPLET_READY, failure.reason, failure.message)
     wanted = placements(session, offer)
     open_now = [placement for placement in wanted if _refusal(o, placement, now) is None]
-    if open_now and not _claude_answers(o):
+    if open_now and not _claude_answers(o, offer):
         if o.effort(GenerateApp().key).failure is not None:
             message = "The droplet is made once Claude begins to write the app"
             d.set_false(ConditionType.DROPLET_READY, "WaitingForClaude", message)
@@ -93,13 +93,17 @@ def _waits_for_turn(d: Draft, effort: Effort, now: datetime) -> bool:
     return d.observation.creations_wait
 
 
-def _claude_answers(o: Observation) -> bool:
-    """Whether there is an app, or Claude has begun to write it.
+def _claude_answers(o: Observation, offer: Offer) -> bool:
+    """Whether there is an app, or Claude has begun to write it, or will: it just took another order
+    of the class, and this one is on its way.
 
     Claude takes a second to say no and a minute to write: a droplet that is made before it has
     said anything may wait, paid for, for an app that never comes.
     """
-    return o.bundle is not None or o.generation_fraction is not None
+    if o.bundle is not None or o.generation_fraction is not None:
+        return True
+    order = o.effort(GenerateApp().key)
+    return offer.claude_answers and order.running and order.failure is None
 
 
 def _refusal(o: Observation, placement: Placement, now: datetime) -> Failure | None:

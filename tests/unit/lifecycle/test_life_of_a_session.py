@@ -44,6 +44,22 @@ def test_no_droplet_is_paid_for_before_claude_begins_to_write():
     assert "CreateDroplet" in life.settle().kinds_done()
 
 
+def test_an_order_on_its_way_needs_no_word_of_its_own_where_claude_takes_others_of_the_class():
+    life = Life(held={do.GenerateApp}, claude_answers=False).settle()
+    assert "CreateDroplet" not in life.kinds_done()
+    life.offer = replace(life.offer, claude_answers=True)
+    assert "CreateDroplet" in life.settle().kinds_done()
+
+
+def test_another_session_s_answer_is_no_sign_for_one_whose_own_order_failed():
+    life = Life(claude_answers=False)
+    life.offer = replace(life.offer, claude_answers=True)
+    life.failing[do.GenerateApp] = lambda _action: life.fail(
+        FailureKind.TRANSIENT, "ClaudeUnavailable", "Claude answered 529 overloaded_error"
+    )
+    assert "CreateDroplet" not in life.settle().kinds_done()
+
+
 def test_a_session_that_claude_refuses_says_what_its_droplet_waits_for():
     life = Life(claude_answers=False)
     life.failing[do.GenerateApp] = lambda _action: life.fail(

@@ -54,6 +54,9 @@ changed class is tried at once."""
 SECRET_CHECK_SECONDS = 60.0
 """How often the keys are read again, so that a rotated key is taken up by itself."""
 
+ANSWER_HOLDS_SECONDS = 10.0
+"""How long Claude's answer to one order of a class tells that it will answer the others, too."""
+
 CLOUD_CHECK_INTERVAL = timedelta(hours=1)
 """How often prices, domain and firewall are compared with the cloud: three calls an hour."""
 
@@ -98,6 +101,8 @@ class ClassController:
         self._tried: dict[str, CloudAccount] = {}
         self._asked: dict[str, tuple[tuple[int, bytes], datetime]] = {}
         self._refused: dict[str, ClassProblem] = {}
+        # When Claude last began to answer an order of a class.
+        self._answered_at: dict[str, float] = {}
 
     def state(self, name: str) -> ClassState | None:
         """What the class can do now; None when it has not been looked at yet."""
@@ -112,7 +117,12 @@ class ClassController:
         before = self._refused.get(name)
         if refusal is None:
             self._refused.pop(name, None)
+            is_news = not self.claude_answers(name)
+            self._answered_at[name] = self._clock.now()
+            if is_news:
+                self._wake_sessions(name)
         else:
+            self._answered_at.pop(name, None)
             self._refused[name] = ClassProblem(
                 refusal.reason,
                 f"Claude refuses the orders of SpawnClass {name!r}: {refusal.message}",
@@ -120,12 +130,18 @@ class ClassController:
         if str(before) != str(self._refused.get(name)):
             self._wake_class_after(name, 0.0)
 
+    def claude_answers(self, name: str) -> bool:
+        """Whether Claude took an order of the class lately, and has refused none since."""
+        answered_at = self._answered_at.get(name, float("-inf"))
+        return self._clock.now() - answered_at < ANSWER_HOLDS_SECONDS
+
     async def reconcile(self, name: str) -> None:
         """Look at one class."""
         known = self._store.spawn_class(name)
         if known is None:
             self._states.pop(name, None)
             self._refused.pop(name, None)
+            self._answered_at.pop(name, None)
             return
         before = self._states.get(name)
         try:
