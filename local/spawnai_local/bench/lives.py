@@ -7,7 +7,7 @@ max(droplet boot, generation) + installation + app start, for each session by it
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -263,11 +263,15 @@ def ideal_seconds(app_type: str, prompt: str, rate: float) -> float:
 
 
 def _words(counters: Sequence[Counter[str]]) -> str:
-    """What most sessions have, with the rest mentioned."""
-    kinds = Counter(tuple(sorted(one.items())) for one in counters)
-    usual, count = kinds.most_common(1)[0]
-    words = ", ".join(f"{number} {what}" if number > 1 else what for what, number in usual)
-    return f"{count} of {len(counters)} have: {words}" if len(kinds) > 1 else words
+    """What most sessions have, then what the others have instead."""
+    kinds = Counter(tuple(sorted(one.items())) for one in counters).most_common()
+    if len(kinds) == 1:
+        return _listed(kinds[0][0])
+    return "; ".join(f"{count} of {len(counters)} have {_listed(kind)}" for kind, count in kinds)
+
+
+def _listed(kind: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{number} {what}" if number > 1 else what for what, number in kind)
 
 
 def _counted(counter: Counter[str]) -> str:
