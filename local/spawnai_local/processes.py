@@ -42,6 +42,16 @@ _PORTS = range(20_000, 32_000)
 _LOOK_SECONDS = 0.1
 
 
+def bound_to_this_process(program: str, command: Sequence[str]) -> tuple[str, ...]:
+    """What to start so that `program`, with the arguments `command` (its name first), is killed
+    when the thread that starts it ends, in whatever way.
+    """
+    return (
+        *(sys.executable, "-I", "-S", "-c", _BIND_TO_PARENT, str(os.getpid()), program),
+        *command,
+    )
+
+
 class ProcessError(Exception):
     """A child process could not be started, or ended before it was ready."""
 
@@ -186,8 +196,7 @@ class ChildProcess:
         environment = {**os.environ, **self._environment, MARK: str(self.directory)}
         with self.log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", "-c", _BIND_TO_PARENT, str(os.getpid()), program),
-                *self.command,
+                *bound_to_this_process(program, self.command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

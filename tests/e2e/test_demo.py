@@ -5,19 +5,24 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.local_program import DOWN_SECONDS, UP_SECONDS, processes_of, until
+from tests.support.local_program import (
+    DOWN_SECONDS,
+    UP_SECONDS,
+    of_this_run,
+    processes_of,
+    until,
+)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_all_that_the_demo_claims_is_true_within_three_minutes():
     demo = subprocess.run(
-        [sys.executable, "-m", "spawnai_local.demo"],
+        of_this_run("spawnai_local.demo"),
         check=False,
         env={**os.environ, "CLAUDE": "simulator"},
         stdin=subprocess.DEVNULL,
@@ -42,7 +47,7 @@ def demo_until(words: str, output: Path) -> Iterator[subprocess.Popen[bytes]]:
     with (
         output.open("wb") as written,
         subprocess.Popen(
-            [sys.executable, "-m", "spawnai_local.demo"],
+            of_this_run("spawnai_local.demo"),
             env={**os.environ, "CLAUDE": "simulator"},
             stdin=subprocess.DEVNULL,
             stdout=written,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from spawnai_local.paths import checkout
+from spawnai_local.processes import bound_to_this_process
 
 UP_SECONDS = 120.0
 DOWN_SECONDS = 60.0
@@ -28,7 +29,7 @@ class Local:
         self.output = directory.with_name(f"{directory.name}.output")
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "spawnai_local.up"],
+                of_this_run("spawnai_local.up"),
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -73,6 +74,14 @@ class Local:
             text=True,
             timeout=DOWN_SECONDS,
         )
+
+
+def of_this_run(module: str) -> tuple[str, ...]:
+    """How to start a program of ours that ends with the tests, however they end.
+
+    Killed, it leaves the rest to its guard.
+    """
+    return bound_to_this_process(sys.executable, [sys.executable, "-m", module])
 
 
 @contextlib.contextmanager
