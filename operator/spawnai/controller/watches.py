@@ -25,6 +25,8 @@ _LOGGER = logging.getLogger(__name__)
 
 _SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
+_KOPF = Path(kopf.__file__).parent
+
 WATCH_SECONDS = 20
 """How long one watch lasts before it is taken up anew."""
 
@@ -56,12 +58,26 @@ async def watch(controller: Controller, resync: Resync, take_signals: Callable[[
     An error that the API server tells through a watch ends kopf. What is known stays known, and
     ends in time, so it is no reason to end: the watches begin again.
     """
+    asyncio.get_running_loop().set_exception_handler(pass_over_unclosed_watches)
     while True:
         try:
             await _watch(controller, resync, take_signals)
         except Exception as error:  # noqa: BLE001 - whatever it was, only another look helps
             _LOGGER.warning("The watches broke off and begin again: %r", error)
         await asyncio.sleep(_AGAIN_SECONDS)
+
+
+def pass_over_unclosed_watches(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """An exception handler that says nothing of a watch which kopf has left open.
+
+    Cancelled while it hands on an event, kopf leaves the generator of the watch as it is. The event
+    loop, at its end, closes that one and the context manager inside it in no order, and has an
+    error to tell when the inner one comes first. Both are closed then; nothing is wrong.
+    """
+    generator = context.get("asyncgen")
+    if generator is not None and Path(generator.ag_code.co_filename).is_relative_to(_KOPF):
+        return
+    loop.default_exception_handler(context)
 
 
 async def _watch(controller: Controller, resync: Resync, take_signals: Callable[[], None]) -> None:

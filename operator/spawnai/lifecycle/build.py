@@ -78,6 +78,8 @@ def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -
         d.do(CreateRecord(planned_record(o, session, offer)))
     if not session.has_finalizer or o.record is None:
         return
+    if o.effort(CreateRecord.__name__).running:
+        return  # The watch was quicker than the answer, which tells whether the ledger is new.
     _begin(d, session, offer, now)
     _generation(d, o)
     _droplet(d, session, offer, o.record, now)

@@ -143,6 +143,11 @@ class Life:
         self.now = end
         return self.settle()
 
+    def see_effect_of(self, action: do.Action) -> "Life":
+        """The watch shows what an action did before its answer comes."""
+        self._effect(action)
+        return self.settle()
+
     def change(self, **changes: Any) -> "Life":
         """What a user does: annotate, delete."""
         assert self.session is not None

@@ -32,6 +32,15 @@ def test_nothing_outside_the_cluster_before_finalizer_and_ledger_are_written():
     assert life.kinds_done() == ["AddFinalizer", "CreateRecord"]
 
 
+def test_a_ledger_seen_before_its_answer_is_not_taken_for_one_of_an_earlier_life():
+    life = Life(held={do.CreateRecord}).settle()
+    life.see_effect_of(life.done[-1])
+    assert life.kinds_done() == ["AddFinalizer", "CreateRecord"]
+    life.efforts[do.CreateRecord.__name__] = Effort(started_at=life.now, done_at=life.now)
+    assert "FindDroplet" not in life.settle().kinds_done()
+    assert life.status.phase is Phase.RUNNING
+
+
 def test_the_droplet_boots_while_claude_writes():
     life = Life(held={do.GenerateApp, do.CreateDroplet}).settle()
     assert {"GenerateApp", "CreateDroplet"} <= set(life.kinds_done())
