@@ -6,6 +6,7 @@ Everything here can be learnt again: from the API server, from the cloud, or by 
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from spawnai.api.record import RecordStatus
 from spawnai.lifecycle.observation import AppView, DropletView, Effort, Failure, StoredBundle
@@ -25,6 +26,7 @@ class Memory:
     bundle: StoredBundle | None = None
     app: AppView | None = None
     log: tuple[str, ...] = ()
+    switch: datetime | None = None
     generation_fraction: float | None = None
     ledger: RecordStatus | None = None
     ledger_waits_since: float | None = None

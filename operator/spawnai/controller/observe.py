@@ -71,6 +71,7 @@ class Observer:
             bundle=memory.bundle,
             app=memory.app,
             log=memory.log,
+            switch=memory.switch,
             efforts=dict(memory.efforts),
             rejected=dict(memory.rejected),
             generation_fraction=memory.generation_fraction,

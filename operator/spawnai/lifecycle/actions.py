@@ -129,15 +129,12 @@ class DeployApp(Action):
 
 @dataclass(frozen=True, slots=True)
 class SetExpiry(Action):
-    """Move the dead man's switch of the droplet."""
+    """Move the dead man's switch of the droplet. One at a time, whatever the times: of two tellings
+    under way, the older might arrive last.
+    """
 
     ip: str
     expires_at: datetime
-
-    @property
-    def key(self) -> str:
-        """One telling for each expiry."""
-        return f"SetExpiry:{int(self.expires_at.timestamp())}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,17 +86,17 @@ def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -
     _firewall(d, offer, o.record, now)
     _name(d, session, offer, o.record)
     _app(d, session, offer, now)
-    expiry = resolve(
+    wanted = resolve(
         wish,
         limits_of(offer, session, o.record),
         ready_at=d.get("ready_at"),
         promised=d.previous.expiration_time,
         now=now,
     )
-    expiry = once_told(d, expiry)
+    expiry = once_told(d, wanted)
     announce_expiry(d, offer, expiry, now)
     if d.previous.ready_at is not None:
-        keep(d, session, expiry, now)
+        keep(d, session, wanted, expiry, now)
     sum_up(d, session, offer, expiry, now)
 
 

@@ -19,40 +19,42 @@ LOG_AHEAD = timedelta(seconds=5)
 """How long before the end the app's log is kept, so that nothing waits for it at the end."""
 
 
-def once_told(d: Draft, expiry: Expiry) -> Expiry:
+def once_told(d: Draft, wanted: Expiry) -> Expiry:
     """The expiry to promise: a longer life only once the droplet's switch was told of it.
 
     Otherwise an operator that dies between promise and telling would leave a droplet that ends
     itself before its promised time. A droplet that does not answer holds nothing up.
     """
-    promised, ip = d.previous.expiration_time, d.address
+    promised = d.previous.expiration_time
     ready = d.previous.ready_at is not None
-    if not ready or ip is None or promised is None or expiry.time is None:
-        return expiry
-    if expiry.time <= promised:
-        return expiry
-    switch = SetExpiry(ip, expiry.time)
-    effort = d.observation.effort(switch.key)
-    if effort.done_at is not None or effort.failure is not None:
-        return expiry
-    d.do(switch)
-    return replace(expiry, time=promised)
+    if not ready or d.address is None or promised is None or wanted.time is None:
+        return wanted
+    if wanted.time <= promised or d.observation.switch == _to_the_second(wanted.time):
+        return wanted
+    if d.observation.effort(SetExpiry.__name__).failure is not None:
+        return wanted
+    return replace(wanted, time=promised)
 
 
-def keep(d: Draft, session: Session, expiry: Expiry, now: datetime) -> None:
+def keep(d: Draft, session: Session, wanted: Expiry, expiry: Expiry, now: datetime) -> None:
     """Keep a running session: its switch, its log, its health."""
     ip = d.address
     if ip is None:
         return
-    if expiry.time is not None:
-        _move_switch(d, SetExpiry(ip, expiry.time), now)
-        if session.order.app_type is not AppType.WEBAPP:
-            log_time = expiry.time - LOG_AHEAD
-            if now < log_time:
-                d.wake(log_time)
-            elif d.observation.effort(TakeLog(ip).key).started_at is None:
-                d.do(TakeLog(ip))
+    if wanted.time is not None:
+        _move_switch(d, SetExpiry(ip, _to_the_second(wanted.time)), now)
+    if expiry.time is not None and session.order.app_type is not AppType.WEBAPP:
+        log_time = expiry.time - LOG_AHEAD
+        if now < log_time:
+            d.wake(log_time)
+        elif d.observation.effort(TakeLog(ip).key).started_at is None:
+            d.do(TakeLog(ip))
     _check_app(d, CheckApp(ip), now)
+
+
+def _to_the_second(time: datetime) -> datetime:
+    """As the status keeps it."""
+    return time.replace(microsecond=0)
 
 
 def _move_switch(d: Draft, switch: SetExpiry, now: datetime) -> None:
@@ -61,14 +63,13 @@ def _move_switch(d: Draft, switch: SetExpiry, now: datetime) -> None:
     Another life of this operator may have latched an expiry and died before telling it.
     """
     o = d.observation
-    effort = o.effort(switch.key)
-    if effort.done_at is not None and effort.failure is None:
+    if o.switch == switch.expires_at:
         return
     ready_at = d.previous.ready_at
     told_before = (
         ready_at is not None
         and ready_at < o.operator_started_at
-        and effort.started_at is None
+        and o.effort(switch.key).started_at is None
         and d.previous.expiration_time == switch.expires_at
     )
     retell_at = o.operator_started_at + o.resync_spread

@@ -217,6 +217,8 @@ class Observation:
     bundle: StoredBundle | None = None
     app: AppView | None = None
     log: tuple[str, ...] = ()
+    switch: datetime | None = None
+    """What the droplet's dead man's switch was told last; None when that is not known."""
     efforts: Mapping[str, Effort] = field(default_factory=dict)
     rejected: Mapping[tuple[str, str], Failure] = field(default_factory=dict)
     """Refused regions and sizes (either may be `ANY`), and why."""

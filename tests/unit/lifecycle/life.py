@@ -81,6 +81,7 @@ class Life:
     claude_answers: bool = True
     new_droplet_status: str = "active"
     app: AppView | None = None
+    switch: datetime | None = None
     problem: Failure | None = None
     efforts: dict[str, Effort] = field(default_factory=dict)
     rejected: dict[tuple[str, str], Failure] = field(default_factory=dict)
@@ -109,6 +110,7 @@ class Life:
             firewall_in_force=self.firewall_in_force,
             bundle=self.bundle,
             app=self.app,
+            switch=self.switch,
             generation_fraction=0.0 if self.claude_answers else None,
             efforts=dict(self.efforts),
             rejected=dict(self.rejected),
@@ -159,6 +161,7 @@ class Life:
         self.efforts.clear()
         self.rejected.clear()
         self.bundle, self.droplet, self.firewall_in_force = None, None, False
+        self.switch = None
         self.started_at = self.now
         return self
 
@@ -264,6 +267,8 @@ class Life:
                 )
                 self.bundle = StoredBundle(DIGEST, entry)
                 self.book(lambda book: books.with_generation(book, entry))
+            case do.SetExpiry(expires_at=expires_at):
+                self.switch = expires_at
             case do.DeleteResource(entry=gone):
                 self.book(
                     lambda book: books.with_deletion_accepted(book, gone.kind, gone.id, self.now)

@@ -226,18 +226,48 @@ def test_an_extension_arms_the_warning_again():
     assert life.reasons().count("ExpiryChanged") == 1
 
 
+def hours_told(life: Life) -> list[float]:
+    """What the droplet's switch was told, in hours from the start."""
+    told = [action.expires_at for action in life.done if isinstance(action, do.SetExpiry)]
+    return [(time - START) / timedelta(hours=1) for time in told]
+
+
 def test_the_droplet_s_switch_is_told_the_promise_at_once_when_the_app_is_ready():
-    told = [action.expires_at for action in running().done if isinstance(action, do.SetExpiry)]
-    assert told == [START + timedelta(hours=2)]
+    assert hours_told(running()) == [2]
 
 
 def test_an_extension_moves_the_droplet_s_switch():
+    assert hours_told(running().change(ttl="4h")) == [2, 4]
+
+
+def test_the_switch_follows_an_expiry_that_goes_back_to_what_it_was():
+    life = running().change(ttl="4h").change(ttl="2h").change(ttl="4h")
+    assert hours_told(life) == [2, 4, 2, 4]
+    assert life.status.expiration_time == START + timedelta(hours=4)
+
+
+def test_of_two_changes_the_second_waits_until_the_switch_has_answered_the_first():
     life = running()
+    life.held = {do.SetExpiry}
+    life.change(ttl="4h").change(ttl="3h")
+    assert hours_told(life) == [2, 4]
+    assert life.status.expiration_time == START + timedelta(hours=2), "nothing longer was told yet"
+    life.held = set()
+    life.efforts[do.SetExpiry.__name__] = Effort(started_at=life.now, done_at=life.now)
+    life.see_effect_of(life.done[-1])
+    assert hours_told(life) == [2, 4, 3]
+    assert life.status.expiration_time == START + timedelta(hours=3)
+
+
+def test_a_switch_that_may_have_been_told_something_else_is_told_again():
+    life = running()
+    life.failing[do.SetExpiry] = lambda _: life.fail(FailureKind.TRANSIENT, message="no answer")
     life.change(ttl="4h")
-    assert [action.expires_at for action in life.done if isinstance(action, do.SetExpiry)] == [
-        START + timedelta(hours=2),
-        START + timedelta(hours=4),
-    ]
+    life.switch = None
+    life.change(ttl="2h")
+    del life.failing[do.SetExpiry]
+    life.pass_time(seconds=2)
+    assert life.switch == START + timedelta(hours=2)
 
 
 def test_a_ttl_above_the_maximum_is_capped_and_says_so_once():

@@ -99,8 +99,10 @@ class Deploy:
 
     async def set_expiry(self, work: Work, action: do.SetExpiry) -> None:
         """Move the dead man's switch."""
+        work.memory.switch = None  # without an answer, nobody knows what it was told last
         async with self._agents.client(work.session, action.ip) as agent:
             await agent.set_expiry(action.expires_at)
+        work.memory.switch = action.expires_at
 
     async def check_app(self, work: Work, action: do.CheckApp) -> None:
         """Ask how the app is; when nobody answers, whether the droplet still exists."""
