@@ -15,7 +15,7 @@ from spawnai.controller.reaping.receipts import ORPHANED
 from spawnai.lifecycle.status import STEPS
 
 from .api_server import ApiServer, Body, is_held
-from .apps import Paid, SimulatedClaude
+from .apps import Paid, SimulatedAgents, SimulatedClaude
 from .cloud import NEVER, SIZES, Cloud, CloudDroplet, CloudRecord, Watch
 from .edges import Wire
 from .loop import moment_of, utc
@@ -39,6 +39,12 @@ ASTRAY_SECONDS = 200.0
 ASTRAY_AFTER_RESTART_SECONDS = 1_000.0
 """The same when the operator was restarted since: it talks to its droplets again within ten minutes
 and asks for one that is silent."""
+
+SWITCH_SECONDS = 60.0
+"""How soon a droplet's switch must be told of a later end that was promised."""
+
+SWITCH_AFTER_RESTART_SECONDS = ASTRAY_AFTER_RESTART_SECONDS
+"""The same when the operator was restarted since."""
 
 LOOK_SECONDS = 1.0
 """How long an app is stored before whoever orders one must know of it. A dead operator's write may
@@ -75,6 +81,7 @@ class Life:
     finished: float | None = None
     warned: Counter = field(default_factory=Counter)
     doubled: float | None = None
+    short_lived: float | None = None
 
 
 class Judge:
@@ -92,6 +99,7 @@ class Judge:
         self.server: ApiServer
         self.cloud: Cloud
         self.claude: SimulatedClaude
+        self.agents: SimulatedAgents
         self.deaths: dict[int, float] = {}
         self.starts: list[float] = []
         jumps = sum(abs(jump.seconds) for jump in wire.story.of(ClockJump))
@@ -390,7 +398,29 @@ class Judge:
         for known in self.cloud.records.values():
             if known.session is not None and self.now < known.gone:
                 self._leads_home(known)
+        for life in self.lives.values():
+            self._ends_itself_no_sooner_than_promised(life)
         self._no_one_outlives_his_class()
+
+    def _ends_itself_no_sooner_than_promised(self, life: Life) -> None:
+        """A droplet's own switch is not behind the promise, but for a moment."""
+        promised = life.status.expiration_time
+        runs = life.ready and not life.forged and life.status.phase is Phase.RUNNING
+        switch = self._switch_of(life.uid) if runs else None
+        if promised is None or switch is None or switch >= promised:
+            life.short_lived = None
+            return
+        since = life.short_lived = life.short_lived or self.now
+        wait = SWITCH_SECONDS
+        if any(begun > since - 60 for begun in self.starts):
+            wait = SWITCH_AFTER_RESTART_SECONDS
+        if self.now > (self._wire.disturbed(since - 60, self.now) or since) + wait:
+            self.blame(f"the droplet of {life.key} would end itself before the promised {promised}")
+
+    def _switch_of(self, uid: str) -> datetime | None:
+        """The earliest time at which a living droplet of the session ends itself."""
+        machines = [self.agents.machines.get(one.id) for one in self.cloud.living(uid)]
+        return min((one.expires_at for one in machines if one is not None), default=None)
 
     def _no_one_outlives_his_class(self) -> None:
         """Whatever a user writes, no droplet lives beyond the class's maximum."""

@@ -130,7 +130,7 @@ class World:
         self.claude = SimulatedClaude(self.wire, self.judge.order_begun)
         self.agents = SimulatedAgents(self.cloud, self.wire)
         self.judge.server, self.judge.cloud = self.server, self.cloud
-        self.judge.claude = self.claude
+        self.judge.claude, self.judge.agents = self.claude, self.agents
         self.processes: list[Process] = []
         self._graveyard: list[Any] = []
         self._waiting_users = 0

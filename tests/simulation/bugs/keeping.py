@@ -5,10 +5,11 @@ from datetime import timedelta
 
 from spawnai.api.conditions import ConditionType
 from spawnai.controller import reconciler
-from spawnai.lifecycle import build, expiry, plan, summary
+from spawnai.lifecycle import actions, build, expiry, keep, plan, summary
 from spawnai.lifecycle.plan import plan as make_plan
 
 from .bug import bug
+from .situations import end_goes_back_to_what_it_was
 
 _resolve, _announce = expiry.resolve, summary.announce_expiry
 
@@ -43,6 +44,15 @@ def _warns_again(d, offer, found, now):
         d.notice("Warning", "ExpiringSoon", "Expire", d.message_of(ConditionType.EXPIRING_SOON))
 
 
+def _told_once(d, switch, _now):
+    if d.observation.effort(switch.key).done_at is None:
+        d.do(switch)
+
+
+def _of_its_own(switch):
+    return f"SetExpiry:{int(switch.expires_at.timestamp())}"
+
+
 KEEPING = (
     bug(
         "the class's cap is ignored",
@@ -60,5 +70,12 @@ KEEPING = (
         (plan, "resolve", _what_the_status_says),
     ),
     bug("a session that is over is looked at for ever", (reconciler, "plan", _for_ever)),
+    bug(
+        "each end is told to the droplet's switch once",
+        (actions.SetExpiry, "key", property(_of_its_own)),
+        (keep, "_move_switch", _told_once),
+        (build, "once_told", lambda _d, wanted: wanted),
+        among=end_goes_back_to_what_it_was,
+    ),
     bug("the end is warned of twice", (build, "announce_expiry", _warns_again)),
 )

@@ -98,8 +98,24 @@ def end_comes_while_nothing_answers(seed: int) -> Story:
     )
 
 
-def _order(at: float) -> Order:
-    return Order(round(at, 1), "app", "90s", "webapp")
+def end_goes_back_to_what_it_was(seed: int) -> Story:
+    """A running session's life is shortened, and restored."""
+    random = Random(seed)
+    at = random.uniform(0, 20)
+    shortened = at + random.uniform(80, 110)
+    restored = shortened + random.uniform(2, 60)
+    return _in_the_world_of(
+        seed,
+        [
+            _order(at, "8m"),
+            Act(round(shortened, 1), "sets the ttl of", "app", "4m"),
+            Act(round(restored, 1), "sets the ttl of", "app", "8m"),
+        ],
+    )
+
+
+def _order(at: float, ttl: str = "90s") -> Order:
+    return Order(round(at, 1), "app", ttl, "webapp")
 
 
 def _in_the_world_of(seed: int, happenings: list[Happening]) -> Story:
