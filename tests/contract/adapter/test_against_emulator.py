@@ -70,7 +70,7 @@ class TestManyDroplets:
         return replace(settings, limits=limits)
 
     async def test_a_listing_of_three_pages_is_whole(self, adapter, control):
-        adapter.api.budget._per_minute = 5_000
+        adapter.api.budget.per_minute = 5_000
         names = [f"s-{number}" for number in range(450)]
         await asyncio.gather(
             *(adapter.droplets.create(order(name), priority=DESTROY) for name in names)
@@ -84,7 +84,7 @@ class TestManyDroplets:
         assert (len(first.items), first.total, first.is_last) == (200, 450, False)
 
     async def test_deletions_while_a_listing_is_read_lose_none_of_the_others(self, adapter):
-        adapter.api.budget._per_minute = 5_000
+        adapter.api.budget.per_minute = 5_000
         made = await asyncio.gather(
             *(adapter.droplets.create(order(f"s-{n}"), priority=DESTROY) for n in range(450))
         )
