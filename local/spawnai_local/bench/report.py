@@ -72,8 +72,9 @@ thousand of them fit one machine, and each delay is known exactly.
   Secret with the bundle, which a Running session does not need any more). The operator finds them
   at its start, as after a restart.
 - **Restart.** Killed with SIGKILL, started at once; the time counts from the new process's start
-  to the moment its metric `spawnai_sessions{{phase="Running"}}` shows all of them. The lease of the
-  killed process has to run out in it.
+  to the moment its metric `spawnai_sessions{{phase="Running"}}` shows all of them. As
+  kubelet starts a container again, in the same pod: it takes over its predecessor's lease at once.
+  A new pod, where a node was lost, waits up to 15 s more until that lease has run out.
 - **At rest.** {rest:.0f} s, begun once the start has calmed down. CPU is the operator's utime and
   stime in /proc, memory its VmRSS at the end.
 """
