@@ -53,12 +53,14 @@ MEANINGS: Mapping[ConditionType, str] = {
         "The object cannot go on: the message says what is wrong and what to write or provide "
         "instead. Some stalls end by themselves when what was missing appears."
     ),
-    ConditionType.DROPLET_READY: "The droplet exists, has booted, and its agent answers.",
+    ConditionType.DROPLET_READY: (
+        "DigitalOcean says that the droplet is active; its agent answers some seconds later."
+    ),
     ConditionType.FIREWALL_READY: (
         "The firewall that covers the droplet is in force. No app is started before it is."
     ),
     ConditionType.DNS_READY: "The host name of status.url leads to the droplet.",
-    ConditionType.CERTIFICATE_READY: "HTTPS works with a certificate that browsers trust.",
+    ConditionType.CERTIFICATE_READY: "Kept for HTTPS with certificates; not set yet.",
     ConditionType.GENERATED: "Claude has written the app, and what it wrote was checked and kept.",
     ConditionType.APP_HEALTHY: "The app on the droplet answers.",
     ConditionType.EXPIRING_SOON: (

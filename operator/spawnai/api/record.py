@@ -127,7 +127,7 @@ class GenerationEntry(ApiModel):
     model: Identifier = Field(description="The Claude model.")
     started_at: datetime = Field(description="When Claude was asked.")
     finished_at: datetime | None = Field(default=None, description="When the answer was complete.")
-    outcome: Text = Field(description="What came of it, in one word such as Generated.")
+    outcome: Text = Field(description="What came of it, in one word such as Stored.")
     input_tokens: int = Field(default=0, description="Input tokens that were paid for.")
     output_tokens: int = Field(default=0, description="Output tokens that were paid for.")
     cache_read_tokens: int = Field(default=0, description="Tokens read from the prompt cache.")

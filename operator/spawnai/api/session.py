@@ -213,7 +213,7 @@ class CostStatus(ApiModel):
         default=None, description="What the whole life is expected to cost."
     )
     actual: Amount | None = Field(
-        default=None, description="What is known to have been spent so far; final at the end."
+        default=None, description="What was spent, known once everything was seen gone."
     )
     price: Amount | None = Field(default=None, description="The price of the droplet per hour.")
 

@@ -469,7 +469,7 @@ class ClassStatus(ApiModel):
     )
     conditions: list[Condition] = conditions_field(
         "What is true about the class, for machines: Ready (sessions can use it), Stalled (the "
-        "message says what is missing or wrong), Reconciling."
+        "message says what is missing or wrong)."
     )
     firewall_id: Identifier | None = Field(
         default=None, description="DigitalOcean's id of the Shared firewall."

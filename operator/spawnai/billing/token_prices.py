@@ -24,14 +24,6 @@ class TokenPrice:
     cache_write: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class LongPromptPrice:
-    """The price of a call whose prompt, cached parts included, is longer than `above_tokens`."""
-
-    above_tokens: int
-    price: TokenPrice
-
-
 class UnknownModelPrice(LookupError):
     """There is no price for this model, so what it costs cannot be said."""
 
@@ -54,10 +46,6 @@ TOKEN_PRICES = {
     "claude-fable-5-2": _price("8", "40", "0.80", "10"),
 }
 
-LONG_PROMPT_PRICES = {
-    "claude-haiku-5-5": LongPromptPrice(100_000, _price("0.50", "2.50", "0.05", "0.625")),
-}
-
 # A dated snapshot ("claude-sonnet-5-5-20260901") costs what its model costs.
 _SNAPSHOT_DATE = re.compile(r"-\d{8}$")
 
@@ -74,13 +62,11 @@ def token_cost(
     output_tokens: int,
     cache_read_tokens: int = 0,
     cache_write_tokens: int = 0,
-    longest_prompt_tokens: int = 0,
 ) -> Decimal:
     """What these tokens cost, in dollars, unrounded.
 
-    The token counts may be the sum over several calls. A price that depends on the length of a
-    prompt goes by `longest_prompt_tokens`, the length of the longest single prompt among them
-    (0: all were short, which holds for every prompt this operator sends).
+    The token counts may be the sum over several calls. Prices that rise with the length of a
+    prompt are left out: no prompt that this operator sends is that long.
 
     Raises:
         UnknownModelPrice: the table has no price for this model.
@@ -93,9 +79,6 @@ def token_cost(
     if name not in TOKEN_PRICES:
         raise UnknownModelPrice(model)
     price = TOKEN_PRICES[name]
-    long_prompt = LONG_PROMPT_PRICES.get(name)
-    if long_prompt is not None and longest_prompt_tokens > long_prompt.above_tokens:
-        price = long_prompt.price
     return (
         input_tokens * price.input
         + output_tokens * price.output

@@ -1,4 +1,4 @@
-"""The DigitalOcean accounts and Claude keys that the classes use, each opened once.
+"""The DigitalOcean accounts that the classes use, each opened once.
 
 Two classes with the same token share one client, one rate budget and one listing.
 """

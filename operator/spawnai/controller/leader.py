@@ -99,8 +99,8 @@ class Leadership:
 
     Args:
         leases: the Lease.
-        identity: who this process is; unique to the process, not only to the Pod, so that a process
-            started again in the same Pod does not take its predecessor's lease for its own.
+        identity: who this process is. Only a successor that cannot run beside it, such as the same
+            Pod's next container, may bear the same one: it takes the lease over at once.
         clock: measures and dates.
         lease_seconds: how long others wait after they saw the last renewal.
         renew_deadline: after how many seconds without a renewal this process stops acting.

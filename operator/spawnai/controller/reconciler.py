@@ -33,7 +33,7 @@ JITTER = 0.2
 
 
 class Reconciler:
-    """Brings one session after the other closer to what its manifest says."""
+    """Brings a session a step closer to what its manifest says."""
 
     def __init__(
         self,

@@ -13,7 +13,6 @@ What it promises, each with a test of that name:
   then twice that for every further failure, up to 2.5 to 5 s; success starts afresh.
 * **Rest is free**: waiting keys cost one entry in a heap and one timer in all, no task each and no
   polling; entries made stale by an earlier time never outnumber the live ones.
-* **Shut-down drains**: what is ready is handled, what is delayed is dropped, nothing is accepted.
 
 Everything here must be called from the event loop's own thread.
 """
@@ -38,10 +37,6 @@ _LAST_CEILING_SECONDS = 5.0
 
 # Below this many stale entries a rebuild of the heap costs more than it frees.
 _STALE_ENTRIES_TOLERATED = 64
-
-
-class QueueShutDown(Exception):
-    """The queue was shut down and holds nothing more: the worker that asked may end."""
 
 
 def _log_failure(key: str, error: BaseException) -> None:
@@ -84,15 +79,13 @@ class WorkQueue:
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_at = float("inf")
         self._takers: deque[asyncio.Future[None]] = deque()
-        self._idle = asyncio.Event()
-        self._shut_down = False
         self._served_since: float | None = None
 
     # --- adding -------------------------------------------------------------------------------
 
     def add(self, key: str) -> None:
         """Have `key` handled as soon as a worker is free."""
-        if self._shut_down or key in self._ready or key in self._again:
+        if key in self._ready or key in self._again:
             return
         if key in self._handling:
             self._again[key] = self._clock.now()
@@ -107,8 +100,6 @@ class WorkQueue:
         """Have `key` handled when the clock's monotonic seconds reach `monotonic`, or earlier if
         an earlier time was asked for before.
         """
-        if self._shut_down:
-            return
         if monotonic <= self._clock.now():
             self.add(key)
             return
@@ -135,16 +126,10 @@ class WorkQueue:
     # --- taking -------------------------------------------------------------------------------
 
     async def get(self) -> str:
-        """Wait for a key and take it; `done` must follow.
-
-        Raises:
-            QueueShutDown: the queue was shut down and nothing is ready any more.
-        """
+        """Wait for a key and take it; `done` must follow."""
         if self._served_since is None:
             self._served_since = self._clock.now()
         while not self._ready:
-            if self._shut_down and not self._handling:
-                raise QueueShutDown
             await self._wait_for_news()
         key, _ = self._ready.popitem(last=False)
         self._handling[key] = self._clock.now()
@@ -157,11 +142,9 @@ class WorkQueue:
         since = self._again.pop(key, None)
         if since is not None:
             self._make_ready(key, since)
-        elif self._shut_down and not self._handling and not self._ready:
-            self._finish()
 
     async def run(self, workers: int, handle: Callable[[str], Awaitable[None]]) -> None:
-        """Handle keys with `workers` at a time until `shut_down`, or until cancelled.
+        """Handle keys with `workers` at a time until cancelled.
 
         A normal return of `handle` forgets the key's failures, unless `handle` itself asked for
         `add_rate_limited`. An error is told to `on_failure` and the key is added rate-limited.
@@ -171,32 +154,12 @@ class WorkQueue:
             for number in range(workers):
                 group.create_task(self._work(handle), name=f"work-queue-worker-{number}")
 
-    async def shut_down(self) -> None:
-        """Accept nothing more, drop what is delayed, and return when all that was ready is done.
-
-        It waits as long as the handlers need: put a time limit around it, and cancel `run` after.
-        """
-        self._shut_down = True
-        self._due.clear()
-        self._heap.clear()
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-        if not self._handling and not self._ready:
-            self._finish()
-        await self._idle.wait()
-
     # --- being looked at ----------------------------------------------------------------------
 
     @property
     def depth(self) -> int:
         """How many keys wait for a worker, without those that are being handled."""
         return len(self._ready) + len(self._again)
-
-    @property
-    def handling(self) -> int:
-        """How many keys workers have in hand."""
-        return len(self._handling)
 
     @property
     def delayed(self) -> int:
@@ -240,10 +203,7 @@ class WorkQueue:
 
     async def _work(self, handle: Callable[[str], Awaitable[None]]) -> None:
         while True:
-            try:
-                key = await self.get()
-            except QueueShutDown:
-                return
+            key = await self.get()
             failures = self._failures.get(key, 0)
             try:
                 await handle(key)
@@ -293,13 +253,6 @@ class WorkQueue:
             elif taker in self._takers:
                 self._takers.remove(taker)
             raise
-
-    def _finish(self) -> None:
-        self._idle.set()
-        for taker in self._takers:
-            if not taker.done():
-                taker.set_result(None)
-        self._takers.clear()
 
     def _drop_stale_entries(self) -> None:
         if len(self._heap) > 2 * len(self._due) + _STALE_ENTRIES_TOLERATED:

@@ -280,14 +280,6 @@ class RateBudget:
                 self._at_once = None
         self._serve()
 
-    def expected_wait_seconds(self, priority: Priority) -> float:
-        """About how long a caller of that priority would wait if it came now, for people."""
-        now = self.clock.now()
-        ahead = sum(len(self._waiting[p]) for p in Priority if p <= priority)
-        earliest = self._earliest(priority, now, since=now)
-        own_wait = 0.0 if earliest == inf else earliest - now
-        return own_wait + ahead * MINUTE_SECONDS / self._minute_limit(now)
-
     async def _take(self, priority: Priority) -> Slot:
         now = self.clock.now()
         if not self._anyone_before(priority) and self._earliest(priority, now, since=now) <= now:

@@ -66,7 +66,6 @@ class Sweep:
         droplets: all that any page of the walk showed, in its latest state.
         started_at: when the first page was asked for.
         complete: every page came, to the last. When False, nothing follows from what is missing.
-        drifted: the listing changed under the walk, so something may have slipped past it.
         suspicious: why the walk cannot be trusted although it came to its end (it shows far
             less than is known to be there), or "".
     """
@@ -74,7 +73,6 @@ class Sweep:
     droplets: tuple[Droplet, ...]
     started_at: datetime
     complete: bool
-    drifted: bool = False
     suspicious: str = ""
 
 
@@ -115,18 +113,11 @@ class _Walk:
         self.started_at = started_at
         self.next_page = 1
         self.droplets: dict[int, Droplet] = {}
-        self._totals: set[int] = set()
 
     def add(self, page: Page[Droplet]) -> None:
         """Take in the next page."""
         self.droplets.update((droplet.id, droplet) for droplet in page.items)
-        self._totals.add(page.total)
         self.next_page += 1
-
-    @property
-    def drifted(self) -> bool:
-        """Whether the listing changed: another total, or not as many droplets as it told."""
-        return self._totals != {len(self.droplets)}
 
 
 class Inventory:
@@ -305,7 +296,6 @@ class Inventory:
             tuple(walk.droplets.values()),
             walk.started_at,
             complete=True,
-            drifted=walk.drifted,
             suspicious=self._suspicion(walk.droplets.keys(), walk.started_at),
         )
         if sweep.suspicious:

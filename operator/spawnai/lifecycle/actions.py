@@ -1,7 +1,7 @@
 """What a plan may ask for: each action is a value, and says by its key when two are the same.
 
 An action that is already under way, or waits to be tried again, is recognised by its key; so a
-plan can be made as often as one likes. The controller's `act` module carries actions out.
+plan can be made as often as one likes. `controller/actions` carries them out.
 """
 
 from dataclasses import dataclass

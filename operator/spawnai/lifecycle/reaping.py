@@ -67,7 +67,7 @@ class CloudListing:
         droplets: all of them.
         started_at: when the first page was asked for.
         finished_at: when the last page had come.
-        doubt: why it cannot be trusted (incomplete, drifted, suspicious), or "".
+        doubt: why it cannot be trusted (incomplete or suspicious), or "".
     """
 
     droplets: tuple[SeenDroplet, ...]

@@ -7,9 +7,11 @@ from .observation import FailureKind
 FIRST = timedelta(milliseconds=200)
 LONGEST = timedelta(seconds=30)
 LONGEST_FOR_DELETIONS = timedelta(seconds=5)
-"""A deletion that waits costs money: when the cloud answers again it is to go at once."""
+"""Shorter: a deletion that waits costs money, and is to go as soon as the cloud answers again."""
 QUOTA_PAUSE = timedelta(seconds=10)
+"""Until the account's limit is tried again: another droplet may have gone."""
 PERSON_PAUSE = timedelta(seconds=30)
+"""Until what only a person can mend is tried again."""
 
 
 def delay_after(kind: FailureKind, failures: int, longest: timedelta = LONGEST) -> timedelta:

@@ -51,19 +51,6 @@ def test_cost_is_the_same_for_a_sum_and_for_its_parts():
     assert whole == parts
 
 
-def test_haiku_costs_more_only_above_a_prompt_of_100_000_tokens():
-    def cost(longest: int) -> Decimal:
-        return token_cost(
-            "claude-haiku-5-5",
-            input_tokens=1_000_000,
-            output_tokens=0,
-            longest_prompt_tokens=longest,
-        )
-
-    assert cost(100_000) == Decimal("0.10")
-    assert cost(100_001) == Decimal("0.50")
-
-
 def test_a_dated_snapshot_costs_what_its_model_costs():
     dated = token_cost("claude-opus-5-5-20260901", input_tokens=10, output_tokens=10)
     assert dated == token_cost("claude-opus-5-5", input_tokens=10, output_tokens=10)

@@ -480,19 +480,6 @@ async def test_what_is_left_is_told_for_the_hour_and_the_minute():
 
 
 @virtual_time
-async def test_the_expected_wait_is_nothing_with_room_and_a_minute_behind_a_minutes_calls():
-    clock, _, budget, caller = world()
-    assert budget.expected_wait_seconds(NEW) == 0
-    await use_up(budget, 250)
-    waiting = [asyncio.create_task(caller.once(NEW)) for _ in range(250)]
-    await clock.sleep(1)
-    assert budget.waiting(NEW) == 250
-    assert 110 <= budget.expected_wait_seconds(NEW) <= 130
-    for task in waiting:
-        task.cancel()
-
-
-@virtual_time
 async def test_no_timer_is_left_running_when_nobody_waits():
     _, _, budget, caller = world()
     await use_up(budget, 250)

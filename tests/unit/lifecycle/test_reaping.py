@@ -229,7 +229,7 @@ def test_an_orphan_whose_session_turns_up_is_none():
 def test_a_sighting_in_doubt_does_not_count():
     reaper = Reaper()
     reaper.look(ours())
-    assert reaper.look(ours(), doubt="the listing drifted").due == ()
+    assert reaper.look(ours(), doubt="the listing is incomplete").due == ()
     assert ids(reaper.look(ours()).due) == []
     assert ids(reaper.look(ours()).due) == [1]
 

@@ -44,7 +44,7 @@ _CREATIONS = do.CreateDroplet | do.CreateFirewall | do.CreateDomainRecord
 
 
 class Actor:
-    """Carries out one action at a time for a session; made once, knows no session itself."""
+    """Carries out the actions of all sessions; made once, knows no session itself."""
 
     def __init__(
         self,
