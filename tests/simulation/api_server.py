@@ -17,7 +17,8 @@ from spawnai.controller.cluster import (
 )
 
 from .edges import Wire
-from .loop import Process, utc
+from .loop import BEGIN, Process, utc
+from .story import SecretsRefused
 
 Body = dict[str, Any]
 Show = Callable[[str, str | None, Body], None]
@@ -301,10 +302,25 @@ class SimulatedCluster:
 
         return await self._call("get secret", name, effect)
 
+    def _refuses_secrets(self) -> int | None:
+        """What every new Secret is answered now; None while Secrets are taken."""
+        now = self._wire.loop.time() - BEGIN
+        return next(
+            (
+                refused.status
+                for refused in self._wire.story.of(SecretsRefused)
+                if refused.at <= now < refused.at + refused.seconds
+            ),
+            None,
+        )
+
     async def create_secret(self, namespace, name, data, *, labels, owner=None):
         def effect():
             if (namespace, name) in self._server.secrets:
                 raise Conflict(f"create secret {name}", "it exists already", 409)
+            if (status := self._refuses_secrets()) is not None:
+                kind = ClusterUnavailable if status >= 500 else ClusterError
+                raise kind(f"create secret {name}", "exceeded quota", status)
             uid = owner["uid"] if owner else None
             living = {body["metadata"]["uid"] for body in self._server.all("session")}
             if uid is None or uid in living:  # else garbage-collected at once

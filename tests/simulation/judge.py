@@ -177,6 +177,13 @@ class Judge:
         age = self.now - self.server.secrets_made_at.get(stored, self.now)
         if stored in self.server.secrets and age > LOOK_SECONDS:
             self.blame(f"an app was ordered for {life.key} although one is stored")
+        # What a user forged may make a session that was over go on.
+        has_one = any(
+            known.whole and known.session == paid.session and known.process is paid.process
+            for known in self.claude.orders
+        )
+        if has_one and not life.forged:
+            self.blame(f"an app was ordered for {life.key} by an operator that has one already")
 
     # --- the API server ----------------------------------------------------------------------
 

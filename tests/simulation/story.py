@@ -243,7 +243,33 @@ class WatchGap:
         )
 
 
-Happening = Order | Act | Fault | Outage | Crash | Handover | ClockJump | ClassDeleted | WatchGap
+@dataclass(frozen=True, slots=True)
+class SecretsRefused:
+    """For a while the API server stores no Secret in the users' namespace, by a rule or a fault."""
+
+    at: float
+    seconds: float
+    status: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.at:7.1f}  the API server answers {self.status} to every new Secret for "
+            f"{self.seconds:.1f} s"
+        )
+
+
+Happening = (
+    Order
+    | Act
+    | Fault
+    | Outage
+    | Crash
+    | Handover
+    | ClockJump
+    | ClassDeleted
+    | WatchGap
+    | SecretsRefused
+)
 MOMENTS = ("before", "in the middle of", "right after")
 
 
@@ -324,6 +350,7 @@ def story_of(seed: int) -> Story:
     if not calm:
         happenings += _forged(Random(f"{seed}/forged"), names)
         happenings += _stray(Random(f"{seed}/stray"), names)
+        happenings += _refused(Random(f"{seed}/refused"))
     return Story(seed, settings, in_order(happenings))
 
 
@@ -422,6 +449,14 @@ def _stray(random: Random, names: list[str]) -> list[Happening]:
         operator, call = random.choice((1, 1, 2)), random.randint(60, 300)
         happenings.append(Crash(operator, call, random.choice(MOMENTS), 5.0))
     return happenings
+
+
+def _refused(random: Random) -> list[Happening]:
+    """In every twelfth story no Secret can be stored for a while."""
+    if random.random() >= 1 / 12:
+        return []
+    at, seconds = round(random.uniform(0, 30), 1), random.choice((20.0, 60.0, 150.0, 400.0))
+    return [SecretsRefused(at, seconds, random.choice((403, 403, 422, 500)))]
 
 
 def _across_an_end(random: Random, settings: Settings, order: Order) -> list[Happening]:

@@ -56,7 +56,17 @@ from .cloud import (
 from .edges import Wire
 from .judge import END_SECONDS, Judge, Violation
 from .loop import Process, Runaway, SimulatedLoop, utc
-from .story import Act, ClassDeleted, ClockJump, Crash, Handover, Order, Story, WatchGap
+from .story import (
+    Act,
+    ClassDeleted,
+    ClockJump,
+    Crash,
+    Handover,
+    Order,
+    SecretsRefused,
+    Story,
+    WatchGap,
+)
 
 CLUSTER_UID = "cluster-uid"
 NAMESPACE = "team"
@@ -68,6 +78,8 @@ GIVE_UP_SECONDS = 3_600.0
 AT_REST_SECONDS = 30.0
 """After the last disturbance: a call that was lost in it hangs for its time limit, and only the
 try after it shows that a session which seemed to wait for a person goes on."""
+REFUSED_PAUSE_SECONDS = 40.0
+"""How long after a refusal that a person had to lift an operator may wait before it tries again."""
 STILL_SECONDS = 120.0
 QUIET_SECONDS = 300.0
 
@@ -132,7 +144,7 @@ class World:
         self.judge.server, self.judge.cloud = self.server, self.cloud
         self.judge.claude, self.judge.agents = self.claude, self.agents
         self.processes: list[Process] = []
-        self._graveyard: list[Any] = []
+        self._controllers: list[Controller] = []
         self._waiting_users = 0
         self._warned: set[tuple[int, str, str]] = set()
 
@@ -187,7 +199,14 @@ class World:
         if left := self.judge.unfinished():
             self.judge.blame(f"came back after the end: {left[0]}")
         self.judge.accounts()
+        self._nothing_is_kept()
         await asyncio.sleep(0.1)
+
+    def _nothing_is_kept(self) -> None:
+        """Of a session that is over no app stays in memory."""
+        for process, controller in zip(self.processes, self._controllers, strict=True):
+            if process.alive and any(memory.unstored for memory in controller.memories):
+                self.judge.blame(f"{process.name} still keeps an app that nobody needs any more")
 
     async def _quiet(self) -> None:
         """Nothing is written while nothing changes, but that ledgers go when their time is over."""
@@ -349,7 +368,7 @@ class World:
                 agent_source="",
             )
         )
-        self._graveyard.append(controller)
+        self._controllers.append(controller)
         shows = {
             "session": controller.on_session,
             "record": controller.on_record,
@@ -449,6 +468,9 @@ class World:
         for deleted in self.story.of(ClassDeleted):
             self.loop.outside(deleted.at, self._delete_class, deleted)
             self.wire.disturb(1000 + deleted.at, 1000 + deleted.at + 5, "the class")
+        for refused in self.story.of(SecretsRefused):
+            begin = 1000 + refused.at
+            self.wire.disturb(begin, begin + refused.seconds + REFUSED_PAUSE_SECONDS, "the quota")
         for gap in self.story.of(WatchGap):
             self.loop.outside(gap.at, self._cut_watches, gap)
             self.wire.disturb(1000 + gap.at, 1000 + gap.at + gap.seconds + 2, "the watches")

@@ -104,7 +104,7 @@ class Controller:
             wake_session=self.queue.add,
             wake_class_after=lambda name, delay: self.queue.add_after(CLASS_PREFIX + name, delay),
         )
-        bundles = Bundles(cluster, outside.seal, clock)
+        bundles = Bundles(cluster, outside.seal)
         self._reconciler = Reconciler(
             store=self.store,
             memories=self.memories,

@@ -46,10 +46,20 @@ class SessionFailed(Exception):
         self.reason = reason
 
 
+class SessionStalled(Exception):
+    """The session goes on once a person has changed something; its owner should read what."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 def failure_of(error: Exception, at: datetime) -> Failure:
     """What an exception means for the plan. Anything unknown is worth another try, slowly."""
     if isinstance(error, SessionFailed):
         return Failure(FailureKind.FINAL, error.reason, str(error), at)
+    if isinstance(error, SessionStalled):
+        return Failure(FailureKind.UNAUTHORIZED, error.reason, str(error), at)
     known = next((kind for kind in _KINDS if isinstance(error, kind)), None)
     kind = _KINDS[known] if known is not None else FailureKind.TRANSIENT
     named = next((type_ for type_ in _REASONS if isinstance(error, type_)), None)

@@ -1,6 +1,7 @@
 """What this process remembers of each session, and a restart may forget.
 
 Everything here can be learnt again: from the API server, from the cloud, or by asking the droplet.
+Only an app that could not be stored yet would have to be ordered, and paid for, again.
 """
 
 import asyncio
@@ -8,8 +9,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from spawnai.api.record import RecordStatus
+from spawnai.api.record import GenerationEntry, RecordStatus
+from spawnai.generation.bundle import Bundle
 from spawnai.lifecycle.observation import AppView, DropletView, Effort, Failure, StoredBundle
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenApp:
+    """An app that was written, and what was paid for it."""
+
+    bundle: Bundle
+    generation: GenerationEntry
 
 
 @dataclass(slots=True)
@@ -24,6 +34,7 @@ class Memory:
     droplet_unseen: bool = False
     firewall_in_force: bool = False
     bundle: StoredBundle | None = None
+    unstored: WrittenApp | None = None
     app: AppView | None = None
     log: tuple[str, ...] = ()
     switch: datetime | None = None

@@ -95,6 +95,8 @@ class Reconciler:
                 later = 0.0
         if later is not None:
             self._queue.add_after(uid, later)
+        if _has_ended(session):
+            memory.unstored = None
         if backing is not None and _is_ending(session, planned):
             self._leave_quota(uid, backing)
         if session is None and observation.record is None:
@@ -196,6 +198,11 @@ class Reconciler:
             started_at=before.started_at,
             retry_at=now + delay * self._random.uniform(1 - JITTER, 1 + JITTER),
         )
+
+
+def _has_ended(session: Session | None) -> bool:
+    """Whether its end is known to the API server, so that it cannot be taken back."""
+    return session is None or session.deleting or session.status.termination_reason is not None
 
 
 def _is_ending(session: Session | None, planned: Plan) -> bool:

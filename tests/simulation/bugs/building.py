@@ -4,12 +4,13 @@ from datetime import timedelta
 
 from spawnai.controller.actions.bundles import Bundles
 from spawnai.controller.actions.custody import Custody
+from spawnai.controller.actions.generate import Generate
 from spawnai.controller.actions.provision import Provision
 from spawnai.lifecycle import build, placing, settling, status, teardown
 from spawnai.lifecycle.observation import DropletView, FailureKind
 
 from .bug import bug
-from .situations import answer_of_a_creation_is_lost
+from .situations import answer_of_a_creation_is_lost, secrets_are_refused
 
 
 def _only_lost_answers(o, create_key):
@@ -24,6 +25,16 @@ def _forgets_the_droplet(_self, work, droplet, _backing):
 
 async def _finds_nothing(_self, _session):
     return None
+
+
+_store = Generate._store
+
+
+async def _forgets_what_it_cannot_store(self, work, app):
+    try:
+        await _store(self, work, app)
+    finally:
+        work.memory.unstored = None
 
 
 async def _ledger_in_memory(self, work, action):
@@ -64,6 +75,11 @@ BUILDING = (
         (Provision, "_note_droplet", _forgets_the_droplet),
     ),
     bug("a stored app is ordered again", (Bundles, "find", _finds_nothing)),
+    bug(
+        "an app that cannot be stored is ordered again",
+        (Generate, "_store", _forgets_what_it_cannot_store),
+        among=secrets_are_refused,
+    ),
     bug(
         "things are made before the ledger is written",
         (Custody, "create_record", _ledger_in_memory),

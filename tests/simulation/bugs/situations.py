@@ -11,6 +11,7 @@ from tests.simulation.story import (
     Happening,
     Order,
     Outage,
+    SecretsRefused,
     Story,
     in_order,
     story_of,
@@ -112,6 +113,14 @@ def end_goes_back_to_what_it_was(seed: int) -> Story:
             Act(round(restored, 1), "sets the ttl of", "app", "8m"),
         ],
     )
+
+
+def secrets_are_refused(seed: int) -> Story:
+    """A quota or a fault keeps the app from being stored, for a while or until the deadline."""
+    random = Random(seed)
+    at, status = random.uniform(0, 20), random.choice((403, 422, 500))
+    lasts = random.choice((30.0, 100.0, 300.0))
+    return _in_the_world_of(seed, [_order(at), SecretsRefused(round(at, 1), lasts, status)])
 
 
 def _order(at: float, ttl: str = "90s") -> Order:

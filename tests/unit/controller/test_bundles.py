@@ -7,7 +7,6 @@ import pytest
 from tests.unit.lifecycle.life import a_session
 
 from spawnai.api.record import GenerationEntry
-from spawnai.clock import SystemClock
 from spawnai.controller.actions.bundles import (
     BUNDLE_KEY,
     GENERATION_KEY,
@@ -18,6 +17,7 @@ from spawnai.controller.actions.bundles import (
 from spawnai.controller.actions.seal import Seal
 from spawnai.controller.cluster import Conflict, ObjectNotFound
 from spawnai.controller.failures import SessionFailed
+from spawnai.controller.memory import WrittenApp
 from spawnai.generation.bundle import AppFile, Bundle
 
 SESSION = a_session()
@@ -49,13 +49,13 @@ class Secrets:
 
 
 def bundles(secrets: Secrets, key: bytes = b"1" * 32) -> Bundles:
-    return Bundles(secrets, Seal(key), SystemClock())
+    return Bundles(secrets, Seal(key))
 
 
 @pytest.fixture
 async def stored() -> Secrets:
     secrets = Secrets()
-    await bundles(secrets).store(SESSION, APP, PAID)
+    await bundles(secrets).store(SESSION, WrittenApp(APP, PAID))
     return secrets
 
 
@@ -119,5 +119,6 @@ async def test_another_installation_cannot_seal_for_this_one(stored):
 
 
 async def test_what_is_there_already_is_used_and_not_written_over(stored):
-    again = await bundles(stored).store(SESSION, APP, PAID.model_copy(update={"cost": "1"}))
+    other = WrittenApp(APP, PAID.model_copy(update={"cost": "1"}))
+    again = await bundles(stored).store(SESSION, other)
     assert again.generation == PAID

@@ -6,9 +6,15 @@ from typing import Any
 
 from spawnai.api.names import API_VERSION, SESSION_UID_LABEL
 from spawnai.api.record import GenerationEntry
-from spawnai.clock import Clock
-from spawnai.controller.cluster import Cluster, Conflict, ObjectNotFound
-from spawnai.controller.failures import SessionFailed
+from spawnai.controller.cluster import (
+    Cluster,
+    ClusterError,
+    ClusterUnavailable,
+    Conflict,
+    ObjectNotFound,
+)
+from spawnai.controller.failures import SessionFailed, SessionStalled
+from spawnai.controller.memory import WrittenApp
 from spawnai.generation.bundle import Bundle
 from spawnai.lifecycle.observation import Session, StoredBundle
 
@@ -17,16 +23,14 @@ from .seal import Seal
 BUNDLE_KEY = "bundle.json"
 GENERATION_KEY = "generation.json"
 SEAL_KEY = "seal"
-LONGEST_PAUSE_SECONDS = 20.0
 
 
 class Bundles:
     """Stores and finds the apps that were paid for."""
 
-    def __init__(self, cluster: Cluster, seal: Seal, clock: Clock) -> None:
+    def __init__(self, cluster: Cluster, seal: Seal) -> None:
         self._cluster = cluster
         self._seal = seal
-        self._clock = clock
 
     async def find(self, session: Session) -> StoredBundle | None:
         """The stored app, or None.
@@ -43,11 +47,18 @@ class Bundles:
             bundle.digest, GenerationEntry.model_validate_json(data[GENERATION_KEY])
         )
 
-    async def store(self, session: Session, bundle: Bundle, entry: GenerationEntry) -> StoredBundle:
-        """Store what was paid for; trying again here is free, ordering again is not."""
+    async def store(self, session: Session, app: WrittenApp) -> StoredBundle:
+        """Store what was paid for, and return what is stored: another process may have been first.
+
+        Raises:
+            SessionStalled: the API server refuses it, until a person changes something.
+            ClusterError: it did not work now; trying again is free, ordering again is not.
+            SessionFailed: somebody has put another Secret in its place.
+        """
+        name = bundle_name(session.uid)
         data = {
-            BUNDLE_KEY: json.dumps(bundle.document(), ensure_ascii=False).encode(),
-            GENERATION_KEY: entry.model_dump_json(by_alias=True).encode(),
+            BUNDLE_KEY: json.dumps(app.bundle.document(), ensure_ascii=False).encode(),
+            GENERATION_KEY: app.generation.model_dump_json(by_alias=True).encode(),
         }
         data[SEAL_KEY] = self._seal.of(session.uid, data.values())
         owner = {
@@ -56,27 +67,30 @@ class Bundles:
             "name": session.name,
             "uid": session.uid,
         }
-        pause = 0.2
-        while True:
-            try:
-                await self._cluster.create_secret(
-                    session.namespace,
-                    bundle_name(session.uid),
-                    data,
-                    labels={SESSION_UID_LABEL: session.uid},
-                    owner=owner,
-                )
-            except Conflict:
-                stored = await self.find(session)
-                if stored is not None:
-                    return stored
-            except Exception:
-                if pause > LONGEST_PAUSE_SECONDS:
-                    raise
-            else:
-                return StoredBundle(bundle.digest, entry)
-            await self._clock.sleep(pause)
-            pause *= 2
+        try:
+            await self._cluster.create_secret(
+                session.namespace,
+                name,
+                data,
+                labels={SESSION_UID_LABEL: session.uid},
+                owner=owner,
+            )
+        except Conflict:
+            stored = await self.find(session)
+            if stored is None:
+                raise
+            return stored
+        except (ClusterUnavailable, ObjectNotFound):
+            raise
+        except ClusterError as error:
+            raise SessionStalled(
+                "SecretRefused",
+                f"The app is written, but Secret {session.namespace}/{name} cannot be stored "
+                f"({error}). Lift the quota or the admission rule that refuses it, or let the "
+                "operator create Secrets there; it is tried again by itself, and no other app is "
+                "ordered meanwhile",
+            ) from error
+        return StoredBundle(app.bundle.digest, app.generation)
 
     async def document(self, session: Session) -> Mapping[str, Any]:
         """The app as the agent takes it.

@@ -9,6 +9,7 @@ from spawnai.billing import ledger as books
 from spawnai.billing.token_prices import has_price, token_cost
 from spawnai.clock import Clock
 from spawnai.controller.failures import SessionFailed, failure_of
+from spawnai.controller.memory import WrittenApp
 from spawnai.generation.claude import GenerationOrder, GenerationProgress
 from spawnai.generation.errors import GenerationError, GenerationUnavailable
 from spawnai.generation.usage import TokenUsage
@@ -48,13 +49,27 @@ class Generate:
         self._wake = wake
 
     async def generate_app(self, work: Work, action: do.GenerateApp) -> None:
-        """Find the stored app, or order one and store it. What is paid is counted in every case."""
+        """Find the stored app, or order one and store it. What is paid is counted in every case.
+
+        An app that was written and could not be stored is only stored: it is not ordered again.
+        """
+        memory = work.memory
+        if memory.unstored is None:
+            stored = None if action.is_first else await self._bundles.find(work.session)
+            if stored is not None:
+                memory.bundle = stored
+                self._note_generation(work, stored.generation)
+                return
+            memory.unstored = await self._order(work, action)
+        await self._store(work, memory.unstored)
+
+    async def _store(self, work: Work, app: WrittenApp) -> None:
+        work.memory.bundle = await self._bundles.store(work.session, app)
+        work.memory.unstored = None
+
+    async def _order(self, work: Work, action: do.GenerateApp) -> WrittenApp:
+        """Have Claude write the app."""
         session, backing, memory = work.session, work.backing, work.memory
-        stored = None if action.is_first else await self._bundles.find(session)
-        if stored is not None:
-            memory.bundle = stored
-            self._note_generation(work, stored.generation)
-            return
         model = backing.spec.model
         # To the microsecond: two orders of one second are two orders, and both are paid for.
         started = self._clock.utc_now()
@@ -111,7 +126,7 @@ class Generate:
             repairs=made.repairs,
         )
         self._note_generation(work, entry)
-        memory.bundle = await self._bundles.store(session, made.bundle, entry)
+        return WrittenApp(made.bundle, entry)
 
     def _note_unfinished(
         self, work: Work, model: str, paid: TokenUsage, started: datetime, outcome: str
