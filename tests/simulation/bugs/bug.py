@@ -10,29 +10,52 @@ from tests.simulation.story import Story
 
 from .situations import any_story
 
+Change = tuple[Any, str, Any]
+"""What is replaced: (object, attribute, replacement)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """A mistake somebody could make. `changes` are (object, attribute, replacement); `story_of`
-    tells the stories, by their seeds, among which it is looked for.
+    """A mistake somebody could make.
+
+    Attributes:
+        sentence: the mistake in words.
+        changes: what makes it.
+        story_of: tells the stories, by their seeds, among which it is looked for.
+        behind: takes away a defence that stands behind the one the mistake opens, and would hide
+            it. Without the mistake itself all goes well although this is gone.
     """
 
     sentence: str
-    changes: tuple[tuple[Any, str, Any], ...]
+    changes: tuple[Change, ...]
     story_of: Callable[[int], Story] = any_story
+    behind: tuple[Change, ...] = ()
 
     @contextmanager
     def made(self) -> Iterator[None]:
         """Make the mistake for a while."""
-        with ExitStack() as stack:
-            for target, name, replacement in self.changes:
-                stack.enter_context(mock.patch.object(target, name, replacement))
+        with _changed(self.behind + self.changes):
             yield
+
+    @contextmanager
+    def left_out(self) -> Iterator[None]:
+        """The same world without the mistake."""
+        with _changed(self.behind):
+            yield
+
+
+@contextmanager
+def _changed(changes: tuple[Change, ...]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for target, name, replacement in changes:
+            stack.enter_context(mock.patch.object(target, name, replacement))
+        yield
 
 
 def bug(
     sentence: str,
-    *changes: tuple[Any, str, Any],
+    *changes: Change,
     among: Callable[[int], Story] = any_story,
+    behind: tuple[Change, ...] = (),
 ) -> Bug:
-    return Bug(sentence, changes, among)
+    return Bug(sentence, changes, among, behind)

@@ -6,6 +6,7 @@ from spawnai.controller import reconciler
 from spawnai.controller.actions.custody import Custody
 from spawnai.controller.actions.destroy import Destroy
 from spawnai.controller.classes.controller import ClassController
+from spawnai.digitalocean.budget import Priority
 from spawnai.lifecycle import plan, teardown
 from spawnai.lifecycle.actions import DeleteResource, RemoveFinalizer
 from spawnai.lifecycle.observation import Record
@@ -39,6 +40,17 @@ def _what_the_status_names(d, ending, now):
         )
         d.do(DeleteResource(entry))
     _teardown(d, ending, now)
+
+
+_delete_resource = Destroy.delete_resource
+
+
+async def _deletes_whatever_is_called_so(self, work, action):
+    if action.entry.kind is ResourceKind.DROPLET:
+        droplets = work.backing.account.droplets
+        for droplet in await droplets.list_by_name(action.entry.name, priority=Priority.DESTROY):
+            await droplets.delete(droplet.id, priority=Priority.DESTROY)
+    await _delete_resource(self, work, action)
 
 
 async def _takes_for_ours(_self, _work, _account, _entry):
@@ -81,6 +93,10 @@ ENDING = (
         "what the status names is deleted without proof",
         (plan, "teardown", _what_the_status_names),
         (Destroy, "_is_ours", _takes_for_ours),
+    ),
+    bug(
+        "what has the name that ours would have is deleted",
+        (Destroy, "delete_resource", _deletes_whatever_is_called_so),
     ),
     bug(
         "names are left behind",

@@ -10,9 +10,16 @@ from spawnai.controller.reaping.reaper import Reaper
 from spawnai.controller.reaping.receipts import Receipts
 from spawnai.digitalocean.inventory import Inventory
 from spawnai.lifecycle import reaping
+from spawnai.lifecycle.reaping import Recollection
 
 from .bug import bug
-from .situations import droplet_shows_after_its_session_is_over, operator_dies_while_it_reaps
+from .situations import (
+    cluster_is_listed_empty_for_minutes,
+    cluster_is_listed_empty_once,
+    droplet_shows_after_its_session_is_over,
+    one_listing_of_droplets_is_empty,
+    operator_dies_while_it_reaps,
+)
 
 _judge = reaping.judge
 
@@ -39,6 +46,33 @@ async def _asks_no_ledger(_self, _estate, _droplet):
 
 def _without_ledgers(cloud, cluster, **others):
     return _judge(cloud, replace(cluster, ledgers={}, living_sessions=frozenset()), **others)
+
+
+_begin = Receipts.begin
+
+
+async def _goes_on_when_the_ledger_is_open(self, estate, droplet):
+    await _begin(self, estate, droplet)
+    return True
+
+
+_ASKS_NO_LEDGER_AGAIN = (Receipts, "begin", _goes_on_when_the_ledger_is_open)
+
+
+def _at_first_sight(*arguments, **others):
+    judged = _judge(*arguments, **others)
+    return replace(judged, due=judged.orphans if not judged.doubt else ())
+
+
+def _forgets_plenty(cluster, _before, _now):
+    return Recollection({}, len(cluster.ledgers)), ""
+
+
+async def _missing_is_gone(self, walk):
+    for droplet in self._expected(walk.started_at):
+        if droplet.id not in walk.droplets:
+            self.forget(droplet.id)
+            self._on_gone(droplet)
 
 
 async def _begins_without_a_line(*_arguments):
@@ -82,6 +116,24 @@ REAPING = (
         (reaper, "judge", _without_ledgers),
         (reaping, "_nothing_where_plenty", lambda _cluster, _orphans: ""),
         (Receipts, "begin", _asks_no_ledger),
+    ),
+    bug(
+        "the reaper sweeps after one sighting",
+        (reaper, "judge", _at_first_sight),
+        among=cluster_is_listed_empty_once,
+        behind=(_ASKS_NO_LEDGER_AGAIN,),
+    ),
+    bug(
+        "an empty listing of ledgers is read as nothing there",
+        (reaping, "_remember_plenty", _forgets_plenty),
+        (reaping, "_nothing_where_plenty", lambda _cluster, _orphans: ""),
+        among=cluster_is_listed_empty_for_minutes,
+        behind=(_ASKS_NO_LEDGER_AGAIN,),
+    ),
+    bug(
+        "an empty listing of droplets is read as nothing there",
+        (Inventory, "_look_for_missing", _missing_is_gone),
+        among=one_listing_of_droplets_is_empty,
     ),
     bug(
         "a droplet is taken in by its name alone",

@@ -123,6 +123,52 @@ def secrets_are_refused(seed: int) -> Story:
     return _in_the_world_of(seed, [_order(at), SecretsRefused(round(at, 1), lasts, status)])
 
 
+def one_listing_of_droplets_is_empty(seed: int) -> Story:
+    """Three apps run; once, DigitalOcean answers a listing with nothing at all."""
+    random = Random(seed)
+    happenings: list[Happening] = [_order_of(random, f"app-{n}", "8m") for n in range(3)]
+    empty = Fault("LIST droplets by tag", random.randint(20, 60), "empty")
+    return _with_room(_in_the_world_of(seed, [*happenings, empty]))
+
+
+def cluster_is_listed_empty_once(seed: int) -> Story:
+    """While an app runs, a droplet has to be reaped. The first time that the API server is asked
+    for ledgers and sessions, it answers that there are none.
+    """
+    return _listed_empty(seed, apps=1, looks=1)
+
+
+def cluster_is_listed_empty_for_minutes(seed: int) -> Story:
+    """While three apps run, a droplet has to be reaped. Several times in a row the API server
+    answers that there are no ledgers and no sessions.
+    """
+    return _listed_empty(seed, apps=3, looks=3)
+
+
+def _listed_empty(seed: int, *, apps: int, looks: int) -> Story:
+    random = Random(seed)
+    ended = Order(0.0, "ended", "90s", "webapp")
+    deleted = Act(round(random.uniform(15, 30), 1), "deletes", "ended")
+    # Old enough for the reaper ten minutes later, while the apps still run.
+    at = round(deleted.at + random.uniform(10, 30), 1)
+    stray = Act(at, "makes by hand a droplet with the marks of", "ended")
+    happenings: list[Happening] = [_order_of(random, f"app-{n}", "12m") for n in range(apps)]
+    happenings += [
+        Fault(f"API list {kind}", nth, "empty")
+        for kind in ("records", "sessions")
+        for nth in range(1, looks + 1)
+    ]
+    return _with_room(_in_the_world_of(seed, [ended, deleted, stray, *happenings]))
+
+
+def _order_of(random: Random, name: str, ttl: str) -> Order:
+    return Order(round(random.uniform(0, 20), 1), name, ttl, "webapp")
+
+
+def _with_room(story: Story) -> Story:
+    return replace(story, settings=replace(story.settings, droplet_limit=10))
+
+
 def _order(at: float, ttl: str = "90s") -> Order:
     return Order(round(at, 1), "app", ttl, "webapp")
 
