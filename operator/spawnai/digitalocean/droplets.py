@@ -89,6 +89,13 @@ class Droplets:
             identity=lambda droplet: droplet.id,
         )
 
+    async def list_account(self, *, priority: Priority) -> tuple[Droplet, ...]:
+        """All droplets of the account, whosever they are: many calls in a large one."""
+        return await list_all(
+            lambda page: self._page({}, page, priority=priority),
+            identity=lambda droplet: droplet.id,
+        )
+
     async def list_page(self, tag: str, page: int, *, priority: Priority) -> Page[Droplet]:
         """One page (counted from 1) of the droplets with the tag, 200 at most."""
         return await self._page({"tag_name": tag}, page, priority=priority)

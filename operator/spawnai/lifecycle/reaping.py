@@ -17,6 +17,7 @@ more. Deleting the wrong one ends somebody's app, so every doubt protects:
   is noticed while it is small.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -43,6 +44,10 @@ WINDOW = timedelta(hours=1)
 
 PLENTY = 3
 """So many ledgers (or droplets without one) are no coincidence when all are missing at once."""
+
+_UID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_FIREWALL = re.compile(f"(?:{session_firewall_name('')}|{class_firewall_name('')}){_UID}")
+_HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]*-[0-9a-f]{8}")
 
 _SESSION_TAG = session_tag("")
 _CLASS_TAG = class_tag("")
@@ -347,3 +352,13 @@ def is_bare_class_firewall(
         and frozenset(tags) == {class_tag(class_uid)}
         and not frozenset(covered)
     )
+
+
+def has_form_of_name(label: str) -> bool:
+    """Whether a DNS label is formed like a session's name. That is a hint, and no proof."""
+    return _HOST_LABEL.fullmatch(label) is not None
+
+
+def has_form_of_firewall(name: str) -> bool:
+    """Whether a firewall is called like a session's or a class's. That is a hint, and no proof."""
+    return _FIREWALL.fullmatch(name) is not None

@@ -20,6 +20,7 @@ from spawnai.digitalocean.client import ApiClient
 from spawnai.lifecycle.reaping import ReapingRules
 
 LOST_CLASS = "c1a55000-0000-4000-8000-00000000010c"
+LEFT_UID = "5e551234-0000-4000-8000-000000000003"
 
 
 @pytest.fixture
@@ -185,11 +186,95 @@ async def test_a_young_droplet_of_a_lost_cluster_is_left_and_asked_about(run, wo
     assert await world.left() == set()
 
 
-async def test_firewalls_that_no_droplet_claims_are_named_and_left(run, world):
-    await world.firewall(f"fw-spawn-class-{LOST_CLASS}", tags=[])
+def rows_about(text: str, name: str) -> list[str]:
+    return [line for line in text.splitlines() if name in line]
+
+
+@pytest.mark.parametrize("name", [f"fw-spawn-class-{LOST_CLASS}", f"fw-spawn-{LEFT_UID}"])
+async def test_firewalls_whose_droplets_have_gone_are_listed_with_the_reason_and_left(
+    run, world, name
+):
+    number = await world.firewall(name, tags=[])
     code, text = await run(*LOST, "--yes")
-    assert (code, f"fw-spawn-class-{LOST_CLASS}" in text) == (0, True)
-    assert await world.firewalls() == {f"fw-spawn-class-{LOST_CLASS}"}
+    (row,) = rows_about(text, name)
+    assert (code, number in row, "which cluster made it cannot be told" in row) == (0, True, True)
+    assert "doctl compute firewall delete" in text
+    assert await world.firewalls() == {name}
+
+
+async def test_names_that_lead_to_no_droplet_are_listed_with_the_reason_and_left(run, world):
+    number = await world.name("retro-board-5e551234", "127.9.9.7")
+    code, text = await run(*LOST, "--yes")
+    (row,) = rows_about(text, f"retro-board-5e551234.{DOMAIN}")
+    words = "LISTED ONLY: no droplet that stays has the address 127.9.9.7"
+    assert (code, number.rpartition("/")[2] in row, words in row) == (0, True, True)
+    assert "doctl compute domain records delete" in text
+    assert ("retro-board-5e551234", "127.9.9.7") in await world.names()
+
+
+async def test_a_name_of_another_session_at_an_address_that_is_given_back_is_listed(run, world):
+    made = await world.droplet()
+    await world.name("retro-board-5e551234", made["public_address"])
+    code, text = await run(*LOST, "--yes")
+    (row,) = rows_about(text, "retro-board-5e551234")
+    assert (code, "LISTED ONLY" in row) == (0, True)
+    assert await world.left() == set()
+
+
+async def test_what_belongs_to_droplets_that_stay_is_not_listed(run, world):
+    other = await world.droplet(LEFT_UID, tags=[*tags(LEFT_UID, OTHER_CLUSTER, LOST_CLASS)])
+    await world.name("retro-board-5e551234", other["public_address"])
+    await world.name("www", "127.9.9.7")
+    await world.firewall(f"fw-spawn-{LEFT_UID}", droplet_ids=[other["id"]])
+    await world.firewall(f"fw-spawn-class-{LOST_CLASS}", tags=[f"class:{LOST_CLASS}"])
+    await world.firewall("fw-spawn-of-mine", tags=[])
+    code, text = await run(*LOST, "--yes")
+    listed = ("retro-board-5e551234", "127.9.9.7", LEFT_UID, LOST_CLASS, "fw-spawn-of-mine")
+    assert (code, [name for name in listed if rows_about(text, name)]) == (0, [])
+
+
+async def test_what_may_be_left_over_is_shown_before_anything_is_deleted(run, world):
+    await everything_of_a_cluster(world)
+    await world.control.add_faults("GET /v2/firewalls error_before status=500 nth=3 times=0")
+    assert (await run(*LOST, "--yes"))[0] == 3
+    assert len(await world.left()) == 1
+
+
+NO_DOMAINS = "GET /v2/domains error_before status=403 times=0"
+
+
+@pytest.mark.parametrize("arguments", [("--yes",), ("--dry-run",)])
+async def test_a_token_that_may_not_list_domains_deletes_no_droplet(run, world, arguments):
+    made = await everything_of_a_cluster(world)
+    await world.control.add_faults(NO_DOMAINS)
+    code, text = await run(*LOST, *arguments)
+    assert (code, "the token may not list domains" in text, "--without-names" in text) == (
+        4,
+        True,
+        True,
+    )
+    assert f"Droplet    {made['id']}" in text
+    assert await world.left() == {made["id"]}
+    assert len(await world.firewalls()) == 2
+
+
+async def test_with_a_cluster_too_no_droplet_goes_before_its_names_are_known(
+    reaped_with_cluster, world
+):
+    made = await world.droplet()
+    await world.control.add_faults(NO_DOMAINS)
+    assert await reaped_with_cluster() == 4
+    assert await world.left() == {made["id"]}
+    assert world.api_server.writes == []
+
+
+async def test_without_names_the_droplets_go_all_the_same(run, world):
+    made = await everything_of_a_cluster(world)
+    await world.control.add_faults(NO_DOMAINS)
+    code, text = await run(*LOST, "--yes", "--without-names")
+    assert (code, "DNS records were not looked for" in text) == (0, True)
+    assert await world.left() == set()
+    assert ("retro-board-5e550000", made["public_address"]) in await world.names()
 
 
 async def test_a_class_firewall_that_still_covers_a_droplet_stays(run, world):

@@ -38,6 +38,7 @@ def test_the_exit_codes_are_those_of_the_command():
         reap_command.SOMETHING_LEFT,
         reap_command.WRONG_USE,
         reap_command.IN_DOUBT,
+        reap_command.NAMES_UNKNOWN,
     ]
 
 

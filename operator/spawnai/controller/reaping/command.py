@@ -4,8 +4,11 @@ With a cluster it deletes what the operator's own reaper would delete, without t
 person looks on. It enters it in the SpawnRecords as the operator does. With --cluster-lost there is
 nobody left to explain anything: everything that wears that cluster's marks goes.
 
+What a lost cluster probably left and nothing proves is listed, and never deleted.
+
 Exit codes: 0 nothing is left; 1 something was found and is still there (always so with --dry-run);
-2 wrong arguments or settings; 3 nothing was deleted because a listing could not be had or trusted.
+2 wrong arguments or settings; 3 nothing was deleted because a listing could not be had or trusted;
+4 nothing was deleted because the token may not list domains.
 """
 
 import argparse
@@ -17,7 +20,7 @@ from datetime import datetime, timedelta
 from kubernetes.aio import client, config
 
 from spawnai.api.durations import format_duration, parse_duration
-from spawnai.api.names import cluster_tag, session_firewall_name
+from spawnai.api.names import cluster_tag
 from spawnai.clock import Clock, SystemClock
 from spawnai.controller.cluster import CLASSES, Cluster, ClusterError
 from spawnai.controller.store import Store
@@ -44,10 +47,11 @@ from spawnai.lifecycle.reaping import (
 from spawnai.settings import DEFAULT_DIGITALOCEAN_API_URL
 
 from .census import take_census
+from .leftovers import Leftover, Leftovers
 from .receipts import Receipts
 from .removal import Estate, Outcome, Removal, Result, full_name, seen
 
-NOTHING_LEFT, SOMETHING_LEFT, WRONG_USE, IN_DOUBT = 0, 1, 2, 3
+NOTHING_LEFT, SOMETHING_LEFT, WRONG_USE, IN_DOUBT, NAMES_UNKNOWN = 0, 1, 2, 3, 4
 
 Write = Callable[[str], object]
 
@@ -60,7 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         "Exit codes: 0 nothing is left, 1 something was found and is still there, 2 wrong "
-        "arguments or settings, 3 nothing was deleted because a listing could not be trusted."
+        "arguments or settings, 3 nothing was deleted because a listing could not be trusted, "
+        "4 nothing was deleted because the token may not list domains."
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="show what would be deleted, and delete nothing"
@@ -81,6 +86,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DURATION",
         default="10m",
         help="leave alone what is younger (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--without-names",
+        action="store_true",
+        help="go on with a token that may not list domains: DNS records that are left then lead to "
+        "whoever gets the droplets' addresses",
     )
 
 
@@ -138,6 +149,7 @@ async def reap(arguments: argparse.Namespace, environment: Mapping[str, str], wr
         write,
         rules=ReapingRules(minimum_age=minimum_age, most_per_hour=None),
         delete=arguments.yes and not arguments.dry_run,
+        without_names=arguments.without_names,
     )
     try:
         if arguments.cluster_lost:
@@ -175,10 +187,19 @@ async def _access(environment: Mapping[str, str]) -> client.Configuration:
 
 
 class ReapCommand:
-    """One run of the command. `delete`: False only shows what is there."""
+    """One run of the command. `delete`: False only shows what is there. `without_names`: droplets
+    go also when nobody can say which DNS records point at them.
+    """
 
     def __init__(
-        self, cloud: ApiClient, clock: Clock, write: Write, *, rules: ReapingRules, delete: bool
+        self,
+        cloud: ApiClient,
+        clock: Clock,
+        write: Write,
+        *,
+        rules: ReapingRules,
+        delete: bool,
+        without_names: bool = False,
     ) -> None:
         self._droplets = Droplets(cloud)
         self._records = DomainRecords(cloud)
@@ -187,6 +208,7 @@ class ReapCommand:
         self._write = write
         self._rules = rules
         self._delete = delete
+        self._without_names = without_names
         self._listed: dict[int, Droplet] = {}
 
     async def with_cluster(self, api: client.ApiClient, expected_uid: str | None) -> int:
@@ -209,7 +231,7 @@ class ReapCommand:
             judged, findings = await self._look(cluster, cluster_uid, judged.recollection)
         self._write(f"Cluster {cluster_uid}, by its SpawnRecords and SpawnSessions\n")
         receipts = await self._receipts(cluster, cluster_uid) if self._delete else None
-        return await self._act(cluster_uid, findings, receipts, class_firewalls=False)
+        return await self._act(cluster_uid, findings, receipts, is_lost=False)
 
     async def without_cluster(self, cluster_uid: str) -> int:
         """Delete all that wears the marks of a cluster that is lost."""
@@ -231,7 +253,7 @@ class ReapCommand:
             "can be written of what is deleted\n"
         )
         findings = _Findings(tuple(orphans), tuple(others), waiting)
-        return await self._act(cluster_uid, findings, None, class_firewalls=True)
+        return await self._act(cluster_uid, findings, None, is_lost=True)
 
     async def _receipts(self, cluster: Cluster, cluster_uid: str) -> Receipts:
         """The books of the cluster. A class that is gone is stood in for by the default one."""
@@ -295,12 +317,7 @@ class ReapCommand:
         }.get(verdict, "")
 
     async def _act(
-        self,
-        cluster_uid: str,
-        findings: _Findings,
-        receipts: Receipts | None,
-        *,
-        class_firewalls: bool,
+        self, cluster_uid: str, findings: _Findings, receipts: Receipts | None, *, is_lost: bool
     ) -> int:
         removal = Removal(
             self._droplets,
@@ -310,42 +327,63 @@ class ReapCommand:
             cluster_uid,
             before_delete=_no_writes,
         )
-        estates = await removal.survey(findings.orphans, await self._domains(findings.orphans))
+        domains = await self._domains() if findings.orphans or is_lost else ()
+        estates = await removal.survey(findings.orphans, domains or ())
         shared: dict[str, Firewall] = {}
-        if class_firewalls:
+        leftovers: list[Leftover] = []
+        if is_lost:
             shared = await removal.class_firewalls(findings.orphans)
-        now = self._clock.utc_now()
-        rows: list[_Row] = []
+            looking = Leftovers(self._droplets, self._records, self._firewalls)
+            leftovers = await looking.find(domains or (), estates, shared.values())
+        refused = domains is None and not self._without_names
+        rows: list[_Row]
         failed = 0
-        if self._delete:
-            outcomes = [
-                (estate, outcome)
-                for estate in estates
-                for outcome in await self._remove(estate, removal, receipts)
-            ]
-            rows = [_outcome_row(outcome, estate, now) for estate, outcome in outcomes]
-            for uid, firewall in shared.items():
-                outcome = await removal.remove_class_firewall(uid, firewall)
-                rows.append(_outcome_row(outcome, None, now))
-                outcomes.append((estates[0], outcome))
-            failed = sum(
-                outcome.result not in (Result.DELETED, Result.GONE) for _, outcome in outcomes
-            )
+        if self._delete and not refused:
+            rows, failed = await self._delete_all(estates, shared, removal, receipts)
         else:
-            for estate in estates:
-                rows += _estate_rows(estate, now)
-            rows += [
-                _Row("Firewall", one.id, one.name, "", "would be deleted")
-                for one in shared.values()
-            ]
+            rows = self._would_delete(estates, shared)
         found = len(rows)
-        self._write(_table([*rows, *findings.others]))
-        if class_firewalls:
-            await self._tell_of_firewalls(estates, shared)
+        self._write(_table([*rows, *findings.others, *map(_leftover_row, leftovers)]))
+        if leftovers:
+            self._write(_HOW_TO_TELL)
+        if refused:
+            self._write(_NAMES_UNKNOWN_WORDS)
+            return NAMES_UNKNOWN
         if found and not self._delete:
             self._write("Nothing was deleted. To delete these: the same command with --yes\n")
             return SOMETHING_LEFT
         return SOMETHING_LEFT if failed or findings.waiting else NOTHING_LEFT
+
+    def _would_delete(
+        self, estates: Sequence[Estate], shared: Mapping[str, Firewall]
+    ) -> list[_Row]:
+        now = self._clock.utc_now()
+        rows = [row for estate in estates for row in _estate_rows(estate, now)]
+        firewalls = shared.values()
+        return rows + [
+            _Row("Firewall", one.id, one.name, "", "would be deleted") for one in firewalls
+        ]
+
+    async def _delete_all(
+        self,
+        estates: Sequence[Estate],
+        shared: Mapping[str, Firewall],
+        removal: Removal,
+        receipts: Receipts | None,
+    ) -> tuple[list[_Row], int]:
+        """Delete it; returns what became of each thing, and how many of them are still there."""
+        now = self._clock.utc_now()
+        outcomes: list[tuple[Estate | None, Outcome]] = [
+            (estate, outcome)
+            for estate in estates
+            for outcome in await self._remove(estate, removal, receipts)
+        ]
+        outcomes += [
+            (None, await removal.remove_class_firewall(uid, firewall))
+            for uid, firewall in shared.items()
+        ]
+        failed = sum(one.result not in (Result.DELETED, Result.GONE) for _, one in outcomes)
+        return [_outcome_row(outcome, estate, now) for estate, outcome in outcomes], failed
 
     async def _remove(
         self, estate: Estate, removal: Removal, receipts: Receipts | None
@@ -371,37 +409,29 @@ class ReapCommand:
             )
         return outcomes
 
-    async def _domains(self, orphans: Sequence[Orphan]) -> tuple[str, ...]:
-        if not orphans:
-            return ()
+    async def _domains(self) -> tuple[str, ...] | None:
+        """All domains of the account; None where the token may not list them."""
         try:
             return await self._records.domains(priority=Priority.HOUSEKEEPING)
         except (Unauthorized, Refused) as error:
             self._write(
                 f"DNS records were not looked for, the token may not list domains: {error}\n"
             )
-            return ()
-
-    async def _tell_of_firewalls(
-        self, estates: Sequence[Estate], shared: Mapping[str, Firewall]
-    ) -> None:
-        """Firewalls carry no mark of their cluster: those without a droplet are a person's."""
-        ours = {firewall.id for firewall in shared.values()}
-        ours |= {estate.firewall.id for estate in estates if estate.firewall is not None}
-        left = [
-            firewall.name
-            for firewall in await self._firewalls.list(priority=Priority.HOUSEKEEPING)
-            if firewall.name.startswith(session_firewall_name("")) and firewall.id not in ours
-        ]
-        if left:
-            self._write(
-                f"{len(left)} more firewalls are called fw-spawn-…; none of the droplets above "
-                "tells whose they are, so they were left alone (they cost nothing): "
-                f"{', '.join(sorted(left)[:10])}{', …' if len(left) > 10 else ''}\n"  # noqa: PLR2004
-            )
+            return None
 
 
 _FOREIGN = "left alone: it does not wear all of our marks"
+
+_HOW_TO_TELL = (
+    "What is LISTED ONLY has the form of what SpawnAI makes, and no droplet: no mark tells which "
+    "cluster it was of. If no other cluster with SpawnAI uses this account, delete it by hand: "
+    "doctl compute domain records delete DOMAIN ID, doctl compute firewall delete ID\n"
+)
+_NAMES_UNKNOWN_WORDS = (
+    "Nothing was deleted: a droplet's address is given to a stranger, and nobody can say which DNS "
+    "records still lead there. Use a token that may list domains and delete their records. If "
+    "this account serves no names of ours: the same command with --without-names\n"
+)
 
 
 def _no_writes() -> None:
@@ -419,6 +449,11 @@ def _estate_rows(estate: Estate, now: datetime) -> list[_Row]:
     if estate.firewall is not None:
         rows.append(_Row("Firewall", estate.firewall.id, estate.firewall.name, "", what))
     return rows
+
+
+def _leftover_row(leftover: Leftover) -> _Row:
+    words = f"LISTED ONLY: {leftover.why}"
+    return _Row(leftover.kind, leftover.id, leftover.name, "", words)
 
 
 def _outcome_row(outcome: Outcome, estate: Estate | None, now: datetime) -> _Row:
