@@ -13,8 +13,8 @@ more. Deleting the wrong one ends somebody's app, so every doubt protects:
   judged, finds it still unexplained.
 * **Both sides fresh and whole.** Droplets first, then the ledgers: whoever made a droplet wrote
   its ledger before. A listing in doubt judges nothing, and its sightings do not count.
-* **Not too many.** However many orphans there are, only so many go within an hour. A mistake here
-  is noticed while it is small.
+* **Not too many.** However many orphans there are, only so many go within an hour, whoever leads.
+  A mistake here is noticed while it is small.
 """
 
 import re
@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 
 from spawnai.api.names import (
     TAG_EPHEMERAL,
@@ -48,6 +49,8 @@ PLENTY = 3
 _UID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _FIREWALL = re.compile(f"(?:{session_firewall_name('')}|{class_firewall_name('')}){_UID}")
 _HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]*-[0-9a-f]{8}")
+
+_NOTHING_TRIED: Mapping[int, datetime] = MappingProxyType({})
 
 _SESSION_TAG = session_tag("")
 _CLASS_TAG = class_tag("")
@@ -83,11 +86,14 @@ class CloudListing:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What one SpawnRecord says of droplets, by DigitalOcean's ids."""
+    """What one SpawnRecord says of droplets, by DigitalOcean's ids. `reaped`: those that a reaper
+    has deleted, and when.
+    """
 
     completed: bool
     present: frozenset[str] = frozenset()
     gone: frozenset[str] = frozenset()
+    reaped: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +236,13 @@ def judge(
     before: Recollection,
     rules: ReapingRules,
     now: datetime,
-    deleted_at: Iterable[datetime] = (),
+    tried_at: Mapping[int, datetime] = _NOTHING_TRIED,
 ) -> Judgement:
-    """Decide what to delete now. `deleted_at`: when earlier orphans were deleted."""
+    """Decide what to delete now.
+
+    `tried_at`: when this process tried to delete earlier orphans. It need not know of those that
+    have a receipt: the ledgers tell, so that a new leader goes on with what is left of the hour.
+    """
     recollection, few = _remember_plenty(cluster, before, now)
     found: dict[Verdict, list[Orphan]] = {verdict: [] for verdict in Verdict}
     for droplet in sorted(cloud.droplets, key=lambda seen: (seen.created_at, seen.id)):
@@ -268,8 +278,7 @@ def judge(
     due = [orphan for orphan in orphans if (orphan.droplet.id, Verdict.ORPHAN) in seen_twice]
     allowed = len(due)
     if rules.most_per_hour is not None:
-        recent = sum(1 for moment in deleted_at if moment > now - WINDOW)
-        allowed = max(rules.most_per_hour - recent, 0)
+        allowed = max(rules.most_per_hour - _within_the_hour(cluster, tried_at, now), 0)
     return Judgement(
         "",
         Recollection(sightings, recollection.most_ledgers, recollection.fewer_since),
@@ -282,6 +291,18 @@ def judge(
             if (orphan.droplet.id, Verdict.UNLISTED) in seen_twice
         ),
     )
+
+
+def _within_the_hour(
+    cluster: ClusterListing, tried_at: Mapping[int, datetime], now: datetime
+) -> int:
+    """How many droplets the reapers of this cluster have deleted, or tried to."""
+    told = {
+        int(number): moment
+        for ledger in cluster.ledgers.values()
+        for number, moment in ledger.reaped.items()
+    }
+    return sum(1 for moment in {**told, **tried_at}.values() if moment > now - WINDOW)
 
 
 def _stale(cloud: CloudListing, cluster: ClusterListing, now: datetime) -> str:

@@ -1,7 +1,7 @@
 """What the reaper of a leading operator does to an account, and what it leaves alone."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.contract.reaper.world import (
@@ -537,6 +537,30 @@ class TestLimit:
         assert len(await world.left()) == 2
         assert reaped("deleted") == 2
         assert world.sample("spawnai_orphans") == 2
+
+    async def test_a_new_leader_goes_on_with_what_is_left_of_the_hour(self, world):
+        with_class(world)
+        world.api_server.put_record(OTHER_UID, {})
+        for number in range(4):
+            await world.droplet(f"5e55100{number}-0000-4000-8000-00000000000f")
+        await world.sweep(3)
+        assert len(await world.left()) == 2
+        world.controller.reaper._deletions.clear()  # in a new process nothing is remembered
+        await world.sweep(3)
+        assert len(await world.left()) == 2
+
+    async def test_what_sessions_ended_themselves_does_not_count(self, world):
+        now = datetime.now(UTC).replace(microsecond=0)
+        closed, ended = now.isoformat(), (now + timedelta(milliseconds=400)).isoformat()
+        by_itself = {**line(77, "Gone"), "deletionAcceptedAt": ended, "goneAt": ended}
+        for number in range(3):
+            uid = f"5e55200{number}-0000-4000-8000-00000000000f"
+            world.api_server.put_record(
+                uid, {"completedAt": closed, "resources": [{**by_itself, "id": str(number)}]}
+            )
+        await world.droplet()
+        await world.sweep(2)
+        assert await world.left() == set()
 
 
 class TestShippedRules:

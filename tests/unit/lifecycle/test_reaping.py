@@ -79,7 +79,7 @@ class Reaper:
     rules: ReapingRules = RULES
     now: datetime = NOON
     memory: Recollection = field(default_factory=Recollection)
-    deleted_at: list[datetime] = field(default_factory=list)
+    tried_at: dict[int, datetime] = field(default_factory=dict)
 
     def look(
         self, *droplets: SeenDroplet, after: timedelta = 30 * SECOND, doubt: str = ""
@@ -95,10 +95,10 @@ class Reaper:
             before=self.memory,
             rules=self.rules,
             now=self.now,
-            deleted_at=self.deleted_at,
+            tried_at=self.tried_at,
         )
         self.memory = judgement.recollection
-        self.deleted_at += [self.now for _ in judgement.due]
+        self.tried_at |= {orphan.droplet.id: self.now for orphan in judgement.due}
         return judgement
 
 
@@ -282,6 +282,26 @@ def test_no_more_than_the_hourly_limit_goes_and_the_rest_follows_an_hour_later()
     rest = many[5:]
     assert (reaper.look(*rest).due, reaper.look(*rest).withheld) == ((), 3)
     assert ids(reaper.look(*rest, after=60 * MINUTE).due) == [6, 7, 8]
+
+
+def test_deletions_with_a_receipt_count_whoever_made_them():
+    at = NOON - 10 * MINUTE
+    receipt = Ledger(completed=True, gone=frozenset({"77"}), reaped={"77": at})
+    reaper = Reaper(rules=replace(RULES, most_per_hour=2), ledgers={uid(77): receipt})
+    reaper.look(ours(1), ours(2))
+    judged = reaper.look(ours(1), ours(2))
+    assert (len(judged.due), judged.withheld) == (1, 1)
+    assert len(reaper.look(ours(2)).due) == 0
+    assert len(reaper.look(ours(2), after=50 * MINUTE).due) == 1
+
+
+def test_a_deletion_that_was_tried_and_has_a_receipt_counts_once():
+    receipt = Ledger(completed=True, gone=frozenset({"77"}), reaped={"77": NOON})
+    reaper = Reaper(
+        rules=replace(RULES, most_per_hour=2), ledgers={uid(77): receipt}, tried_at={77: NOON}
+    )
+    reaper.look(ours(1))
+    assert len(reaper.look(ours(1)).due) == 1
 
 
 def test_the_oldest_goes_first():

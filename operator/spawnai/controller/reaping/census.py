@@ -5,11 +5,12 @@ cache does not know would be deleted for it.
 """
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
 
-from spawnai.api.record import Presence, RecordStatus, ResourceKind
+from spawnai.api.record import LedgerEntry, Presence, RecordStatus, ResourceKind
 from spawnai.api.session import Phase
 from spawnai.clock import Clock
 from spawnai.controller.cluster import RECORDS, SESSIONS, Cluster, ClusterError
@@ -17,15 +18,31 @@ from spawnai.controller.store import parse_ledger
 from spawnai.lifecycle.observation import Session
 from spawnai.lifecycle.reaping import ClusterListing, Ledger
 
+from .receipts import ORPHANED
+
+_SECOND = timedelta(seconds=1)
+
 
 def ledger_of(status: RecordStatus) -> Ledger:
     """What a ledger says of droplets."""
     droplets = [entry for entry in status.resources if entry.kind is ResourceKind.DROPLET]
     return Ledger(
         completed=status.completed_at is not None,
+        reaped={one.id: at for one in droplets if (at := _reaped_at(one, status)) is not None},
         present=frozenset(one.id for one in droplets if one.presence is not Presence.GONE),
         gone=frozenset(one.id for one in droplets if one.presence is Presence.GONE),
     )
+
+
+def _reaped_at(line: LedgerEntry, status: RecordStatus) -> datetime | None:
+    """When a reaper deleted a droplet. What ended before its ledger was closed, the session ended.
+
+    A ledger is closed on a whole second, a deletion is accepted between two.
+    """
+    at, closed = line.deletion_accepted_at, status.completed_at
+    if at is None or closed is None:
+        return None
+    return at if status.termination_reason == ORPHANED or at >= closed + _SECOND else None
 
 
 def lives(session: Session | None) -> bool:

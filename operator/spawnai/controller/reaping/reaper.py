@@ -176,7 +176,7 @@ class Reaper:
             before=known.recollection,
             rules=self._settings.rules,
             now=now,
-            deleted_at=self._deletions.values(),
+            tried_at=self._deletions,
         )
         self._count(known, len(judgement.orphans))
         if judgement.doubt:
@@ -220,9 +220,9 @@ class Reaper:
             )
         if judgement.withheld:
             _LOGGER.warning(
-                "%d orphans wait: %d were deleted within the hour, and that is the limit",
+                "%d orphans wait: no more than %d are deleted within an hour",
                 judgement.withheld,
-                len(self._deletions) + len(judgement.due),
+                self._settings.rules.most_per_hour,
             )
 
     async def _adopt_unlisted(self, judgement: Judgement, droplets: dict[int, Droplet]) -> None:
