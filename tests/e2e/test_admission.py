@@ -198,28 +198,28 @@ _TIME_HELP = 'write an RFC 3339 time such as 2026-12-24T18:00:00Z, or "now"'
         ),
         pytest.param(
             session("ttl", ttl="two hours"),
-            f'the annotation {TTL_ANNOTATION}: "two hours" is no duration: {_DURATION_HELP}',
-            id="a ttl that is no duration",
+            f'the annotation {TTL_ANNOTATION}: "two hours" is not a duration: {_DURATION_HELP}',
+            id="a ttl that is not a duration",
         ),
         pytest.param(
             session("ttl-lines", ttl="1h\n1h"),
-            rf'the annotation {TTL_ANNOTATION}: "1h\n1h" is no duration: {_DURATION_HELP}',
+            rf'the annotation {TTL_ANNOTATION}: "1h\n1h" is not a duration: {_DURATION_HELP}',
             id="a ttl of two lines",
         ),
         pytest.param(
             session("ttl-book", ttl='"' * 10_000),
-            f'the annotation {TTL_ANNOTATION}: "' + r"\"" * 61 + '..." is no duration: ',
+            f'the annotation {TTL_ANNOTATION}: "' + r"\"" * 61 + '..." is not a duration: ',
             id="a ttl as long as a book",
         ),
         pytest.param(
             session("until", expires_at="tomorrow"),
-            f'the annotation {EXPIRES_AT_ANNOTATION}: "tomorrow" is no time: {_TIME_HELP}',
-            id="an end that is no time",
+            f'the annotation {EXPIRES_AT_ANNOTATION}: "tomorrow" is not a time: {_TIME_HELP}',
+            id="an end that is not a time",
         ),
         pytest.param(
             spawn_class("no-duration", lifetime={"max": "3 days"}),
-            'spec.lifetime.max: Invalid value: "3 days": this is no duration: ' + _DURATION_HELP,
-            id="a class whose maximum is no duration",
+            'spec.lifetime.max: Invalid value: "3 days": this is not a duration: ' + _DURATION_HELP,
+            id="a class whose maximum is not a duration",
         ),
         pytest.param(
             spawn_class("long-notice", lifetime={"notice": "1d1s"}),
@@ -520,7 +520,7 @@ async def test_an_unreadable_value_from_before_the_policy_stands_in_no_ones_way(
     own = ("old", "--namespace", NAMESPACE)
     await kubectl.run("label", "spawnsession", *own, "team=blue")
     await kubectl.run("annotate", "spawnsession", *own, "note=still here")
-    with pytest.raises(KubectlError, match="is no duration"):
+    with pytest.raises(KubectlError, match="is not a duration"):
         await kubectl.run(
             "annotate", "--overwrite", "spawnsession", *own, f"{TTL_ANNOTATION}=even longer"
         )

@@ -63,7 +63,7 @@ def parse_duration(text: str) -> timedelta:
     """
     match = _DURATION.fullmatch(text.strip(_BLANKS)) if len(text) <= MAX_LENGTH else None
     if match is None or not any(match.groups()):
-        raise ValueError(f"{_shown(text)} is no duration: {DURATION_HELP}")
+        raise ValueError(f"{_shown(text)} is not a duration: {DURATION_HELP}")
     days, hours, minutes, seconds = (int(group or 0) for group in match.groups())
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
@@ -89,7 +89,7 @@ def parse_time(text: str) -> datetime:
     """
     stripped = text.strip(_BLANKS)
     if len(text) > MAX_LENGTH or not _TIME.fullmatch(stripped):
-        raise ValueError(f"{_shown(text)} is no time: {TIME_HELP}")
+        raise ValueError(f"{_shown(text)} is not a time: {TIME_HELP}")
     return datetime.fromisoformat(stripped.upper()).astimezone(UTC)
 
 
@@ -101,6 +101,11 @@ def is_now(text: str) -> bool:
 def format_time(value: datetime) -> str:
     """Write a time as Kubernetes does: RFC 3339, UTC, whole seconds."""
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def format_micro_time(value: datetime) -> str:
+    """Write a time as Kubernetes' MicroTime: RFC 3339 in UTC with six decimals, always."""
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _shown(text: str) -> str:

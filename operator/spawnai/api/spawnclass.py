@@ -46,9 +46,9 @@ def _duration(least: str, most: str) -> Callable[[JsonDict], None]:
     return for_api_server(
         Rule(
             rule=cel_is_duration("self"),
-            message=f"this is no duration: {DURATION_HELP}",
+            message=f"this is not a duration: {DURATION_HELP}",
         ),
-        # What is no duration has been refused above; here it must not end in an error of CEL.
+        # What is not a duration has been refused above; here it must not end in an error of CEL.
         Rule(
             rule=f"!{cel_is_duration('self')} || ({within})",
             message=f"write a duration from {least} to {most}",

@@ -2,7 +2,7 @@
 
 import calendar
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -14,6 +14,7 @@ from spawnai.api.durations import (
     NOW_ANNOTATION_PATTERN,
     TIME_ANNOTATION_PATTERN,
     format_duration,
+    format_micro_time,
     format_time,
     is_now,
     parse_duration,
@@ -75,7 +76,7 @@ def test_a_duration_is_read_as_written(text, value):
     ],
 )
 def test_what_is_no_duration_is_refused_with_what_to_write(text):
-    with pytest.raises(ValueError, match="is no duration: write a duration such as 90m") as caught:
+    with pytest.raises(ValueError, match="not a duration: write a duration such as 90m") as caught:
         parse_duration(text)
     assert repr(text) in str(caught.value)
 
@@ -90,7 +91,7 @@ def test_a_duration_that_is_written_is_read_back(value):
 
 
 def test_a_refusal_shows_only_the_beginning_of_a_long_text():
-    with pytest.raises(ValueError, match=r"x\.\.\.' is no duration") as caught:
+    with pytest.raises(ValueError, match=r"x\.\.\.' is not a duration") as caught:
         parse_duration("x" * 100_000)
     assert len(str(caught.value)) < 200
 
@@ -156,7 +157,7 @@ def test_a_time_is_read_as_utc(text, value):
     ],
 )
 def test_what_is_no_time_is_refused_with_what_to_write(text):
-    with pytest.raises(ValueError, match=r"is no time: write an RFC 3339 time such as 2026-"):
+    with pytest.raises(ValueError, match=r"is not a time: write an RFC 3339 time such as 2026-"):
         parse_time(text)
 
 
@@ -201,3 +202,10 @@ def test_now_may_stand_between_blanks_and_in_capitals():
     assert is_now(" Now\n")
     assert not is_now("now!")
     assert not is_now("\u00a0now")
+
+
+def test_a_micro_time_has_six_decimals_and_is_in_utc():
+    tokyo = timezone(timedelta(hours=9))
+    assert format_micro_time(datetime(2026, 11, 1, 21, tzinfo=tokyo)) == (
+        "2026-11-01T12:00:00.000000Z"
+    )
