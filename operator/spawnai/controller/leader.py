@@ -22,13 +22,14 @@ import logging
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Protocol
 
 from kubernetes.aio.client import ApiClient, CustomObjectsApi
 from kubernetes.aio.client.exceptions import ApiException
 
+from spawnai.api.durations import format_micro_time
 from spawnai.clock import Clock
 
 _LOGGER = logging.getLogger(__name__)
@@ -415,8 +416,8 @@ class KubernetesLeases:
             "spec": {
                 "holderIdentity": holder,
                 "leaseDurationSeconds": math.ceil(seconds),
-                "acquireTime": _micro_time(now),
-                "renewTime": _micro_time(now),
+                "acquireTime": format_micro_time(now),
+                "renewTime": format_micro_time(now),
                 "leaseTransitions": 0,
             },
         }
@@ -433,10 +434,10 @@ class KubernetesLeases:
         spec: dict[str, Any] = {
             "holderIdentity": holder,
             "leaseDurationSeconds": math.ceil(seconds),
-            "renewTime": _micro_time(now),
+            "renewTime": format_micro_time(now),
         }
         if holder not in ("", known.holder):
-            spec["acquireTime"] = _micro_time(now)
+            spec["acquireTime"] = format_micro_time(now)
             spec["leaseTransitions"] = known.transitions + 1
         # A patch leaves alone what others wrote on the Lease; the version makes it conditional.
         body = {"metadata": {"resourceVersion": known.version}, "spec": spec}
@@ -472,7 +473,3 @@ def _lease_of(body: Any) -> Lease:
         transitions=int(spec.get("leaseTransitions") or 0),
         version=body["metadata"]["resourceVersion"],
     )
-
-
-def _micro_time(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

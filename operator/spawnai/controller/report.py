@@ -18,7 +18,7 @@ from spawnai.billing.ledger import AT_ONCE, known_cost, tokens_cost, write_withi
 from spawnai.clock import Clock
 from spawnai.lifecycle.observation import Session
 from spawnai.lifecycle.status import Plan
-from spawnai.telemetry.events import EventRecorder, Regarding
+from spawnai.telemetry.events import EventRecorder, Regarding, tell
 from spawnai.telemetry.metrics import Metrics
 
 from .cluster import Cluster, ClusterError, Conflict, ObjectNotFound
@@ -221,14 +221,13 @@ class Reporter:
             api_version=API_VERSION,
         )
         for notice in plan.notices:
-            level = logging.WARNING if notice.type == "Warning" else logging.INFO
-            _LOGGER.log(level, "%s: %s", notice.reason, notice.message)
-            self._events.emit(
+            tell(
+                self._events,
                 regarding,
-                "Warning" if notice.type == "Warning" else "Normal",
-                notice.reason,
-                notice.action,
-                notice.message,
+                notice.type,
+                reason=notice.reason,
+                action=notice.action,
+                note=notice.message,
             )
 
 

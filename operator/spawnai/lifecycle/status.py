@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from spawnai.api.conditions import (
     Condition,
@@ -32,11 +32,14 @@ STEPS: Mapping[Phase, tuple[Phase, ...]] = {
 _ORDER = {str(kind): index for index, kind in enumerate(ConditionType)}
 
 
+NoticeType = Literal["Normal", "Warning"]
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """An event that a person would ask about."""
 
-    type: str  # Normal or Warning
+    type: NoticeType
     reason: str
     action: str
     message: str
@@ -184,7 +187,7 @@ class Draft:
         before = find_condition(self.previous.conditions, type_)
         return before is not None and words in before.message
 
-    def notice(self, type_: str, reason: str, action: str, message: str) -> None:
+    def notice(self, type_: NoticeType, reason: str, action: str, message: str) -> None:
         """Tell people, through an event."""
         self.notices.append(Notice(type_, reason, action, message))
 

@@ -35,7 +35,7 @@ from .actions import (
 from .deletion import delete
 from .observation import Observation, Record
 from .settling import settled, unsettled_since
-from .status import Draft
+from .status import Draft, NoticeType
 
 LOG_LIMIT = timedelta(seconds=1)
 """How long the droplet's deletion may wait for the last lines of the app's log."""
@@ -166,7 +166,7 @@ def _say_why(d: Draft, ending: Ending) -> None:
     if d.observation.session is None:
         return
     if d.previous.termination_reason is None:
-        type_ = "Warning" if ending.failed else "Normal"
+        type_: NoticeType = "Warning" if ending.failed else "Normal"
         d.notice(type_, ending.reason, "Destroy", ending.message)
     # Its address may soon be a stranger's.
     d.put(termination_reason=ending.reason, message=ending.message, url=None)

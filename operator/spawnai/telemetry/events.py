@@ -18,10 +18,11 @@ import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Literal
 
+from spawnai.api.durations import format_micro_time
 from spawnai.clock import Clock
 
 from .redaction import Redactor
@@ -240,7 +241,9 @@ class EventRecorder:
     async def _try(
         self, series: _Series, count: int, last_seen_at: datetime, *, patch: bool
     ) -> Exception | None:
-        heartbeat = {"series": {"count": count, "lastObservedTime": _micro_time(last_seen_at)}}
+        heartbeat = {
+            "series": {"count": count, "lastObservedTime": format_micro_time(last_seen_at)}
+        }
         body = heartbeat if patch else series.body
         if not patch and count > 1:
             body = series.body | heartbeat
@@ -288,7 +291,7 @@ class EventRecorder:
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
             "metadata": {"name": series.name, "namespace": series.namespace},
-            "eventTime": _micro_time(series.last_seen_at),
+            "eventTime": format_micro_time(series.last_seen_at),
             "reportingController": "spawn-ai.com/operator",
             "reportingInstance": self._instance,
             "type": kind,
@@ -299,16 +302,27 @@ class EventRecorder:
         }
 
 
+def tell(
+    events: EventRecorder,
+    regarding: Regarding | None,
+    type: EventType,  # noqa: A002 - the Event's own word
+    *,
+    reason: str,
+    action: str,
+    note: str,
+) -> None:
+    """Say it in the log, and as an Event beside the object, where there is one to stand beside."""
+    level = logging.WARNING if type == "Warning" else logging.INFO
+    _LOGGER.log(level, "%s: %s", reason, note)
+    if regarding is not None:
+        events.emit(regarding, type, reason, action, note)
+
+
 def _worth_repeating(status: int | None) -> bool:
     """Whether the same write may succeed later: yes but for a plain refusal (4xx)."""
     if status is None or not HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return True
     return status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
-
-
-def _micro_time(moment: datetime) -> str:
-    """Kubernetes' MicroTime: RFC 3339 in UTC with six decimals, always."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _cut(text: str, limit_bytes: int) -> str:

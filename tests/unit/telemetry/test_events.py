@@ -4,12 +4,11 @@ import asyncio
 import contextlib
 import re
 from collections import Counter
-from datetime import UTC, datetime
 
 import pytest
 from tests.support.virtual_time import VirtualClock, virtual_time
 
-from spawnai.telemetry.events import EventRecorder, Regarding, _micro_time
+from spawnai.telemetry.events import EventRecorder, Regarding
 
 SESSION = Regarding("SpawnSession", "team-a", "board", "uid-1", "spawn-ai.com/v1alpha1")
 RECORD = Regarding("SpawnRecord", None, "uid-1", "uid-9", "spawn-ai.com/v1alpha1")
@@ -335,7 +334,3 @@ async def test_a_recorder_at_rest_wakes_nobody():
         tell(recorder)
         await asyncio.sleep(100_000)
     assert len(server.writes) == 1
-
-
-def test_a_micro_time_has_six_decimals_and_is_in_utc():
-    assert _micro_time(datetime(2026, 11, 1, 12, tzinfo=UTC)) == "2026-11-01T12:00:00.000000Z"

@@ -35,7 +35,7 @@ from spawnai.lifecycle.reaping import (
     owner_of,
     verdict_on,
 )
-from spawnai.telemetry.events import EventRecorder, EventType, Regarding
+from spawnai.telemetry.events import EventRecorder, EventType, Regarding, tell
 from spawnai.telemetry.metrics import Metrics
 
 from .census import ledger_of, lives, take_census
@@ -359,15 +359,8 @@ class Reaper:
 
     def _tell(self, orphan: Orphan, type_: EventType, reason: str, note: str) -> None:
         """Tell people, beside the session's record, or beside the class it was made for."""
-        _LOGGER.log(
-            logging.WARNING if type_ == "Warning" else logging.INFO,
-            "%s: %s",
-            reason,
-            note,
-        )
         regarding = self._regarding(orphan.session_uid, orphan.class_uid)
-        if regarding is not None:
-            self._events.emit(regarding, type_, reason, "Reap", note)
+        tell(self._events, regarding, type_, reason=reason, action="Reap", note=note)
 
     def _regarding(self, session_uid: str, class_uid: str | None) -> Regarding | None:
         stored = self._store.record(session_uid)
