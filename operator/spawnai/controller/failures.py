@@ -38,6 +38,10 @@ _REASONS: Mapping[type[Exception], str] = {
 }
 
 
+class NotYet(Exception):
+    """Looked, and it is not so yet: look again. Its text is for people."""
+
+
 class SessionFailed(Exception):
     """The session cannot go on, for a reason its owner should read."""
 
@@ -54,8 +58,28 @@ class SessionStalled(Exception):
         self.reason = reason
 
 
-def failure_of(error: Exception, at: datetime) -> Failure:
-    """What an exception means for the plan. Anything unknown is worth another try, slowly."""
+_EXPECTED = (
+    NotYet,
+    SessionFailed,
+    SessionStalled,
+    digitalocean.DigitalOceanError,
+    generation.GenerationError,
+    AgentError,
+    ClusterError,
+    TimeoutError,
+)
+
+
+def is_expected(error: Exception) -> bool:
+    """Whether the error is one that its text explains; of any other one the log needs the trace."""
+    return isinstance(error, _EXPECTED)
+
+
+def failure_of(error: Exception, at: datetime, doing: str | None = None) -> Failure:
+    """What an exception means for the plan. Anything unknown is worth another try, slowly.
+
+    `doing`: what failed, in words that go on after "while".
+    """
     if isinstance(error, SessionFailed):
         return Failure(FailureKind.FINAL, error.reason, str(error), at)
     if isinstance(error, SessionStalled):
@@ -64,15 +88,19 @@ def failure_of(error: Exception, at: datetime) -> Failure:
     kind = _KINDS[known] if known is not None else FailureKind.TRANSIENT
     named = next((type_ for type_ in _REASONS if isinstance(error, type_)), None)
     reason = _REASONS[named] if named is not None else type(error).__name__
-    return Failure(kind, reason, words_of(error), at)
+    return Failure(kind, reason, words_of(error, doing), at)
 
 
-def words_of(error: Exception) -> str:
+def words_of(error: Exception, doing: str | None = None) -> str:
     """The sentence for people. Only our own errors are known to hold no secret."""
+    meanwhile = f" while {doing}" if doing is not None else ""
     if isinstance(error, digitalocean.DigitalOceanError | generation.GenerationError | AgentError):
         return error.message
-    if isinstance(error, ClusterError):
+    if isinstance(error, ClusterError | NotYet | SessionFailed):
         return str(error)
     if isinstance(error, TimeoutError):
-        return "no answer within its time limit"
-    return f"unexpected {type(error).__name__}; the operator's log says more"
+        return f"no answer in time{meanwhile}; it is tried again"
+    return (
+        f"unexpected {type(error).__name__}{meanwhile}; it is tried again, and the operator's log "
+        "says more"
+    )

@@ -18,9 +18,9 @@ from spawnai.lifecycle.status import Plan
 from spawnai.telemetry.logs import session_context
 from spawnai.telemetry.metrics import Metrics
 
-from .actions.actor import NEEDS_CLASS, Actor
-from .actions.work import Backing, NotYet, Work
-from .failures import failure_of
+from .actions.actor import DOING, NEEDS_CLASS, Actor
+from .actions.work import Backing, Work
+from .failures import NotYet, failure_of, is_expected
 from .memory import Memories, Memory
 from .observe import NotReadyYet, Observer
 from .report import Reporter, seconds_until
@@ -173,25 +173,24 @@ class Reconciler:
             memory.efforts[key] = Effort(started_at=before.started_at)
             raise
         except Exception as error:  # noqa: BLE001 - every failure becomes a value the plan reads
-            memory.efforts[key] = self._failed(before, key, error)
+            memory.efforts[key] = self._failed(before, action, error)
         finally:
             memory.tasks.pop(key, None)
             self._queue.add(work.uid)
 
-    def _failed(self, before: Effort, key: str, error: Exception) -> Effort:
-        now = self._clock.utc_now()
-        failure = failure_of(error, now)
+    def _failed(self, before: Effort, action: do.Action, error: Exception) -> Effort:
+        now, key = self._clock.utc_now(), action.key
+        failure = failure_of(error, now, DOING[type(action)])
         failures = before.failures + 1
-        deletion = key.startswith(do.DeleteResource.__name__)
+        deletion = isinstance(action, do.DeleteResource)
         delay = delay_after(failure.kind, failures, LONGEST_FOR_DELETIONS if deletion else LONGEST)
         if isinstance(error, NotYet):
             _LOGGER.debug("%s: %s", key, error)
         elif failure.kind is FailureKind.TRANSIENT and failures % 5 != 1:
             _LOGGER.info("%s failed again (%d times): %s", key, failures, failure.message)
         else:
-            known = failure.message
-            unexpected = known.startswith("unexpected ")
-            _LOGGER.warning("%s failed: %s", key, known, exc_info=error if unexpected else None)
+            trace = None if is_expected(error) else error
+            _LOGGER.warning("%s failed: %s", key, failure.message, exc_info=trace)
         return Effort(
             failures=failures,
             failure=failure,

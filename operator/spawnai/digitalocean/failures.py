@@ -181,7 +181,8 @@ def error_of_sent(
     """The error that follows from a request that was sent and an answer that says nothing."""
     if endpoint.startswith("POST "):
         return Ambiguous(
-            f"{reason}; it may have been carried out all the same",
+            f"{reason}; it may have been carried out all the same, so the operator looks "
+            "before it tries again",
             endpoint=endpoint,
             status=status,
             request_id=request_id,

@@ -205,7 +205,7 @@ def _still_ending(d: Draft, ending: Ending, left: list[str], now: datetime) -> N
                 and key.startswith((DeleteResource.__name__, VerifyGone.__name__))
             ]
             if failures:
-                words = f"{words}; {failures[0]}"
+                words = "; ".join([words, *failures])
             d.put(message=words)
             if o.record is not None:
                 d.ledger = o.record.status.model_copy(update={"residuals": left})

@@ -6,8 +6,10 @@ from datetime import timedelta
 import pytest
 from life import DIGEST, IP, START, Life, a_session, an_offer
 
+from spawnai.api.conditions import find_condition
 from spawnai.api.record import Presence, RecordStatus, ResourceKind
 from spawnai.api.session import AppType, DropletStatus, Phase, SessionSpec, SessionStatus
+from spawnai.billing import ledger as books
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import AppView, DropletView, Effort, Failure, FailureKind
 from spawnai.lifecycle.status import STEPS
@@ -366,6 +368,24 @@ def test_the_finalizer_stays_until_everything_was_seen_gone():
     life.pass_time(minutes=1)
     assert life.status.phase is Phase.DESTROYED
     assert not life.session.has_finalizer
+
+
+def test_what_keeps_a_teardown_from_its_end_is_told_of_each_thing():
+    life = running(**WITH_DOMAIN)
+    life.failing[do.VerifyGone] = lambda _: life.fail(
+        FailureKind.TRANSIENT, message="DomainRecord 5 is still there"
+    )
+    life.failing[do.DeleteResource] = lambda action: life.fail(
+        FailureKind.TRANSIENT, message=f"{action.entry.kind} {action.entry.id}: delete it by hand"
+    )
+    assert life.record is not None
+    [name] = life.record.living(ResourceKind.DOMAIN_RECORD)
+    life.book(lambda book: books.with_deletion_accepted(book, name.kind, name.id, life.now))
+    life.change(expires_at="now")
+    life.pass_time(seconds=16)
+    for words in ("DomainRecord 5 is still there", "Droplet 77: delete it by hand"):
+        assert words in life.status.message
+        assert words in find_condition(life.status.conditions, "CleanupComplete").message
 
 
 def test_an_orderly_tombstone_is_current_for_kstatus():

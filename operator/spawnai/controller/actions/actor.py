@@ -40,6 +40,31 @@ TURN_SECONDS = 6 * 3600.0
 """The limit of what may have to wait for its turn among DigitalOcean's 5,000 calls an hour: ten
 thousand sessions that end at once take four hours. A single call has a shorter limit of its own."""
 
+DOING: Mapping[type[do.Action], str] = {
+    do.AddFinalizer: "putting the finalizer on the session",
+    do.RemoveFinalizer: "taking the finalizer off the session",
+    do.CreateRecord: "making the session's ledger",
+    do.DeleteRecord: "dropping the session's ledger",
+    do.ConfirmSessionGone: "asking whether the session is gone",
+    do.ConfirmNoRecord: "asking whether the session has a ledger",
+    do.CreateDroplet: "making the droplet",
+    do.FindDroplet: "looking for the droplet",
+    do.AwaitDroplet: "waiting for the droplet to boot",
+    do.CreateFirewall: "making the session's firewall",
+    do.FindFirewall: "looking for the session's firewall",
+    do.CheckFirewall: "looking whether the firewall is in force",
+    do.CreateDomainRecord: "making the session's name in DNS",
+    do.FindDomainRecord: "looking for the session's name in DNS",
+    do.GenerateApp: "having Claude write the app",
+    do.DeployApp: "giving the app to the droplet",
+    do.SetExpiry: "telling the droplet when its session ends",
+    do.CheckApp: "asking the droplet how the app is",
+    do.TakeLog: "taking the last lines of the app's log",
+    do.DeleteResource: "deleting what the session used",
+    do.VerifyGone: "looking whether what was deleted is gone",
+}
+"""What an action does, in words that go on after "while"."""
+
 _CREATIONS = do.CreateDroplet | do.CreateFirewall | do.CreateDomainRecord
 
 
@@ -90,5 +115,8 @@ class Actor:
                 return await handler(work, action)
         except TimeoutError as error:
             if isinstance(action, _CREATIONS):
-                raise Ambiguous(f"no answer within {limit:.0f} s; it may have happened") from error
+                raise Ambiguous(
+                    f"no answer within {limit:.0f} s while {DOING[type(action)]}; it may have been "
+                    "carried out all the same, so the operator looks before it tries again"
+                ) from error
             raise

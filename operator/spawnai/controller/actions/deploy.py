@@ -5,7 +5,7 @@ from typing import Any
 
 from spawnai.api.record import ResourceKind
 from spawnai.clock import Clock
-from spawnai.controller.failures import SessionFailed
+from spawnai.controller.failures import NotYet, SessionFailed
 from spawnai.digitalocean.budget import Priority
 from spawnai.droplet.client import (
     AgentClient,
@@ -19,7 +19,7 @@ from spawnai.lifecycle.observation import AppView
 
 from .agents import Agents
 from .bundles import Bundles
-from .work import NotYet, Work
+from .work import Work
 
 POLL_SECONDS = 0.05
 """Between two calls to an agent, or knocks at its door: it opens before the next listing shows that

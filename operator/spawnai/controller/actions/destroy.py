@@ -6,10 +6,11 @@ from spawnai.api.names import cluster_tag, session_firewall_name, session_tag
 from spawnai.api.record import LedgerEntry, ResourceKind
 from spawnai.billing import ledger as books
 from spawnai.controller.accounts import CloudAccount
+from spawnai.controller.failures import NotYet
 from spawnai.digitalocean.budget import Priority
 from spawnai.lifecycle import actions as do
 
-from .work import NotYet, Work
+from .work import Work
 
 
 class Destroy:

@@ -24,7 +24,7 @@ from spawnai.api.record import LedgerEntry, ResourceKind
 from spawnai.api.spawnclass import ClassSpec
 from spawnai.billing import ledger as books
 from spawnai.clock import Clock
-from spawnai.controller.failures import failure_of
+from spawnai.controller.failures import NotYet, failure_of
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.errors import NoCapacity, OverQuota, UnknownOption
 from spawnai.digitalocean.firewalls import session_rules
@@ -35,7 +35,7 @@ from spawnai.lifecycle.observation import DropletView, Session
 from spawnai.lifecycle.reaping import owner_of
 
 from .agents import AGENT_PORT, Agents
-from .work import Backing, NotYet, Work
+from .work import Backing, Work
 
 LOOK_AGAIN = timedelta(seconds=3)
 """Between two looks for what a lost answer may have left behind."""

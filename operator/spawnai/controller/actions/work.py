@@ -11,13 +11,10 @@ from spawnai.api.record import LedgerEntry, ResourceKind
 from spawnai.api.spawnclass import ClassSpec
 from spawnai.billing import ledger as books
 from spawnai.controller.accounts import CloudAccount
+from spawnai.controller.failures import NotYet
 from spawnai.controller.memory import Memory
 from spawnai.generation.claude import Generator
 from spawnai.lifecycle.observation import Session
-
-
-class NotYet(Exception):
-    """Looked, and it is not so yet: look again."""
 
 
 @dataclass(frozen=True, slots=True)
