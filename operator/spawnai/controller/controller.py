@@ -5,6 +5,7 @@ they hand in: the API server, the accounts, Claude, the droplets' agents, the cl
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
@@ -20,6 +21,7 @@ from spawnai.digitalocean.models import Droplet
 from spawnai.lifecycle.observation import DropletView
 from spawnai.lifecycle.reaping import owner_of
 from spawnai.telemetry.events import EventRecorder
+from spawnai.telemetry.logs import session_context
 from spawnai.telemetry.metrics import Metrics
 from spawnai.telemetry.redaction import Redactor
 
@@ -42,7 +44,7 @@ from .reconciler import Reconciler
 from .report import Reporter
 from .resync import Kind
 from .store import Store
-from .workqueue import WorkQueue
+from .workqueue import WorkQueue, log_failure
 
 CLASS_PREFIX = "class/"
 
@@ -82,7 +84,7 @@ class Controller:
         self._cluster = cluster
         self.store = Store()
         self.memories = Memories()
-        self.queue = WorkQueue(clock, outside.random)
+        self.queue = WorkQueue(clock, outside.random, on_failure=self._log_failure)
         self.accounts = Accounts(
             outside.connect,
             AccountNews(
@@ -183,19 +185,37 @@ class Controller:
         return state.account if state is not None else None
 
     async def handle(self, key: str) -> None:
-        """One turn of the work queue."""
+        """One turn of the work queue. Each line logged in it, or by what it starts, says whose it
+        is.
+        """
         began = self._clock.now()
         kind = "class" if key.startswith(CLASS_PREFIX) else "session"
         result = "failed"
         try:
-            if kind == "class":
-                await self.classes.reconcile(key.removeprefix(CLASS_PREFIX))
-            else:
-                self._take_in_unlisted(key)
-                await self._reconciler.reconcile(key)
+            with self._log_context(key):
+                if kind == "class":
+                    await self.classes.reconcile(key.removeprefix(CLASS_PREFIX))
+                else:
+                    self._take_in_unlisted(key)
+                    await self._reconciler.reconcile(key)
             result = "ok"
         finally:
             self._metrics.reconciled(kind, result, self._clock.now() - began)
+
+    def _log_failure(self, key: str, error: BaseException) -> None:
+        with self._log_context(key):
+            log_failure(key, error)
+
+    def _log_context(self, key: str) -> AbstractContextManager[None]:
+        """Names the session of a key in the log, as long as it or its ledger is known."""
+        if key.startswith(CLASS_PREFIX):
+            return nullcontext()
+        session, record = self.store.session(key), self.store.record(key)
+        if session is not None:
+            return session_context(session.namespace, session.name, key)
+        if record is not None:
+            return session_context(record.spec.owner.namespace or "", record.spec.owner.name, key)
+        return session_context("", key, key)
 
     async def close(self) -> None:
         """End all that is under way. All of it can be ended half-way and found again."""

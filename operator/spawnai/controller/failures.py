@@ -96,7 +96,7 @@ def words_of(error: Exception, doing: str | None = None) -> str:
     meanwhile = f" while {doing}" if doing is not None else ""
     if isinstance(error, digitalocean.DigitalOceanError | generation.GenerationError | AgentError):
         return error.message
-    if isinstance(error, ClusterError | NotYet | SessionFailed):
+    if isinstance(error, ClusterError | NotYet | SessionFailed | SessionStalled):
         return str(error)
     if isinstance(error, TimeoutError):
         return f"no answer in time{meanwhile}; it is tried again"

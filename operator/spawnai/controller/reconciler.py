@@ -15,7 +15,6 @@ from spawnai.lifecycle.observation import Effort, FailureKind, Observation, Sess
 from spawnai.lifecycle.plan import plan
 from spawnai.lifecycle.retry import LONGEST, LONGEST_FOR_DELETIONS, delay_after
 from spawnai.lifecycle.status import Plan
-from spawnai.telemetry.logs import session_context
 from spawnai.telemetry.metrics import Metrics
 
 from .actions.actor import DOING, NEEDS_CLASS, Actor
@@ -76,23 +75,21 @@ class Reconciler:
         now = self._clock.utc_now()
         planned = plan(observation, now)
         session = observation.session
-        namespace, name = (session.namespace, session.name) if session else ("", uid)
-        with session_context(namespace, name, uid):
-            self._count(observation, planned, memory)
-            for kind in planned.abandoned:
-                self._abandon(memory, kind)
-            for action in planned.actions:
-                if backing is None and isinstance(action, NEEDS_CLASS):
-                    continue  # The class wakes its sessions once it can be used.
-                self._start(observation, backing, memory, action)
-            # Set before anything is written: what cannot be written must not keep the end waiting.
-            if planned.wake_at is not None:
-                self._queue.add_after(uid, seconds_until(planned.wake_at, self._clock.utc_now()))
-            try:
-                async with asyncio.timeout(self._until_end(session, planned)):
-                    later = await self._reporter.report(uid, session, memory, planned)
-            except TimeoutError:
-                later = 0.0
+        self._count(observation, planned, memory)
+        for kind in planned.abandoned:
+            self._abandon(memory, kind)
+        for action in planned.actions:
+            if backing is None and isinstance(action, NEEDS_CLASS):
+                continue  # The class wakes its sessions once it can be used.
+            self._start(observation, backing, memory, action)
+        # Set before anything is written: what cannot be written must not keep the end waiting.
+        if planned.wake_at is not None:
+            self._queue.add_after(uid, seconds_until(planned.wake_at, self._clock.utc_now()))
+        try:
+            async with asyncio.timeout(self._until_end(session, planned)):
+                later = await self._reporter.report(uid, session, memory, planned)
+        except TimeoutError:
+            later = 0.0
         if later is not None:
             self._queue.add_after(uid, later)
         if _has_ended(session):

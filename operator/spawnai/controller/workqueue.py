@@ -39,7 +39,8 @@ _LAST_CEILING_SECONDS = 5.0
 _STALE_ENTRIES_TOLERATED = 64
 
 
-def _log_failure(key: str, error: BaseException) -> None:
+def log_failure(key: str, error: BaseException) -> None:
+    """Say in the log which key failed, and how."""
     _LOGGER.error("Handling %s failed; it will be tried again.", key, exc_info=error)
 
 
@@ -58,7 +59,7 @@ class WorkQueue:
         clock: Clock,
         random: random.Random,
         *,
-        on_failure: Callable[[str, BaseException], None] = _log_failure,
+        on_failure: Callable[[str, BaseException], None] = log_failure,
     ) -> None:
         self._clock = clock
         self._random = random

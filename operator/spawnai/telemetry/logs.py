@@ -1,6 +1,6 @@
 """Structured logs: one line for each record, the session in every line, no secret in any.
 
-The reconciler says once which session it works on (`with session_context(...)`); every record
+The controller says once which session it works on (`with session_context(...)`); every record
 logged below it, in whatever task or library, then carries `session`, `namespace` and `uid`.
 """
 
