@@ -30,7 +30,7 @@ from .actions import (
 )
 from .deletion import delete
 from .expiry import Wish, resolve
-from .keep import keep, once_told
+from .keep import NOT_INSTALLED, keep, once_told
 from .limits import limits_of
 from .observation import FailureKind, Observation, Offer, Record, Session
 from .placing import order_droplet
@@ -114,7 +114,7 @@ def _generation(d: Draft, o: Observation) -> None:
         failure = o.effort(GenerateApp().key).failure
         if failure is not None and failure.kind is FailureKind.UNAUTHORIZED:
             d.set_false(ConditionType.GENERATED, failure.reason, failure.message)
-            d.set_true(ConditionType.STALLED, failure.reason, failure.message)
+            d.stall(failure.reason, failure.message, "Generate")
         elif failure is not None:
             d.set_false(ConditionType.GENERATED, "Retrying", failure.message)
         else:
@@ -251,7 +251,7 @@ def _app(d: Draft, session: Session, offer: Offer, now: datetime) -> None:
     if d.previous.ready_at is not None:
         return
     if ip is None or o.bundle is None or not d.has(ConditionType.FIREWALL_READY):
-        d.set_false(ConditionType.APP_HEALTHY, "Deploying", DEPLOYING)
+        d.set_false(ConditionType.APP_HEALTHY, NOT_INSTALLED, DEPLOYING)
         return
     deadline = now + parse_duration(offer.spec.lifetime.provisioning_deadline)
     deploy = DeployApp(ip, o.bundle.digest, expires_at=deadline)
@@ -259,7 +259,7 @@ def _app(d: Draft, session: Session, offer: Offer, now: datetime) -> None:
     if effort.done_at is None or effort.failure is not None:
         failure = effort.failure
         waiting = DEPLOYING if failure is None else f"{DEPLOYING}; last try: {failure.message}"
-        d.set_false(ConditionType.APP_HEALTHY, "Deploying", waiting)
+        d.set_false(ConditionType.APP_HEALTHY, NOT_INSTALLED, waiting)
         d.do(deploy)
         return
     d.set_true(ConditionType.APP_HEALTHY, "Answers", "The app answers")

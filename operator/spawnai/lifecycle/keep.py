@@ -3,17 +3,29 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from spawnai.api.conditions import ConditionType
+from spawnai.api.conditions import ConditionStatus, ConditionType, find_condition
 from spawnai.api.session import AppType
 
 from .actions import CheckApp, SetExpiry, TakeLog
 from .expiry import Expiry
-from .observation import Session
+from .observation import Effort, Observation, Session
 from .status import Draft
 
-APP_CHECK_INTERVAL = timedelta(minutes=15)
-"""How often a running app's agent is asked; the agent itself restarts what dies. A thousand
-sessions make one question a second, which costs half a per cent of a core."""
+FIRST_LOOK = timedelta(seconds=15)
+LONGEST_UNSEEN = timedelta(minutes=15)
+"""How soon after Ready a running app's agent is asked how the app is, and how seldom at last; the
+agent itself restarts what dies. A thousand old sessions make one question a second, which costs
+half a per cent of a core."""
+
+UNSETTLED = frozenset({"idle", "installing", "starting"})
+"""What an agent says of an app that is on its way up, or again after it died."""
+
+SILENT_CHECKS = 6
+"""After how many questions in a row without an answer it is said that nobody knows how the app is.
+They take at least six seconds: less may be an agent that was started again."""
+
+NOT_INSTALLED = "Deploying"
+"""Why AppHealthy is False before the agent has said anything of the app."""
 
 LOG_AHEAD = timedelta(seconds=5)
 """How long before the end the app's log is kept, so that nothing waits for it at the end."""
@@ -38,18 +50,49 @@ def once_told(d: Draft, wanted: Expiry) -> Expiry:
 
 def keep(d: Draft, session: Session, wanted: Expiry, expiry: Expiry, now: datetime) -> None:
     """Keep a running session: its switch, its log, its health."""
+    _say_how_the_app_is(d)
     ip = d.address
     if ip is None:
         return
     if wanted.time is not None:
         _move_switch(d, SetExpiry(ip, _to_the_second(wanted.time)), now)
-    if expiry.time is not None and session.order.app_type is not AppType.WEBAPP:
+    if expiry.time is not None and has_log(session):
         log_time = expiry.time - LOG_AHEAD
         if now < log_time:
             d.wake(log_time)
-        elif d.observation.effort(TakeLog(ip).key).started_at is None:
+        elif not is_last_log(d.observation.effort(TakeLog(ip).key), expiry.time):
             d.do(TakeLog(ip))
-    _check_app(d, CheckApp(ip), now)
+    _look_after_the_app(d, CheckApp(ip), now)
+
+
+def has_log(session: Session) -> bool:
+    """Whether the app is a process that may have said something; a webapp is files."""
+    return session.spec is None or session.spec.app_type is not AppType.WEBAPP
+
+
+def is_last_log(taken: Effort, end: datetime) -> bool:
+    """Whether the log was taken, or tried for, close enough to that end to be its last one.
+
+    One that was taken for an earlier end says nothing of what came after it.
+    """
+    return taken.started_at is not None and taken.started_at >= end - LOG_AHEAD
+
+
+def app_failure(o: Observation) -> tuple[str, str] | None:
+    """Reason and words, when the agent has said that the app stopped for good after it was Ready.
+
+    A restarted operator has heard nothing yet, and finds it in the status.
+    """
+    session = o.session
+    if session is None or session.status.ready_at is None:
+        return None
+    if o.app is not None:
+        failed = o.app.state == "failed"
+        return (o.app.reason or "AppFailed", o.app.failure) if failed else None
+    known = find_condition(session.status.conditions, ConditionType.APP_HEALTHY)
+    if known is None or known.status is not ConditionStatus.FALSE or known.reason == NOT_INSTALLED:
+        return None
+    return known.reason, known.message
 
 
 def _to_the_second(time: datetime) -> datetime:
@@ -79,20 +122,52 @@ def _move_switch(d: Draft, switch: SetExpiry, now: datetime) -> None:
         d.do(switch)
 
 
-def _check_app(d: Draft, check: CheckApp, now: datetime) -> None:
+def _look_after_the_app(d: Draft, check: CheckApp, now: datetime) -> None:
+    """Ask the agent: soon after Ready, then after as long as the app has lived, then regularly.
+
+    Most apps that break do so early. So a failure is known at the latest when the app would have
+    been Ready for twice as long, or 15 minutes later.
+    """
     o = d.observation
-    last = o.effort(check.key).done_at or d.previous.ready_at or now
-    due = max(last + APP_CHECK_INTERVAL, o.operator_started_at + o.resync_spread)
-    if now >= due or o.droplet_unseen:
+    known = find_condition(d.previous.conditions, ConditionType.APP_HEALTHY)
+    due = _next_look(o, d.previous.ready_at or now, o.effort(check.key).done_at)
+    unknown = known is not None and known.status is ConditionStatus.UNKNOWN
+    if now >= due or o.droplet_unseen or unknown:
         d.do(check)
     else:
         d.wake(due)
-    if o.app is None:
-        return
-    if o.app.state != "failed":
+
+
+def _next_look(o: Observation, ready_at: datetime, seen_at: datetime | None) -> datetime:
+    if seen_at is None and ready_at < o.operator_started_at:
+        return o.operator_started_at + o.resync_spread
+    last = seen_at or ready_at
+    lived = last - ready_at
+    if o.app is not None and o.app.state in UNSETTLED:
+        lived = FIRST_LOOK
+    return last + min(max(lived, FIRST_LOOK), LONGEST_UNSEEN)
+
+
+def _say_how_the_app_is(d: Draft) -> None:
+    o = d.observation
+    failure = app_failure(o)
+    if failure is not None:
+        d.set_false(ConditionType.APP_HEALTHY, *failure)
+        d.stall(*failure, "Watch")
+    elif _is_silent(o):
+        message = (
+            f"The agent on the droplet {d.address or ''} does not answer, so nobody knows how the "
+            "app is. It is asked again and again; see whether the droplet is switched on"
+        )
+        if d.set_unknown(ConditionType.APP_HEALTHY, "AgentUnreachable", message):
+            d.notice("Warning", "AgentUnreachable", "Watch", message)
+    elif o.app is not None and o.app.state not in UNSETTLED:
         d.set_true(ConditionType.APP_HEALTHY, "Answers", "The app answers")
-        return
-    reason = o.app.reason or "Failed"
-    message = f"The app has stopped for good: {reason}"
-    if d.set_false(ConditionType.APP_HEALTHY, reason, message):
-        d.notice("Warning", reason, "Watch", message)
+
+
+def _is_silent(o: Observation) -> bool:
+    """Whether the agent has left several questions in a row unanswered, and said nothing since."""
+    asked = o.effort(CheckApp.__name__)
+    if asked.failure is None or asked.failures < SILENT_CHECKS:
+        return False
+    return o.app is None or o.app.at <= asked.failure.at

@@ -189,6 +189,8 @@ class AppView:
     reason: str | None
     restarts: int
     at: datetime
+    failure: str = ""
+    """What a person is told of an app that has stopped for good, with its last lines."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,9 @@ NO_ROOM = "No region of the class has room now, trying again"
 NO_CALL_LEFT = "DigitalOcean's calls are used up and deletions go first: waiting for a turn"
 """What is said while a session waits; the event comes when it is said first."""
 
+NO_SUCH_PLACE = "DigitalOcean has no region and size as this session or its class asks for"
+NO_SUCH_IMAGE = "DigitalOcean does not have the image that the class names: correct spec.image"
+
 TURN_EXPECTED = timedelta(seconds=3)
 """After how long an order that waits for its turn among DigitalOcean's calls is worth a word."""
 
@@ -64,7 +67,7 @@ def order_droplet(d: Draft, session: Session, offer: Offer, now: datetime) -> No
             d.notice("Warning", "WaitingForDropletLimit", "Provision", message)
     elif failure is not None and failure.kind is FailureKind.UNAUTHORIZED:
         d.set_false(ConditionType.DROPLET_READY, failure.reason, failure.message)
-        d.set_true(ConditionType.STALLED, failure.reason, failure.message)
+        d.stall(failure.reason, failure.message, "Provision")
     elif failure is not None:
         d.set_false(ConditionType.DROPLET_READY, failure.reason, failure.message)
     wanted = placements(session, offer)
@@ -127,9 +130,11 @@ def _nowhere_to_go(d: Draft, session: Session, wanted: list[Placement], now: dat
     if not wanted:
         words = f"the class has no location {session.order.location!r}"
     if all(failure.kind is FailureKind.UNKNOWN_OPTION for failure in failures):
-        message = f"No region or size of the class exists for this session: {words}"
-        d.set_false(ConditionType.DROPLET_READY, "UnknownRegionOrSize", message)
-        d.set_true(ConditionType.STALLED, "UnknownRegionOrSize", message)
+        reason, message = "UnknownRegionOrSize", f"{NO_SUCH_PLACE}: {words}"
+        if (ANY, ANY) in o.rejected:
+            reason, message = "UnknownImage", f"{NO_SUCH_IMAGE}: {words}"
+        d.set_false(ConditionType.DROPLET_READY, reason, message)
+        d.stall(reason, message, "Provision")
         d.wake(now + CAPACITY_PAUSE)
         return
     message = f"{NO_ROOM}: {words}"

@@ -21,7 +21,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from spawnai.api.conditions import ConditionStatus, ConditionType, find_condition
-from spawnai.api.durations import format_time, parse_duration
+from spawnai.api.durations import parse_duration
 from spawnai.api.record import Presence, ResourceKind
 from spawnai.api.session import Phase, SessionStatus
 
@@ -35,12 +35,19 @@ from .actions import (
 )
 from .build import build
 from .expiry import Wish, read_wish, resolve
+from .keep import app_failure
 from .limits import limits_of, provisioning_deadline
 from .observation import FailureKind, Observation, Record, Session
 from .status import Draft, Plan
-from .teardown import Ending, teardown
+from .teardown import Ending, teardown, time_was_over
 
 DELETED = "The session was deleted: destroying everything it used"
+
+ANEW = "to have the app again, apply it under a new name"
+CALLED_DESTROYED = (
+    "Somebody wrote into its status that it is Destroyed while it was not, so everything it used "
+    f"is destroyed now; {ANEW}"
+)
 
 STALLED_RETRY = timedelta(seconds=30)
 """How often a session that waits for a person is looked at again, without writing."""
@@ -161,12 +168,12 @@ def _ending(o: Observation, session: Session, wish: Wish, now: datetime) -> Endi
     if _is_tombstone(session):
         # Somebody else wrote so. What is called Destroyed must have nothing, and no phase takes a
         # step back: so it ends.
-        return Ending("Destroyed", "Its status was made to say that it is destroyed")
+        return Ending("Destroyed", CALLED_DESTROYED)
     if failed is not None or over is not None:
         return failed or over
     if o.record is not None and o.record.droplet_was_deleted:
         # Its time was over when that was done; a longer life asked for since comes too late.
-        return _time_was_over(status.expiration_time or now)
+        return _time_was_over(o, status.expiration_time or now)
     lost = o.record is not None and any(
         entry.kind is ResourceKind.DROPLET and entry.presence is Presence.GONE
         for entry in o.record.status.resources
@@ -188,7 +195,8 @@ def _told_by_ledger(record: Record, *reasons: Ending | None) -> Ending:
     """The ending that a closed ledger names, in the words of the reason that holds for it still."""
     named = record.status.termination_reason or "Destroyed"
     told = (ending for ending in reasons if ending is not None and ending.reason == named)
-    return next(told, Ending(named, "The ledger of this session is closed", failed=True))
+    message = f"Everything it used was destroyed before, as its SpawnRecord shows: {named}; {ANEW}"
+    return next(told, Ending(named, message, failed=True))
 
 
 def _latched_ending(status: SessionStatus, reason: str) -> Ending:
@@ -222,11 +230,16 @@ def _expired(o: Observation, session: Session, wish: Wish, now: datetime) -> End
     expiry_time = _expiry_time(o, session, wish, now)
     if expiry_time is None or expiry_time > now:
         return None
-    return _time_was_over(expiry_time)
+    return _time_was_over(o, expiry_time)
 
 
-def _time_was_over(at: datetime) -> Ending:
-    return Ending("Expired", f"The session's time was over at {format_time(at)}", since=at)
+def _time_was_over(o: Observation, at: datetime) -> Ending:
+    """The end of its time, which for an app that had stopped for good is that failure's end."""
+    failure = app_failure(o)
+    if failure is not None:
+        reason, message = failure
+        return Ending(reason, message, failed=True, since=at)
+    return Ending("Expired", time_was_over(at), since=at)
 
 
 def _deadline(o: Observation, session: Session, now: datetime) -> Ending | None:

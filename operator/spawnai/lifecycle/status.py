@@ -90,6 +90,7 @@ class Draft:
     abandoned: tuple[str, ...] = ()
     _changes: dict[str, Any] = field(default_factory=dict)
     _conditions: dict[str, Condition] = field(default_factory=dict)
+    _stall_notice: Notice | None = None
 
     def __post_init__(self) -> None:
         if self.observation.session is not None:
@@ -136,18 +137,31 @@ class Draft:
         return self._changes.get(name, getattr(self.previous, name))
 
     def set_true(self, type_: ConditionType, reason: str, message: str = "") -> bool:
-        """Say that a condition holds; tells whether its status changed."""
+        """Say that a condition holds; tells whether the API server's status says otherwise."""
         return self._set(type_, ConditionStatus.TRUE, reason, message)
 
     def set_false(self, type_: ConditionType, reason: str, message: str = "") -> bool:
-        """Say that a condition does not hold; tells whether its status changed."""
+        """Say that a condition does not hold; tells whether the API server's status differs."""
         return self._set(type_, ConditionStatus.FALSE, reason, message)
+
+    def set_unknown(self, type_: ConditionType, reason: str, message: str = "") -> bool:
+        """Say that nobody can tell whether a condition holds; tells whether that is new."""
+        return self._set(type_, ConditionStatus.UNKNOWN, reason, message)
+
+    def stall(self, reason: str, message: str, action: str) -> None:
+        """Say that the session cannot go on; the event comes when the reason is a new one."""
+        self.set_true(ConditionType.STALLED, reason, message)
+        before = find_condition(self.previous.conditions, ConditionType.STALLED)
+        known = before is not None and before.status is ConditionStatus.TRUE
+        told = known and before is not None and before.reason == reason
+        self._stall_notice = None if told else Notice("Warning", reason, action, message)
 
     def _set(
         self, type_: ConditionType, status: ConditionStatus, reason: str, message: str
     ) -> bool:
         session = self.observation.session
-        before = self._conditions.get(type_)
+        # What the API server has: a condition that a plan takes away and sets again has stood.
+        before = find_condition(self.previous.conditions, type_)
         changed = before is None or before.status is not status
         self._conditions[type_] = Condition(
             type=type_,
@@ -170,6 +184,10 @@ class Draft:
         """Whether a condition is True as this plan will leave it."""
         found = self._conditions.get(type_)
         return found is not None and found.status is ConditionStatus.TRUE
+
+    def condition(self, type_: ConditionType) -> Condition | None:
+        """A condition as this plan will leave it."""
+        return self._conditions.get(type_)
 
     def message_of(self, type_: ConditionType) -> str | None:
         """The message of a condition that is True as this plan will leave it."""
@@ -206,6 +224,8 @@ class Draft:
     def finish(self) -> Plan:
         """The plan."""
         session = self.observation.session
+        if self._stall_notice is not None:
+            self.notices.append(self._stall_notice)
         status = None
         if session is not None and (self._changes or self._said_anything()):
             conditions = sorted(

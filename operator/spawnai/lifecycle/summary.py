@@ -2,13 +2,14 @@
 
 from datetime import datetime
 
-from spawnai.api.conditions import ConditionType
+from spawnai.api.conditions import ConditionStatus, ConditionType
 from spawnai.api.durations import format_duration, format_time, parse_duration
 from spawnai.api.session import CostStatus, Phase
 from spawnai.billing.droplet_prices import droplet_cost
 from spawnai.billing.ledger import money, tokens_cost
 
 from .expiry import Expiry
+from .keep import NOT_INSTALLED
 from .limits import limits_of, provisioning_deadline
 from .observation import Offer, Session
 from .status import Draft
@@ -61,10 +62,7 @@ def sum_up(d: Draft, session: Session, offer: Offer, expiry: Expiry, now: dateti
     if phase is Phase.RUNNING:
         if d.previous.phase is not Phase.RUNNING:
             d.notice("Normal", "Running", "Deploy", f"The app answers at {d.get('url')}")
-        if d.has(ConditionType.APP_HEALTHY):
-            d.set_true(ConditionType.READY, "Running", f"The app answers{remark}")
-        else:
-            d.set_false(ConditionType.READY, "AppFailed", f"The app does not answer{remark}")
+        _ready(d, remark)
         d.drop(ConditionType.RECONCILING)
         return
     deadline = provisioning_deadline(d.observation, d.get("started_at") or now, offer, now)
@@ -75,6 +73,17 @@ def sum_up(d: Draft, session: Session, offer: Offer, expiry: Expiry, now: dateti
         d.drop(ConditionType.RECONCILING)
     else:
         d.set_true(ConditionType.RECONCILING, str(phase), d.get("message"))
+
+
+def _ready(d: Draft, remark: str) -> None:
+    """Whether the app of a running session answers, as far as its agent says."""
+    app = d.condition(ConditionType.APP_HEALTHY)
+    if app is None or app.status is ConditionStatus.TRUE:
+        d.set_true(ConditionType.READY, "Running", f"The app answers{remark}")
+    elif app.status is ConditionStatus.UNKNOWN:
+        d.set_unknown(ConditionType.READY, app.reason, app.message + remark)
+    else:
+        d.set_false(ConditionType.READY, app.reason, app.message + remark)
 
 
 def _remark(d: Draft, offer: Offer, expiry: Expiry) -> str:
@@ -96,7 +105,8 @@ def _progress(d: Draft, phase: Phase) -> None:
     generated = d.has(ConditionType.GENERATED)
     fraction = 1.0 if generated else d.observation.generation_fraction or 0.0
     if phase is Phase.RUNNING:
-        progress, message = 100, f"Running at {d.get('url')}"
+        trouble = d.shortfall(ConditionType.APP_HEALTHY, usual=(NOT_INSTALLED,))
+        progress, message = 100, trouble or f"Running at {d.get('url')}"
     elif phase is Phase.DEPLOYING:
         progress, message = 80, "Installing and starting the app"
     elif d.has(ConditionType.DROPLET_READY):

@@ -8,7 +8,8 @@ Nothing here may drop the finalizer while something may live.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from spawnai.api.conditions import ConditionType
+from spawnai.api.conditions import ConditionType, find_condition
+from spawnai.api.durations import format_time
 from spawnai.api.record import Presence, ResourceKind
 from spawnai.api.session import CostStatus, Phase
 from spawnai.billing.ledger import closed, residuals
@@ -33,12 +34,16 @@ from .actions import (
     VerifyGone,
 )
 from .deletion import delete
+from .keep import has_log, is_last_log
 from .observation import Observation, Record
 from .settling import settled, unsettled_since
-from .status import Draft, NoticeType
+from .status import Draft
 
-LOG_LIMIT = timedelta(seconds=1)
-"""How long the droplet's deletion may wait for the last lines of the app's log."""
+LOG_LIMIT = timedelta(milliseconds=500)
+"""How long the droplet's deletion may wait for the last lines of the app's log, when they were not
+taken before: the order to delete it is to be out within a second."""
+
+BEING_DESTROYED = "Everything the session used is being destroyed"
 
 RESIDUAL_AFTER = timedelta(seconds=15)
 """After how long a teardown that is not done names what is left."""
@@ -52,12 +57,19 @@ ABANDONED = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Why a session ends. `failed` tells a failure from an orderly end."""
+    """Why a session ends. `failed` tells a failure from an orderly end; `since`: when its time was
+    over, if that is why it ends now.
+    """
 
     reason: str
     message: str
     failed: bool = False
     since: datetime | None = None
+
+
+def time_was_over(at: datetime) -> str:
+    """The sentence for a session that ends because its time is over."""
+    return f"The session's time was over at {format_time(at)}"
 
 
 def teardown(d: Draft, ending: Ending, now: datetime) -> None:
@@ -75,7 +87,7 @@ def teardown(d: Draft, ending: Ending, now: datetime) -> None:
     firewalls = record.living(ResourceKind.FIREWALL)
     for entry in names:
         delete(d, record, entry)
-    log_taken = _log_taken(d, ending, now)
+    log_taken = _log_taken(d, now)
     traffic_off = all(entry.deletion_accepted_at is not None for entry in names)
     # A name whose creation is not settled may exist already: its address must not go to a stranger.
     if traffic_off and ResourceKind.DOMAIN_RECORD not in unsure and log_taken:
@@ -86,7 +98,7 @@ def teardown(d: Draft, ending: Ending, now: datetime) -> None:
             delete(d, record, entry)
     left = residuals(record.status.resources)
     if left or unsure or _running(o, GenerateApp.__name__):
-        _still_ending(d, ending, left, now)
+        _still_ending(d, ending, left, unsure, now)
         if unsure:
             d.wake(now + timedelta(seconds=1))
         return
@@ -140,64 +152,76 @@ def _settle(d: Draft, record: Record) -> set[ResourceKind]:
     return unsure
 
 
-def _log_taken(d: Draft, ending: Ending, now: datetime) -> bool:
-    """Whether the log is kept, or there is none, or it has been waited for long enough."""
+def _log_taken(d: Draft, now: datetime) -> bool:
+    """Whether the log of this end is kept, or there is none, or it was waited for long enough."""
     o = d.observation
     session = o.session
     entry = o.record.droplet if o.record is not None else None
-    if session is None or entry is None or o.log or session.status.ready_at is None:
+    if session is None or entry is None or session.status.ready_at is None or not has_log(session):
         return True
     ip = (o.droplet.ip if o.droplet is not None else None) or entry.ip
     if ip is None or entry.deletion_accepted_at is not None:
         return True
-    if ending.reason == "Expired":
-        return True
-    effort = o.effort(TakeLog(ip).key)
-    if effort.done_at is not None or effort.failure is not None:
-        return True
-    if effort.started_at is not None and now >= effort.started_at + LOG_LIMIT:
-        return True
-    d.wake((effort.started_at or now) + LOG_LIMIT)
-    d.do(TakeLog(ip))
+    take = TakeLog(ip)
+    effort = o.effort(take.key)
+    if effort.started_at is not None and is_last_log(effort, _end_of_time(d, now)):
+        given_up_at = effort.started_at + LOG_LIMIT
+        if not effort.running or now >= given_up_at:
+            return True
+        d.wake(given_up_at)
+        return False
+    if effort.running or (effort.retry_at is not None and effort.retry_at > now):
+        return True  # An agent that has been silent for so long says nothing in time.
+    d.do(take)
+    d.wake(now + LOG_LIMIT)
     return False
+
+
+def _end_of_time(d: Draft, now: datetime) -> datetime:
+    """When the session's life was over: its time, if that ended it, or else its teardown began."""
+    end = min(now, _begun_at(d, now))
+    expiry: datetime | None = d.get("expiration_time")
+    return min(end, expiry) if d.has(ConditionType.EXPIRED) and expiry is not None else end
+
+
+def _begun_at(d: Draft, now: datetime) -> datetime:
+    """Since when the session is torn down, as its status says."""
+    cleanup = find_condition(d.previous.conditions, ConditionType.CLEANUP_COMPLETE)
+    return cleanup.last_transition_time if cleanup is not None else now
 
 
 def _say_why(d: Draft, ending: Ending) -> None:
     if d.observation.session is None:
         return
-    if d.previous.termination_reason is None:
-        type_: NoticeType = "Warning" if ending.failed else "Normal"
-        d.notice(type_, ending.reason, "Destroy", ending.message)
+    over = ending.reason if ending.since is None else "Expired"
+    words = ending.message if ending.since is None else time_was_over(ending.since)
+    if d.previous.termination_reason is None and (ending.since is not None or not ending.failed):
+        d.notice("Normal", over, "Destroy", words)
     # Its address may soon be a stranger's.
     d.put(termination_reason=ending.reason, message=ending.message, url=None)
     if ending.failed:
-        d.set_true(ConditionType.STALLED, ending.reason, ending.message)
+        d.stall(ending.reason, ending.message, "Destroy")
     else:
         d.drop(ConditionType.STALLED)
-    if ending.reason == "Expired":
-        if ending.since is not None:
-            d.put(expiration_time=ending.since.replace(microsecond=0))
-        d.set_true(ConditionType.EXPIRED, "Expired", ending.message)
+    if ending.since is not None:
+        d.put(expiration_time=ending.since.replace(microsecond=0))
+    if over == "Expired":
+        d.set_true(ConditionType.EXPIRED, "Expired", words)
     d.drop(ConditionType.READY, ConditionType.EXPIRING_SOON)
 
 
-def _still_ending(d: Draft, ending: Ending, left: list[str], now: datetime) -> None:
+def _still_ending(
+    d: Draft, ending: Ending, left: list[str], unsure: set[ResourceKind], now: datetime
+) -> None:
     o = d.observation
     if o.session is not None:
         phase = d.move_to(Phase.DESTROYING)
         if not ending.failed:
             d.set_true(ConditionType.RECONCILING, str(phase), ending.message)
-        began = next(
-            (
-                condition.last_transition_time
-                for condition in d.previous.conditions
-                if condition.type == ConditionType.CLEANUP_COMPLETE
-            ),
-            now,
-        )
-        words = "Everything the session used is being destroyed"
+        began = _begun_at(d, now)
+        words = BEING_DESTROYED
         if now >= began + RESIDUAL_AFTER:
-            words = f"Not seen gone yet: {', '.join(left) or 'a creation without an answer'}"
+            words = _what_is_left(left, unsure)
             failures = [
                 effort.failure.message
                 for key, effort in o.efforts.items()
@@ -206,12 +230,27 @@ def _still_ending(d: Draft, ending: Ending, left: list[str], now: datetime) -> N
             ]
             if failures:
                 words = "; ".join([words, *failures])
+            if d.said(ConditionType.CLEANUP_COMPLETE, BEING_DESTROYED):
+                d.notice("Warning", "CleanupDelayed", "Destroy", words)
             d.put(message=words)
             if o.record is not None:
                 d.ledger = o.record.status.model_copy(update={"residuals": left})
         else:
             d.wake(began + RESIDUAL_AFTER)
         d.set_false(ConditionType.CLEANUP_COMPLETE, "Destroying", words)
+
+
+def _what_is_left(left: list[str], unsure: set[ResourceKind]) -> str:
+    """What a teardown waits for, in words."""
+    if left:
+        return f"Not seen gone yet: {', '.join(left)}"
+    if unsure:
+        kinds = " and ".join(sorted(f"a {kind}" for kind in unsure))
+        return (
+            f"DigitalOcean has not answered whether it made {kinds} for this session: what shows "
+            "up is destroyed, and the session ends when nothing can show up any more"
+        )
+    return "The order to Claude is being ended, so that what it cost is known"
 
 
 def _receipt(d: Draft, record: Record, ending: Ending, now: datetime) -> None:

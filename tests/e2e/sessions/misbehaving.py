@@ -13,6 +13,9 @@ HARMFUL = {
 }
 """By name: the fault, the reason, and a line that the app wrote before its end."""
 
+HOARDS = "hoards"
+"""An API that answers, and then fills its memory as often as it is started again."""
+
 
 def misbehaving_apps() -> list[Manifest]:
     """All of them, a script that merely fails, and a neighbour that does nothing wrong."""
@@ -25,6 +28,7 @@ def misbehaving_apps() -> list[Manifest]:
             session(name, f"A script about ferns simulate:{fault}", "script", tier="light")
             for name, (fault, _, _) in HARMFUL.items()
         ),
+        session(HOARDS, "An API about ferns simulate:app-fills-memory", "api", tier="light"),
         session("fails", "A script about ferns simulate:app-dies-at-once", "script"),
         session("neighbour", "A page about the neighbours"),
     ]

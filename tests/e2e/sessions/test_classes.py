@@ -94,6 +94,7 @@ async def test_an_account_without_credit_stalls_the_session_and_nothing_half_mad
     message = await one.until_stalled("ClaudeNoCredit", 30)
     assert "credit" in message
     assert kstatus(one.document) == "Failed"
+    assert (await one.until_event("ClaudeNoCredit"))["type"] == "Warning"
     assert await one.calls() == {}, "no droplet waits for an app that nobody pays"
     calls = (await one.claude_bill())["calls"]
     assert calls <= 2, "an order that cannot be paid is repeated slowly"

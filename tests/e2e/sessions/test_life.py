@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -40,6 +41,10 @@ async def lives(
 async def ends(world: World, lives: Mapping[str, Session]) -> Mapping[str, str]:
     """All four sessions at the end of their time; returns the URLs they had."""
     urls = {name: one.status["url"] for name, one in lives.items()}
+    made = await lives["notes"].fetch(
+        "/notes", method="POST", document={"title": "water it once more"}
+    )
+    assert made.status == 201, made
     at = in_seconds(8)
     await asyncio.gather(*(one.annotate(expires_at=at) for one in lives.values()))
     await asyncio.gather(*(one.until_destroyed() for one in lives.values()))
@@ -243,6 +248,11 @@ async def test_the_cost_is_what_the_cloud_and_claude_billed(lives, ends, name):
 async def test_the_ledger_keeps_the_last_lines_of_the_log_of_an_app_with_a_process(lives, ends):
     for name in ("notes", "report"):
         assert (await lives[name].record())["status"]["log"], name
+
+
+async def test_the_kept_log_is_that_of_the_end_and_not_of_the_beginning(lives, ends):
+    log = "\n".join((await lives["notes"].record())["status"]["log"])
+    assert re.search(r"note \d+ was added", log), log
 
 
 async def test_nothing_answers_any_more_and_the_name_is_gone(world, lives, ends):

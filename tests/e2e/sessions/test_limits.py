@@ -66,6 +66,8 @@ async def test_what_does_not_exist_stalls_the_session_with_digitaloceans_own_wor
     message = await one.until_stalled("UnknownRegionOrSize", 30)
     assert ("size" if "size" in name else "region") in message
     assert kstatus(one.document) == "Failed"
+    told = await one.until_event("UnknownRegionOrSize")
+    assert (told["type"], told["note"]) == ("Warning", message)
     assert await one.droplets() == []
     # Each region was asked once, and is not asked again.
     assert (await one.calls())["POST /v2/droplets"] == 1, "no region has a size that is none"

@@ -2,8 +2,9 @@
 
 import pytest
 from tests.e2e.sessions.eventually import eventually
-from tests.e2e.sessions.kstatus import kstatus
-from tests.e2e.sessions.misbehaving import DEAD_AT_START, HARMFUL
+from tests.e2e.sessions.kstatus import is_true, kstatus
+from tests.e2e.sessions.misbehaving import DEAD_AT_START, HARMFUL, HOARDS
+from tests.e2e.sessions.world import session
 
 
 async def test_a_script_that_fails_has_a_result_like_any_other(misbehaving):
@@ -32,6 +33,53 @@ async def test_an_app_that_never_comes_up_is_told_apart_with_its_last_lines(misb
     assert line in one.status["message"]
     assert kstatus(one.document) == "Failed"
     assert (await one.until_event(reason))["type"] == "Warning"
+
+
+async def test_an_app_that_breaks_after_it_was_ready_is_told_apart_while_it_lives_and_at_its_end(
+    misbehaving,
+):
+    one = misbehaving[HOARDS]
+    await one.until_running()
+    message = await one.until_stalled("OutOfMemory", 150)
+    assert "so it is given up" in message, "the last lines of its log"
+    assert (one.phase, one.status["message"]) == ("Running", message)
+    for type_ in ("Ready", "AppHealthy"):
+        assert (one.condition(type_)["status"], one.condition(type_)["reason"]) == (
+            "False",
+            "OutOfMemory",
+        )
+    assert kstatus(one.document) == "Failed"
+    assert (await one.until_event("OutOfMemory"))["type"] == "Warning"
+    await one.annotate(expires_at="now")
+    await one.until_destroyed()
+    assert one.status["terminationReason"] == "OutOfMemory"
+    assert one.status["message"] == message
+    assert is_true(one.document, "Expired")
+    assert kstatus(one.document) == "Failed"
+    record = (await one.record())["status"]
+    assert record["terminationReason"] == "OutOfMemory"
+    assert any("so it is given up" in line for line in record["log"])
+    assert [event["reason"] for event in await one.events()].count("OutOfMemory") == 1
+
+
+async def test_an_agent_that_is_cut_off_is_told_and_believed_when_it_is_back(world, namespace):
+    [one] = await world.apply(namespace, session("switched-off"))
+    await one.until_running()
+    actions = f"/v2/droplets/{one.status['droplet']['id']}/actions"
+    await world.digitalocean("POST", actions, {"type": "power_off"})
+    await one.until(
+        "is not known to answer",
+        lambda seen: seen.condition("AppHealthy")["reason"] == "AgentUnreachable",
+        60,
+    )
+    for type_ in ("Ready", "AppHealthy"):
+        assert one.condition(type_)["status"] == "Unknown"
+    assert one.status["droplet"]["ip"] in one.status["message"]
+    assert (await one.until_event("AgentUnreachable"))["type"] == "Warning"
+    await world.digitalocean("POST", actions, {"type": "power_on"})
+    await one.until("answers again", lambda seen: seen.condition("Ready")["status"] == "True", 90)
+    assert one.status["message"].startswith("Running at")
+    assert "AgentUnreachable" not in str(one.status)
 
 
 @pytest.mark.parametrize("name", [*HARMFUL, *DEAD_AT_START])

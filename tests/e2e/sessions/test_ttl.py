@@ -1,6 +1,7 @@
 """When a session ends: its annotations, its class's limits, and what outlives a re-apply."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -39,6 +40,7 @@ MANIFESTS: Mapping[str, Manifest] = {
         session("past", class_name=CLASS, ttl="5m"),
         session("zero", class_name=CLASS, ttl="5m"),
         session("now", class_name=CLASS, ttl="5m"),
+        session("talks", "A JSON API that keeps notes", "api", class_name=CLASS, ttl="5m"),
         session("capped", class_name=CLASS, ttl="3d"),
         session("garbled", class_name=CLASS, ttl="5m"),
         session("warned", class_name=CLASS, ttl="5m"),
@@ -206,6 +208,16 @@ async def test_zero_and_now_end_a_session_at_once(running, name, annotation):
     assert moment(one.status["expirationTime"]) - asked <= timedelta(seconds=3)
     assert is_true(one.document, "Expired")
     await one.assert_nothing_is_left()
+
+
+async def test_a_session_that_is_ended_now_keeps_what_its_app_said_last(running):
+    one = running["talks"]
+    made = await one.fetch("/notes", method="POST", document={"title": "water it"})
+    assert made.status == 201, made
+    await one.annotate(expires_at="now")
+    await one.until_destroyed(20)
+    log = (await one.record())["status"]["log"]
+    assert any(line.endswith(f"note {json.loads(made.text)['id']} was added") for line in log), log
 
 
 async def test_a_tombstone_cannot_be_brought_back_to_life(running):

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -440,11 +440,14 @@ class World:
         )
         return str(condition(document, "Ready")["message"])
 
-    async def digitalocean(self, method: str, path: str) -> None:
+    async def digitalocean(
+        self, method: str, path: str, document: Mapping[str, Any] | None = None
+    ) -> None:
         """What someone does to the account by hand."""
         url = f"{self.stack.cloud.digitalocean_url}{path}"
         token = self.stack.settings.digitalocean_token
-        answer = await self._http.request(method, url, headers={"Authorization": f"Bearer {token}"})
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = await self._http.request(method, url, headers=headers, json=document)
         answer.raise_for_status()
 
     async def operator_leads(self) -> bool:

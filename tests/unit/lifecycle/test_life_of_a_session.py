@@ -701,7 +701,7 @@ def test_a_name_is_made_only_once_its_droplet_s_address_is_stored():
 
 
 def test_a_running_session_whose_droplet_no_listing_shows_is_asked_after_at_once():
-    life = running().pass_time(minutes=1)
+    life = running().pass_time(seconds=10)
     assert "CheckApp" not in life.kinds_done()
     life.droplet_unseen = True
     assert [one for one in life.plan().actions if isinstance(one, do.CheckApp)]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from spawnai.api.record import ResourceKind
+from spawnai.api.session import AppType
 from spawnai.clock import Clock
 from spawnai.controller.failures import NotYet, SessionFailed
 from spawnai.digitalocean.budget import Priority
@@ -36,6 +37,19 @@ APP_FAILURES = {
     "DiskFull": "the app filled its disk",
     "TooManyProcesses": "the app started too many processes",
 }
+ENDLESS_SCRIPT = "the script ran longer than a script may"
+
+
+def failure_of_app(status: AgentStatus, app_type: AppType) -> tuple[str, str]:
+    """Reason and words for an app that its agent calls failed, with the last lines of its log.
+
+    What an agent says is not trusted: a reason that is none of its own would fit no condition.
+    """
+    reason = status.reason if status.reason in APP_FAILURES else "AppFailed"
+    words = APP_FAILURES.get(reason, "the app failed")
+    if app_type is AppType.SCRIPT and reason == "AppNeverAnswered":
+        words = ENDLESS_SCRIPT
+    return reason, f"{words}; its last lines: {' | '.join(status.log[-5:])}"
 
 
 class Deploy:
@@ -65,10 +79,7 @@ class Deploy:
                 if state in ("running", "finished"):
                     return
                 if state == "failed":
-                    reason = status.reason or "AppCrashed"
-                    words = APP_FAILURES.get(reason, "the app failed")
-                    tail = " | ".join(status.log[-5:])
-                    raise SessionFailed(reason, f"{words}; its last lines: {tail}")
+                    raise SessionFailed(*failure_of_app(status, work.session.order.app_type))
                 await self._clock.sleep(POLL_SECONDS)
 
     async def _push(
@@ -91,8 +102,11 @@ class Deploy:
         await self._clock.sleep(POLL_SECONDS)
 
     def _saw_app(self, work: Work, status: AgentStatus) -> None:
+        reason, failure = status.reason, ""
+        if status.state == "failed":
+            reason, failure = failure_of_app(status, work.session.order.app_type)
         work.memory.app = AppView(
-            status.state, status.reason, status.restarts, self._clock.utc_now()
+            status.state, reason, status.restarts, self._clock.utc_now(), failure
         )
         if status.log:
             work.memory.log = status.log

@@ -64,6 +64,7 @@ app.post(base, (request, response) => {
   const { error, fields } = resource.read(request.body ?? {}, {});
   if (error) return response.status(422).json({ error });
   const item = add(fields);
+  console.log(`${resource.one} ${item.id} was added`);
   response.status(201).location(`${base}/${item.id}`).json(item);
 });
 
