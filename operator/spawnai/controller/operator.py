@@ -55,7 +55,7 @@ class Process:
         self._redactor = Redactor()
         self._metrics = Metrics(CollectorRegistry())
         self._stop = asyncio.Event()
-        self._controller: Controller | None = None
+        self.controller: Controller | None = None
 
     async def run(self) -> int:
         """Run until told to stop; returns the exit code. Losing the lease ends it, by design."""
@@ -63,13 +63,7 @@ class Process:
         configure_logging(settings.log_level, settings.log_format, self._redactor)
         await config.load_config()  # type: ignore[no-untyped-call]
         self._take_signals()
-        server = TelemetryServer(
-            self._metrics.registry,
-            check_health=self._stuck,
-            check_ready=lambda: None,
-            host=settings.http_host,
-            port=settings.http_port,
-        )
+        server = self.server()
         try:
             await server.start()
         except OSError as error:
@@ -86,15 +80,24 @@ class Process:
         finally:
             await server.stop()
 
+    def server(self) -> TelemetryServer:
+        """What answers the probes and shows the metrics of this process, from its first moment."""
+        return TelemetryServer(
+            self._metrics.registry,
+            check_health=self._stuck,
+            host=self._settings.http_host,
+            port=self._settings.http_port,
+        )
+
     def _take_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
 
     def _stuck(self) -> str | None:
-        if self._controller is None:
+        if self.controller is None:
             return None
-        return self._controller.queue.stuck(STUCK_SECONDS)
+        return self.controller.queue.stuck(STUCK_SECONDS)
 
     async def _take_part(self, api: client.ApiClient) -> int:
         settings = self._settings
@@ -163,7 +166,7 @@ class Process:
         key = await installation_key(cluster, settings.namespace)
         random = SystemRandom()
         claude = ClaudeKeys(settings.anthropic_base_url, clock, random)
-        self._controller = controller = Controller(
+        self.controller = controller = Controller(
             Outside(
                 cluster=cluster,
                 connect=connector(

@@ -6,17 +6,19 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-Check = Callable[[], str | None]
-
 
 class TelemetryServer:
     """Answers probes and Prometheus.
+
+    /readyz says yes as long as anything answers at all. A process that waits for the lease is as
+    ready as one that leads: a new pod must become Ready beside the old one, which gives the lease
+    back only when it ends. And one that leads and still loads serves nobody who could be sent to
+    another.
 
     Args:
         registry: what /metrics shows.
         check_health: why the process should be started again, or None. It runs on the event loop,
             so a loop that hangs fails the probe by not answering.
-        check_ready: why the process cannot do its work yet, or None.
         host: the address to listen on.
         port: the port to listen on; 0 takes any free one.
     """
@@ -25,13 +27,12 @@ class TelemetryServer:
         self,
         registry: CollectorRegistry,
         *,
-        check_health: Check,
-        check_ready: Check,
+        check_health: Callable[[], str | None],
         host: str = "0.0.0.0",  # noqa: S104 - kubelet and Prometheus come from outside the pod
         port: int = 8080,
     ) -> None:
         self._registry = registry
-        self._checks = {"/healthz": check_health, "/readyz": check_ready}
+        self._check_health = check_health
         self._host = host
         self._port = port
         self._runner: web.AppRunner | None = None
@@ -50,8 +51,8 @@ class TelemetryServer:
             OSError: the address or port cannot be had.
         """
         application = web.Application()
-        for path in self._checks:
-            application.router.add_get(path, self._answer_probe)
+        application.router.add_get("/healthz", self._answer_health)
+        application.router.add_get("/readyz", self._answer_ready)
         application.router.add_get("/metrics", self._answer_metrics)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
@@ -68,12 +69,14 @@ class TelemetryServer:
             runner, self._runner = self._runner, None
             await runner.cleanup()
 
-    async def _answer_probe(self, request: web.Request) -> web.Response:
-        reason = self._checks[request.path]()
+    async def _answer_health(self, _request: web.Request) -> web.Response:
+        reason = self._check_health()
         if reason is None:
             return web.Response(text="ok\n")
-        status = 500 if request.path == "/healthz" else 503
-        return web.Response(text=f"{reason}\n", status=status)
+        return web.Response(text=f"{reason}\n", status=500)
+
+    async def _answer_ready(self, _request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
 
     async def _answer_metrics(self, request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))

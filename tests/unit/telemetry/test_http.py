@@ -10,7 +10,6 @@ from spawnai.telemetry.metrics import Metrics
 
 class Operator:
     unhealthy: str | None = None
-    not_ready: str | None = None
 
 
 @pytest.fixture
@@ -25,7 +24,6 @@ async def client(operator):
     server = TelemetryServer(
         registry,
         check_health=lambda: operator.unhealthy,
-        check_ready=lambda: operator.not_ready,
         host="127.0.0.1",
         port=0,
     )
@@ -41,18 +39,11 @@ async def test_a_healthy_operator_is_alive_and_ready(client):
         assert (answer.status_code, answer.text) == (200, "ok\n")
 
 
-async def test_liveness_fails_with_the_reason_when_the_queue_is_stuck(client, operator):
+async def test_what_fails_the_health_check_is_said_and_makes_nobody_unready(client, operator):
     operator.unhealthy = "default/a has waited 61 s for a worker (limit 60 s)"
     answer = await client.get("/healthz")
     assert (answer.status_code, answer.text) == (500, f"{operator.unhealthy}\n")
     assert (await client.get("/readyz")).status_code == 200
-
-
-async def test_an_operator_that_is_still_starting_is_alive_but_not_ready(client, operator):
-    operator.not_ready = "The sessions have not been listed yet"
-    answer = await client.get("/readyz")
-    assert (answer.status_code, answer.text) == (503, "The sessions have not been listed yet\n")
-    assert (await client.get("/healthz")).status_code == 200
 
 
 async def test_prometheus_reads_the_metrics_in_either_of_its_formats(client):
@@ -76,7 +67,6 @@ async def test_a_port_in_use_is_an_error_that_leaves_nothing_behind(client):
     second = TelemetryServer(
         CollectorRegistry(),
         check_health=lambda: None,
-        check_ready=lambda: None,
         host="127.0.0.1",
         port=port,
     )
