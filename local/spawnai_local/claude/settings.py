@@ -7,6 +7,8 @@ from typing import Any
 DEFAULT_API_KEY = "local-key"
 # A second key that is accepted, of an account without credit.
 NO_CREDIT_API_KEY = "local-key-without-credit"
+# A wrong key whose refusal repeats it, as that of a careless proxy might.
+REPEATED_API_KEY = "repeat-me-in-your-refusal"
 
 CHANGEABLE = ("first_token_seconds", "tokens_per_second", "hang_seconds")
 

@@ -29,7 +29,7 @@ from spawnai_local.claude.checks import (
 from spawnai_local.claude.faults import Fault, FaultPlan, marked
 from spawnai_local.claude.ledger import Bill, Call, Ledger
 from spawnai_local.claude.request import Request
-from spawnai_local.claude.settings import NO_CREDIT_API_KEY, SimulatorSettings
+from spawnai_local.claude.settings import NO_CREDIT_API_KEY, REPEATED_API_KEY, SimulatorSettings
 from spawnai_local.claude.tokens import BYTES_PER_TOKEN, PromptCache, count_tokens
 
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
@@ -403,6 +403,8 @@ class ClaudeSimulator:
             # Without credit only what costs something is refused.
             if request.path == "/v1/messages":
                 raise replace(_ERRORS["no-credit"])
+        elif key == REPEATED_API_KEY:
+            raise replace(_ERRORS["unauthorized"], message=f"invalid x-api-key: {key}")
         elif key != self.settings.api_key:
             raise replace(_ERRORS["unauthorized"])
 

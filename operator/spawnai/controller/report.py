@@ -8,18 +8,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from spawnai.api.conditions import Condition, ConditionStatus, ConditionType
 from spawnai.api.names import API_VERSION, SESSION_UID_LABEL
 from spawnai.api.record import RecordSpec, RecordStatus, ResourceKind
 from spawnai.api.session import SessionStatus
+from spawnai.api.spawnclass import ClassStatus
 from spawnai.billing.ledger import AT_ONCE, known_cost, tokens_cost, write_within
 from spawnai.clock import Clock
 from spawnai.lifecycle.observation import Session
 from spawnai.lifecycle.status import Plan
 from spawnai.telemetry.events import EventRecorder, Regarding, tell
 from spawnai.telemetry.metrics import Metrics
+from spawnai.telemetry.redaction import Redactor
 
 from .cluster import Cluster, ClusterError, Conflict, ObjectNotFound
 from .memory import Memory
@@ -97,21 +99,52 @@ def _shown(conditions: list[Condition], kind: ConditionType) -> tuple[str, str] 
     return next(((known.status, known.reason) for known in conditions if known.type == kind), None)
 
 
+StatusModel = TypeVar("StatusModel", SessionStatus, ClassStatus)
+
+
+def without_secrets(redactor: Redactor, status: StatusModel) -> StatusModel:
+    """The status with no secret in its message and its conditions': others' words stand there."""
+    shown = {text: redactor.redact(text) for text in _messages_of(status)}
+    if all(text == clean for text, clean in shown.items()):
+        return status
+    changes: dict[str, Any] = {
+        "conditions": [
+            condition.model_copy(update={"message": shown[condition.message]})
+            for condition in status.conditions
+        ]
+    }
+    message = getattr(status, "message", None)
+    if message is not None:
+        changes["message"] = shown[message]
+    return status.model_copy(update=changes)
+
+
+def _messages_of(status: SessionStatus | ClassStatus) -> set[str]:
+    """All its messages, each once: several conditions often say the same."""
+    messages = {condition.message for condition in status.conditions}
+    if isinstance(status, SessionStatus) and status.message is not None:
+        messages.add(status.message)
+    return messages
+
+
 class Reporter:
     """Writes ledgers, statuses and events."""
 
     def __init__(
         self,
+        *,
         cluster: Cluster,
         store: Store,
         events: EventRecorder,
         metrics: Metrics,
+        redactor: Redactor,
         clock: Clock,
     ) -> None:
         self._cluster = cluster
         self._store = store
         self._events = events
         self._metrics = metrics
+        self._redactor = redactor
         self._clock = clock
 
     async def report(
@@ -121,12 +154,19 @@ class Reporter:
         if plan.ledger is not None:
             if plan.ledger.completed_at is not None and memory.book.completed_at is None:
                 self._count_cost(plan.ledger)
-            memory.ledger = plan.ledger
+            memory.ledger = self._with_clean_log(plan.ledger, memory.book)
         ledger_later = await self._write_ledger(uid, memory, at_once=plan.store_ledger)
         status_later = None
         if session is not None and plan.status is not None:
             status_later = await self._write_status(session, memory, plan, plan.status)
         return min((at for at in (ledger_later, status_later) if at is not None), default=None)
+
+    def _with_clean_log(self, ledger: RecordStatus, before: RecordStatus) -> RecordStatus:
+        """The ledger with no secret in the lines of the app's log; those of before have none."""
+        if not ledger.log or ledger.log == before.log:
+            return ledger
+        lines = [self._redactor.redact(line) for line in ledger.log]
+        return ledger.model_copy(update={"log": lines})
 
     def _count_cost(self, closed: RecordStatus) -> None:
         tokens = tokens_cost(closed)
@@ -162,6 +202,7 @@ class Reporter:
         """Events go out with the write that makes them true, so that none is told twice."""
         if status == session.status:
             return None
+        status = without_secrets(self._redactor, status)
         patch = merge_patch(session.status.document(), status.document())
         if not patch:
             return None

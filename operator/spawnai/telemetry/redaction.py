@@ -26,7 +26,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), REDACTED),
     # Whatever stands in an Authorization header, even of a kind nobody foresaw.
     (re.compile(r"(?i)\b(bearer|basic)(\s+)[\w.~+/=-]{8,}"), rf"\1\2{REDACTED}"),
-    (re.compile(r"(?i)\b(x-api-key\W{1,4})[\w.~+/=-]{8,}"), rf"\1{REDACTED}"),
+    (re.compile(r"(?i)\b(x-api-key\W{1,4})(?!redacted\])[\w.~+/=-]{8,}"), rf"\1{REDACTED}"),
     # The password of https://user:password@host.
     (re.compile(r"(://[^/\s:@]*:)[^/\s@]+@"), rf"\1{REDACTED}@"),
 )

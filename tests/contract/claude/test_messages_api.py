@@ -9,7 +9,7 @@ import pytest
 from spawnai.generation.claude import open_client
 from spawnai.generation.prompts import ANSWER_SCHEMA, order_message, system_prompt
 from spawnai_local.claude import ClaudeSimulator
-from spawnai_local.claude.settings import DEFAULT_API_KEY, NO_CREDIT_API_KEY
+from spawnai_local.claude.settings import DEFAULT_API_KEY, NO_CREDIT_API_KEY, REPEATED_API_KEY
 
 MODEL = "claude-sonnet-5-5"
 FORMAT = {"type": "json_schema", "schema": ANSWER_SCHEMA}
@@ -153,6 +153,13 @@ class TestKeys:
         assert response.status_code == 401
         assert response.json()["error"]["type"] == "authentication_error"
         assert response.json()["request_id"] == response.headers["request-id"]
+
+
+async def test_a_refusal_may_repeat_the_wrong_key_as_that_of_a_proxy_might(simulator):
+    client = open_client(REPEATED_API_KEY, simulator.url)
+    with pytest.raises(anthropic.AuthenticationError, match=REPEATED_API_KEY):
+        await client.models.retrieve(MODEL)
+    await client.close()
 
 
 async def test_without_credit_only_what_costs_something_is_refused(simulator):

@@ -11,6 +11,7 @@ from tests.e2e.sessions.world import Session, World, assert_nothing_was_made, se
 
 from spawnai.api.names import DEFAULT_CLASS_ANNOTATION
 from spawnai_local.classes import LOCAL_CLASS
+from spawnai_local.claude.settings import REPEATED_API_KEY
 from spawnai_local.cloud_settings import LOCAL_ANTHROPIC_KEY, LOCAL_DIGITALOCEAN_TOKEN
 
 GOOD = {
@@ -19,7 +20,8 @@ GOOD = {
 }
 WITHOUT_CREDIT = "local-key-without-credit"
 WRONG_TOKEN = "not-a-token"
-WRONG_KEY = "not-a-key"
+WRONG_KEY = REPEATED_API_KEY
+"""Its refusal repeats it, so whatever shows Claude's words shows the key."""
 
 WAITING = {
     "no-class": "ClassNotFound",
@@ -36,7 +38,7 @@ WORDS = {
     "no-secret": ("spawnai-system/no-secret", "digitalocean-token", "anthropic-api-key"),
     "no-key": ("'anthropic-api-key'", "spawnai-system/no-key", "digitalocean-token"),
     "wrong-token": ("token", "SpawnClass 'wrong-token'", "Unable to authenticate you"),
-    "wrong-key": ("key",),
+    "wrong-key": ("invalid x-api-key: [redacted]", "put a valid key into the Secret"),
     "no-domain": ("'nobody.example'", "add the domain"),
 }
 
@@ -82,7 +84,8 @@ async def test_no_wrong_key_is_ever_shown(world, waiting):
     log = (world.stack.directory / "operator.log").read_text()
     classes = await world.kubectl.run("get", "spawnclasses", "--output", "yaml")
     sessions = await world.kubectl.run("get", "spawnsessions", "-A", "--output", "yaml")
-    for text in (log, classes, sessions):
+    events = await world.kubectl.run("get", "events", "-A", "--output", "yaml")
+    for text in (log, classes, sessions, events):
         assert WRONG_TOKEN not in text
         assert WRONG_KEY not in text
 

@@ -5,14 +5,17 @@ from typing import Any
 
 import pytest
 
+from spawnai.api.conditions import Condition, ConditionStatus, ConditionType
 from spawnai.api.names import FINALIZER
-from spawnai.api.session import Phase
+from spawnai.api.record import RecordStatus
+from spawnai.api.session import Phase, SessionStatus
 from spawnai.clock import SystemClock
 from spawnai.controller.cluster import Conflict
 from spawnai.controller.memory import Memory
-from spawnai.controller.report import Reporter
+from spawnai.controller.report import Reporter, without_secrets
 from spawnai.controller.store import Store
 from spawnai.lifecycle.status import Plan
+from spawnai.telemetry.redaction import Redactor
 
 UID = "11111111-2222-3333-4444-555555555555"
 OTHER_UID = "99999999-2222-3333-4444-555555555555"
@@ -59,7 +62,14 @@ class ApiServer:
 
 
 async def report(server: ApiServer, store: Store) -> float | None:
-    reporter = Reporter(server, store, None, None, SystemClock())  # type: ignore[arg-type]
+    reporter = Reporter(
+        cluster=server,  # type: ignore[arg-type]
+        store=store,
+        events=None,  # type: ignore[arg-type]
+        metrics=None,  # type: ignore[arg-type]
+        redactor=Redactor(),
+        clock=SystemClock(),
+    )
     session = store.session(UID)
     assert session is not None
     status = session.status.model_copy(
@@ -98,3 +108,56 @@ async def test_a_new_session_of_the_same_name_is_left_to_its_own_watch(store):
     assert await report(server, store) == 0.0
     assert store.session(UID) is None
     assert store.session(OTHER_UID) is None, "the watch that shows it must be news"
+
+
+SECRET = "a-key-that-claude-repeated"
+
+
+async def told(store: Store, server: ApiServer, message: str, log: tuple[str, ...] = ()) -> Memory:
+    """Report a status and a ledger in which others' words stand."""
+    redactor = Redactor()
+    redactor.register(SECRET)
+    reporter = Reporter(
+        cluster=server,  # type: ignore[arg-type]
+        store=store,
+        events=None,  # type: ignore[arg-type]
+        metrics=None,  # type: ignore[arg-type]
+        redactor=redactor,
+        clock=SystemClock(),
+    )
+    session, memory = store.session(UID), Memory()
+    assert session is not None
+    stalled = Condition(
+        type=ConditionType.STALLED,
+        status=ConditionStatus.TRUE,
+        reason="ClaudeUnauthorized",
+        message=message,
+        last_transition_time=datetime(2026, 11, 23, 12, tzinfo=UTC),
+    )
+    status = session.status.model_copy(update={"message": message, "conditions": [stalled]})
+    plan = Plan(status=status, ledger=RecordStatus(log=list(log)))
+    assert await reporter.report(UID, session, memory, plan) is None
+    return memory
+
+
+async def test_no_secret_gets_into_a_status_or_a_ledger(store):
+    server = ApiServer(document(7))
+    memory = await told(
+        store, server, f"invalid x-api-key: {SECRET}", log=("listening", f"env: {SECRET}")
+    )
+    written = server.body["status"]
+    assert written["message"] == "invalid x-api-key: [redacted]"
+    assert written["conditions"][0]["message"] == "invalid x-api-key: [redacted]"
+    assert memory.book.log == ["listening", "env: [redacted]"]
+
+
+async def test_a_secret_that_is_told_again_and_again_is_written_once(store):
+    server = ApiServer(document(7))
+    for _ in range(3):
+        await told(store, server, f"invalid x-api-key: {SECRET}")
+    assert server.body["metadata"]["resourceVersion"] == "8"
+
+
+def test_a_status_without_a_secret_is_left_as_it_is():
+    status = SessionStatus(message="Running at http://203.0.113.7")
+    assert without_secrets(Redactor(), status) is status

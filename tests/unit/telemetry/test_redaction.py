@@ -92,3 +92,14 @@ def test_a_redactor_does_not_show_what_it_knows():
     redactor = Redactor()
     redactor.register("correct horse battery")
     assert "horse" not in repr(redactor)
+
+
+@pytest.mark.parametrize(
+    "text", [f"x-api-key: {'q' * 20}", "invalid x-api-key: registered-secret", f"using {BEARER}"]
+)
+def test_what_was_redacted_stays_as_it_is(text):
+    redactor = Redactor()
+    redactor.register("registered-secret")
+    once = redactor.redact(text)
+    assert once != text
+    assert redactor.redact(once) == once

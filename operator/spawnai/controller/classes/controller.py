@@ -19,7 +19,7 @@ from spawnai.controller.accounts import Accounts, CloudAccount
 from spawnai.controller.cluster import RECORDS, Cluster, ClusterError, ObjectNotFound
 from spawnai.controller.failures import failure_of
 from spawnai.controller.finalizers import set_finalizer
-from spawnai.controller.report import merge_patch, write_ledger
+from spawnai.controller.report import merge_patch, without_secrets, write_ledger
 from spawnai.controller.store import Store, StoredClass, parse_ledger
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.errors import DigitalOceanError, Unauthorized
@@ -373,7 +373,7 @@ class ClassController:
     ) -> None:
         current = self._store.spawn_class(known.name) or known
         now = self._clock.utc_now().replace(microsecond=0)
-        status = status_of(current, state, problem, now)
+        status = without_secrets(self._redactor, status_of(current, state, problem, now))
         patch = merge_patch(current.status.document(), status.document())
         if not patch:
             return
