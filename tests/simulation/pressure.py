@@ -15,6 +15,7 @@ from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
+from prometheus_client import CollectorRegistry
 from tests.simulation.api_server import ApiServer, SimulatedCluster, session_body
 from tests.simulation.loop import utc
 
@@ -49,6 +50,7 @@ from spawnai.digitalocean.budget import RateBudget
 from spawnai.digitalocean.client import ApiClient
 from spawnai.droplet.client import AgentUnreachable
 from spawnai.generation.claude import GenerationProgress
+from spawnai.telemetry.metrics import Metrics
 from spawnai.telemetry.redaction import Redactor
 from spawnai_local.digitalocean import Emulator, Limits, Settings
 from spawnai_local.digitalocean.exchange import Request
@@ -187,13 +189,6 @@ class Agents:
         pass
 
 
-class Silent:
-    """Metrics and events that nobody reads."""
-
-    def __getattr__(self, _name: str):
-        return lambda *_, **__: None
-
-
 class Events:
     """Events, counted by reason."""
 
@@ -221,6 +216,7 @@ class Crowd:
             ),
         )
         self.events = Events()
+        self.registry = CollectorRegistry()
         self.server = ApiServer(Wire(), lambda *_: None, lambda _what: None)
         self.uids: list[str] = []
         self._expiry: dict[str, datetime] = {}
@@ -240,6 +236,11 @@ class Crowd:
             patch = {"metadata": {"annotations": {"spawn-ai.com/expires-at": stamp}}}
             self.server.patch("user", "session", self.key(uid), patch, status=False)
         await asyncio.sleep(first)
+
+    def end_now(self, uid: str) -> None:
+        """A user wants it to end at once."""
+        patch = {"metadata": {"annotations": {"spawn-ai.com/expires-at": "now"}}}
+        self.server.patch("user", "session", self.key(uid), patch, status=False)
 
     def order(self, name: str) -> str:
         """Somebody applies a new session; returns its UID."""
@@ -291,6 +292,12 @@ class Crowd:
         """When the calls arrived, in seconds since the first expiry."""
         first = min(self._expiry.values()).timestamp()
         return [call.received_at - first for call in self.calls()]
+
+    def metric(self, name: str, **labels: str) -> float:
+        """What Prometheus reads of the operator."""
+        value = self.registry.get_sample_value(name, labels)
+        assert value is not None, name
+        return value
 
     def calls(self) -> list[Any]:
         return self.emulator.api.calls.log(0)
@@ -426,7 +433,7 @@ class Crowd:
                 agents=Agents(),
                 seal=Seal(b"0" * 32),
                 events=self.events,
-                metrics=Silent(),
+                metrics=Metrics(self.registry),
                 redactor=Redactor(),
                 clock=self.clock,
                 random=Random(2),

@@ -129,6 +129,56 @@ async def test_deletions_are_due_from_a_minute_before_the_end_until_they_are_acc
 
 
 @virtual_time
+async def test_the_overrun_is_how_late_each_deletion_was_accepted_with_the_wait_for_its_turn():
+    """500 deletions at one moment: the last droplet goes two minutes late."""
+    with prepared():
+        crowd = Crowd(250)
+        await crowd.operate()
+        await crowd.expire(first=120, within=0)
+        await crowd.until(lambda: not crowd.droplets(crowd.uids), 600)
+        await asyncio.sleep(1)
+        deleted = [
+            at
+            for path, tries in crowd.deletions().items()
+            if path.startswith("/v2/droplets")
+            for at, _ in tries
+        ]
+        assert max(deleted) > MINUTE
+        assert crowd.metric("spawnai_ttl_overrun_seconds_count") == len(deleted) == 250
+        seen = crowd.metric("spawnai_ttl_overrun_seconds_sum")
+        assert sum(deleted) <= seen <= sum(deleted) + 250
+        at_once = crowd.metric("spawnai_ttl_overrun_seconds_bucket", le="30.0")
+        assert abs(at_once - sum(at < 30 for at in deleted)) <= 5
+        await crowd.close()
+
+
+@virtual_time
+async def test_an_end_that_is_asked_for_at_once_counts_in_the_overrun_too():
+    with prepared():
+        crowd = Crowd(1)
+        await crowd.operate()
+        await asyncio.sleep(0.7)
+        crowd.end_now(crowd.uids[0])
+        await crowd.until(lambda: not crowd.droplets(crowd.uids), 30)
+        await asyncio.sleep(1)
+        assert crowd.metric("spawnai_ttl_overrun_seconds_count") == 1
+        assert crowd.metric("spawnai_ttl_overrun_seconds_sum") < 0.6
+        await crowd.close()
+
+
+@virtual_time
+async def test_a_session_that_is_deleted_before_its_end_counts_in_no_overrun():
+    with prepared():
+        crowd = Crowd(1)
+        await crowd.operate()
+        crowd.server.delete("user", "session", crowd.key(crowd.uids[0]))
+        await crowd.until(lambda: not crowd.droplets(crowd.uids), 30)
+        await asyncio.sleep(1)
+        assert crowd.metric("spawnai_ttl_overrun_seconds_count") == 0
+        await crowd.close()
+
+
+@virtual_time
 async def test_another_program_with_half_of_the_calls_starves_no_deletion_and_makes_no_storm():
     with prepared():
         crowd = Crowd(300)

@@ -46,7 +46,8 @@ class Memory:
     session_confirmed_gone: bool = False
     record_confirmed_absent: bool = False
     minor_status_written_at: float = float("-inf")
-    destroy_due_reported: bool = False
+    expired_at: datetime | None = None
+    overrun_counted: bool = False
 
     def saw_droplet(self, view: DropletView) -> None:
         """The droplet was shown; tells the action that waits for it."""

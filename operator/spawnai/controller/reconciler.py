@@ -7,8 +7,12 @@ done. So a session is never blocked by a call that takes long, and its TTL is al
 import asyncio
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from random import Random
 
+from spawnai.api.conditions import ConditionType, is_true
+from spawnai.api.record import LedgerEntry, ResourceKind
+from spawnai.api.session import SessionStatus
 from spawnai.clock import Clock
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import Effort, FailureKind, Observation, Session
@@ -125,11 +129,23 @@ class Reconciler:
         now = self._clock.utc_now()
         if session.status.ready_at is None and status.ready_at is not None:
             self._metrics.ready((now - session.created_at).total_seconds())
-        expiry = session.status.expiration_time
-        deleting = any(isinstance(action, do.DeleteResource) for action in planned.actions)
-        if deleting and expiry is not None and expiry <= now and not memory.destroy_due_reported:
-            memory.destroy_due_reported = True
-            self._metrics.ttl_overrun((now - expiry).total_seconds())
+        memory.expired_at = memory.expired_at or _expired_at(session.status, status, now)
+
+    def _count_overrun(self, memory: Memory, entry: LedgerEntry) -> None:
+        """Count, once for a session whose time was over, how late its droplet's deletion came."""
+        if entry.kind is not ResourceKind.DROPLET or memory.overrun_counted:
+            return
+        accepted_at = next(
+            (
+                known.deletion_accepted_at
+                for known in memory.book.resources
+                if (known.kind, known.id) == (entry.kind, entry.id)
+            ),
+            None,
+        )
+        if memory.expired_at is not None and accepted_at is not None:
+            memory.overrun_counted = True
+            self._metrics.ttl_overrun((accepted_at - memory.expired_at).total_seconds())
 
     def _abandon(self, memory: Memory, kind: str) -> None:
         for key, task in memory.tasks.items():
@@ -160,6 +176,8 @@ class Reconciler:
         before = memory.efforts[key]
         try:
             pause = await self._actor.carry_out(work, action)
+            if isinstance(action, do.DeleteResource):
+                self._count_overrun(memory, action.entry)
             now = self._clock.utc_now()
             memory.efforts[key] = Effort(
                 started_at=before.started_at,
@@ -199,6 +217,17 @@ class Reconciler:
 def _has_ended(session: Session | None) -> bool:
     """Whether its end is known to the API server, so that it cannot be taken back."""
     return session is None or session.deleting or session.status.termination_reason is not None
+
+
+def _expired_at(before: SessionStatus, after: SessionStatus, now: datetime) -> datetime | None:
+    """When the session's time was over, if that is why it ends.
+
+    A status tells it in whole seconds. An end that was asked for at once, so that no status told of
+    it before, is this moment and not the second's beginning.
+    """
+    if not is_true(after.conditions, ConditionType.EXPIRED):
+        return None
+    return after.expiration_time if after.expiration_time == before.expiration_time else now
 
 
 def _is_ending(session: Session | None, planned: Plan) -> bool:
