@@ -10,7 +10,15 @@ import pytest
 import pytest_asyncio
 from tests.e2e.sessions.eventually import eventually, stays
 from tests.e2e.sessions.kstatus import is_true, kstatus
-from tests.e2e.sessions.world import Session, World, in_seconds, moment, session
+from tests.e2e.sessions.scrape import documented_names
+from tests.e2e.sessions.world import (
+    READY_SECONDS,
+    Session,
+    World,
+    in_seconds,
+    moment,
+    session,
+)
 
 from spawnai.api.names import FINALIZER, session_host_label
 from spawnai_local.classes import LOCAL_DNS_CLASS, LOCAL_DOMAIN
@@ -204,7 +212,6 @@ async def test_no_secret_is_in_the_operators_log(world, lives):
     log = (world.stack.directory / "operator.log").read_text()
     for secret in ("local-token", "local-key", "BEGIN PRIVATE"):
         assert secret not in log
-    assert f'"uid": "{lives["page"].uid}"' in log
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -287,6 +294,74 @@ async def test_after_the_end_nothing_is_written_and_nothing_is_called(lives, end
 
     before = await traces()
     await stays("the tombstones are at rest", traces, lambda now: now == before, 6, pause=2)
+
+
+async def test_every_line_of_the_log_about_a_session_names_it(world, lives, ends):
+    lines = (world.stack.directory / "operator.log").read_text().splitlines()
+    for one in lives.values():
+        about = [json.loads(line) for line in lines if one.uid in line]
+        assert len(about) >= 5
+        named = {(line.get("namespace"), line.get("session"), line.get("uid")) for line in about}
+        assert named == {(one.namespace, one.name, one.uid)}
+
+
+async def test_after_a_life_each_documented_metric_is_served_and_says_what_happened(
+    world, lives, ends
+):
+    sessions = len(lives)
+    seen = await world.scrape()
+    assert seen.names == documented_names()
+    sensible = {
+        "spawnai_sessions": seen.value("spawnai_sessions", phase="Destroyed") >= sessions,
+        "spawnai_reconciles_total": seen.value(
+            "spawnai_reconciles_total", kind="session", result="ok"
+        )
+        >= 5 * sessions,
+        "spawnai_reconcile_duration_seconds": 0
+        < seen.mean("spawnai_reconcile_duration_seconds")
+        < 5,
+        "spawnai_session_ready_seconds": seen.value("spawnai_session_ready_seconds_count")
+        >= sessions
+        and 1 < seen.mean("spawnai_session_ready_seconds") < READY_SECONDS,
+        "spawnai_ttl_overrun_seconds": seen.value("spawnai_ttl_overrun_seconds_count") >= sessions
+        and 0 < seen.mean("spawnai_ttl_overrun_seconds") < GONE_WITHIN.total_seconds(),
+        "spawnai_digitalocean_calls_total": all(
+            seen.value("spawnai_digitalocean_calls_total", endpoint=endpoint, result="ok")
+            >= sessions
+            for endpoint in ("POST /v2/droplets", "DELETE /v2/droplets/{id}")
+        ),
+        "spawnai_digitalocean_call_duration_seconds": 0
+        < seen.mean("spawnai_digitalocean_call_duration_seconds")
+        < 5,
+        "spawnai_digitalocean_remaining_calls": 0
+        < seen.value("spawnai_digitalocean_remaining_calls", window="minute")
+        < seen.value("spawnai_digitalocean_remaining_calls", window="hour")
+        < 5000,
+        "spawnai_claude_tokens_total": all(
+            seen.value("spawnai_claude_tokens_total", kind=kind) > 0 for kind in ("input", "output")
+        ),
+        "spawnai_cost_dollars_total": all(
+            0 < seen.value("spawnai_cost_dollars_total", kind=kind) < 10
+            for kind in ("droplet", "claude")
+        ),
+        "spawnai_api_writes_total": seen.value(
+            "spawnai_api_writes_total", write="patch session-status"
+        )
+        >= 3 * sessions,
+        "spawnai_events_total": seen.value("spawnai_events_total", result="written")
+        >= 4 * sessions,
+        "spawnai_orphans": seen.value("spawnai_orphans") == 0,
+        "spawnai_reaped_total": seen.value("spawnai_reaped_total") == 0,
+        "spawnai_reaper_looks_total": seen.value("spawnai_reaper_looks_total", result="ok") >= 1,
+        "spawnai_queue_depth": 0 <= seen.value("spawnai_queue_depth") < 100,
+        "spawnai_queue_delayed_keys": seen.value("spawnai_queue_delayed_keys") >= sessions,
+        "spawnai_queue_oldest_wait_seconds": 0
+        <= seen.value("spawnai_queue_oldest_wait_seconds")
+        < 5,
+        "spawnai_leader": seen.value("spawnai_leader") == 1,
+    }
+    assert sensible.keys() == documented_names()
+    assert [name for name, holds in sensible.items() if not holds] == []
 
 
 async def test_deleting_a_tombstone_takes_the_object_and_leaves_the_ledger(lives, ends):

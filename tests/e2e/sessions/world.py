@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 from tests.e2e.sessions.eventually import eventually
 from tests.e2e.sessions.kstatus import condition
+from tests.e2e.sessions.scrape import Scrape
 
 from spawnai.api.names import (
     API_VERSION,
@@ -449,6 +450,10 @@ class World:
         headers = {"Authorization": f"Bearer {token}"}
         answer = await self._http.request(method, url, headers=headers, json=document)
         answer.raise_for_status()
+
+    async def scrape(self) -> Scrape:
+        """The operator's metrics as Prometheus reads them now."""
+        return Scrape((await self._http.get(self.stack.metrics_url)).text)
 
     async def operator_leads(self) -> bool:
         """Whether the operator's process is there and says that it leads."""
