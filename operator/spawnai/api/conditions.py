@@ -62,7 +62,10 @@ MEANINGS: Mapping[ConditionType, str] = {
     ConditionType.DNS_READY: "The host name of status.url leads to the droplet.",
     ConditionType.CERTIFICATE_READY: "Kept for HTTPS with certificates; not set yet.",
     ConditionType.GENERATED: "Claude has written the app, and what it wrote was checked and kept.",
-    ConditionType.APP_HEALTHY: "The app on the droplet answers.",
+    ConditionType.APP_HEALTHY: (
+        "The app on the droplet answers. False: it is not up yet, or has stopped for good; "
+        "Unknown: the droplet's agent, which would know, does not answer."
+    ),
     ConditionType.EXPIRING_SOON: (
         "The session ends within the class's warning time; the message names the time. An "
         "extension takes it away and arms it again."

@@ -130,16 +130,17 @@ def _look_after_the_app(d: Draft, check: CheckApp, now: datetime) -> None:
     """
     o = d.observation
     known = find_condition(d.previous.conditions, ConditionType.APP_HEALTHY)
-    due = _next_look(o, d.previous.ready_at or now, o.effort(check.key).done_at)
+    answered_at = o.effort(check.key).done_at
+    due = _next_look(o, d.previous.ready_at or now, answered_at)
     unknown = known is not None and known.status is ConditionStatus.UNKNOWN
-    if now >= due or o.droplet_unseen or unknown:
+    if now >= due or o.droplet_unseen or (unknown and answered_at is None):
         d.do(check)
     else:
         d.wake(due)
 
 
 def _next_look(o: Observation, ready_at: datetime, seen_at: datetime | None) -> datetime:
-    if seen_at is None and ready_at < o.operator_started_at:
+    if seen_at is None and ready_at < _to_the_second(o.operator_started_at):
         return o.operator_started_at + o.resync_spread
     last = seen_at or ready_at
     lived = last - ready_at

@@ -289,10 +289,7 @@ def _cannot_begin(o: Observation, session: Session, wish: Wish) -> tuple[str, st
 def _stall(d: Draft, reason: str, message: str, now: datetime) -> None:
     phase = d.previous.phase or Phase.REQUESTED
     d.put(phase=phase, message=message)
-    before = find_condition(d.previous.conditions, ConditionType.STALLED)
-    changed = d.set_true(ConditionType.STALLED, reason, message)
-    if changed or before is None or before.reason != reason:
-        d.notice("Warning", reason, "Wait", message)
+    d.stall(reason, message, "Wait")
     d.set_false(ConditionType.READY, reason, message)
     d.drop(ConditionType.RECONCILING)
     d.wake(now + STALLED_RETRY)

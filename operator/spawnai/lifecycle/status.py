@@ -152,9 +152,11 @@ class Draft:
         """Say that the session cannot go on; the event comes when the reason is a new one."""
         self.set_true(ConditionType.STALLED, reason, message)
         before = find_condition(self.previous.conditions, ConditionType.STALLED)
-        known = before is not None and before.status is ConditionStatus.TRUE
-        told = known and before is not None and before.reason == reason
-        self._stall_notice = None if told else Notice("Warning", reason, action, message)
+        stood = before is not None and before.status is ConditionStatus.TRUE
+        if before is None or not stood or before.reason != reason:
+            self._stall_notice = Notice("Warning", reason, action, message)
+        else:
+            self._stall_notice = None
 
     def _set(
         self, type_: ConditionType, status: ConditionStatus, reason: str, message: str

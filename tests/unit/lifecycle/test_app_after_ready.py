@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from tests.unit.lifecycle.life import IP, Life, a_session, an_offer
+from tests.unit.lifecycle.life import IP, START, Life, a_session, an_offer
 
 from spawnai.api.conditions import ConditionType, find_condition
 from spawnai.api.session import AppType, Phase, SessionSpec
@@ -84,6 +84,12 @@ def test_a_restarted_operator_asks_after_the_apps_it_finds_at_spread_times():
     assert "CheckApp" not in life.kinds_done()
     assert "CheckApp" in life.pass_time(seconds=1).kinds_done()
     assert life.now == restarted + timedelta(minutes=5)
+
+
+def test_an_app_that_is_ready_in_the_second_of_the_start_is_asked_after_soon():
+    life = running()
+    life.started_at = START + timedelta(milliseconds=400)
+    assert life.settle().wake_at == START + FIRST_LOOK
 
 
 def test_an_app_that_stopped_for_good_is_told_with_its_last_lines():
@@ -189,6 +195,17 @@ def test_a_restarted_operator_asks_a_silent_agent_again_at_once():
     life.done.clear()
     assert "CheckApp" in life.settle().kinds_done()
     assert life.condition("AppHealthy") == ("Unknown", "AgentUnreachable")
+
+
+def test_an_answer_that_cannot_be_written_down_is_not_asked_for_again():
+    life = silence(running()).pass_time(minutes=2)
+    life.restart()
+    life.settle()
+    del life.failing[do.CheckApp]
+    life.app = said_by(life, "running")
+    life.efforts[do.CheckApp.__name__] = Effort(started_at=life.now, done_at=life.now)
+    assert life.condition("AppHealthy") == ("Unknown", "AgentUnreachable")
+    assert not any(isinstance(one, do.CheckApp) for one in life.plan().actions)
 
 
 def test_a_failure_is_not_forgotten_when_the_agent_falls_silent():

@@ -1,10 +1,14 @@
 """What README.md and docs/ name is really there."""
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from spawnai.controller.observe import RESYNC_SPREAD
+from spawnai.droplet import agent
+from spawnai.lifecycle.keep import FIRST_LOOK, LONGEST_UNSEEN
 from spawnai_local.paths import checkout
 
 ROOT = checkout()
@@ -45,6 +49,19 @@ def test_every_variable_of_the_local_stack_is_in_the_guide():
     guide = (ROOT / "docs" / "guide.md").read_text()
     assert variables == {"CLUSTER", "CLOUD", "CLAUDE", "DOMAIN"}
     assert [name for name in sorted(variables) if name not in guide] == []
+
+
+def test_the_guide_names_the_times_after_which_an_app_is_given_up_and_asked_after():
+    guide = " ".join((ROOT / "docs" / "guide.md").read_text().split())
+    machine = agent.Machine()
+    answer, script = f"{machine.answer_seconds:.0f}", f"{machine.script_seconds:.0f}"
+    assert f"An API has {answer} seconds to answer, a script {script} seconds to end." in guide
+    assert (machine.restarts, machine.restart_window_seconds) == (5, 600)
+    assert "five times within ten minutes" in guide
+    assert f"{FIRST_LOOK.total_seconds():.0f} seconds after Ready" in guide
+    assert f"in the end every {LONGEST_UNSEEN // timedelta(minutes=1)} minutes" in guide
+    spread = RESYNC_SPREAD // timedelta(minutes=1)
+    assert f"({spread} after the operator was started again)" in guide
 
 
 def test_the_folders_of_the_readme_are_the_folders_there_are():
