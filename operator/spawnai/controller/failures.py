@@ -15,9 +15,9 @@ _KINDS: Mapping[type[Exception], FailureKind] = {
     digitalocean.NoCapacity: FailureKind.NO_CAPACITY,
     digitalocean.UnknownOption: FailureKind.UNKNOWN_OPTION,
     digitalocean.OverQuota: FailureKind.OVER_QUOTA,
-    digitalocean.Unauthorized: FailureKind.UNAUTHORIZED,
-    generation.GenerationUnauthorized: FailureKind.UNAUTHORIZED,
-    generation.GenerationNoCredit: FailureKind.UNAUTHORIZED,
+    digitalocean.Unauthorized: FailureKind.NEEDS_PERSON,
+    generation.GenerationUnauthorized: FailureKind.NEEDS_PERSON,
+    generation.GenerationNoCredit: FailureKind.NEEDS_PERSON,
     generation.GenerationRefused: FailureKind.FINAL,
     generation.GenerationTruncated: FailureKind.FINAL,
     generation.GenerationInvalid: FailureKind.FINAL,
@@ -83,7 +83,7 @@ def failure_of(error: Exception, at: datetime, doing: str | None = None) -> Fail
     if isinstance(error, SessionFailed):
         return Failure(FailureKind.FINAL, error.reason, str(error), at)
     if isinstance(error, SessionStalled):
-        return Failure(FailureKind.UNAUTHORIZED, error.reason, str(error), at)
+        return Failure(FailureKind.NEEDS_PERSON, error.reason, str(error), at)
     known = next((kind for kind in _KINDS if isinstance(error, kind)), None)
     kind = _KINDS[known] if known is not None else FailureKind.TRANSIENT
     named = next((type_ for type_ in _REASONS if isinstance(error, type_)), None)

@@ -93,23 +93,23 @@ class Observer:
                 "No class serves this session: name one in spec.className, or mark a SpawnClass "
                 'with the annotation spawn-ai.com/is-default-class: "true"'
             )
-            return None, Failure(FailureKind.UNAUTHORIZED, "NoDefaultClass", message, now), None
+            return None, Failure(FailureKind.NEEDS_PERSON, "NoDefaultClass", message, now), None
         stored = self._store.spawn_class(class_name)
         if stored is None:
             message = (
                 f"There is no SpawnClass {class_name!r}: create it; the session goes on by itself"
             )
-            return None, Failure(FailureKind.UNAUTHORIZED, "ClassNotFound", message, now), None
+            return None, Failure(FailureKind.NEEDS_PERSON, "ClassNotFound", message, now), None
         if stored.spec is None:
             message = f"SpawnClass {class_name!r} cannot be read: {stored.spec_problem}"
-            return None, Failure(FailureKind.UNAUTHORIZED, "ClassInvalid", message, now), None
+            return None, Failure(FailureKind.NEEDS_PERSON, "ClassInvalid", message, now), None
         state = self._classes.state(class_name)
         if state is None:
             raise NotReadyYet(class_name)
         problem = state.problem
         if stored.deleting and is_new:
             message = f"SpawnClass {class_name!r} is being deleted and serves no new session"
-            problem = Failure(FailureKind.UNAUTHORIZED, "ClassDeleting", message, now)
+            problem = Failure(FailureKind.NEEDS_PERSON, "ClassDeleting", message, now)
         offer = Offer(
             name=class_name,
             uid=stored.uid,

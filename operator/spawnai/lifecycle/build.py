@@ -112,7 +112,7 @@ def _generation(d: Draft, o: Observation) -> None:
         return
     if o.bundle is None:
         failure = o.effort(GenerateApp().key).failure
-        if failure is not None and failure.kind is FailureKind.UNAUTHORIZED:
+        if failure is not None and failure.kind is FailureKind.NEEDS_PERSON:
             d.set_false(ConditionType.GENERATED, failure.reason, failure.message)
             d.stall(failure.reason, failure.message, "Generate")
         elif failure is not None:

@@ -26,7 +26,7 @@ class FailureKind(StrEnum):
     NO_CAPACITY = "no-capacity"  # not in this region or size, now
     UNKNOWN_OPTION = "unknown-option"  # a region, size or image that does not exist
     OVER_QUOTA = "over-quota"  # the account's droplet limit: wait
-    UNAUTHORIZED = "unauthorized"  # a key, its credit, a quota of the cluster: a person must act
+    NEEDS_PERSON = "needs-person"  # a key, its credit, a quota, the class: a person must act
     FINAL = "final"  # repeating will not help: the session ends with this reason
 
 

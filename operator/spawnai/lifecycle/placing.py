@@ -65,7 +65,7 @@ def order_droplet(d: Draft, session: Session, offer: Offer, now: datetime) -> No
         d.set_false(ConditionType.DROPLET_READY, "WaitingForDropletLimit", message)
         if not d.said(ConditionType.DROPLET_READY, WAITING_FOR_LIMIT):
             d.notice("Warning", "WaitingForDropletLimit", "Provision", message)
-    elif failure is not None and failure.kind is FailureKind.UNAUTHORIZED:
+    elif failure is not None and failure.kind is FailureKind.NEEDS_PERSON:
         d.set_false(ConditionType.DROPLET_READY, failure.reason, failure.message)
         d.stall(failure.reason, failure.message, "Provision")
     elif failure is not None:

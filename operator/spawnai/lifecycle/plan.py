@@ -252,7 +252,7 @@ def _deadline(o: Observation, session: Session, now: datetime) -> Ending | None:
         o.effort(GenerateApp.__name__).failure,
     )
     resting = any(
-        failure is not None and failure.kind in (FailureKind.OVER_QUOTA, FailureKind.UNAUTHORIZED)
+        failure is not None and failure.kind in (FailureKind.OVER_QUOTA, FailureKind.NEEDS_PERSON)
         for failure in failures
     )
     # An order takes seconds; one under way for longer waits for its turn among the account's calls.

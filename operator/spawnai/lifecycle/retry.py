@@ -25,7 +25,7 @@ def delay_after(kind: FailureKind, failures: int, longest: timedelta = LONGEST) 
             return timedelta()
         case FailureKind.OVER_QUOTA:
             return QUOTA_PAUSE
-        case FailureKind.UNAUTHORIZED:
+        case FailureKind.NEEDS_PERSON:
             return PERSON_PAUSE
         case _:
             doublings = min(max(failures - 1, 0), 16)

@@ -108,7 +108,7 @@ async def test_a_refusal_waits_for_a_person_and_says_what_refuses_and_what_to_do
     with pytest.raises(Exception, match="create secret") as caught:
         await one.try_it()
     failure = failure_of(caught.value, datetime.now(UTC))
-    assert (failure.kind, failure.reason) == (FailureKind.UNAUTHORIZED, "SecretRefused")
+    assert (failure.kind, failure.reason) == (FailureKind.NEEDS_PERSON, "SecretRefused")
     assert NAME in failure.message
     assert str(error) in failure.message
     assert "Lift the quota or the admission rule" in failure.message

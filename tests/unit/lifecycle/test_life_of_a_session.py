@@ -74,7 +74,7 @@ def test_another_session_s_answer_is_no_sign_for_one_whose_own_order_failed():
 def test_a_session_that_claude_refuses_says_what_its_droplet_waits_for():
     life = Life(claude_answers=False)
     life.failing[do.GenerateApp] = lambda _action: life.fail(
-        FailureKind.UNAUTHORIZED, "ClaudeNoCredit", "the account has no credit"
+        FailureKind.NEEDS_PERSON, "ClaudeNoCredit", "the account has no credit"
     )
     life.settle()
     assert life.condition("Stalled") == ("True", "ClaudeNoCredit")
@@ -517,7 +517,7 @@ def test_a_stored_app_is_looked_for_unless_nobody_can_have_ordered_one():
 
 
 def test_a_stored_app_is_looked_for_when_the_session_had_to_wait_before():
-    problem = Failure(FailureKind.UNAUTHORIZED, "SecretMissing", "no Secret", START)
+    problem = Failure(FailureKind.NEEDS_PERSON, "SecretMissing", "no Secret", START)
     life = Life(offer=replace(an_offer(), problem=problem)).settle()
     life.offer = an_offer()
     life.pass_time(seconds=30)
@@ -592,7 +592,7 @@ def test_the_droplet_limit_is_waited_for_and_no_deadline_runs():
 def test_a_wrong_key_stalls_and_heals_by_itself():
     life = Life()
     life.failing[do.GenerateApp] = lambda _: life.fail(
-        FailureKind.UNAUTHORIZED, "ClaudeUnauthorized", "the key is wrong"
+        FailureKind.NEEDS_PERSON, "ClaudeUnauthorized", "the key is wrong"
     )
     life.held.add(do.CreateDroplet)
     life.settle()
@@ -646,7 +646,7 @@ def replace_presence(entry):
 def test_without_a_class_nothing_is_made_and_the_message_names_what_is_missing():
     life = Life(offer=None)
     life.problem = Failure(
-        FailureKind.UNAUTHORIZED, "ClassNotFound", "There is no SpawnClass 'gold'", START
+        FailureKind.NEEDS_PERSON, "ClassNotFound", "There is no SpawnClass 'gold'", START
     )
     life.settle()
     assert life.done == []
@@ -659,7 +659,7 @@ def test_without_a_class_nothing_is_made_and_the_message_names_what_is_missing()
 def test_a_class_with_a_problem_makes_nothing_until_it_is_mended():
     offer = an_offer()
     broken = replace(
-        offer, problem=Failure(FailureKind.UNAUTHORIZED, "SecretMissing", "no Secret", START)
+        offer, problem=Failure(FailureKind.NEEDS_PERSON, "SecretMissing", "no Secret", START)
     )
     life = Life(offer=broken).settle()
     assert life.done == []

@@ -19,7 +19,7 @@ def told(life: Life, reason: str) -> list[Notice]:
 
 
 def refused(life: Life, action: type[do.Action], reason: str) -> Life:
-    life.failing[action] = lambda _: life.fail(FailureKind.UNAUTHORIZED, reason, "the key is wrong")
+    life.failing[action] = lambda _: life.fail(FailureKind.NEEDS_PERSON, reason, "the key is wrong")
     return life.settle()
 
 

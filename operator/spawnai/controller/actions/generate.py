@@ -114,7 +114,7 @@ class Generate:
             failure = failure_of(error, started)
             if failure.kind is FailureKind.FINAL:
                 raise SessionFailed(outcome, error.message) from error
-            if failure.kind is FailureKind.UNAUTHORIZED:
+            if failure.kind is FailureKind.NEEDS_PERSON:
                 self._on_answer(backing.class_name, failure)
             raise
         entry = _generation_entry(

@@ -186,7 +186,7 @@ class ClassController:
         return [*opened, *stated, *self._tried.values()]
 
     def _with_problem(self, known: StoredClass, reason: str, message: str) -> ClassState:
-        failure = Failure(FailureKind.UNAUTHORIZED, reason, message, self._clock.utc_now())
+        failure = Failure(FailureKind.NEEDS_PERSON, reason, message, self._clock.utc_now())
         before = self._states.get(known.name) or ClassState()
         account, generator = self._opened.get(known.uid, (before.account, before.generator))
         return ClassState(
