@@ -83,7 +83,7 @@ def order_droplet(d: Draft, session: Session, offer: Offer, now: datetime) -> No
         if not effort.running:
             d.wake(now + TURN_EXPECTED)
         return
-    _nowhere_to_go(d, session, wanted, now)
+    _nowhere_to_go(d, session, offer, wanted, now)
 
 
 def _waits_for_turn(d: Draft, effort: Effort, now: datetime) -> bool:
@@ -121,14 +121,24 @@ def _refusal(o: Observation, placement: Placement, now: datetime) -> Failure | N
     return None
 
 
-def _nowhere_to_go(d: Draft, session: Session, wanted: list[Placement], now: datetime) -> None:
+def _no_such_location(offer: Offer, location: str | None) -> str:
+    known = ", ".join(sorted(offer.spec.locations)) or "none"
+    return (
+        f"SpawnClass {offer.name!r} has no location {location!r} (it has: {known}): add it to "
+        "spec.locations of the class, or make the session again with one that is there"
+    )
+
+
+def _nowhere_to_go(
+    d: Draft, session: Session, offer: Offer, wanted: list[Placement], now: datetime
+) -> None:
     o = d.observation
     failures = [
         failure for placement in wanted if (failure := _refusal(o, placement, now)) is not None
     ]
     words = "; ".join(sorted({failure.message for failure in failures}))
     if not wanted:
-        words = f"the class has no location {session.order.location!r}"
+        words = _no_such_location(offer, session.order.location)
     if all(failure.kind is FailureKind.UNKNOWN_OPTION for failure in failures):
         reason, message = "UnknownRegionOrSize", f"{NO_SUCH_PLACE}: {words}"
         if (ANY, ANY) in o.rejected:

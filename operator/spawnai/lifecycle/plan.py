@@ -280,7 +280,8 @@ def _cannot_begin(o: Observation, session: Session, wish: Wish) -> tuple[str, st
         return "InvalidExpiry", f"Nothing was created: {wish.problem}"
     if o.offer is None:
         failure = o.offer_problem
-        return (failure.reason, failure.message) if failure else ("ClassMissing", "No class")
+        nothing = ("ClassMissing", f"No SpawnClass serves {session.namespace}/{session.name}")
+        return (failure.reason, failure.message) if failure else nothing
     if o.offer.problem is not None and not begun:
         return o.offer.problem.reason, o.offer.problem.message
     return None

@@ -75,7 +75,8 @@ async def test_what_does_not_exist_stalls_the_session_with_digitaloceans_own_wor
 
 async def test_a_location_that_the_class_does_not_name_stalls_the_session(wanting):
     message = await wanting["own-location"].until_stalled("UnknownRegionOrSize", 30)
-    assert "'moon'" in message
+    for words in ("SpawnClass 'full'", "'moon'", "it has: none", "spec.locations"):
+        assert words in message
 
 
 async def test_where_no_region_has_room_the_session_waits_and_says_so(wanting):
