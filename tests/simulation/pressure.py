@@ -44,7 +44,7 @@ from spawnai.controller.accounts import (
     account_behind,
 )
 from spawnai.controller.actions.seal import Seal
-from spawnai.controller.classes.controller import Claude
+from spawnai.controller.classes.claude import Claude
 from spawnai.controller.controller import Controller, Outside
 from spawnai.digitalocean.budget import RateBudget
 from spawnai.digitalocean.client import ApiClient
@@ -59,6 +59,7 @@ DOMAIN = "apps.example"
 NAMESPACE = "team"
 CLUSTER_UID = "cluster-uid"
 TOKEN = "test-token"
+OTHER_TOKEN = "other-token"
 SIZE = "s-1vcpu-1gb"
 DELETED = 204
 LIMITED = 429
@@ -112,28 +113,41 @@ class Wire:
 
 
 class Network:
-    """Stands for pydo's client: carries requests to the local cloud, and takes its time for it."""
+    """Stands for pydo's client: carries requests to the local cloud, and takes its time for it.
 
-    def __init__(self, emulator: Emulator, random: Random) -> None:
+    `meddle(method, path, token)` may answer in place of the cloud, with a status and headers;
+    `delays` tells by method and path for how much longer an answer is on its way.
+    """
+
+    def __init__(self, emulator: Emulator, random: Random, token: str, meddle, delays) -> None:
         self._emulator = emulator
         self._random = random
+        self._token = token
+        self._meddle = meddle
+        self._delays = delays
 
     async def send_request(self, request, *, trace_request_ctx) -> SimpleNamespace:
         await asyncio.sleep(self._random.uniform(0.01, 0.1))
         trace_request_ctx.count += 1
         parts = urlsplit(request.url)
+        foreign = self._meddle(request.method, parts.path, self._token)
+        if foreign is not None:
+            status, headers = foreign
+            body = b'{"id": "refused", "message": "the required permission is missing"}'
+            return SimpleNamespace(status_code=status, headers=headers, content=body)
         content = request.content or b""
         answer = self._emulator.api.call(
             Request(
                 request.method,
                 parts.path,
                 dict(parse_qsl(parts.query)),
-                {"authorization": f"Bearer {TOKEN}"},
+                {"authorization": f"Bearer {self._token}"},
                 content.encode() if isinstance(content, str) else content,
             )
         )
         assert answer is not None
         await asyncio.sleep(self._random.uniform(0.01, 0.1))
+        await asyncio.sleep(self._delays.get(f"{request.method} {parts.path}", 0.0))
         return SimpleNamespace(
             status_code=answer.status, headers=answer.headers, content=answer.body or b""
         )
@@ -145,8 +159,8 @@ class Network:
 class Client(ApiClient):
     """The product's client on that network."""
 
-    def __init__(self, budget: RateBudget, network: Network) -> None:
-        super().__init__(TOKEN, "http://127.0.0.1", budget)
+    def __init__(self, token: str, budget: RateBudget, network: Network) -> None:
+        super().__init__(token, "http://127.0.0.1", budget)
         self._network = network
 
     def _connect(self) -> Network:
@@ -154,15 +168,24 @@ class Client(ApiClient):
 
 
 class SlowClaude:
-    """Claude, who takes longer than any of these tests."""
+    """Claude, who takes longer than any of these tests, or refuses keys or orders."""
 
     def __init__(self) -> None:
         self.models = self
+        self.refuses_key: Exception | None = None
+        self.refuses_orders: Exception | None = None
+        self.asked_for_key: list[float] = []
+        self.asked_for_order: list[float] = []
 
     async def retrieve(self, _model, timeout=None) -> None:
-        pass
+        self.asked_for_key.append(asyncio.get_running_loop().time())
+        if self.refuses_key is not None:
+            raise self.refuses_key
 
     async def generate(self, _order, *, on_progress, on_retry) -> None:
+        self.asked_for_order.append(asyncio.get_running_loop().time())
+        if self.refuses_orders is not None:
+            raise self.refuses_orders
         on_progress(GenerationProgress(0.1, 0, 100))
         await asyncio.sleep(7 * 86_400)
 
@@ -194,9 +217,13 @@ class Events:
 
     def __init__(self) -> None:
         self.reasons: Counter[str] = Counter()
+        self.of_classes: list[tuple[str, str]] = []
 
-    def emit(self, _regarding, _type, reason, _action, _note) -> None:
-        self.reasons[reason] += 1
+    def emit(self, regarding, type_, reason, _action, _note) -> None:
+        if regarding.kind == "SpawnClass":
+            self.of_classes.append((type_, reason))
+        else:
+            self.reasons[reason] += 1
 
 
 class Crowd:
@@ -212,11 +239,16 @@ class Crowd:
         self.emulator = Emulator(
             CloudClock(self.clock),
             settings=Settings(
-                tokens=frozenset({TOKEN}), limits=Limits(droplets=10_000, rate_limited=False)
+                tokens=frozenset({TOKEN, OTHER_TOKEN}),
+                limits=Limits(droplets=10_000, rate_limited=False),
             ),
         )
         self.events = Events()
         self.registry = CollectorRegistry()
+        self.claude = SlowClaude()
+        self.meddle = lambda _method, _path, _token: None
+        self.delays: dict[str, float] = {}
+        self.opened: list[CloudAccount] = []
         self.server = ApiServer(Wire(), lambda *_: None, lambda _what: None)
         self.uids: list[str] = []
         self._expiry: dict[str, datetime] = {}
@@ -266,6 +298,18 @@ class Crowd:
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
 
+    def set_keys(self, **values: str | None) -> None:
+        """Change what is in the Secret of the class: `token`, `key`; None takes it out."""
+        names = {"token": "digitalocean-token", "key": "anthropic-api-key"}
+        data, owner = self.server.secrets["spawnai", "spawnai-credentials"]
+        data = data | {names[one]: (value or "").encode() for one, value in values.items()}
+        kept = {name: value for name, value in data.items() if value}
+        self.server.secrets["spawnai", "spawnai-credentials"] = (kept, owner)
+
+    def set_class(self, **spec: Any) -> None:
+        """Change the spec of the class."""
+        self.server.patch("admin", "class", "standard", {"spec": spec}, status=False)
+
     # --- what there is -----------------------------------------------------------------------
 
     def key(self, uid: str) -> str:
@@ -273,6 +317,12 @@ class Crowd:
 
     def session(self, uid: str) -> dict[str, Any]:
         return self.server.get("session", self.key(uid))
+
+    def class_says(self) -> tuple[str, str]:
+        """Reason and message of the class's Ready condition; empty before there is one."""
+        conditions = self.server.get("class", "standard").get("status", {}).get("conditions", [])
+        ready = [one for one in conditions if one["type"] == "Ready"]
+        return (ready[0]["reason"], ready[0]["message"]) if ready else ("", "")
 
     def phases(self) -> Counter[str]:
         return Counter(self.session(uid)["status"]["phase"] for uid in self.uids)
@@ -419,7 +469,19 @@ class Crowd:
     async def operate(self) -> None:
         """Start the operator, once all droplets have booted; it knows all sessions afterwards."""
         await asyncio.sleep(5)
-        process = SimpleNamespace(
+        self.start()
+        await asyncio.sleep(90)
+
+    async def stop(self) -> None:
+        """End the operator."""
+        self._process.alive = False
+        self._working.cancel()
+        await asyncio.wait([self._working])
+        await self.controller.close()
+
+    def start(self) -> None:
+        """Start an operator."""
+        self._process = process = SimpleNamespace(
             name="operator 1",
             alive=True,
             shown_until=0.0,
@@ -428,8 +490,8 @@ class Crowd:
         self.controller = controller = Controller(
             Outside(
                 cluster=SimulatedCluster(self.server, Wire(), process, lambda: None),
-                connect=lambda _token, news: self._account(news),
-                claude_for=lambda _key: Claude(SlowClaude(), SlowClaude()),
+                connect=self._account,
+                claude_for=lambda _key: Claude(self.claude, self.claude),
                 agents=Agents(),
                 seal=Seal(b"0" * 32),
                 events=self.events,
@@ -450,13 +512,22 @@ class Crowd:
         }
         self.server.watch(process, lambda kind, event, body: shows[kind](event, body))
         self._working = asyncio.create_task(controller.queue.run(8, controller.handle))
-        await asyncio.sleep(90)
 
-    def _account(self, news: AccountNews) -> CloudAccount:
+    def _answer_in_place(self, method: str, path: str, token: str):
+        return self.meddle(method, path, token)
+
+    def _account(self, token: str, news: AccountNews) -> CloudAccount:
         self.deletions_due = news.deletions_due
         budget = RateBudget(self.clock, deletions_due=news.deletions_due)
-        client = Client(budget, Network(self.emulator, Random(3)))
-        return account_behind(
+        network = Network(
+            self.emulator,
+            Random(3),
+            token,
+            self._answer_in_place,
+            self.delays,
+        )
+        client = Client(token, budget, network)
+        account = account_behind(
             client,
             budget,
             news,
@@ -464,3 +535,5 @@ class Crowd:
             clock=self.clock,
             random=Random(4),
         )
+        self.opened.append(account)
+        return account

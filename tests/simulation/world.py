@@ -34,7 +34,7 @@ from spawnai.controller.accounts import (
 from spawnai.controller.actions import provision
 from spawnai.controller.actions.provision import wave_tag
 from spawnai.controller.actions.seal import Seal
-from spawnai.controller.classes.controller import Claude
+from spawnai.controller.classes.claude import Claude
 from spawnai.controller.controller import Controller, Outside
 from spawnai.controller.leader import LeadershipLost
 from spawnai.digitalocean.inventory import Inventory

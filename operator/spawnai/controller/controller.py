@@ -35,7 +35,8 @@ from .actions.destroy import Destroy
 from .actions.generate import Generate
 from .actions.provision import Provision, droplet_entry
 from .actions.seal import Seal
-from .classes.controller import ClassController, Claude
+from .classes.claude import Claude
+from .classes.controller import ClassController
 from .cluster import CLASSES, RECORDS, SESSIONS, Cluster
 from .memory import Memories
 from .observe import Observer
@@ -100,6 +101,7 @@ class Controller:
             accounts=self.accounts,
             claude_for=outside.claude_for,
             redactor=outside.redactor,
+            events=outside.events,
             clock=clock,
             namespace=outside.namespace,
             cluster_uid=outside.cluster_uid,
@@ -228,6 +230,7 @@ class Controller:
         """End all that is under way. All of it can be ended half-way and found again."""
         await self.reaper.close()
         await self.memories.close()
+        await self.classes.close()
         await self.accounts.close()
 
     async def load(self) -> None:

@@ -50,8 +50,8 @@ class SessionFailed(Exception):
         self.reason = reason
 
 
-class SessionStalled(Exception):
-    """The session goes on once a person has changed something; its owner should read what."""
+class NeedsPerson(Exception):
+    """It goes on once a person has changed something; the text says what."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -61,7 +61,7 @@ class SessionStalled(Exception):
 _EXPECTED = (
     NotYet,
     SessionFailed,
-    SessionStalled,
+    NeedsPerson,
     digitalocean.DigitalOceanError,
     generation.GenerationError,
     AgentError,
@@ -82,7 +82,7 @@ def failure_of(error: Exception, at: datetime, doing: str | None = None) -> Fail
     """
     if isinstance(error, SessionFailed):
         return Failure(FailureKind.FINAL, error.reason, str(error), at)
-    if isinstance(error, SessionStalled):
+    if isinstance(error, NeedsPerson):
         return Failure(FailureKind.NEEDS_PERSON, error.reason, str(error), at)
     known = next((kind for kind in _KINDS if isinstance(error, kind)), None)
     kind = _KINDS[known] if known is not None else FailureKind.TRANSIENT
@@ -96,7 +96,7 @@ def words_of(error: Exception, doing: str | None = None) -> str:
     meanwhile = f" while {doing}" if doing is not None else ""
     if isinstance(error, digitalocean.DigitalOceanError | generation.GenerationError | AgentError):
         return error.message
-    if isinstance(error, ClusterError | NotYet | SessionFailed | SessionStalled):
+    if isinstance(error, ClusterError | NotYet | SessionFailed | NeedsPerson):
         return str(error)
     if isinstance(error, TimeoutError):
         return f"no answer in time{meanwhile}; it is tried again"

@@ -55,7 +55,7 @@ class Observer:
         class_name = stored.spec.class_name if stored is not None else None
         if class_name is None and session is not None:
             class_name = self._store.class_of(session)
-        offer, problem, backing = self._offer(class_name, is_new=stored is None)
+        offer, problem, backing = self._offer(class_name, record)
         observation = Observation(
             uid=uid,
             cluster_uid=self._cluster_uid,
@@ -84,9 +84,13 @@ class Observer:
         return observation, backing
 
     def _offer(
-        self, class_name: str | None, *, is_new: bool
+        self, class_name: str | None, record: Record | None
     ) -> tuple[Offer | None, Failure | None, Backing | None]:
-        """What the class offers. One that is being deleted waits for the sessions with a ledger."""
+        """What the class offers. One that is being deleted waits for the sessions with a ledger.
+
+        Raises:
+            NotReadyYet: it is not known yet whether sessions can begin, and this one has not.
+        """
         now = self._utc_now()
         if class_name is None:
             message = (
@@ -100,14 +104,25 @@ class Observer:
                 f"There is no SpawnClass {class_name!r}: create it; the session goes on by itself"
             )
             return None, Failure(FailureKind.NEEDS_PERSON, "ClassNotFound", message, now), None
+        state = self._classes.state(class_name)
+        if state is None or not (state.is_known or (record is not None and record.made_anything)):
+            raise NotReadyYet(class_name)
+        backing = None
+        if state.account is not None:
+            backing = Backing(
+                class_name,
+                stored.uid,
+                state.account,
+                stored.spec,
+                state.generator,
+                state.problem,
+            )
         if stored.spec is None:
             message = f"SpawnClass {class_name!r} cannot be read: {stored.spec_problem}"
-            return None, Failure(FailureKind.NEEDS_PERSON, "ClassInvalid", message, now), None
-        state = self._classes.state(class_name)
-        if state is None:
-            raise NotReadyYet(class_name)
+            failure = Failure(FailureKind.NEEDS_PERSON, "ClassInvalid", message, now)
+            return None, failure, backing
         problem = state.problem
-        if stored.deleting and is_new:
+        if stored.deleting and record is None:
             message = f"SpawnClass {class_name!r} is being deleted and serves no new session"
             problem = Failure(FailureKind.NEEDS_PERSON, "ClassDeleting", message, now)
         offer = Offer(
@@ -119,9 +134,6 @@ class Observer:
             prices=state.account.prices if state.account is not None else {},
             claude_answers=self._classes.claude_answers(class_name),
         )
-        backing = None
-        if state.account is not None and state.generator is not None:
-            backing = Backing(class_name, stored.uid, stored.spec, state.account, state.generator)
         return offer, None, backing
 
 

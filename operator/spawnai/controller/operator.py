@@ -25,7 +25,7 @@ from spawnai.telemetry.redaction import Redactor
 from .accounts import connector
 from .actions.agents import Agents
 from .actions.seal import Seal
-from .classes.controller import Claude
+from .classes.claude import Claude
 from .cluster import Cluster
 from .controller import Controller, Outside
 from .heap import keep_trimmed, set_apart

@@ -21,7 +21,7 @@ from spawnai.api.names import (
 )
 from spawnai.api.record import RecordSpec, RecordStatus
 from spawnai.api.session import SessionSpec, SessionStatus
-from spawnai.api.spawnclass import ClassSpec, ClassStatus
+from spawnai.api.spawnclass import ClassSpec, ClassStatus, CredentialsSpec
 from spawnai.lifecycle.observation import Session
 
 from .finalizers import Finalizers
@@ -61,6 +61,8 @@ class StoredClass:
     created_at: datetime
     spec: ClassSpec | None
     spec_problem: str | None
+    credentials: CredentialsSpec | None
+    """Where its keys are; known although another part of the spec cannot be read."""
     status: ClassStatus
 
 
@@ -102,6 +104,17 @@ def parse_ledger(body: Mapping[str, Any]) -> RecordStatus:
         begun = _time(body["metadata"]["creationTimestamp"])
         status = status.model_copy(update={"completed_at": begun})
     return status.compact()
+
+
+def _credentials_of(body: Mapping[str, Any]) -> CredentialsSpec | None:
+    """Where the keys of a class are whose spec as a whole cannot be read; None: not even that.
+
+    What exists of the class can be destroyed with its keys.
+    """
+    try:
+        return CredentialsSpec.model_validate(body["spec"].get("credentials") or {})
+    except (ValidationError, AttributeError):
+        return None
 
 
 def _problems(error: ValidationError) -> str:
@@ -199,6 +212,7 @@ class Store:
             created_at=_time(metadata["creationTimestamp"]),
             spec=spec,
             spec_problem=problem,
+            credentials=spec.credentials if spec is not None else _credentials_of(body),
             status=ClassStatus.model_validate(body.get("status") or {}),
         )
         return True

@@ -97,8 +97,7 @@ def _understand_status(error: anthropic.APIStatusError) -> GenerationError | Try
         or any(words in lower for words in _DISABLED_WORDS)
     ):
         return GenerationUnauthorized(
-            f"Claude did not accept the API key ({where}: {said}); put a valid key into the "
-            "Secret that the class names",
+            f"Claude did not accept the API key ({where}: {said})",
             request_id=request_id,
         )
     retried = (

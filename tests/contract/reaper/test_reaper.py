@@ -454,7 +454,9 @@ async def test_what_a_dead_operator_began_is_ended_by_the_next(world):
     """Its droplet had been deleted, its firewall had not, and nobody wrote the receipt."""
     with_class(world)
     account = world.controller.accounts.open(TOKEN)
-    world.controller.classes._states["standard"] = ClassState(account=account)
+    known = world.controller.store.spawn_class("standard")
+    memory = world.controller.classes._memories.of(known.name, known.uid)
+    memory.state = ClassState(account=account)
     firewall = await world.firewall(f"fw-spawn-{UID}")
     world.controller.on_record(
         "ADDED",

@@ -38,7 +38,13 @@ WORDS = {
     "no-secret": ("spawnai-system/no-secret", "digitalocean-token", "anthropic-api-key"),
     "no-key": ("'anthropic-api-key'", "spawnai-system/no-key", "digitalocean-token"),
     "wrong-token": ("token", "SpawnClass 'wrong-token'", "Unable to authenticate you"),
-    "wrong-key": ("invalid x-api-key: [redacted]", "put a valid key into the Secret"),
+    "wrong-key": (
+        "SpawnClass 'wrong-key'",
+        "'anthropic-api-key'",
+        "Secret spawnai-system/wrong-key",
+        "put a valid one",
+        "[redacted]",
+    ),
     "no-domain": ("'nobody.example'", "add the domain"),
 }
 
@@ -99,8 +105,6 @@ async def test_an_account_without_credit_stalls_the_session_and_nothing_half_mad
     assert kstatus(one.document) == "Failed"
     assert (await one.until_event("ClaudeNoCredit"))["type"] == "Warning"
     assert await one.calls() == {}, "no droplet waits for an app that nobody pays"
-    calls = (await one.claude_bill())["calls"]
-    assert calls <= 2, "an order that cannot be paid is repeated slowly"
 
 
 async def test_an_account_without_credit_stalls_its_class(world, waiting):

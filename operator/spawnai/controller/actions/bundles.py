@@ -13,7 +13,7 @@ from spawnai.controller.cluster import (
     Conflict,
     ObjectNotFound,
 )
-from spawnai.controller.failures import SessionFailed, SessionStalled
+from spawnai.controller.failures import NeedsPerson, SessionFailed
 from spawnai.controller.memory import WrittenApp
 from spawnai.generation.bundle import Bundle
 from spawnai.lifecycle.observation import Session, StoredBundle
@@ -51,7 +51,7 @@ class Bundles:
         """Store what was paid for, and return what is stored: another process may have been first.
 
         Raises:
-            SessionStalled: the API server refuses it, until a person changes something.
+            NeedsPerson: the API server refuses it, until a person changes something.
             ClusterError: it did not work now; trying again is free, ordering again is not.
             SessionFailed: somebody has put another Secret in its place.
         """
@@ -83,7 +83,7 @@ class Bundles:
         except (ClusterUnavailable, ObjectNotFound):
             raise
         except ClusterError as error:
-            raise SessionStalled(
+            raise NeedsPerson(
                 "SecretRefused",
                 f"The app is written, but Secret {session.namespace}/{name} cannot be stored "
                 f"({error}). Lift the quota or the admission rule that refuses it, or let the "

@@ -2,23 +2,24 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from spawnai.api.record import GenerationEntry
 from spawnai.billing import ledger as books
-from spawnai.billing.token_prices import has_price, token_cost
+from spawnai.billing.token_prices import UnknownModelPrice, has_price, token_cost
 from spawnai.clock import Clock
-from spawnai.controller.failures import SessionFailed, failure_of
+from spawnai.controller.failures import NeedsPerson, SessionFailed, failure_of
 from spawnai.controller.memory import WrittenApp
 from spawnai.generation.claude import GenerationOrder, GenerationProgress
-from spawnai.generation.errors import GenerationError, GenerationUnavailable
+from spawnai.generation.errors import GenerationError, GenerationUnauthorized, GenerationUnavailable
 from spawnai.generation.usage import TokenUsage
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import Failure, FailureKind
 from spawnai.telemetry.metrics import Metrics
 
 from .bundles import Bundles
-from .work import Work
+from .work import Backing, Work
 
 PROGRESS_INTERVAL_SECONDS = 5.0
 
@@ -70,7 +71,13 @@ class Generate:
     async def _order(self, work: Work, action: do.GenerateApp) -> WrittenApp:
         """Have Claude write the app."""
         session, backing, memory = work.session, work.backing, work.memory
-        model = backing.spec.model
+        model, generator = backing.spec.model, backing.generator
+        if not has_price(model.name):
+            raise NeedsPerson(
+                "ModelWithoutPrice",
+                f"spec.model.name of SpawnClass {backing.class_name!r}: "
+                f"{UnknownModelPrice(model.name)}",
+            )
         # To the microsecond: two orders of one second are two orders, and both are paid for.
         started = self._clock.utc_now()
         order = GenerationOrder(
@@ -103,7 +110,7 @@ class Generate:
 
         self._before_order()
         try:
-            made = await backing.generator.generate(order, on_progress=progress, on_retry=retry)
+            made = await generator.generate(order, on_progress=progress, on_retry=retry)
         except asyncio.CancelledError:
             self._note_unfinished(work, model.name, paid, started, "Cancelled")
             raise
@@ -114,12 +121,16 @@ class Generate:
             failure = failure_of(error, started)
             if failure.kind is FailureKind.FINAL:
                 raise SessionFailed(outcome, error.message) from error
+            if isinstance(error, GenerationUnauthorized):
+                failure = replace(failure, message=_wrong_key(backing, error))
             if failure.kind is FailureKind.NEEDS_PERSON:
                 self._on_answer(backing.class_name, failure)
+                raise NeedsPerson(failure.reason, failure.message) from error
             raise
         entry = _generation_entry(
             made.model,
             made.usage,
+            priced_as=made.model if has_price(made.model) else model.name,
             started=started,
             finished=self._clock.utc_now(),
             outcome="Stored",
@@ -135,7 +146,12 @@ class Generate:
         if paid != TokenUsage():
             finished = self._clock.utc_now()
             entry = _generation_entry(
-                model, paid, started=started, finished=finished, outcome=outcome
+                model,
+                paid,
+                priced_as=model,
+                started=started,
+                finished=finished,
+                outcome=outcome,
             )
             self._note_generation(work, entry)
 
@@ -150,10 +166,19 @@ class Generate:
                     self._metrics.claude_tokens(entry.model, kind, count)
 
 
+def _wrong_key(backing: Backing, error: GenerationUnauthorized) -> str:
+    wanted = backing.spec.credentials
+    return (
+        f"{error.message}: put a valid one under key {wanted.anthropic_api_key_key!r} into Secret "
+        f"{wanted.secret_name!r} of SpawnClass {backing.class_name!r}, in the operator's namespace"
+    )
+
+
 def _generation_entry(
     model: str,
     usage: TokenUsage,
     *,
+    priced_as: str,
     started: datetime,
     finished: datetime,
     outcome: str,
@@ -171,6 +196,6 @@ def _generation_entry(
         finished_at=finished.replace(microsecond=0),
         outcome=outcome,
         repairs=repairs,
-        cost=books.money(token_cost(model, **tokens)) if has_price(model) else "0",
+        cost=books.money(token_cost(priced_as, **tokens)),
         **tokens,
     )

@@ -11,21 +11,45 @@ from spawnai.api.record import LedgerEntry, ResourceKind
 from spawnai.api.spawnclass import ClassSpec
 from spawnai.billing import ledger as books
 from spawnai.controller.accounts import CloudAccount
-from spawnai.controller.failures import NotYet
+from spawnai.controller.failures import NeedsPerson, NotYet
 from spawnai.controller.memory import Memory
 from spawnai.generation.claude import Generator
-from spawnai.lifecycle.observation import Session
+from spawnai.lifecycle.observation import Failure, Session
 
 
 @dataclass(frozen=True, slots=True)
 class Backing:
-    """What serves a session: its class, and the account and Claude behind it."""
+    """What serves a session: its class, and the account and Claude behind it.
+
+    The account is all that is needed to destroy. A class whose spec cannot be read, or that has no
+    key for Claude, has the rest not; `problem` is what is wrong with it.
+    """
 
     class_name: str
     class_uid: str
-    spec: ClassSpec
     account: CloudAccount
-    generator: Generator
+    known_spec: ClassSpec | None
+    known_generator: Generator | None
+    problem: Failure | None = None
+
+    @property
+    def spec(self) -> ClassSpec:
+        """The class's offer; raises NeedsPerson when it cannot be read."""
+        if self.known_spec is None:
+            raise self._unusable()
+        return self.known_spec
+
+    @property
+    def generator(self) -> Generator:
+        """Claude behind the class's key; raises NeedsPerson when it has none."""
+        if self.known_generator is None:
+            raise self._unusable()
+        return self.known_generator
+
+    def _unusable(self) -> Exception:
+        if self.problem is None:
+            return NotYet(f"SpawnClass {self.class_name!r} is being looked at")
+        return NeedsPerson(self.problem.reason, self.problem.message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,50 +1,64 @@
 """The classes: their keys, their account, their Shared firewall, and whether they can be used.
 
 A class that cannot be used says what is missing and is looked at again by itself; its sessions
-go on as soon as it can.
+go on as soon as it can. What exists can be destroyed as soon as the account is known, whatever
+else is missing.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 
-import anthropic
-
+from spawnai.api.conditions import ConditionType, find_condition
+from spawnai.api.names import API_VERSION
 from spawnai.api.record import RecordSpec
 from spawnai.api.session import Phase
-from spawnai.api.spawnclass import FirewallMode
 from spawnai.clock import Clock
-from spawnai.controller.accounts import Accounts, CloudAccount
+from spawnai.controller.accounts import Accounts
 from spawnai.controller.cluster import RECORDS, Cluster, ClusterError, ObjectNotFound
 from spawnai.controller.failures import failure_of
 from spawnai.controller.finalizers import set_finalizer
 from spawnai.controller.report import merge_patch, without_secrets, write_ledger
 from spawnai.controller.store import Store, StoredClass, parse_ledger
-from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.errors import DigitalOceanError, Unauthorized
 from spawnai.generation.claude import Generator
 from spawnai.generation.errors import GenerationError
-from spawnai.generation.key import check_key
 from spawnai.lifecycle.observation import Failure, FailureKind
+from spawnai.telemetry.events import EventRecorder, Regarding
 from spawnai.telemetry.redaction import Redactor
 
+from .claude import Claude, check_claude
+from .cloud import ClassCloud
 from .firewalls import ClassFirewalls
-from .keys import read_keys
-from .state import ClassProblem, ClassState, status_of
+from .keys import ClassKeys, read_keys
+from .memory import ClassMemories, ClassMemory, Look, drop
+from .state import USABLE, USABLE_WORDS, CheckedFor, ClassProblem, ClassState, status_of
 
 _LOGGER = logging.getLogger(__name__)
+
+LOOK_SECONDS = 15.0
+"""How long a class may keep a worker of the queue: with the report that follows well below
+`STUCK_SECONDS` of operator.py, after which the liveness probe takes the process for dead. A look
+that takes longer, because its calls wait for their turn, goes on beside the queue."""
 
 PROBLEM_RETRY_SECONDS = 5.0
 """How soon a class with a problem is looked at again: a person is waiting."""
 
+UNAVAILABLE = "DigitalOceanUnavailable"
+
 FOR_A_PERSON = frozenset(
     {
         "AccountChanged",
+        "AccountUnknown",
         "ClaudeUnauthorized",
         "DigitalOceanUnauthorized",
         "DomainMissing",
         "GenerationRejected",
+        "InvalidSpec",
+        "ModelWithoutPrice",
+        "SecretKeyMissing",
     }
 )
 PROBLEM_CHECK_INTERVAL = timedelta(minutes=2)
@@ -58,15 +72,7 @@ ANSWER_HOLDS_SECONDS = 10.0
 """How long Claude's answer to one order of a class tells that it will answer the others, too."""
 
 CLOUD_CHECK_INTERVAL = timedelta(hours=1)
-"""How often prices, domain and firewall are compared with the cloud: three calls an hour."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claude:
-    """Claude behind one API key."""
-
-    client: anthropic.AsyncAnthropic
-    generator: Generator
+"""How often prices, domain and firewall are compared with the cloud: four calls an hour."""
 
 
 class ClassController:
@@ -80,6 +86,7 @@ class ClassController:
         accounts: Accounts,
         claude_for: Callable[[str], Claude],
         redactor: Redactor,
+        events: EventRecorder,
         clock: Clock,
         namespace: str,
         cluster_uid: str,
@@ -91,22 +98,19 @@ class ClassController:
         self._accounts = accounts
         self._claude_for = claude_for
         self._redactor = redactor
+        self._events = events
         self._clock = clock
         self._namespace = namespace
         self._firewalls = ClassFirewalls(cluster, store, clock, cluster_uid)
+        self._cloud = ClassCloud(accounts, self._firewalls, self._users, self._known_users)
         self._wake_session = wake_session
         self._wake_class_after = wake_class_after
-        self._states: dict[str, ClassState] = {}
-        self._opened: dict[str, tuple[CloudAccount, Generator]] = {}
-        self._tried: dict[str, CloudAccount] = {}
-        self._asked: dict[str, tuple[tuple[int, bytes], datetime]] = {}
-        self._refused: dict[str, ClassProblem] = {}
-        # When Claude last began to answer an order of a class.
-        self._answered_at: dict[str, float] = {}
+        self._memories = ClassMemories()
 
     def state(self, name: str) -> ClassState | None:
         """What the class can do now; None when it has not been looked at yet."""
-        return self._states.get(name)
+        memory = self._memories.get(name)
+        return memory.state if memory is not None else None
 
     def on_claude_answer(self, name: str, refusal: Failure | None) -> None:
         """Claude took an order of the class, or refused it for what a person has to mend.
@@ -114,87 +118,111 @@ class ClassController:
         Credit shows in nothing but an order. So the class only tells of the refusal: its sessions
         go on trying, slowly, and the first that is served clears it.
         """
-        before = self._refused.get(name)
+        memory = self._memories.get(name)
+        if memory is None:
+            return
+        before = memory.refused
         if refusal is None:
-            self._refused.pop(name, None)
+            memory.refused = None
             is_news = not self.claude_answers(name)
-            self._answered_at[name] = self._clock.now()
+            memory.answered_at = self._clock.now()
             if is_news:
                 self._wake_sessions(name)
         else:
-            self._answered_at.pop(name, None)
-            self._refused[name] = ClassProblem(
+            memory.answered_at = float("-inf")
+            memory.refused = ClassProblem(
                 refusal.reason,
                 f"Claude refuses the orders of SpawnClass {name!r}: {refusal.message}",
             )
-        if str(before) != str(self._refused.get(name)):
+        if str(before) != str(memory.refused):
             self._wake_class_after(name, 0.0)
 
     def claude_answers(self, name: str) -> bool:
         """Whether Claude took an order of the class lately, and has refused none since."""
-        answered_at = self._answered_at.get(name, float("-inf"))
-        return self._clock.now() - answered_at < ANSWER_HOLDS_SECONDS
+        memory = self._memories.get(name)
+        if memory is None:
+            return False
+        return self._clock.now() - memory.answered_at < ANSWER_HOLDS_SECONDS
+
+    async def close(self) -> None:
+        """End all looks that are under way. Each can be ended half-way, and found again."""
+        await self._memories.close()
 
     async def reconcile(self, name: str) -> None:
         """Look at one class."""
         known = self._store.spawn_class(name)
         if known is None:
-            self._states.pop(name, None)
-            self._refused.pop(name, None)
-            self._answered_at.pop(name, None)
+            self._memories.forget(name)
+            await self._accounts.close_unused(self._memories.accounts())
             return
-        before = self._states.get(name)
+        memory = self._memories.of(name, known.uid)
+        before = memory.state
         try:
-            if known.deleting:
-                await self._end(known)
-                return
-            state = await self._look(known, before or ClassState())
-            problem = self._refused.get(name)
-        except ClassProblem as error:
-            state, problem = self._with_problem(known, error.reason, str(error)), error
-        except GenerationError as error:
-            problem = ClassProblem(failure_of(error, self._clock.utc_now()).reason, error.message)
-            state = self._with_problem(known, problem.reason, str(problem))
-        except Unauthorized as error:
-            message = f"DigitalOcean refuses the token of SpawnClass {name!r}: {error.message}"
-            problem = ClassProblem("DigitalOceanUnauthorized", message)
-            state = self._with_problem(known, problem.reason, str(problem))
+            async with asyncio.timeout(LOOK_SECONDS):
+                if known.deleting:
+                    await self._end(known, memory)
+                    return
+                state = await self._current(known, memory)
+                problem = memory.refused
         except ClusterError:
             # Its sessions wait, also those that are to be destroyed: not for the queue's backoff.
             self._wake_class_after(name, PROBLEM_RETRY_SECONDS)
             raise
-        except DigitalOceanError as error:
-            if before is not None and before.problem is None:
-                _LOGGER.warning("class %s could not be checked: %s", name, error.message)
+        except (ClassProblem, DigitalOceanError, GenerationError, TimeoutError) as error:
+            problem = self._problem_of(known, error)
+            if problem.reason == UNAVAILABLE and before is not None and before.is_usable:
+                _LOGGER.warning("class %s could not be checked: %s", name, problem)
                 self._wake_class_after(name, SECRET_CHECK_SECONDS)
                 return
-            problem = ClassProblem("DigitalOceanUnavailable", error.message)
-            state = self._with_problem(known, problem.reason, str(problem))
-        self._states[name] = state
-        self._tried.pop(name, None)
-        await self._accounts.close_unused(self._accounts_in_use())
+            state = self._with_problem(known, memory, problem)
+        memory.state = state
+        await self._accounts.close_unused(self._memories.accounts())
         await self._report(known, state, problem)
         pause = PROBLEM_RETRY_SECONDS if state.problem else SECRET_CHECK_SECONDS
         self._wake_class_after(name, pause)
-        if before is None or (before.problem is None) != (state.problem is None):
+        if before is None or before.is_usable != state.is_usable or not before.is_known:
             self._wake_sessions(name)
 
-    def _accounts_in_use(self) -> list[CloudAccount]:
-        """Those that a class has: not that of a token which was replaced, or never worked."""
-        opened = [account for account, _ in self._opened.values()]
-        stated = [state.account for state in self._states.values() if state.account is not None]
-        return [*opened, *stated, *self._tried.values()]
+    def _problem_of(self, known: StoredClass, error: Exception) -> ClassProblem:
+        """What an error in a look means for the class."""
+        if isinstance(error, ClassProblem):
+            return error
+        if isinstance(error, Unauthorized):
+            return ClassProblem(
+                "DigitalOceanUnauthorized",
+                f"DigitalOcean refuses the token of SpawnClass {known.name!r}: {error.message}",
+            )
+        if isinstance(error, DigitalOceanError):
+            return ClassProblem(UNAVAILABLE, error.message)
+        if isinstance(error, GenerationError):
+            reason = failure_of(error, self._clock.utc_now()).reason
+            return ClassProblem(reason, f"SpawnClass {known.name!r}: {error.message}")
+        return ClassProblem(
+            UNAVAILABLE,
+            f"DigitalOcean could not be asked about SpawnClass {known.name!r} within "
+            f"{LOOK_SECONDS:.0f} s; it is tried on",
+        )
 
-    def _with_problem(self, known: StoredClass, reason: str, message: str) -> ClassState:
-        failure = Failure(FailureKind.NEEDS_PERSON, reason, message, self._clock.utc_now())
-        before = self._states.get(known.name) or ClassState()
-        account, generator = self._opened.get(known.uid, (before.account, before.generator))
-        return ClassState(
-            problem=failure,
-            account=account,
-            generator=generator,
-            firewall_id=before.firewall_id,
-            account_uuid=before.account_uuid or known.status.account_uuid,
+    def _with_problem(
+        self, known: StoredClass, memory: ClassMemory, problem: ClassProblem
+    ) -> ClassState:
+        """Whatever is wrong: what exists can be destroyed in the account that is known."""
+        failure = Failure(
+            FailureKind.NEEDS_PERSON, problem.reason, str(problem), self._clock.utc_now()
+        )
+        return replace(
+            self._known_so_far(known, memory), problem=failure, checked_at=None, checked_for=None
+        )
+
+    @staticmethod
+    def _known_so_far(known: StoredClass, memory: ClassMemory) -> ClassState:
+        before, opened = memory.state or ClassState(), memory.opened
+        return replace(
+            before,
+            account=opened.account if opened is not None else None,
+            generator=memory.generator,
+            firewall_id=before.firewall_id or known.status.firewall_id,
+            account_uuid=opened.uuid if opened is not None else known.status.account_uuid,
         )
 
     def _wake_sessions(self, name: str) -> None:
@@ -208,97 +236,118 @@ class ClassController:
             if owner.kind == "SpawnSession" and record.spec.class_name == name:
                 self._wake_session(owner.uid)
 
-    async def _look(self, known: StoredClass, before: ClassState) -> ClassState:
-        if known.spec is None:
-            raise ClassProblem("InvalidSpec", known.spec_problem or "the spec cannot be read")
-        keys = await read_keys(
-            self._cluster, self._redactor, self._namespace, known.name, known.spec
-        )
-        now = self._clock.utc_now()
-        if not known.deleting:
-            await self._set_finalizer(known, present=True)
-        checked_for = (known.generation, keys.fingerprint)
-        fresh = (
-            before.problem is None
-            and before.checked_for == checked_for
-            and before.checked_at is not None
-            and now < before.checked_at + CLOUD_CHECK_INTERVAL
-        )
-        if fresh:
-            return before
-        if before.checked_for != checked_for:
-            self._refused.pop(known.name, None)
-        self._spare_the_cloud(known.uid, before.problem, checked_for, now)
-        account = self._accounts.open(keys.digitalocean_token)
-        claude = self._claude_for(keys.anthropic_api_key)
-        self._tried[known.name] = account
-        sizes = await account.catalog.sizes(priority=Priority.NEW)
-        account.prices.update({slug: size.price_hourly for slug, size in sizes.items()})
-        account_uuid = await self._same_account(known, account)
-        # Whatever is found wrong below, what exists can be destroyed with a token that works.
-        self._opened[known.uid] = (account, claude.generator)
-        domain = known.spec.exposure.domain
-        if domain and not await account.record_listings.domain_exists(
-            domain, priority=Priority.NEW
-        ):
-            raise ClassProblem(
-                "DomainMissing",
-                f"DigitalOcean DNS does not manage {domain!r}: add the domain to the account, or "
-                "remove spec.exposure.domain",
-            )
-        # A class that ends keeps its firewall to the last session, and gets no other one.
-        firewall_id = known.status.firewall_id if known.deleting else None
-        if known.spec.firewall.mode is FirewallMode.SHARED and not known.deleting:
-            firewall_id = await self._firewalls.ensure(known, known.spec, account)
-        await check_key(claude.client, known.spec.model.name)
-        return ClassState(
-            account=account,
-            generator=claude.generator,
-            firewall_id=firewall_id,
-            account_uuid=account_uuid,
-            checked_at=now,
-            checked_for=checked_for,
-        )
-
-    async def _same_account(self, known: StoredClass, account: CloudAccount) -> str | None:
-        """The account behind the token; None where the token may not read it.
-
-        In another account every droplet of the class is a 404, which would be taken for its proof
-        of being gone while it goes on in the first one, unseen and paid for.
+    async def _current(self, known: StoredClass, memory: ClassMemory) -> ClassState:
+        """What the class can do now: as it was found lately, or by a look at all it needs.
 
         Raises:
-            ClassProblem: it is not the account that the class's sessions live in.
+            ClassProblem: it cannot be used, or the look still goes on; its end wakes the class.
+            DigitalOceanError, GenerationError, ClusterError: see `_look`.
+            TimeoutError: no longer waited for.
         """
-        before = known.status.account_uuid
-        try:
-            found = (await account.catalog.account(priority=Priority.NEW)).uuid
-        except Unauthorized:
-            return before
-        if before in (None, found):
-            return found
-        users = await self._users(known.name)
-        if users:
-            raise ClassProblem(
-                "AccountChanged",
-                f"The DigitalOcean token of SpawnClass {known.name!r} belongs to account {found}, "
-                f"but what {', '.join(users[:5])} made lives in account {before}: put back a token "
-                "of that account until those sessions have ended, or make another class",
+        if known.credentials is None:
+            raise _unreadable(known)
+        keys = await read_keys(
+            self._cluster, self._redactor, self._namespace, known.name, known.credentials
+        )
+        memory.generator = self._claude_of(keys)
+        if not known.deleting:
+            await self._set_finalizer(known, present=True)
+        now, before = self._clock.utc_now(), memory.state
+        wanted = (known.generation, keys.fingerprint)
+        look = memory.look
+        if look is not None and look.wanted != wanted and not known.deleting:
+            # It asks for a class or with keys that are no more. If it is just making the firewall,
+            # the next look finds it by its name.
+            memory.look = None
+            drop(look)
+            await asyncio.wait({look.task})
+            look = None
+        if look is None:
+            fresh = (
+                before is not None
+                and before.is_usable
+                and before.checked_for == wanted
+                and before.checked_at is not None
+                and now < before.checked_at + CLOUD_CHECK_INTERVAL
             )
-        return found
+            if fresh and before is not None:
+                return before
+            self._spare_the_cloud(memory, wanted)
+            if memory.looked is None or memory.looked[0] != wanted:
+                memory.refused = None
+            memory.looked = (wanted, now)
+            task = asyncio.create_task(
+                self._look(known, memory, keys, wanted), name=f"look at class {known.name}"
+            )
+            memory.look = Look(wanted, task)
+        elif not look.task.done():
+            raise self._problem_of(known, TimeoutError())
+        return await self._outcome(known.name, memory)
 
-    def _spare_the_cloud(
-        self, uid: str, problem: Failure | None, asked_for: tuple[int, bytes], now: datetime
-    ) -> None:
+    def _claude_of(self, keys: ClassKeys) -> Generator | None:
+        api_key = keys.anthropic_api_key
+        return None if isinstance(api_key, ClassProblem) else self._claude_for(api_key).generator
+
+    async def _outcome(self, name: str, memory: ClassMemory) -> ClassState:
+        """Wait for the look that is under way. Who is cancelled in it leaves it to go on."""
+        look = memory.look
+        if look is None:
+            raise ValueError(f"no look at class {name!r} is under way")
+        try:
+            await asyncio.wait({look.task})
+        except asyncio.CancelledError:
+            look.task.add_done_callback(lambda _: self._wake_class_after(name, 0.0))
+            raise
+        memory.look = None
+        return look.task.result()
+
+    async def _look(
+        self, known: StoredClass, memory: ClassMemory, keys: ClassKeys, wanted: CheckedFor
+    ) -> ClassState:
+        """Look at all that the class needs: first its account, then what sessions begin with.
+
+        Raises:
+            ClassProblem: it cannot be used.
+            DigitalOceanError, GenerationError, ClusterError: a call failed.
+        """
+        now = self._clock.utc_now()
+        opened = await self._cloud.open(known, memory, keys.digitalocean_token)
+        self._hand_out_account(known, memory)
+        if known.spec is None:
+            raise _unreadable(known)
+        firewall_id = await self._cloud.prepare(known, known.spec, opened.account)
+        if isinstance(keys.anthropic_api_key, ClassProblem):
+            raise keys.anthropic_api_key
+        claude = self._claude_for(keys.anthropic_api_key)
+        await check_claude(claude, known.name, known.spec, self._namespace)
+        return ClassState(
+            account=opened.account,
+            generator=claude.generator,
+            firewall_id=firewall_id,
+            account_uuid=opened.uuid,
+            checked_at=now,
+            checked_for=wanted,
+        )
+
+    def _hand_out_account(self, known: StoredClass, memory: ClassMemory) -> None:
+        """What ends goes on in the account at once: the rest of a look may take its time."""
+        before = memory.state
+        memory.state = self._known_so_far(known, memory)
+        if before is None or before.account is not memory.state.account:
+            self._wake_sessions(known.name)
+
+    def _spare_the_cloud(self, memory: ClassMemory, wanted: CheckedFor) -> None:
         """What only a person can mend is asked again when he changed something, or now and then.
 
         Raises:
             ClassProblem: the same as before.
         """
-        asked_before, asked_at = self._asked.get(uid, (None, now))
-        same = asked_before == asked_for and now < asked_at + PROBLEM_CHECK_INTERVAL
-        if same and problem is not None and problem.reason in FOR_A_PERSON:
+        if memory.looked is None or memory.state is None or memory.state.problem is None:
+            return
+        (looked_for, looked_at), problem = memory.looked, memory.state.problem
+        due = self._clock.utc_now() >= looked_at + PROBLEM_CHECK_INTERVAL
+        if looked_for == wanted and not due and problem.reason in FOR_A_PERSON:
             raise ClassProblem(problem.reason, problem.message)
-        self._asked[uid] = (asked_for, now)
 
     async def _set_finalizer(self, known: StoredClass, *, present: bool) -> None:
         current = self._store.spawn_class(known.name) or known
@@ -312,25 +361,33 @@ class ClassController:
         )
         self._store.put_class(body)
 
-    async def _end(self, known: StoredClass) -> None:
+    async def _end(self, known: StoredClass, memory: ClassMemory) -> None:
         """A deleted class waits for its sessions, then takes its firewall along."""
         users = await self._users(known.name)
-        before = self._states.get(known.name)
-        if known.spec is not None and (before is None or before.problem is not None):
+        before = memory.state
+        if before is None or not before.is_usable:
             # Its sessions can only be destroyed with an account that works.
             try:
-                state = await self._look(known, before or ClassState())
+                state = await self._current(known, memory)
             except (ClassProblem, DigitalOceanError, GenerationError) as error:
-                state = self._with_problem(known, "ClassDeleting", str(error))
-            self._states[known.name] = state
-            if before is None or state.problem is None:
+                state = self._with_problem(known, memory, self._problem_of(known, error))
+            memory.state = state
+            if before is None or not before.is_known or state.is_usable:
                 self._wake_sessions(known.name)
-        state = self._states.get(known.name, ClassState())
+        state = memory.state or ClassState()
         if users:
-            message = f"Deleted, and still used by {', '.join(users[:5])}"
+            message = (
+                f"SpawnClass {known.name!r} is deleted, and still used by {', '.join(users[:5])}: "
+                "it goes when they have ended"
+            )
             await self._report(known, state, ClassProblem("InUse", message))
             self._wake_class_after(known.name, PROBLEM_RETRY_SECONDS)
             return
+        if memory.look is not None:
+            # It was begun before the class was deleted, and may be making the firewall just now.
+            await asyncio.wait({memory.look.task})
+            drop(memory.look)
+            memory.look = None
         record = await self._firewalls.ledger(known.uid)
         if record is not None and record.status.completed_at is None:
             ledger = await self._firewalls.delete(record, state.account)
@@ -342,9 +399,14 @@ class ClassController:
             await self._set_finalizer(known, present=False)
         except ObjectNotFound:
             self._store.remove_class(known.name)
-        self._states.pop(known.name, None)
-        self._opened.pop(known.uid, None)
-        self._asked.pop(known.uid, None)
+        self._memories.forget(known.name)
+
+    def _known_users(self, name: str) -> list[str]:
+        return [
+            f"{record.spec.owner.namespace}/{record.spec.owner.name}"
+            for record in self._store.records()
+            if _uses(record.spec, name) and record.status.completed_at is None
+        ]
 
     async def _users(self, name: str) -> list[str]:
         """Whose ledgers are open.
@@ -352,11 +414,7 @@ class ClassController:
         That there are none is believed only when the API server itself says so: after a start the
         watches may show a deleted class before the sessions that need it.
         """
-        users = [
-            f"{record.spec.owner.namespace}/{record.spec.owner.name}"
-            for record in self._store.records()
-            if _uses(record.spec, name) and record.status.completed_at is None
-        ]
+        users = self._known_users(name)
         if users:
             return users
         try:
@@ -385,6 +443,28 @@ class ClassController:
             _LOGGER.warning("class %s: its status could not be written: %s", known.name, error)
             return
         self._store.put_class(body)
+        self._emit(current, problem)
+
+    def _emit(self, before: StoredClass, problem: ClassProblem | None) -> None:
+        """Tell it beside the class, with the write that makes it true: a problem that is new or
+        another one, and that it can be used again.
+        """
+        ready = find_condition(before.status.conditions, ConditionType.READY)
+        reason = problem.reason if problem is not None else USABLE
+        told = ready.reason if ready is not None else USABLE
+        if reason == told:
+            return
+        regarding = Regarding("SpawnClass", None, before.name, before.uid, API_VERSION)
+        if problem is not None:
+            self._events.emit(regarding, "Warning", reason, "Check", str(problem))
+        else:
+            self._events.emit(regarding, "Normal", reason, "Check", USABLE_WORDS)
+
+
+def _unreadable(known: StoredClass) -> ClassProblem:
+    return ClassProblem(
+        "InvalidSpec", f"SpawnClass {known.name!r} cannot be read: {known.spec_problem}"
+    )
 
 
 def _uses(spec: RecordSpec, class_name: str) -> bool:

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass, field
 
-from spawnai.api.spawnclass import ClassSpec
+from spawnai.api.spawnclass import CredentialsSpec
 from spawnai.controller.cluster import Cluster, ObjectNotFound
 from spawnai.telemetry.redaction import Redactor
 
@@ -12,23 +12,25 @@ from .state import ClassProblem
 
 @dataclass(frozen=True, slots=True)
 class ClassKeys:
-    """Both keys; `fingerprint` tells whether they are still the same ones."""
+    """Both keys; `fingerprint` tells whether they are still the same ones.
+
+    The Claude key may be missing, and then says so: what exists can be destroyed without it.
+    """
 
     digitalocean_token: str = field(repr=False)
-    anthropic_api_key: str = field(repr=False)
+    anthropic_api_key: str | ClassProblem = field(repr=False)
     fingerprint: bytes
 
 
 async def read_keys(
-    cluster: Cluster, redactor: Redactor, namespace: str, name: str, spec: ClassSpec
+    cluster: Cluster, redactor: Redactor, namespace: str, name: str, wanted: CredentialsSpec
 ) -> ClassKeys:
     """Read the keys, and have them kept out of every log.
 
     Raises:
-        ClassProblem: the Secret or a key in it is missing; it says which.
+        ClassProblem: the Secret or the DigitalOcean token in it is missing; it says which.
         ClusterError: the API server could not be asked.
     """
-    wanted = spec.credentials
     where = f"{namespace}/{wanted.secret_name}"
     try:
         data = await cluster.get_secret(namespace, wanted.secret_name)
@@ -38,16 +40,22 @@ async def read_keys(
             f"SpawnClass {name!r} wants Secret {where}, which does not exist: create it with "
             f"the keys {wanted.digital_ocean_token_key!r} and {wanted.anthropic_api_key_key!r}",
         ) from error
-    values = []
-    for key in (wanted.digital_ocean_token_key, wanted.anthropic_api_key_key):
+
+    def value_of(key: str) -> str | None:
         value = data.get(key, b"").decode(errors="replace").strip()
-        if not value:
-            raise ClassProblem(
-                "SecretKeyMissing",
-                f"SpawnClass {name!r} wants key {key!r} in Secret {where}, which has "
-                f"{', '.join(sorted(data)) or 'no keys'}: add it",
-            )
         redactor.register(value)
-        values.append(value)
-    token, api_key = values
-    return ClassKeys(token, api_key, hashlib.sha256(f"{token}\n{api_key}".encode()).digest())
+        return value or None
+
+    def missing(key: str) -> ClassProblem:
+        return ClassProblem(
+            "SecretKeyMissing",
+            f"SpawnClass {name!r} wants key {key!r} in Secret {where}, which has "
+            f"{', '.join(sorted(data)) or 'no keys'}: add it",
+        )
+
+    token = value_of(wanted.digital_ocean_token_key)
+    if token is None:
+        raise missing(wanted.digital_ocean_token_key)
+    api_key = value_of(wanted.anthropic_api_key_key)
+    fingerprint = hashlib.sha256(f"{token}\n{api_key or ''}".encode()).digest()
+    return ClassKeys(token, api_key or missing(wanted.anthropic_api_key_key), fingerprint)

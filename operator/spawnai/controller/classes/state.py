@@ -10,6 +10,12 @@ from spawnai.controller.store import StoredClass
 from spawnai.generation.claude import Generator
 from spawnai.lifecycle.observation import Failure
 
+USABLE = "Usable"
+USABLE_WORDS = "Keys, prices and firewall are in place"
+
+CheckedFor = tuple[int, bytes]
+"""What a look was for: the generation of the class, and the fingerprint of its keys."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClassState:
@@ -21,7 +27,19 @@ class ClassState:
     firewall_id: str | None = None
     account_uuid: str | None = None
     checked_at: datetime | None = None
-    checked_for: tuple[int, bytes] | None = None
+    checked_for: CheckedFor | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known if sessions can begin. Before that, what was begun can go on and
+        end: the account is found out first.
+        """
+        return self.problem is not None or self.checked_at is not None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether sessions can begin."""
+        return self.problem is None and self.checked_at is not None
 
 
 class ClassProblem(Exception):
@@ -52,8 +70,8 @@ def status_of(
         )
 
     if problem is None:
-        words = "Keys, prices and firewall are in place"
-        conditions = [condition(ConditionType.READY, true=True, reason="Usable", message=words)]
+        words = USABLE_WORDS
+        conditions = [condition(ConditionType.READY, true=True, reason=USABLE, message=words)]
     else:
         conditions = [
             condition(type_, true=true, reason=problem.reason, message=str(problem))
