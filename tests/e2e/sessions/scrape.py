@@ -27,9 +27,14 @@ class Scrape:
             if sample.name == name and labels.items() <= sample.labels.items()
         )
 
-    def mean(self, name: str) -> float:
-        """The mean of all that a histogram has seen."""
-        return self.value(f"{name}_sum") / self.value(f"{name}_count")
+    def grown(self, before: "Scrape", name: str, **labels: str) -> float:
+        """By how much it is more than it was."""
+        return self.value(name, **labels) - before.value(name, **labels)
+
+    def mean(self, before: "Scrape", name: str) -> float:
+        """The mean of all that a histogram has seen since; 0 when it has seen nothing."""
+        count = self.grown(before, f"{name}_count")
+        return self.grown(before, f"{name}_sum") / count if count else 0.0
 
 
 def documented_names() -> set[str]:
