@@ -83,6 +83,17 @@ async def test_the_class_says_it_too(world, waiting, name):
     for words in WORDS[name]:
         assert words in message
     assert is_true(await world.get_class(name), "Stalled")
+    # A cluster-scoped object's events live in the namespace default.
+    await eventually(
+        f"SpawnClass {name} has the event {WAITING[name]}",
+        lambda: world.kubectl.items("events.events.k8s.io", "--namespace", "default"),
+        lambda known: any(
+            (one["regarding"]["kind"], one["regarding"]["name"], one["type"], one["reason"])
+            == ("SpawnClass", name, "Warning", WAITING[name])
+            for one in known
+        ),
+        15,
+    )
 
 
 async def test_no_wrong_key_is_ever_shown(world, waiting):
