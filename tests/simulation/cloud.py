@@ -526,22 +526,3 @@ class SimulatedCatalog:
                 slug: Size(slug, price, REGIONS, available=True) for slug, price in SIZES.items()
             },
         )
-
-
-class Plenty:
-    """A rate budget that never runs low; the budget has tests of its own."""
-
-    remaining = 5_000
-    remaining_in_minute = 250
-    hour_share = 1.0
-    minute_share = 1.0
-
-    def waiting(self, _priority) -> int:
-        return 0
-
-
-class Nothing:
-    """A client that has nothing to close."""
-
-    async def close(self) -> None:
-        pass

@@ -128,7 +128,7 @@ class Network:
 
     async def send_request(self, request, *, trace_request_ctx) -> SimpleNamespace:
         await asyncio.sleep(self._random.uniform(0.01, 0.1))
-        trace_request_ctx.count += 1
+        trace_request_ctx.leave()
         parts = urlsplit(request.url)
         foreign = self._meddle(request.method, parts.path, self._token)
         if foreign is not None:

@@ -258,6 +258,20 @@ class SecretsRefused:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """So many sessions of the same account end that all of its calls go to their deletions."""
+
+    at: float
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.at:7.1f}  a crowd of deletions comes before all creations and looks for "
+            f"{self.seconds:.1f} s"
+        )
+
+
 Happening = (
     Order
     | Act
@@ -269,6 +283,7 @@ Happening = (
     | ClassDeleted
     | WatchGap
     | SecretsRefused
+    | Crowd
 )
 MOMENTS = ("before", "in the middle of", "right after")
 
@@ -351,6 +366,7 @@ def story_of(seed: int) -> Story:
         happenings += _forged(Random(f"{seed}/forged"), names)
         happenings += _stray(Random(f"{seed}/stray"), names)
         happenings += _refused(Random(f"{seed}/refused"))
+        happenings += _crowds(Random(f"{seed}/crowd"))
     return Story(seed, settings, in_order(happenings))
 
 
@@ -457,6 +473,14 @@ def _refused(random: Random) -> list[Happening]:
         return []
     at, seconds = round(random.uniform(0, 30), 1), random.choice((20.0, 60.0, 150.0, 400.0))
     return [SecretsRefused(at, seconds, random.choice((403, 403, 422, 500)))]
+
+
+def _crowds(random: Random) -> list[Happening]:
+    """In every eighth story creations have to wait for calls, for a while."""
+    if random.random() >= 1 / 8:
+        return []
+    at = random.choice((random.uniform(0, 30), random.uniform(0, 150)))
+    return [Crowd(round(at, 1), random.choice((5.0, 20.0, 60.0)))]
 
 
 def _across_an_end(random: Random, settings: Settings, order: Order) -> list[Happening]:

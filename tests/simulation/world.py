@@ -46,8 +46,6 @@ from .apps import SimulatedAgents, SimulatedClaude
 from .cloud import (
     DOMAIN,
     Cloud,
-    Nothing,
-    Plenty,
     SimulatedCatalog,
     SimulatedDroplets,
     SimulatedFirewalls,
@@ -61,12 +59,14 @@ from .story import (
     ClassDeleted,
     ClockJump,
     Crash,
+    Crowd,
     Handover,
     Order,
     SecretsRefused,
     Story,
     WatchGap,
 )
+from .turns import InTurn, SimulatedClient, budget_of
 
 CLUSTER_UID = "cluster-uid"
 NAMESPACE = "team"
@@ -353,7 +353,7 @@ class World:
         controller = Controller(
             Outside(
                 cluster=SimulatedCluster(self.server, self.wire, process, check),
-                connect=lambda _token, news: self._account(process, random, news),
+                connect=lambda _token, news: self._account(process, random, news, check),
                 claude_for=lambda _key: Claude(self.claude, self.claude),
                 agents=self.agents,
                 seal=Seal(b"0" * 32),
@@ -395,27 +395,32 @@ class World:
 
         return handled
 
-    def _account(self, process: Process, random: Random, news: AccountNews) -> CloudAccount:
-        droplets, records = SimulatedDroplets(self.cloud), SimulatedRecords(self.cloud)
-        firewalls = SimulatedFirewalls(self.cloud)
+    def _account(
+        self, process: Process, random: Random, news: AccountNews, check: Callable[[], None]
+    ) -> CloudAccount:
+        budget = budget_of(process, self.story)
+        client = SimulatedClient(budget, check)
+        droplets = InTurn(SimulatedDroplets(self.cloud), client)
+        records = InTurn(SimulatedRecords(self.cloud), client)
+        firewalls = InTurn(SimulatedFirewalls(self.cloud), client)
         inventory = Inventory(
             droplets,
             records,
             process,
             random,
-            budget=Plenty(),
+            budget=budget,
             cluster_tag=cluster_tag(CLUSTER_UID),
             on_droplet=news.on_droplet,
             on_sweep=news.on_sweep,
             on_gone=news.on_gone,
         )
         return CloudAccount(
-            client=Nothing(),
-            budget=Plenty(),
+            client=client,
+            budget=budget,
             droplets=droplets,
             records=records,
             firewalls=firewalls,
-            catalog=SimulatedCatalog(self.cloud),
+            catalog=InTurn(SimulatedCatalog(self.cloud), client),
             inventory=inventory,
             firewall_watch=FirewallWatch(firewalls, process),
             record_listings=RecordListings(inventory, records, process),
@@ -465,6 +470,9 @@ class World:
             self.loop.outside(jump.at, self._jump, jump)
             self.wire.disturb(1000 + jump.at, 1000 + jump.at + 10, "the clock")
 
+        for crowd in self.story.of(Crowd):
+            until = 1000 + crowd.at + crowd.seconds + 2
+            self.wire.disturb(1000 + crowd.at, until, "the calls go to others")
         for deleted in self.story.of(ClassDeleted):
             self.loop.outside(deleted.at, self._delete_class, deleted)
             self.wire.disturb(1000 + deleted.at, 1000 + deleted.at + 5, "the class")

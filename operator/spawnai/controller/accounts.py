@@ -302,12 +302,17 @@ def connector(
     clock: Clock,
     random: Random,
     on_call: Callable[[CallOutcome], None],
+    before_change: Callable[[], None],
 ) -> Connect:
-    """Connects to DigitalOcean's API at an address."""
+    """Connects to DigitalOcean's API at an address.
+
+    `before_change` is asked before each call that changes something leaves; it may raise when this
+    process must not change anything any more (lost leadership).
+    """
 
     def connect(token: str, news: AccountNews) -> CloudAccount:
         budget = RateBudget(clock, deletions_due=news.deletions_due)
-        client = ApiClient(token, base_url, budget, on_call=on_call)
+        client = ApiClient(token, base_url, budget, on_call=on_call, before_change=before_change)
         return account_behind(
             client, budget, news, cluster_tag=cluster_tag, clock=clock, random=random
         )

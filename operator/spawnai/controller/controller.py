@@ -127,7 +127,6 @@ class Controller:
                     clock=clock,
                     cluster_uid=outside.cluster_uid,
                     agent_source=outside.agent_source,
-                    before_write=outside.check_leadership,
                     wake=self.queue.add,
                 ),
                 generate=Generate(
@@ -139,11 +138,7 @@ class Controller:
                     wake=self.queue.add,
                 ),
                 deploy=Deploy(agents=outside.agents, bundles=bundles, clock=clock),
-                destroy=Destroy(
-                    cluster_uid=outside.cluster_uid,
-                    before_write=outside.check_leadership,
-                    wake=self.queue.add,
-                ),
+                destroy=Destroy(cluster_uid=outside.cluster_uid, wake=self.queue.add),
             ),
             reporter=Reporter(
                 cluster=cluster,

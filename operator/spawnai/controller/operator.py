@@ -175,6 +175,7 @@ class Process:
                     clock=clock,
                     random=random,
                     on_call=metrics.digitalocean_call,
+                    before_change=leadership.check,
                 ),
                 claude_for=claude.open,
                 agents=Agents(key),

@@ -13,14 +13,17 @@ What is known of pydo (0.44) and azure-core below it, and what is done about it 
   have limits of their own.
 * azure-core calls a connection that broke in mid-request a "request error", like one that was
   never made. aiohttp's own tracing tells whether a request had begun to leave.
+
+A call may wait for its turn for hours, and this process lose its right to act meanwhile. So a call
+that changes something asks for that right when its connection stands and before its first byte.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
-from types import SimpleNamespace
 from typing import Any, TypeVar
 from urllib.parse import quote
 from urllib.request import getproxies
@@ -93,6 +96,34 @@ class Call:
         return self.path.format_map(quoted)
 
 
+@dataclass(slots=True)
+class Departure:
+    """A request's way out.
+
+    Attributes:
+        may_leave: raises when the request may not be sent.
+        count: how often its first byte may have left.
+        refusal: what `may_leave` raised.
+    """
+
+    may_leave: Callable[[], None]
+    count: int = 0
+    refusal: Exception | None = None
+
+    def leave(self) -> None:
+        """Called right before the first byte, each time the HTTP client sends the request."""
+        try:
+            self.may_leave()
+        except Exception as error:
+            self.refusal = error
+            raise
+        self.count += 1
+
+
+def _no_objection() -> None:
+    """Nobody forbids the call."""
+
+
 class _Authentication(SansIOHTTPPolicy[HttpRequest, Any]):
     """Sets the bearer token, whatever the address's scheme."""
 
@@ -114,6 +145,8 @@ class ApiClient:
         base_url: "https://api.digitalocean.com", or another that speaks the same API.
         budget: the broker of the token's calls.
         on_call: told of every call once it has ended.
+        before_change: asked right before each call but a GET leaves. May raise when this process
+            must not change anything any more: the call is not sent then, and ends with that.
         timeout_seconds: limit of a whole call, from its turn to the last byte of its answer.
     """
 
@@ -124,6 +157,7 @@ class ApiClient:
         budget: RateBudget,
         *,
         on_call: Callable[[CallOutcome], None] = lambda _outcome: None,
+        before_change: Callable[[], None] = _no_objection,
         timeout_seconds: float = _TIMEOUT_SECONDS,
     ) -> None:
         if not base_url.startswith(("http://", "https://")):
@@ -139,6 +173,7 @@ class ApiClient:
             )
         self._base_url = base_url.rstrip("/")
         self._on_call = on_call
+        self._before_change = before_change
         self._timeout_seconds = timeout_seconds
         self._pydo_client = lean_pydo.import_client()
         self._pydo: Any = None
@@ -157,8 +192,19 @@ class ApiClient:
         if session is not None:
             await session.close()
 
+    @asynccontextmanager
+    async def turn(self, priority: Priority) -> AsyncIterator[Slot]:
+        """Wait for the turn of one call of that priority, and hold it while the call is made.
+
+        Whoever is cancelled while waiting has sent nothing. A turn in which no call is made costs
+        nothing.
+        """
+        async with self.budget.slot(priority) as slot:
+            slot.sent = 0
+            yield slot
+
     async def call(
-        self, call: Call, read: Callable[[Any, datetime], Result], *, priority: Priority
+        self, call: Call, read: Callable[[Any, datetime], Result], *, priority: Priority | Slot
     ) -> Result:
         """Send one call in its turn and read its answer.
 
@@ -166,28 +212,42 @@ class ApiClient:
             call: what to send. A POST is sent once at most.
             read: makes the result from the answer's JSON (None for an empty body) and the time
                 at which the call was sent. Raises Malformed for an answer it cannot use.
-            priority: what the call is for.
+            priority: what the call is for, or the turn that was waited for.
 
         Raises:
             DigitalOceanError: see `errors.py`. Ambiguous only for a POST.
+            Exception: whatever `before_change` raised; a POST was not sent then.
         """
-        async with self.budget.slot(priority) as slot:
-            began = self.budget.clock.now()
-            result = "cancelled"
-            try:
-                answer = await self._exchange(call, read, slot)
-                result = answer.result_name() if isinstance(answer, DigitalOceanError) else "ok"
-            finally:
-                seconds = self.budget.clock.now() - began
-                self._on_call(CallOutcome(call.endpoint, result, seconds))
+        if isinstance(priority, Slot):
+            return await self._call_in(priority, call, read)
+        async with self.turn(priority) as slot:
+            return await self._call_in(slot, call, read)
+
+    async def _call_in(
+        self, slot: Slot, call: Call, read: Callable[[Any, datetime], Result]
+    ) -> Result:
+        began = self.budget.clock.now()
+        result = "cancelled"
+        departure = Departure(_no_objection if call.method == "GET" else self._before_change)
+        try:
+            answer = await self._exchange(call, read, slot, departure)
+            result = answer.result_name() if isinstance(answer, DigitalOceanError) else "ok"
+        finally:
+            slot.sent = departure.count
+            seconds = self.budget.clock.now() - began
+            self._on_call(CallOutcome(call.endpoint, result, seconds))
         if isinstance(answer, DigitalOceanError):
             # Raised here and not where it was made: so no foreign exception hangs on it as its
             # context, whose request would show the token to whoever prints it.
-            raise answer
+            raise departure.refusal or answer
         return answer
 
     async def _exchange(
-        self, call: Call, read: Callable[[Any, datetime], Result], slot: Slot
+        self,
+        call: Call,
+        read: Callable[[Any, datetime], Result],
+        slot: Slot,
+        departure: Departure,
     ) -> Result | DigitalOceanError:
         clock = self.budget.clock
         sent_at = clock.utc_now()
@@ -195,10 +255,9 @@ class ApiClient:
             call.method, call.url_path, params=dict(call.query) or None, json=call.body
         )
         pydo = self._connect()
-        departures = SimpleNamespace(count=0)
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                response = await pydo.send_request(request, trace_request_ctx=departures)
+                response = await pydo.send_request(request, trace_request_ctx=departure)
                 status: int = response.status_code
                 headers: Mapping[str, str] = response.headers
                 content: bytes = response.content
@@ -206,12 +265,10 @@ class ApiClient:
             return failures.error_without_answer(
                 call.endpoint,
                 error,
-                has_left=departures.count > 0,
+                has_left=departure.count > 0,
                 timeout_seconds=self._timeout_seconds,
                 secret=self._token,
             )
-        finally:
-            slot.sent = departures.count
         self.budget.observe(headers, status, slot)
         if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             return failures.error_of_answer(
@@ -261,14 +318,14 @@ class ApiClient:
 
 
 def _departures_tracing() -> aiohttp.TraceConfig:
-    """Counts in a request's context how often its first byte may have left."""
+    """Tells a request's context, its `Departure`, that its first byte is about to leave."""
 
     async def begun(
         _session: aiohttp.ClientSession,
-        context: SimpleNamespace,
+        context: Any,
         _parameters: aiohttp.TraceRequestHeadersSentParams,
     ) -> None:
-        context.trace_request_ctx.count += 1
+        context.trace_request_ctx.leave()
 
     tracing = aiohttp.TraceConfig()
     tracing.on_request_headers_sent.append(begun)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from spawnai.digitalocean.answers import Fields
-from spawnai.digitalocean.budget import Priority
+from spawnai.digitalocean.budget import Priority, Slot
 from spawnai.digitalocean.client import ApiClient, Call
 from spawnai.digitalocean.errors import NotFound
 from spawnai.digitalocean.listing import PER_PAGE, list_all, read_page
@@ -21,7 +21,7 @@ class DomainRecords:
         self._api = api
 
     async def create(
-        self, domain: str, name: str, ip: str, ttl: int, *, priority: Priority
+        self, domain: str, name: str, ip: str, ttl: int, *, priority: Priority | Slot
     ) -> DomainRecord:
         """Make an A record.
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from spawnai.digitalocean.answers import Fields
-from spawnai.digitalocean.budget import Priority
+from spawnai.digitalocean.budget import Priority, Slot
 from spawnai.digitalocean.client import ApiClient, Call
 from spawnai.digitalocean.errors import NotFound
 from spawnai.digitalocean.listing import PER_PAGE, list_all, read_page
@@ -19,7 +19,7 @@ class Droplets:
     def __init__(self, api: ApiClient) -> None:
         self._api = api
 
-    async def create(self, order: DropletOrder, *, priority: Priority) -> Droplet:
+    async def create(self, order: DropletOrder, *, priority: Priority | Slot) -> Droplet:
         """Order one droplet. It has no address yet, and its tags may show a little later.
 
         Raises:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from spawnai.digitalocean.answers import Fields, Malformed
-from spawnai.digitalocean.budget import Priority
+from spawnai.digitalocean.budget import Priority, Slot
 from spawnai.digitalocean.client import ApiClient, Call
 from spawnai.digitalocean.errors import AlreadyExists, NotFound
 from spawnai.digitalocean.listing import PER_PAGE, list_all, read_page
@@ -119,7 +119,7 @@ class Firewalls:
     def __init__(self, api: ApiClient) -> None:
         self._api = api
 
-    async def create(self, order: FirewallOrder, *, priority: Priority) -> Firewall:
+    async def create(self, order: FirewallOrder, *, priority: Priority | Slot) -> Firewall:
         """Make a firewall. Its tags must exist: see ensure_tag.
 
         Raises:

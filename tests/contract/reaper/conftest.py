@@ -80,6 +80,7 @@ async def world(emulator, api_server, reaper_settings) -> AsyncIterator[World]:
                     clock=clock,
                     random=random.Random(1),
                     on_call=lambda _outcome: None,
+                    before_change=held.check,
                 ),
                 claude_for=lambda _key: pytest.fail("no reason to ask Claude"),
                 agents=Agents(b"0" * 32),

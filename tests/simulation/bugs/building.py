@@ -6,11 +6,16 @@ from spawnai.controller.actions.bundles import Bundles
 from spawnai.controller.actions.custody import Custody
 from spawnai.controller.actions.generate import Generate
 from spawnai.controller.actions.provision import Provision
+from spawnai.digitalocean.client import Departure
 from spawnai.lifecycle import build, placing, settling, status, teardown
 from spawnai.lifecycle.observation import DropletView, FailureKind
 
 from .bug import bug
-from .situations import answer_of_a_creation_is_lost, secrets_are_refused
+from .situations import (
+    another_leads_while_creations_wait,
+    answer_of_a_creation_is_lost,
+    secrets_are_refused,
+)
 
 
 def _only_lost_answers(o, create_key):
@@ -53,7 +58,16 @@ async def _ledger_in_memory(self, work, action):
     work.memory.record_made_here = True
 
 
+def _leaves_unasked(self):
+    self.count += 1
+
+
 BUILDING = (
+    bug(
+        "who has lost the lease sends what still waited for its turn",
+        (Departure, "leave", _leaves_unasked),
+        among=another_leads_while_creations_wait,
+    ),
     bug(
         "a POST without an answer is sent again blindly",
         (build, "unsettled_since", lambda _o, _key: None),

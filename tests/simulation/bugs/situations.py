@@ -7,7 +7,9 @@ from tests.simulation.story import (
     MOMENTS,
     Act,
     Crash,
+    Crowd,
     Fault,
+    Handover,
     Happening,
     Order,
     Outage,
@@ -167,6 +169,16 @@ def _order_of(random: Random, name: str, ttl: str) -> Order:
 
 def _with_room(story: Story) -> Story:
     return replace(story, settings=replace(story.settings, droplet_limit=10))
+
+
+def another_leads_while_creations_wait(seed: int) -> Story:
+    """An operator is stopped while a creation waits for calls, and wakes when another made it."""
+    random = Random(seed)
+    at = random.uniform(3, 10)
+    lease = random.uniform(15, 18)
+    wakes = lease + random.uniform(35, 70)
+    stopped = Handover(1, random.randint(10, 17), random.choice(MOMENTS), lease, wakes)
+    return _in_the_world_of(seed, [_order(at), Crowd(round(at, 1), 20.0), stopped])
 
 
 def _order(at: float, ttl: str = "90s") -> Order:

@@ -11,7 +11,7 @@ import logging
 import ssl
 import traceback
 from collections.abc import Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 
 import aiohttp
@@ -23,7 +23,7 @@ from spawnai.clock import SystemClock
 from spawnai.digitalocean import errors, failures
 from spawnai.digitalocean.account import Catalog
 from spawnai.digitalocean.answers import Fields
-from spawnai.digitalocean.budget import Priority, RateBudget
+from spawnai.digitalocean.budget import Priority, RateBudget, Slot
 from spawnai.digitalocean.client import ApiClient, Call, CallOutcome
 from spawnai.digitalocean.dns import DomainRecords
 from spawnai.digitalocean.droplets import Droplets
@@ -249,6 +249,108 @@ async def test_a_kept_connection_that_the_server_closed_does_not_make_a_creation
     server.answers(goodbye, {"droplet": droplet()})
     await Droplets(api).get(1, priority=NEW)
     assert (await Droplets(api).create(ORDER, priority=NEW)).id == 3164444
+
+
+class Lease:
+    """The right to change something, which this process may lose."""
+
+    def __init__(self) -> None:
+        self.is_held = True
+        self.asked = 0
+
+    def check(self) -> None:
+        self.asked += 1
+        if not self.is_held:
+            raise PermissionError("the lease is lost")
+
+
+FIREWALL = FirewallOrder("fw-spawn-1", (), ())
+CHANGES = {
+    "a droplet is made": lambda api: Droplets(api).create(ORDER, priority=NEW),
+    "a droplet is deleted": lambda api: Droplets(api).delete(1, priority=NEW),
+    "a name is made": lambda api: DomainRecords(api).create(
+        "a.b", "x", "1.2.3.4", 30, priority=NEW
+    ),
+    "a name is deleted": lambda api: DomainRecords(api).delete("a.b", 1, priority=NEW),
+    "a firewall is made": lambda api: Firewalls(api).create(FIREWALL, priority=NEW),
+    "a firewall is changed": lambda api: Firewalls(api).update("f", FIREWALL, priority=NEW),
+    "a firewall is deleted": lambda api: Firewalls(api).delete("f", priority=NEW),
+    "a tag is made": lambda api: Firewalls(api).ensure_tag("t", priority=NEW),
+}
+
+
+@asynccontextmanager
+async def all_turns_taken(budget: RateBudget):
+    """Nobody else has a turn while the block runs; what took them sent nothing."""
+    async with AsyncExitStack() as taken:
+        while (slot := await _slot_or_none(taken, budget)) is not None:
+            slot.sent = 0
+        yield
+
+
+async def _slot_or_none(stack: AsyncExitStack, budget: RateBudget) -> Slot | None:
+    try:
+        async with asyncio.timeout(0.01):
+            return await stack.enter_async_context(budget.slot(Priority.DESTROY))
+    except TimeoutError:
+        return None
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+async def test_whose_turn_comes_after_the_lease_was_lost_sends_nothing_and_says_so(server, change):
+    lease = Lease()
+    api = ApiClient(TOKEN, server.url, RateBudget(SystemClock()), before_change=lease.check)
+    async with all_turns_taken(api.budget):
+        waiting = asyncio.create_task(change(api))
+        await asyncio.sleep(0.01)
+        lease.is_held = False
+    with pytest.raises(PermissionError, match="the lease is lost"):
+        await waiting
+    await api.close()
+    assert server.received == []
+    assert api.budget.remaining == 5000
+
+
+async def test_who_loses_the_lease_while_its_connection_is_made_sends_nothing(server, monkeypatch):
+    lease = Lease()
+    connect = aiohttp.TCPConnector.connect
+
+    async def connect_and_lose_the_lease(*arguments, **named):
+        connection = await connect(*arguments, **named)
+        lease.is_held = False
+        return connection
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "connect", connect_and_lose_the_lease)
+    api = ApiClient(TOKEN, server.url, RateBudget(SystemClock()), before_change=lease.check)
+    with pytest.raises(PermissionError):
+        await Droplets(api).create(ORDER, priority=NEW)
+    await api.close()
+    assert server.received == []
+
+
+async def test_who_holds_the_lease_sends_and_who_only_looks_is_not_asked(server):
+    lease = Lease()
+    api = ApiClient(TOKEN, server.url, RateBudget(SystemClock()), before_change=lease.check)
+    server.answers({"droplet": droplet()}, {"droplet": droplet()})
+    await Droplets(api).create(ORDER, priority=NEW)
+    lease.is_held = False
+    await Droplets(api).get(3164444, priority=NEW)
+    await api.close()
+    assert [method for method, *_ in server.received] == ["POST", "GET"]
+    assert lease.asked == 1
+
+
+async def test_a_turn_that_was_waited_for_serves_one_call_and_counts_it_once(server, api):
+    server.answers({"droplet": droplet()})
+    async with api.turn(NEW) as turn:
+        await Droplets(api).create(ORDER, priority=turn)
+    assert api.budget.remaining == 4999
+
+
+async def test_a_turn_in_which_nothing_is_sent_costs_nothing(api):
+    async with api.turn(NEW):
+        pass
+    assert api.budget.remaining == 5000
 
 
 async def test_a_cancelled_call_ends_at_once_and_is_counted(server, api, outcomes):

@@ -16,15 +16,8 @@ from .work import Work
 class Destroy:
     """Ends resources. Nothing here ever deletes by a name alone."""
 
-    def __init__(
-        self,
-        *,
-        cluster_uid: str,
-        before_write: Callable[[], None],
-        wake: Callable[[str], None],
-    ) -> None:
+    def __init__(self, *, cluster_uid: str, wake: Callable[[str], None]) -> None:
         self._cluster_uid = cluster_uid
-        self._before_write = before_write
         self._wake = wake
 
     async def delete_resource(self, work: Work, action: do.DeleteResource) -> None:
@@ -42,7 +35,6 @@ class Destroy:
                     "it was left alone; look at it and delete it by hand"
                 )
             work.memory.proven.add((entry.kind, entry.id))
-        self._before_write()
         if entry.kind is ResourceKind.DROPLET:
             accepted = await account.droplets.delete(int(entry.id), priority=Priority.DESTROY)
             account.inventory.leaving(int(entry.id))

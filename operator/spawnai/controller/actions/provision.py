@@ -54,14 +54,12 @@ class Provision:
         clock: Clock,
         cluster_uid: str,
         agent_source: str,
-        before_write: Callable[[], None],
         wake: Callable[[str], None],
     ) -> None:
         self._agents = agents
         self._clock = clock
         self._cluster_uid = cluster_uid
         self._agent_source = agent_source
-        self._before_write = before_write
         self._wake = wake
 
     async def create_droplet(self, work: Work, action: do.CreateDroplet) -> None:
@@ -88,7 +86,6 @@ class Provision:
                 ttl_tag(int(action.expires_at.timestamp())),
             ),
         )
-        self._before_write()
         try:
             droplet = await account.droplets.create(order, priority=Priority.NEW)
         except OverQuota:
@@ -182,7 +179,6 @@ class Provision:
         order = firewall_order(
             session_firewall_name(work.uid), backing.spec, droplet_ids=(action.droplet_id,)
         )
-        self._before_write()
         firewall = await backing.account.firewalls.create(order, priority=Priority.NEW)
         self._note_firewall(work, firewall)
 
@@ -213,7 +209,6 @@ class Provision:
 
     async def create_domain_record(self, work: Work, action: do.CreateDomainRecord) -> None:
         """Make the session's name."""
-        self._before_write()
         record = await work.backing.account.records.create(
             action.domain, action.name, action.ip, action.ttl_seconds, priority=Priority.NEW
         )
