@@ -8,6 +8,7 @@ modelled is the network between them, the API server, the agents, and Claude, wh
 import asyncio
 import contextvars
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from random import Random
 from types import SimpleNamespace
@@ -46,6 +47,7 @@ from spawnai.controller.accounts import (
 from spawnai.controller.actions.seal import Seal
 from spawnai.controller.classes.claude import Claude
 from spawnai.controller.controller import Controller, Outside
+from spawnai.controller.leader import LeadershipLost
 from spawnai.digitalocean.budget import RateBudget
 from spawnai.digitalocean.client import ApiClient
 from spawnai.droplet.client import AgentUnreachable
@@ -159,8 +161,10 @@ class Network:
 class Client(ApiClient):
     """The product's client on that network."""
 
-    def __init__(self, token: str, budget: RateBudget, network: Network) -> None:
-        super().__init__(token, "http://127.0.0.1", budget)
+    def __init__(
+        self, token: str, budget: RateBudget, network: Network, before_change: Callable[[], None]
+    ) -> None:
+        super().__init__(token, "http://127.0.0.1", budget, before_change=before_change)
         self._network = network
 
     def _connect(self) -> Network:
@@ -251,6 +255,8 @@ class Crowd:
         self.opened: list[CloudAccount] = []
         self.server = ApiServer(Wire(), lambda *_: None, lambda _what: None)
         self.uids: list[str] = []
+        self.leads = True
+        self._applied: dict[str, float] = {}
         self._expiry: dict[str, datetime] = {}
         self._furnish()
         for number in range(sessions):
@@ -278,8 +284,17 @@ class Crowd:
         """Somebody applies a new session; returns its UID."""
         uid = self._uid()
         body = session_body(NAMESPACE, name, uid, "webapp", {})
+        self._applied[uid] = self.clock.utc_now().timestamp()
         self.server.create("user", "session", f"{NAMESPACE}/{name}", body)
         return uid
+
+    def delete(self, name: str) -> None:
+        """Somebody deletes a session."""
+        self.server.delete("user", "session", f"{NAMESPACE}/{name}")
+
+    def check_leadership(self) -> None:
+        if not self.leads:
+            raise LeadershipLost("the lease has passed to another")
 
     async def other_program(self, calls_a_minute: float) -> None:
         """Another program uses the same token, evenly."""
@@ -311,6 +326,10 @@ class Crowd:
         self.server.patch("admin", "class", "standard", {"spec": spec}, status=False)
 
     # --- what there is -----------------------------------------------------------------------
+
+    def began_at(self, uid: str) -> float:
+        """When a session was applied, in seconds since 1970."""
+        return self._applied[uid]
 
     def key(self, uid: str) -> str:
         return self._keys[uid]
@@ -348,6 +367,10 @@ class Crowd:
         value = self.registry.get_sample_value(name, labels)
         assert value is not None, name
         return value
+
+    def orders(self) -> list[Any]:
+        """The droplets that were ordered."""
+        return [call for call in self.calls() if call.endpoint == "POST /v2/droplets"]
 
     def calls(self) -> list[Any]:
         return self.emulator.api.calls.log(0)
@@ -499,7 +522,7 @@ class Crowd:
                 redactor=Redactor(),
                 clock=self.clock,
                 random=Random(2),
-                check_leadership=lambda: None,
+                check_leadership=self.check_leadership,
                 namespace="spawnai",
                 cluster_uid=CLUSTER_UID,
                 agent_source="",
@@ -526,7 +549,7 @@ class Crowd:
             self._answer_in_place,
             self.delays,
         )
-        client = Client(token, budget, network)
+        client = Client(token, budget, network, self.check_leadership)
         account = account_behind(
             client,
             budget,

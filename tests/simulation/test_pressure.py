@@ -5,6 +5,7 @@ Deletions take all of it, none is lost, none is sent twice, and creations wait a
 
 import asyncio
 from collections import Counter
+from datetime import UTC, datetime
 from statistics import mean
 
 import pytest
@@ -12,6 +13,7 @@ from tests.simulation.pressure import DELETED, LIMITED, MISSING, Crowd
 from tests.simulation.world import prepared
 from tests.support.virtual_time import virtual_time
 
+from spawnai.controller.actions.provision import wave_tag
 from spawnai_local.bench.pressure import ideal_seconds, unused_shares
 
 MINUTE = 60.0
@@ -40,9 +42,7 @@ async def test_a_thousand_that_end_in_one_minute_are_deleted_once_each_and_as_fa
         assert last <= ideal_seconds(due) / 0.95
         assert mean(unused_shares(crowd.moments(), 0, last - MINUTE)) <= 0.05
         # The orders of that time waited, and said so.
-        orders = [
-            call.received_at for call in crowd.calls() if call.endpoint == "POST /v2/droplets"
-        ]
+        orders = [call.received_at for call in crowd.orders()]
         deleted = [call.received_at for call in crowd.calls() if call.endpoint.startswith("DELETE")]
         assert not orders or min(orders) > max(deleted)
         assert crowd.events.reasons["WaitingForCalls"] == len(new)
@@ -109,6 +109,56 @@ async def test_orders_that_come_just_before_a_crowd_ends_wait_for_it_too_and_say
         assert last <= ideal_seconds(due) / 0.95
         assert crowd.events.reasons["WaitingForCalls"] == len(new)
         await crowd.until(lambda: crowd.droplets(new) == new, 120)
+        await crowd.close()
+
+
+async def with_orders_that_wait(names: list[str]) -> tuple[Crowd, list[str]]:
+    """Orders that came just before a crowd ends, and wait for their calls."""
+    crowd = Crowd(400)
+    await crowd.operate()
+    await crowd.expire(first=50, within=0)
+    new = [crowd.order(name) for name in names]
+    await asyncio.sleep(10)
+    assert crowd.events.reasons["WaitingForCalls"] == len(new)
+    assert crowd.orders() == []
+    return crowd, new
+
+
+@virtual_time
+async def test_an_order_that_is_deleted_while_it_waits_for_a_call_ends_at_once_and_makes_nothing():
+    with prepared():
+        crowd, (_, stays) = await with_orders_that_wait(["goes", "stays"])
+        crowd.delete("goes")
+        await asyncio.sleep(3)
+        assert crowd.server.get("session", "team/goes") is None
+        await crowd.until(lambda: crowd.droplets([stays]) == [stays], 600)
+        await asyncio.sleep(MINUTE)
+        assert len(crowd.orders()) == 1
+        await crowd.close()
+
+
+@virtual_time
+async def test_the_times_on_a_droplet_count_from_when_its_order_is_sent():
+    with prepared():
+        crowd, (uid,) = await with_orders_that_wait(["new"])
+        await crowd.until(lambda: crowd.droplets([uid]) == [uid], 600)
+        (order,) = crowd.orders()
+        assert order.received_at > crowd.began_at(uid) + 30
+        (droplet,) = (one for one in crowd.emulator.cloud.droplets.all() if one.session == uid)
+        (ends_at,) = (int(tag[4:]) for tag in droplet.tags if tag.startswith("ttl:"))
+        # Ten minutes, the class's provisioning deadline, less what the network takes.
+        assert 599 - 1 <= ends_at - order.received_at <= 600
+        assert wave_tag(datetime.fromtimestamp(order.received_at, UTC)) in droplet.tags
+        await crowd.close()
+
+
+@virtual_time
+async def test_who_loses_the_lease_while_its_orders_wait_for_calls_sends_none_of_them():
+    with prepared():
+        crowd, _ = await with_orders_that_wait(["one", "two"])
+        crowd.leads = False
+        await asyncio.sleep(600)
+        assert crowd.orders() == []
         await crowd.close()
 
 

@@ -7,7 +7,7 @@ Only an app that could not be stored yet would have to be ordered, and paid for,
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from spawnai.api.record import GenerationEntry, RecordStatus
 from spawnai.generation.bundle import Bundle
@@ -58,6 +58,13 @@ class Memory:
     def note_failure(self, key: str, failure: Failure | None) -> None:
         """What troubles a running action, before it has failed; None: nothing does any more."""
         self.efforts[key] = replace(self.efforts[key], failure=failure)
+
+    def note_turn(self, key: str, at: datetime) -> None:
+        """A running creation has its turn among DigitalOcean's calls: it is about to be sent."""
+        effort = self.efforts[key]
+        began = effort.started_at or at
+        waited = effort.waited + max(at - began, timedelta())
+        self.efforts[key] = replace(effort, turn_at=at, waited=waited)
 
     @property
     def book(self) -> RecordStatus:

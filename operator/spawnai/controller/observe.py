@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from spawnai.digitalocean.budget import Priority
 from spawnai.lifecycle.observation import Failure, FailureKind, Observation, Offer, Record
 
 from .actions.work import Backing
@@ -76,7 +75,6 @@ class Observer:
             rejected=dict(memory.rejected),
             generation_fraction=memory.generation_fraction,
             queue_position=backing.account.quota.position(uid) if backing is not None else None,
-            creations_wait=backing is not None and backing.account.budget.waiting(Priority.NEW) > 0,
             session_confirmed_gone=memory.session_confirmed_gone,
             record_confirmed_absent=memory.record_confirmed_absent,
             resync_spread=RESYNC_SPREAD * _share(uid),

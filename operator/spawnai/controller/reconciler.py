@@ -7,6 +7,7 @@ done. So a session is never blocked by a call that takes long, and its TTL is al
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from random import Random
 
@@ -165,6 +166,7 @@ class Reconciler:
             failures=before.failures,
             failure=before.failure,
             started_at=self._clock.utc_now(),
+            waited=before.waited,
         )
         work = Work(observation.uid, observation.session, memory, backing, self._clock.utc_now)
         memory.tasks[action.key] = asyncio.create_task(
@@ -188,7 +190,8 @@ class Reconciler:
             memory.efforts[key] = Effort(started_at=before.started_at)
             raise
         except Exception as error:  # noqa: BLE001 - every failure becomes a value the plan reads
-            memory.efforts[key] = self._failed(before, action, error)
+            failed = self._failed(before, action, error)
+            memory.efforts[key] = replace(failed, waited=memory.efforts[key].waited)
         finally:
             memory.tasks.pop(key, None)
             self._queue.add(work.uid)

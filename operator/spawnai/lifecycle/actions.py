@@ -5,7 +5,7 @@ plan can be made as often as one likes. `controller/actions` carries them out.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from spawnai.api.record import LedgerEntry, RecordSpec, ResourceKind
 
@@ -46,10 +46,13 @@ ANY = "*"
 
 @dataclass(frozen=True, slots=True)
 class CreateDroplet(Action):
-    """Make the session's droplet. Never repeated before an unclear answer is settled."""
+    """Make the session's droplet. Never repeated before an unclear answer is settled.
+
+    `lifetime`: how long the droplet lives, from its order on, unless it is told of another end.
+    """
 
     placement: Placement
-    expires_at: datetime
+    lifetime: timedelta
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from .actions import (
     AwaitDroplet,
     CheckFirewall,
     CreateDomainRecord,
+    CreateDroplet,
     CreateFirewall,
     CreateRecord,
     DeployApp,
@@ -152,6 +153,8 @@ def _droplet(d: Draft, session: Session, offer: Offer, record: Record, now: date
         d.set_false(ConditionType.DROPLET_READY, "Creating", "The droplet is being made")
         order_droplet(d, session, offer, now)
         return
+    if o.effort(CreateDroplet.__name__).waits_for_turn:
+        d.abandoned = (CreateDroplet.__name__,)  # What was waited for has turned up.
     for spare in record.living(ResourceKind.DROPLET)[1:]:
         delete(d, record, spare)
     view = o.droplet if o.droplet is not None and str(o.droplet.id) == entry.id else None

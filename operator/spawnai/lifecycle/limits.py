@@ -5,6 +5,7 @@ from datetime import datetime
 from spawnai.api.durations import parse_duration
 from spawnai.api.record import ResourceKind
 
+from .actions import CreateDroplet
 from .expiry import Limits
 from .observation import Observation, Offer, Record, Session
 
@@ -38,12 +39,18 @@ def _ready_by(offer: Offer, record: Record) -> datetime:
 def provisioning_deadline(
     o: Observation, started_at: datetime, offer: Offer, now: datetime
 ) -> datetime:
-    """Until when the app must be ready. A droplet that was waited for starts the time again.
+    """Until when the app must be ready. A droplet that was waited for starts the time again, and
+    waiting for a turn among DigitalOcean's calls takes none of it.
 
+    Without a droplet, which costs nothing, it counts from this operator's start at the earliest:
+    how long another one waited is not known.
     A start that is still to come was written by somebody else; then the ledger's begin counts.
     """
     if started_at > now and o.record is not None:
         started_at = o.record.created_at
     droplet = o.record.droplet if o.record is not None else None
-    begun = started_at if droplet is None else droplet.created_at
+    if droplet is not None:
+        begun = droplet.created_at
+    else:
+        begun = max(started_at, o.operator_started_at) + o.effort(CreateDroplet.__name__).waited
     return begun + parse_duration(offer.spec.lifetime.provisioning_deadline)

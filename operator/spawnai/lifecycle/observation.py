@@ -53,6 +53,16 @@ class Effort:
     retry_at: datetime | None = None
     started_at: datetime | None = None
     done_at: datetime | None = None
+    turn_at: datetime | None = None
+    """When a running creation had its turn among DigitalOcean's calls: since then it may have been
+    sent."""
+    waited: timedelta = timedelta()
+    """How long a creation waited for its turns, all tries together."""
+
+    @property
+    def waits_for_turn(self) -> bool:
+        """Whether a creation is under way, and nothing of it was sent."""
+        return self.running and self.turn_at is None
 
 
 NO_EFFORT = Effort()
@@ -227,7 +237,6 @@ class Observation:
     generation_fraction: float | None = None
     """How much of the app Claude has written; None until it has begun to answer."""
     queue_position: int | None = None
-    creations_wait: bool = False
     session_confirmed_gone: bool = False
     record_confirmed_absent: bool = False
     resync_spread: timedelta = timedelta()

@@ -79,7 +79,7 @@ def order_droplet(d: Draft, session: Session, offer: Offer, now: datetime) -> No
         return
     if open_now:
         lifetime = parse_duration(offer.spec.lifetime.provisioning_deadline)
-        d.do(CreateDroplet(open_now[0], expires_at=now + lifetime))
+        d.do(CreateDroplet(open_now[0], lifetime=lifetime))
         if not effort.running:
             d.wake(now + TURN_EXPECTED)
         return
@@ -88,12 +88,12 @@ def order_droplet(d: Draft, session: Session, offer: Offer, now: datetime) -> No
 
 def _waits_for_turn(d: Draft, effort: Effort, now: datetime) -> bool:
     """Whether the order is held back because the account's calls go to deletions."""
-    if not effort.running or effort.started_at is None:
+    if not effort.waits_for_turn or effort.started_at is None:
         return False
     if now < effort.started_at + TURN_EXPECTED:
         d.wake(effort.started_at + TURN_EXPECTED)
         return False
-    return d.observation.creations_wait
+    return True
 
 
 def _claude_answers(o: Observation, offer: Offer) -> bool:

@@ -52,7 +52,11 @@ ABANDONED = tuple(
     kind.__name__
     for kind in (AwaitDroplet, CheckFirewall, GenerateApp, DeployApp, SetExpiry, CheckApp)
 )
-"""What only a session that goes on needs. Creations are never stopped half-way."""
+"""What only a session that goes on needs."""
+
+CREATIONS = tuple(kind.__name__ for kind in (CreateDroplet, CreateFirewall, CreateDomainRecord))
+"""Given up while they wait for their turn among DigitalOcean's calls. One that had it is never
+stopped half-way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +80,12 @@ def teardown(d: Draft, ending: Ending, now: datetime) -> None:
     """Plan the next steps of a session that ends."""
     o = d.observation
     record = o.record
+    waiting = (key for key in CREATIONS if o.effort(key).waits_for_turn)
+    d.abandoned = (*ABANDONED, *waiting)
     if record is None or (not record.made_anything and not _may_have_made(o)):
         _quiet_end(d, ending, now)
         return
     _say_why(d, ending)
-    d.abandoned = ABANDONED
     unsure = _settle(d, record)
     names = record.living(ResourceKind.DOMAIN_RECORD)
     droplets = record.living(ResourceKind.DROPLET)
@@ -113,7 +118,8 @@ def _may_have_made(o: Observation) -> bool:
 
 
 def _running(o: Observation, key: str) -> bool:
-    return o.effort(key).running
+    """Whether it is under way, and not given up by this very plan."""
+    return o.effort(key).running and not (key in CREATIONS and o.effort(key).waits_for_turn)
 
 
 def _settle(d: Draft, record: Record) -> set[ResourceKind]:

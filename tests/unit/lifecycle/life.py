@@ -77,7 +77,6 @@ class Life:
     droplet: DropletView | None = None
     droplet_unseen: bool = False
     firewall_in_force: bool = False
-    creations_wait: bool = False
     claude_answers: bool = True
     new_droplet_status: str = "active"
     app: AppView | None = None
@@ -86,6 +85,7 @@ class Life:
     efforts: dict[str, Effort] = field(default_factory=dict)
     rejected: dict[tuple[str, str], Failure] = field(default_factory=dict)
     held: set[type[do.Action]] = field(default_factory=set)
+    waiting: set[type[do.Action]] = field(default_factory=set)
     failing: dict[type[do.Action], Callable[[do.Action], Failure]] = field(default_factory=dict)
     done: list[do.Action] = field(default_factory=list)
     statuses: list[SessionStatus] = field(default_factory=list)
@@ -114,7 +114,6 @@ class Life:
             generation_fraction=0.0 if self.claude_answers else None,
             efforts=dict(self.efforts),
             rejected=dict(self.rejected),
-            creations_wait=self.creations_wait,
             session_confirmed_gone=self.gone,
             record_confirmed_absent=self.without_record,
             resync_spread=timedelta(minutes=5),
@@ -127,6 +126,9 @@ class Life:
         """Plan and act until nothing more happens at this moment."""
         for _ in range(MOST_ROUNDS):
             made = self.plan()
+            for key, effort in self.efforts.items():
+                if effort.running and key.split(":")[0] in made.abandoned:
+                    self.efforts[key] = Effort(started_at=effort.started_at)
             changed = self._report(made)
             for action in made.actions:
                 changed = self._act(action) or changed
@@ -143,6 +145,26 @@ class Life:
             self.now = max(self.now, self.wake_at)
             self.settle()
         self.now = end
+        return self.settle()
+
+    def has_turn(self, kind: type[do.Action]) -> "Life":
+        """A creation that waited for a call may have been sent from now on."""
+        effort = self.efforts[kind.__name__]
+        assert effort.waits_for_turn
+        assert effort.started_at is not None
+        waited = effort.waited + (self.now - effort.started_at)
+        self.efforts[kind.__name__] = replace(effort, turn_at=self.now, waited=waited)
+        return self.settle()
+
+    def answered(self, kind: type[do.Action], failure: Failure) -> "Life":
+        """What was under way was refused."""
+        self.efforts[kind.__name__] = replace(
+            self.efforts[kind.__name__],
+            running=False,
+            failures=1,
+            failure=failure,
+            retry_at=self.now + timedelta(seconds=1),
+        )
         return self.settle()
 
     def see_effect_of(self, action: do.Action) -> "Life":
@@ -206,8 +228,13 @@ class Life:
     def _act(self, action: do.Action) -> bool:
         self.done.append(action)
         before = self.efforts.get(action.key, Effort())
-        if type(action) in self.held:
+        if type(action) in self.waiting:
             self.efforts[action.key] = Effort(running=True, started_at=self.now)
+            return True
+        if type(action) in self.held:
+            self.efforts[action.key] = Effort(
+                running=True, started_at=self.now, turn_at=self.now, waited=before.waited
+            )
             return True
         if type(action) in self.failing:
             failure = self.failing[type(action)](action)
@@ -216,6 +243,7 @@ class Life:
                 failure=failure,
                 started_at=self.now,
                 retry_at=self.now + timedelta(seconds=1),
+                waited=before.waited,
             )
             return True
         self.efforts[action.key] = Effort(started_at=self.now, done_at=self.now)

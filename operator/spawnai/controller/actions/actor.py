@@ -107,14 +107,15 @@ class Actor:
     async def carry_out(self, work: Work, action: do.Action) -> timedelta | None:
         """Do it. Returns when to do it again at the earliest, if that matters; raises on failure.
 
-        A creation that ran out of time is ambiguous: it may have happened.
+        A creation that ran out of time after it had its turn is ambiguous: it may have happened.
         """
         limit, handler = self._handlers[type(action)]
         try:
             async with asyncio.timeout(limit):
                 return await handler(work, action)
         except TimeoutError as error:
-            if isinstance(action, _CREATIONS):
+            effort = work.memory.efforts[action.key]
+            if isinstance(action, _CREATIONS) and not effort.waits_for_turn:
                 raise Ambiguous(
                     f"no answer within {limit:.0f} s while {DOING[type(action)]}; it may have been "
                     "carried out all the same, so the operator looks before it tries again"

@@ -69,25 +69,11 @@ class Provision:
         if account.quota.must_wait(work.uid, session.created_at):
             account.quota.join(work.uid, session.created_at)
             raise OverQuota("older sessions wait for the account's droplet limit")
-        now = self._clock.utc_now()
-        order = DropletOrder(
-            name=session_droplet_name(work.uid),
-            region=action.placement.region,
-            size=action.placement.size,
-            image=backing.spec.image,
-            user_data=self._user_data(session, backing, action.expires_at),
-            tags=(
-                TAG_PRODUCT,
-                TAG_EPHEMERAL,
-                session_tag(work.uid),
-                cluster_tag(self._cluster_uid),
-                class_tag(backing.class_uid),
-                wave_tag(now),
-                ttl_tag(int(action.expires_at.timestamp())),
-            ),
-        )
         try:
-            droplet = await account.droplets.create(order, priority=Priority.NEW)
+            async with work.turn(action) as turn:
+                # Made now: its times count from when it is sent, and it may have waited for hours.
+                order = self._droplet_order(work, action)
+                droplet = await account.droplets.create(order, priority=turn)
         except OverQuota:
             account.quota.join(work.uid, session.created_at)
             raise
@@ -99,6 +85,27 @@ class Provision:
         self._note_droplet(work, droplet, backing)
         if (waiting := account.quota.first()) is not None:
             self._wake(waiting)
+
+    def _droplet_order(self, work: Work, action: do.CreateDroplet) -> DropletOrder:
+        backing = work.backing
+        now = self._clock.utc_now()
+        expires_at = now + action.lifetime
+        return DropletOrder(
+            name=session_droplet_name(work.uid),
+            region=action.placement.region,
+            size=action.placement.size,
+            image=backing.spec.image,
+            user_data=self._user_data(work.session, backing, expires_at),
+            tags=(
+                TAG_PRODUCT,
+                TAG_EPHEMERAL,
+                session_tag(work.uid),
+                cluster_tag(self._cluster_uid),
+                class_tag(backing.class_uid),
+                wave_tag(now),
+                ttl_tag(int(expires_at.timestamp())),
+            ),
+        )
 
     def _user_data(self, session: Session, backing: Backing, expires_at: datetime) -> str:
         return render_user_data(
@@ -179,7 +186,8 @@ class Provision:
         order = firewall_order(
             session_firewall_name(work.uid), backing.spec, droplet_ids=(action.droplet_id,)
         )
-        firewall = await backing.account.firewalls.create(order, priority=Priority.NEW)
+        async with work.turn(action) as turn:
+            firewall = await backing.account.firewalls.create(order, priority=turn)
         self._note_firewall(work, firewall)
 
     async def find_firewall(self, work: Work, _action: do.FindFirewall) -> timedelta:
@@ -209,9 +217,10 @@ class Provision:
 
     async def create_domain_record(self, work: Work, action: do.CreateDomainRecord) -> None:
         """Make the session's name."""
-        record = await work.backing.account.records.create(
-            action.domain, action.name, action.ip, action.ttl_seconds, priority=Priority.NEW
-        )
+        async with work.turn(action) as turn:
+            record = await work.backing.account.records.create(
+                action.domain, action.name, action.ip, action.ttl_seconds, priority=turn
+            )
         self._note_record(work, record)
 
     async def find_domain_record(self, work: Work, action: do.FindDomainRecord) -> timedelta:

@@ -3,7 +3,8 @@
 Identities of what exists go into the session's ledger the moment they are known.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,7 +14,9 @@ from spawnai.billing import ledger as books
 from spawnai.controller.accounts import CloudAccount
 from spawnai.controller.failures import NeedsPerson, NotYet
 from spawnai.controller.memory import Memory
+from spawnai.digitalocean.budget import Priority, Slot
 from spawnai.generation.claude import Generator
+from spawnai.lifecycle.actions import Action
 from spawnai.lifecycle.observation import Failure, Session
 
 
@@ -75,6 +78,16 @@ class Work:
         if self.known_backing is None:
             raise NotYet("its class cannot be used now")
         return self.known_backing
+
+    @asynccontextmanager
+    async def turn(self, creation: Action) -> AsyncIterator[Slot]:
+        """Wait for a creation's turn among the account's calls.
+
+        Until then it can be given up at any moment. From then on it may have been sent.
+        """
+        async with self.backing.account.client.turn(Priority.NEW) as turn:
+            self.memory.note_turn(creation.key, self.utc_now())
+            yield turn
 
     def note(self, entry: LedgerEntry) -> None:
         """Enter a thing that exists, and remember that it has shown itself as ours."""

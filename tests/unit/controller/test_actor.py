@@ -1,0 +1,66 @@
+"""What a creation that ran out of time has done: perhaps all of it, or nothing."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from tests.support.virtual_time import VirtualClock, virtual_time
+
+from spawnai.controller.actions.actor import Actor
+from spawnai.controller.actions.work import Work
+from spawnai.controller.memory import Memory
+from spawnai.digitalocean.budget import Priority, RateBudget
+from spawnai.digitalocean.client import ApiClient
+from spawnai.digitalocean.errors import Ambiguous
+from spawnai.lifecycle import actions as do
+from spawnai.lifecycle.observation import Effort
+
+CREATION = do.CreateFirewall(droplet_id=7)
+
+
+class Provision:
+    """Makes a firewall, whose answer never comes."""
+
+    def __getattr__(self, _name):
+        return self.create_firewall
+
+    async def create_firewall(self, work, action):
+        async with work.turn(action):
+            await asyncio.Event().wait()
+
+
+class Nothing:
+    """Parts that are not asked for anything."""
+
+    def __getattr__(self, _name):
+        return None
+
+
+def creating(budget: RateBudget) -> tuple[Actor, Work]:
+    """A creation that is under way."""
+    clock = budget.clock
+    client = ApiClient("test-token", "http://127.0.0.1:1", budget)
+    backing = SimpleNamespace(account=SimpleNamespace(client=client))
+    effort = Effort(running=True, started_at=clock.utc_now())
+    memory = Memory(efforts={CREATION.key: effort})
+    others = {name: Nothing() for name in ("custody", "generate", "deploy", "destroy")}
+    actor = Actor(provision=Provision(), **others)
+    return actor, Work("uid", None, memory, backing, clock.utc_now)
+
+
+@virtual_time
+async def test_a_creation_that_had_its_turn_may_have_happened_when_its_time_is_over():
+    actor, work = creating(RateBudget(VirtualClock()))
+    with pytest.raises(Ambiguous):
+        await actor.carry_out(work, CREATION)
+    assert not work.memory.efforts[CREATION.key].waits_for_turn
+
+
+@virtual_time
+async def test_a_creation_that_only_waited_for_its_turn_has_not_happened_when_its_time_is_over():
+    budget = RateBudget(VirtualClock(), per_minute=1)
+    actor, work = creating(budget)
+    async with budget.slot(Priority.DESTROY):  # the only one
+        with pytest.raises(TimeoutError):
+            await actor.carry_out(work, CREATION)
+    assert work.memory.efforts[CREATION.key].waits_for_turn
