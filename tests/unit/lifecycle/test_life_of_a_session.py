@@ -576,6 +576,16 @@ def test_no_room_in_one_region_leads_to_the_next():
     assert life.status.region == "ams3"
 
 
+def test_a_location_that_the_class_does_not_have_is_answered_with_those_it_has():
+    spec = SessionSpec(prompt="A retro board", app_type=AppType.WEBAPP, location="moon")
+    offer = an_offer(locations={"europe": ["ams3"], "asia": ["sgp1"]})
+    life = Life(session=a_session(spec=spec), offer=offer).settle()
+    assert life.condition("Stalled") == ("True", "UnknownRegionOrSize")
+    assert (
+        "SpawnClass 'standard' has no location 'moon' (it has: asia, europe)" in life.status.message
+    )
+
+
 def test_the_droplet_limit_is_waited_for_and_no_deadline_runs():
     life = Life()
     life.failing[do.CreateDroplet] = lambda _: life.fail(

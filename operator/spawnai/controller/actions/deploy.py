@@ -129,12 +129,15 @@ class Deploy:
             raise
 
     async def _look_after_droplet(self, work: Work) -> bool:
-        """The agent is silent: has its droplet gone? It may have gone before a restart."""
+        """The agent is silent: has its droplet gone? It may have gone before a restart.
+
+        Housekeeping: when many agents are silent at once, the looks leave room for deletions.
+        """
         lost = False
         account = work.backing.account
         for entry in work.memory.book.resources:
             if entry.kind is ResourceKind.DROPLET and entry.gone_at is None:
-                found = await account.droplets.get(int(entry.id), priority=Priority.RUNNING)
+                found = await account.droplets.get(int(entry.id), priority=Priority.HOUSEKEEPING)
                 if found is None:
                     work.saw_gone(entry.kind, entry.id)
                     lost = True

@@ -172,7 +172,8 @@ class ClassController:
             problem = self._problem_of(known, error)
             if problem.reason == UNAVAILABLE and before is not None and before.is_usable:
                 _LOGGER.warning("class %s could not be checked: %s", name, problem)
-                self._wake_class_after(name, SECRET_CHECK_SECONDS)
+                pause = PROBLEM_RETRY_SECONDS if known.deleting else SECRET_CHECK_SECONDS
+                self._wake_class_after(name, pause)
                 return
             state = self._with_problem(known, memory, problem)
         memory.state = state
