@@ -1,6 +1,7 @@
 """Deletes by recorded identity what shows that it is ours, and sees it gone."""
 
 from collections.abc import Callable
+from typing import assert_never
 
 from spawnai.api.names import cluster_tag, session_firewall_name, session_tag
 from spawnai.api.record import LedgerEntry, ResourceKind
@@ -35,15 +36,7 @@ class Destroy:
                     "it was left alone; look at it and delete it by hand"
                 )
             work.memory.proven.add((entry.kind, entry.id))
-        if entry.kind is ResourceKind.DROPLET:
-            accepted = await account.droplets.delete(int(entry.id), priority=Priority.DESTROY)
-            account.inventory.leaving(int(entry.id))
-        elif entry.kind is ResourceKind.DOMAIN_RECORD:
-            accepted = await account.records.delete(
-                entry.domain or "", int(entry.id), priority=Priority.DESTROY
-            )
-        else:
-            accepted = await account.firewalls.delete(entry.id, priority=Priority.DESTROY)
+        accepted = await self._delete(account, entry)
         now = work.utc_now()
         work.memory.ledger = books.with_deletion_accepted(
             work.memory.book, entry.kind, entry.id, now
@@ -55,6 +48,22 @@ class Destroy:
         if not accepted:
             work.saw_gone(entry.kind, entry.id)
 
+    async def _delete(self, account: CloudAccount, entry: LedgerEntry) -> bool:
+        """Whether the deletion was accepted; False: it was gone already."""
+        priority = Priority.DESTROY
+        match entry.kind:
+            case ResourceKind.DROPLET:
+                accepted = await account.droplets.delete(int(entry.id), priority=priority)
+                account.inventory.leaving(int(entry.id))
+                return accepted
+            case ResourceKind.DOMAIN_RECORD:
+                domain = entry.domain or ""
+                return await account.records.delete(domain, int(entry.id), priority=priority)
+            case ResourceKind.FIREWALL:
+                return await account.firewalls.delete(entry.id, priority=priority)
+            case unknown:
+                assert_never(unknown)
+
     async def _is_ours(self, work: Work, account: CloudAccount, entry: LedgerEntry) -> bool | None:
         """Whether the thing itself shows this session's mark; None when it does not exist.
 
@@ -62,42 +71,49 @@ class Destroy:
         creation; what this process made itself has been proven by the answer to its POST.
         """
         priority = Priority.DESTROY
-        if entry.kind is ResourceKind.DROPLET:
-            known = {droplet.id: droplet for droplet in account.inventory.snapshot_of(work.uid)}
-            droplet = known.get(int(entry.id))
-            if droplet is None:
-                droplet = await account.droplets.get(int(entry.id), priority=priority)
-            if droplet is None:
-                return None
-            return {session_tag(work.uid), cluster_tag(self._cluster_uid)} <= droplet.tags
-        if entry.kind is ResourceKind.DOMAIN_RECORD:
-            domain = entry.domain or ""
-            record = account.record_listings.seen(domain, int(entry.id))
-            if record is None:
-                record = await account.records.get(domain, int(entry.id), priority=priority)
-            if record is None:
-                return None
-            return f"{record.name}.{domain}" == entry.name and record.data == entry.ip
-        firewall = await account.firewalls.get(entry.id, priority=priority)
-        if firewall is None:
-            return None
-        return firewall.name == session_firewall_name(work.uid)
+        match entry.kind:
+            case ResourceKind.DROPLET:
+                known = {droplet.id: droplet for droplet in account.inventory.snapshot_of(work.uid)}
+                droplet = known.get(int(entry.id))
+                if droplet is None:
+                    droplet = await account.droplets.get(int(entry.id), priority=priority)
+                if droplet is None:
+                    return None
+                return {session_tag(work.uid), cluster_tag(self._cluster_uid)} <= droplet.tags
+            case ResourceKind.DOMAIN_RECORD:
+                domain = entry.domain or ""
+                record = account.record_listings.seen(domain, int(entry.id))
+                if record is None:
+                    record = await account.records.get(domain, int(entry.id), priority=priority)
+                if record is None:
+                    return None
+                return f"{record.name}.{domain}" == entry.name and record.data == entry.ip
+            case ResourceKind.FIREWALL:
+                firewall = await account.firewalls.get(entry.id, priority=priority)
+                if firewall is None:
+                    return None
+                return firewall.name == session_firewall_name(work.uid)
+            case unknown:
+                assert_never(unknown)
 
     async def verify_gone(self, work: Work, action: do.VerifyGone) -> None:
         """See that it is gone."""
         account = work.backing.account
         priority = Priority.PROOF
-        if action.kind is ResourceKind.DROPLET:
-            gone = await account.droplets.get(int(action.id), priority=priority) is None
-            if gone:
-                account.inventory.forget(int(action.id))
-        elif action.kind is ResourceKind.DOMAIN_RECORD:
-            domain = action.domain or ""
-            gone = await account.record_listings.is_gone(domain, int(action.id), priority=priority)
-            if gone:
-                account.record_listings.forget(domain, int(action.id))
-        else:
-            gone = await account.firewalls.get(action.id, priority=priority) is None
+        match action.kind:
+            case ResourceKind.DROPLET:
+                gone = await account.droplets.get(int(action.id), priority=priority) is None
+                if gone:
+                    account.inventory.forget(int(action.id))
+            case ResourceKind.DOMAIN_RECORD:
+                listings, domain = account.record_listings, action.domain or ""
+                gone = await listings.is_gone(domain, int(action.id), priority=priority)
+                if gone:
+                    listings.forget(domain, int(action.id))
+            case ResourceKind.FIREWALL:
+                gone = await account.firewalls.get(action.id, priority=priority) is None
+            case unknown:
+                assert_never(unknown)
         if not gone:
             raise NotYet(f"{action.kind} {action.id} is still there")
         work.saw_gone(action.kind, action.id)
