@@ -4,6 +4,7 @@ Production, tests and simulations build the same controller and differ only in t
 they hand in: the API server, the accounts, Claude, the droplets' agents, the clock.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -221,11 +222,13 @@ class Controller:
             return session_context(record.spec.owner.namespace or "", record.spec.owner.name, key)
         return session_context("", key, key)
 
-    async def close(self) -> None:
+    async def stop_acting(self) -> None:
         """End all that is under way. All of it can be ended half-way and found again."""
-        await self.reaper.close()
-        await self.memories.close()
-        await self.classes.close()
+        await asyncio.gather(self.reaper.close(), self.memories.close(), self.classes.close())
+
+    async def close(self) -> None:
+        """End all that is under way, and close all connections."""
+        await self.stop_acting()
         await self.accounts.close()
 
     async def load(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+from collections.abc import Collection
 from contextlib import suppress
 from random import Random, SystemRandom
 from typing import Any
@@ -217,15 +218,21 @@ class Process:
             for task in done:
                 task.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            if tasks:
-                await asyncio.wait(tasks, timeout=SHUTDOWN_SECONDS)
-            await controller.close()
+            await end(controller, tasks)
             await claude.close()
             with suppress(TimeoutError):
                 async with asyncio.timeout(SHUTDOWN_SECONDS):
                     await events.shut_down()
+
+
+async def end(controller: Controller, tasks: Collection[asyncio.Task[None]]) -> None:
+    """End what leads. First what could still act, for the watches may take their time to end."""
+    for task in tasks:
+        task.cancel()
+    await controller.stop_acting()
+    if tasks:
+        await asyncio.wait(tasks, timeout=SHUTDOWN_SECONDS)
+    await controller.close()
 
 
 def _connection() -> client.Configuration:
