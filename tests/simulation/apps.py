@@ -53,7 +53,10 @@ class SimulatedClaude:
     async def retrieve(self, model, timeout=None) -> None:
         """The free question whether a key is good."""
 
-    async def generate(self, order: GenerationOrder, *, on_progress, on_retry) -> Generated:
+    async def generate(
+        self, order: GenerationOrder, *, on_progress, on_retry, before_call
+    ) -> Generated:
+        before_call()
         wire, random = self._wire, self._random
         fault = wire.fault_kind("CLAUDE order")
         process = PROCESS.get()

@@ -186,7 +186,7 @@ class SlowClaude:
         if self.refuses_key is not None:
             raise self.refuses_key
 
-    async def generate(self, _order, *, on_progress, on_retry) -> None:
+    async def generate(self, _order, *, on_progress, on_retry, before_call) -> None:
         self.asked_for_order.append(asyncio.get_running_loop().time())
         if self.refuses_orders is not None:
             raise self.refuses_orders

@@ -134,7 +134,7 @@ class Controller:
                     bundles=bundles,
                     metrics=metrics,
                     clock=clock,
-                    before_order=outside.check_leadership,
+                    before_call=outside.check_leadership,
                     on_answer=self.classes.on_claude_answer,
                     wake=self.queue.add,
                 ),

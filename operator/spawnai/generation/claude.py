@@ -184,10 +184,12 @@ class Generator:
         *,
         on_progress: Callable[[GenerationProgress], None],
         on_retry: Callable[[str], None],
+        before_call: Callable[[], None],
     ) -> Generated:
         """Build the app of an order.
 
         `on_retry` is told why a call failed that is going to be repeated, before the wait for it.
+        `before_call` is asked before each call, for each is paid for: what it raises ends it all.
 
         Raises:
             GenerationError: one of its kinds (errors.py), with the usage until then.
@@ -202,13 +204,14 @@ class Generator:
             limits=self._limits,
             on_progress=on_progress,
             on_retry=on_retry,
+            before_call=before_call,
         )
         try:
             return await generation.run()
         except GenerationError as error:
             error.usage = generation.usage
             raise
-        except asyncio.CancelledError:
+        except BaseException:  # cancelled, or forbidden by `before_call`
             if generation.usage != TokenUsage():
                 generation.report()
             raise
@@ -304,6 +307,7 @@ class _Generation:
         limits: GenerationLimits,
         on_progress: Callable[[GenerationProgress], None],
         on_retry: Callable[[str], None],
+        before_call: Callable[[], None],
     ) -> None:
         self._client = client
         self._order = order
@@ -313,6 +317,7 @@ class _Generation:
         self._limits = limits
         self._on_progress = on_progress
         self._on_retry = on_retry
+        self._before_call = before_call
         self._system = system_prompt(order.app_type)
         self._deadline = clock.now() + limits.total_seconds
         self._retries = 0
@@ -416,6 +421,7 @@ class _Generation:
             TryAgain: it failed for a reason that may pass.
             GenerationError: it failed for good.
         """
+        self._before_call()
         attempt = _Attempt()
         self._attempt = attempt
         seconds = min(self._limits.attempt_seconds, self._deadline - self._clock.now())

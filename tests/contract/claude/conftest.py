@@ -1,6 +1,7 @@
 """The generator and the simulated Claude, joined by real HTTP, with no time lost in waiting."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from random import Random
@@ -55,6 +56,7 @@ class Workbench:
     limits: GenerationLimits = LIMITS
     progress: list[GenerationProgress] = field(default_factory=list)
     retries: list[str] = field(default_factory=list)
+    before_call: Callable[[], None] = lambda: None
 
     def generator(self, **limits: float) -> Generator:
         return Generator(
@@ -80,7 +82,10 @@ class Workbench:
 
     async def generate_with(self, generator: Generator, order: GenerationOrder) -> Generated:
         return await generator.generate(
-            order, on_progress=self.progress.append, on_retry=self.retries.append
+            order,
+            on_progress=self.progress.append,
+            on_retry=self.retries.append,
+            before_call=self.before_call,
         )
 
     @property

@@ -22,6 +22,7 @@ from spawnai.generation.errors import (
     GenerationUnauthorized,
     GenerationUnavailable,
 )
+from spawnai.generation.usage import TokenUsage
 from spawnai.generation.validation import validate
 from spawnai_local.claude import SimulatorSettings
 from spawnai_local.claude.settings import DEFAULT_API_KEY, NO_CREDIT_API_KEY
@@ -217,6 +218,19 @@ class TestWhatPassesIsTriedAgain:
         assert workbench.calls == 5
         assert error.usage == workbench.billed
         assert error.usage.output_tokens > 0
+
+    @pytest.mark.parametrize("fault", ["overloaded", "syntax-error"])
+    async def test_but_not_once_it_may_not_pay_any_more(self, workbench, fault):
+        def until_the_lease_is_lost() -> None:
+            if workbench.calls == 1:
+                raise PermissionError("the lease is lost")
+
+        workbench.before_call = until_the_lease_is_lost
+        with pytest.raises(PermissionError):
+            await workbench.generate(f"Retro board simulate:{fault}")
+        assert workbench.calls == 1
+        paid = workbench.progress[-1].usage if workbench.progress else TokenUsage()
+        assert paid == workbench.billed
 
     async def test_after_growing_waits_that_are_not_all_the_same(self, workbench):
         await failure(workbench, "Retro board simulate:overloaded")

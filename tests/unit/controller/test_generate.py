@@ -50,7 +50,7 @@ class Claude:
     def __init__(self) -> None:
         self.orders = 0
 
-    async def generate(self, order, *, on_progress, on_retry) -> Generated:
+    async def generate(self, order, *, on_progress, on_retry, before_call) -> Generated:
         self.orders += 1
         return Generated(APP, TokenUsage(input_tokens=900, output_tokens=4000), 0, order.model)
 
@@ -66,7 +66,7 @@ class Surroundings:
             bundles=Bundles(self.secrets, Seal(b"1" * 32)),  # type: ignore[arg-type]
             metrics=SimpleNamespace(claude_tokens=ignore),  # type: ignore[arg-type]
             clock=SystemClock(),
-            before_order=ignore,
+            before_call=ignore,
             on_answer=ignore,
             wake=ignore,
         )

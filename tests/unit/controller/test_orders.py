@@ -26,7 +26,7 @@ class Generator:
         self.model = model
         self.orders = 0
 
-    async def generate(self, _order, *, on_progress, on_retry):
+    async def generate(self, _order, *, on_progress, on_retry, before_call):
         self.orders += 1
         return SimpleNamespace(model=self.model, usage=PAID, repairs=0, bundle=None)
 
@@ -48,7 +48,7 @@ async def generate(work: Work) -> None:
         bundles=Bundles(),
         metrics=SimpleNamespace(claude_tokens=lambda *_: None),
         clock=SystemClock(),
-        before_order=lambda: None,
+        before_call=lambda: None,
         on_answer=lambda _name, _failure: None,
         wake=lambda _uid: None,
     ).generate_app(work, do.GenerateApp(is_first=True))

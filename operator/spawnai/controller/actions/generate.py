@@ -1,6 +1,5 @@
 """Has the app written, once, and keeps what was paid for."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -33,16 +32,16 @@ class Generate:
         bundles: Bundles,
         metrics: Metrics,
         clock: Clock,
-        before_order: Callable[[], None],
+        before_call: Callable[[], None],
         on_answer: Callable[[str, Failure | None], None],
         wake: Callable[[str], None],
     ) -> None:
         """Take what it uses.
 
-        `before_order` may raise when this process must not pay for anything any more. `on_answer`
+        `before_call` may raise when this process must not pay for anything any more. `on_answer`
         is told, with the name of the class, that Claude takes its orders, or why it refuses them.
         """
-        self._before_order = before_order
+        self._before_call = before_call
         self._on_answer = on_answer
         self._bundles = bundles
         self._metrics = metrics
@@ -108,12 +107,10 @@ class Generate:
             memory.note_failure(action.key, failure_of(GenerationUnavailable(why), now))
             self._wake(work.uid)
 
-        self._before_order()
         try:
-            made = await generator.generate(order, on_progress=progress, on_retry=retry)
-        except asyncio.CancelledError:
-            self._note_unfinished(work, model.name, paid, started, "Cancelled")
-            raise
+            made = await generator.generate(
+                order, on_progress=progress, on_retry=retry, before_call=self._before_call
+            )
         except GenerationError as error:
             memory.generation_fraction = None
             outcome = type(error).__name__
@@ -126,6 +123,9 @@ class Generate:
             if failure.kind is FailureKind.NEEDS_PERSON:
                 self._on_answer(backing.class_name, failure)
                 raise NeedsPerson(failure.reason, failure.message) from error
+            raise
+        except BaseException:  # cancelled, or not allowed to pay for anything any more
+            self._note_unfinished(work, model.name, paid, started, "Cancelled")
             raise
         entry = _generation_entry(
             made.model,
