@@ -240,7 +240,9 @@ def _still_ending(
                 d.notice("Warning", "CleanupDelayed", "Destroy", words)
             d.put(message=words)
             if o.record is not None:
-                d.ledger = o.record.status.model_copy(update={"residuals": left})
+                ledger = o.record.status
+                log = list(o.log) or ledger.log
+                d.ledger = ledger.model_copy(update={"residuals": left, "log": log})
         else:
             d.wake(began + RESIDUAL_AFTER)
         d.set_false(ConditionType.CLEANUP_COMPLETE, "Destroying", words)

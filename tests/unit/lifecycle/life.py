@@ -80,6 +80,7 @@ class Life:
     claude_answers: bool = True
     new_droplet_status: str = "active"
     app: AppView | None = None
+    log: tuple[str, ...] = ()
     switch: datetime | None = None
     problem: Failure | None = None
     efforts: dict[str, Effort] = field(default_factory=dict)
@@ -110,6 +111,7 @@ class Life:
             firewall_in_force=self.firewall_in_force,
             bundle=self.bundle,
             app=self.app,
+            log=self.log,
             switch=self.switch,
             generation_fraction=0.0 if self.claude_answers else None,
             efforts=dict(self.efforts),
@@ -184,6 +186,7 @@ class Life:
         self.rejected.clear()
         self.bundle, self.droplet, self.firewall_in_force = None, None, False
         self.switch = None
+        self.log = ()
         self.started_at = self.now
         return self
 

@@ -103,6 +103,19 @@ def test_a_cloud_that_does_not_answer_leads_to_no_further_questions_for_the_log(
     assert logs_taken(life) == 1
 
 
+def test_a_teardown_that_takes_long_keeps_the_log_through_a_restart():
+    life = running().pass_time(minutes=10)
+    life.log = ("goodbye",)
+    life.failing[do.VerifyGone] = lambda _: life.fail(FailureKind.TRANSIENT, message="still there")
+    life.change(expires_at="now").pass_time(seconds=20)
+    life.restart()
+    life.failing.clear()
+    life.pass_time(seconds=20)
+    assert life.record is not None
+    assert life.record.status.completed_at is not None
+    assert life.record.status.log == ["goodbye"]
+
+
 def test_a_webapp_has_no_process_and_no_log():
     life = running(AppType.WEBAPP).pass_time(minutes=10)
     life.change(expires_at="now")
