@@ -17,6 +17,7 @@ from spawnai.generation.errors import (
     GenerationUnavailable,
 )
 from spawnai.generation.usage import TokenUsage
+from spawnai.lifecycle.keep import has_log
 from spawnai.lifecycle.observation import Session
 
 from .cloud import NEVER, Cloud, CloudDroplet
@@ -25,6 +26,8 @@ from .loop import PROCESS, Process, utc
 
 TOKENS_A_SECOND = 60
 INPUT_TOKENS = 900
+BREAK_LATER = 0.25
+"""How many of the apps that are processes stop for good after they came up."""
 
 
 @dataclass(slots=True, eq=False)
@@ -111,6 +114,7 @@ class Machine:
     digest: str | None = None
     pushed_at: float = NEVER
     pushes: int = 0
+    is_process: bool = False
     expires_at: datetime = field(default_factory=lambda: utc(0))
 
 
@@ -131,7 +135,7 @@ class SimulatedAgents:
         return CREDENTIALS
 
     def client(self, session: Session, ip: str) -> "SimulatedAgent":
-        return SimulatedAgent(self, session.uid, ip)
+        return SimulatedAgent(self, session, ip)
 
     def droplet(self, ip: str) -> CloudDroplet | None:
         now = self._cloud.now
@@ -153,6 +157,19 @@ class SimulatedAgents:
             self._fates[droplet.id] = (self._random.uniform(0.5, 3), state)
         return self._fates[droplet.id]
 
+    def breaks_at(self, droplet: CloudDroplet) -> float:
+        """When an app that came up stops for good. Drawn apart, so that no other draw depends on
+        it; a webapp is files.
+        """
+        machine, fate = self.machines.get(droplet.id), self._fates.get(droplet.id)
+        if machine is None or fate is None or not machine.is_process:
+            return NEVER
+        wait, end = fate
+        random = Random(f"breaks:{self._wire.story.seed}/{droplet.id}")
+        if end == "failed" or random.random() > BREAK_LATER:
+            return NEVER
+        return machine.pushed_at + wait + random.choice((10, 40, 160)) * random.uniform(0.5, 1.5)
+
     async def call(self, name: str, ip: str, uid: str, effect):
         def lost(why: str) -> Exception:
             return AgentUnreachable(why)
@@ -171,9 +188,10 @@ class SimulatedAgents:
 class SimulatedAgent:
     """The client of one agent."""
 
-    def __init__(self, agents: SimulatedAgents, uid: str, ip: str) -> None:
+    def __init__(self, agents: SimulatedAgents, session: Session, ip: str) -> None:
         self._agents = agents
-        self._uid = uid
+        self._uid = session.uid
+        self._is_process = has_log(session)
         self._ip = ip
 
     async def __aenter__(self) -> Self:
@@ -195,13 +213,16 @@ class SimulatedAgent:
             if machine.digest is not None:
                 ready = self._agents._cloud.now >= machine.pushed_at + wait
                 state = end if ready else "starting"
+                if self._agents._cloud.now >= self._agents.breaks_at(droplet):
+                    state = "failed"
             return AgentStatus(
                 bundle_digest=machine.digest,
                 state=state,
                 reason="AppCrashed" if state == "failed" else None,
                 exit_code=None,
                 restarts=0,
-                log=("hello",),
+                # What it says last is the time; an app that has stopped says no more.
+                log=(f"{min(self._agents._cloud.now, self._agents.breaks_at(droplet)):.3f}",),
                 expires_at=machine.expires_at,
                 agent_version="1",
             )
@@ -214,6 +235,7 @@ class SimulatedAgent:
                 raise AgentRejected(409, "another bundle runs")
             if machine.digest is None:
                 machine.digest = document["digest"]
+                machine.is_process = self._is_process
                 machine.pushed_at = self._agents._cloud.now
 
         await self._agents.call("AGENT push", self._ip, self._uid, effect)

@@ -46,6 +46,13 @@ SWITCH_SECONDS = 60.0
 SWITCH_AFTER_RESTART_SECONDS = ASTRAY_AFTER_RESTART_SECONDS
 """The same when the operator was restarted since."""
 
+LOG_SECONDS = 7.0
+"""How old the last line of a log may be when its droplet is deleted: it is taken 5 s ahead."""
+
+SEEN_BROKEN_SECONDS = 30.0
+"""How much longer than an app has lived it may take until it is told that it stopped for good: the
+first question comes after 15 s, and its answer may be slow."""
+
 LOOK_SECONDS = 1.0
 """How long an app is stored before whoever orders one must know of it. A dead operator's write may
 still arrive between its follower's look and order; no look can help that."""
@@ -82,6 +89,7 @@ class Life:
     warned: Counter = field(default_factory=Counter)
     doubled: float | None = None
     short_lived: float | None = None
+    ready_since: float | None = None
 
 
 class Judge:
@@ -201,10 +209,32 @@ class Judge:
                 if before is None and uid in self.ledgers:
                     # Its time was over; then the reaper found something, and made a new one.
                     self.dropped.setdefault(uid, []).append(self.ledgers[uid])
+                was_open = uid in self.ledgers and self.ledgers[uid].completed_at is None
                 self.ledgers[uid] = RecordStatus.model_validate(after.get("status") or {})
+                if was_open and self.ledgers[uid].completed_at is not None:
+                    self._log_is_of_the_end(uid)
                 self._note_found(uid)
             elif uid in self.lives:
                 self._record_deleted(uid)
+
+    def _log_is_of_the_end(self, uid: str) -> None:
+        """What the ledger keeps is what the app said shortly before its droplet went.
+
+        The log is written when the ledger is closed; an operator that dies before takes it along.
+        """
+        life = self.lives.get(uid)
+        droplets = [one for one in self.cloud.droplets.values() if one.session == uid]
+        if life is None or self._is_unsure(life) or len(droplets) != 1 or droplets[0].by_hand:
+            return
+        [droplet] = droplets
+        machine, end = self.agents.machines.get(droplet.id), droplet.accepted
+        if machine is None or not machine.is_process or self.agents.breaks_at(droplet) <= end:
+            return
+        if self._wire.disturbed(end - 30, self.now) is not None:
+            return
+        said = self.ledgers[uid].log
+        if not said or float(said[-1]) < end - LOG_SECONDS:
+            self.blame(f"the log of {life.key} is not that of its end, but {said or 'empty'}")
 
     def idle_write(self, what: str) -> None:
         """Writing again because an answer was lost, or a watch is behind, is no fault."""
@@ -331,6 +361,41 @@ class Judge:
             if not healthy:
                 self.blame(f"{life.key} is called ready, but its app does not answer")
             life.ready = True
+            life.ready_since = self.now
+        if status.termination_reason == "Expired" and life.status.termination_reason is None:
+            self._was_no_failure(life)
+
+    def _was_no_failure(self, life: Life) -> None:
+        """An app that stopped for good did not just come to the end of its time.
+
+        It is asked for the last time five seconds before an end that was known for long enough.
+        """
+        broke = self._broke_at(life)
+        if broke is None or self._is_unsure(life) or self.now < max(life.changed, broke) + 10:
+            return
+        if self._wire.disturbed(min(broke, self.now - 30), self.now) is None:
+            self.blame(f"{life.key} is called Expired, though its app had stopped for good")
+
+    def _broken_is_said(self, life: Life) -> None:
+        """An app that stopped for good is not called a running one for long."""
+        broke, ready = self._broke_at(life), life.ready_since
+        runs = life.status.phase is Phase.RUNNING and life.deleted is None
+        if broke is None or ready is None or not runs or self._is_unsure(life):
+            return
+        if _is_stalled(life, "AppCrashed") or any(begun > ready for begun in self.starts):
+            return
+        lived = max(broke - ready, 0.0)
+        disturbed = self._wire.disturbed(broke - lived, self.now) or broke
+        if self.now > max(broke, disturbed) + lived + SEEN_BROKEN_SECONDS:
+            self.blame(f"{life.key} is called running, though its app has stopped for good")
+
+    def _is_unsure(self, life: Life) -> bool:
+        return life.forged or life.tampered or life.ready_since is None
+
+    def _broke_at(self, life: Life) -> float | None:
+        """When the app of the session's droplet stopped for good, if it has."""
+        broke = [self.agents.breaks_at(one) for one in self.cloud.living(life.uid)]
+        return broke[0] if len(broke) == 1 and broke[0] <= self.now else None
 
     def _latest_end(self, life: Life, ready_at: datetime) -> datetime:
         """Until when the session may live. What a user wrote into its status does not count."""
@@ -407,6 +472,7 @@ class Judge:
                 self._leads_home(known)
         for life in self.lives.values():
             self._ends_itself_no_sooner_than_promised(life)
+            self._broken_is_said(life)
         self._no_one_outlives_his_class()
 
     def _ends_itself_no_sooner_than_promised(self, life: Life) -> None:

@@ -5,11 +5,15 @@ from datetime import timedelta
 
 from spawnai.api.conditions import ConditionType
 from spawnai.controller import reconciler
-from spawnai.lifecycle import actions, build, expiry, keep, plan, summary
+from spawnai.lifecycle import actions, build, expiry, keep, plan, summary, teardown
 from spawnai.lifecycle.plan import plan as make_plan
 
 from .bug import bug
-from .situations import end_goes_back_to_what_it_was
+from .situations import (
+    app_is_a_process_that_may_break,
+    end_goes_back_to_what_it_was,
+    end_is_put_off_at_the_last_moment,
+)
 
 _resolve, _announce = expiry.resolve, summary.announce_expiry
 
@@ -78,4 +82,20 @@ KEEPING = (
         among=end_goes_back_to_what_it_was,
     ),
     bug("the end is warned of twice", (build, "announce_expiry", _warns_again)),
+    bug(
+        "a log that was taken for an earlier end is kept as the last",
+        (keep, "is_last_log", lambda taken, _end: taken.started_at is not None),
+        (teardown, "is_last_log", lambda taken, _end: taken.started_at is not None),
+        among=end_is_put_off_at_the_last_moment,
+    ),
+    bug(
+        "an app that breaks early is asked after as seldom as an old one",
+        (keep, "FIRST_LOOK", keep.LONGEST_UNSEEN),
+        among=app_is_a_process_that_may_break,
+    ),
+    bug(
+        "the end of an app that stopped for good is told like any other",
+        (plan, "app_failure", lambda _o: None),
+        among=app_is_a_process_that_may_break,
+    ),
 )

@@ -181,6 +181,28 @@ def another_leads_while_creations_wait(seed: int) -> Story:
     return _in_the_world_of(seed, [_order(at), Crowd(round(at, 1), 20.0), stopped])
 
 
+def app_is_a_process_that_may_break(seed: int) -> Story:
+    """An API that lives for some minutes; nobody interferes."""
+    random = Random(seed)
+    at = round(random.uniform(0, 20), 1)
+    return _in_the_world_of(seed, [Order(at, "app", random.choice(("90s", "6m")), "api")])
+
+
+def end_is_put_off_at_the_last_moment(seed: int) -> Story:
+    """An API is about to end, and is given another minute."""
+    random = Random(seed)
+    at, ends = round(random.uniform(0, 20), 1), round(random.uniform(60, 80), 1)
+    put_off = round(ends + random.uniform(0.5, 3), 1)
+    return _in_the_world_of(
+        seed,
+        [
+            Order(at, "app", "6m", "api"),
+            Act(ends, "sets expires-at of", "app", "+5"),
+            Act(put_off, "sets expires-at of", "app", "+60"),
+        ],
+    )
+
+
 def _order(at: float, ttl: str = "90s") -> Order:
     return Order(round(at, 1), "app", ttl, "webapp")
 
