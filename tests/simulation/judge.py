@@ -17,8 +17,8 @@ from spawnai.lifecycle.status import STEPS
 from .api_server import ApiServer, Body, is_held
 from .apps import Paid, SimulatedAgents, SimulatedClaude
 from .cloud import NEVER, SIZES, Cloud, CloudDroplet, CloudRecord, Watch
-from .edges import Wire
-from .loop import moment_of, utc
+from .edges import CLIENT_LIMIT_SECONDS, Wire
+from .loop import BEGIN, utc
 from .story import ClockJump
 
 PROMPT_SECONDS = 1.0
@@ -62,7 +62,7 @@ LEDGER_DELAY_SECONDS = 150.0
 
 DEADLINE = timedelta(minutes=4)
 MAXIMUM = timedelta(minutes=12)
-RETENTION = timedelta(minutes=4)
+NOTICE = timedelta(seconds=40)
 
 
 class Violation(Exception):
@@ -110,8 +110,9 @@ class Judge:
         self.agents: SimulatedAgents
         self.deaths: dict[int, float] = {}
         self.starts: list[float] = []
-        jumps = sum(abs(jump.seconds) for jump in wire.story.of(ClockJump))
-        self.clock_error = abs(wire.story.settings.skew_seconds) + jumps
+        self._jumps = sorted((BEGIN + jump.at, jump.seconds) for jump in wire.story.of(ClockJump))
+        jumped = sum(abs(seconds) for _, seconds in self._jumps)
+        self.clock_error = abs(wire.story.settings.skew_seconds) + jumped
 
     def watch(self) -> Watch:
         return Watch(self.droplet_made, self.droplet_deleted, self.record_made, self.foreign)
@@ -125,6 +126,21 @@ class Judge:
     @property
     def now(self) -> float:
         return self._wire.loop.time()
+
+    def _date_at(self, moment: float) -> datetime:
+        """What the operator's clock says at a moment."""
+        jumped = sum(seconds for at, seconds in self._jumps if at <= moment)
+        return utc(moment + self._wire.story.settings.skew_seconds + jumped)
+
+    def _due(self, date: datetime) -> float:
+        """The first moment from now on at which the operator's clock has reached a date."""
+        turns = [self.now, *(at for at, _ in self._jumps if at > self.now)]
+        reached = (at + max(0.0, (date - self._date_at(at)).total_seconds()) for at in turns)
+        return next(
+            moment
+            for moment, turn in zip(reached, [*turns[1:], NEVER], strict=True)
+            if moment < turn
+        )
 
     # --- the cloud ---------------------------------------------------------------------------
 
@@ -400,17 +416,27 @@ class Judge:
     def _latest_end(self, life: Life, ready_at: datetime) -> datetime:
         """Until when the session may live. What a user wrote into its status does not count."""
         begun = ready_at
+        notice = utc(0)
+        if life.tampered:
+            # An end far off that was forged while no operator ran ends with the class's notice.
+            notice = self._date_at(self.now) + NOTICE
         if life.forged:
             made = [one.created for one in self.cloud.droplets.values() if one.session == life.uid]
             begun = utc(max(made, default=self.now)) + DEADLINE
-        return begun + MAXIMUM + timedelta(seconds=1)
+        return max(begun + MAXIMUM, notice) + timedelta(seconds=1)
 
     def _record_deleted(self, uid: str) -> None:
         ledger = self.ledgers[uid]
         if ledger.completed_at is None:
             self.blame(f"the open ledger {uid} was deleted")
-        elif utc(self.now + self.clock_error) < ledger.completed_at + RETENTION:
+        elif self._latest_date_of_a_call() < ledger.completed_at + self._wire.story.retention:
             self.blame(f"the ledger {uid} was deleted before its time")
+
+    def _latest_date_of_a_call(self) -> datetime:
+        """The latest date at which a call that arrives now can have been decided on."""
+        sent = self.now - CLIENT_LIMIT_SECONDS
+        moments = [sent, self.now, *(at - 1e-3 for at, _ in self._jumps if sent < at < self.now)]
+        return max(map(self._date_at, moments))
 
     # --- the expiry --------------------------------------------------------------------------
 
@@ -420,11 +446,12 @@ class Judge:
         if mark in life.checked or status.termination_reason is not None:
             return
         life.checked.add(mark)
-        due = moment_of(status.expiration_time) + self.clock_error
-        check = max(due, self.now) + PROMPT_SECONDS
-        self._wire.loop.outside(
-            check - self.now + 0.001, self._check_end, life, status.expiration_time, due
-        )
+        self._check_when_due(life, status.expiration_time)
+
+    def _check_when_due(self, life: Life, expiry: datetime) -> None:
+        due = self._due(expiry)
+        check = due + PROMPT_SECONDS
+        self._wire.loop.outside(check - self.now + 0.001, self._check_end, life, expiry, due)
 
     def _check_end(self, life: Life, expiry: datetime, due: float) -> None:
         # One that shows up after the settling time is found by a walk; `look` bounds that.
@@ -432,8 +459,11 @@ class Judge:
         promised = life.status.expiration_time
         if not living or life.gone is not None or promised is None:
             return
+        if self._date_at(self.now) < expiry:  # the clock was set back meanwhile
+            self._check_when_due(life, expiry)
+            return
         if promised > expiry or (self.now - life.changed) < 8:
-            if promised <= utc(self.now):  # look again once the change has been seen
+            if promised <= self._date_at(self.now):  # look again once the change has been seen
                 self._wire.loop.outside(5, self._check_end, life, expiry, due)
             return
         disturbed = self._wire.disturbed(due - 5, self.now)
@@ -625,7 +655,7 @@ class Judge:
         least = droplet_cost_between(price, start, max(start, utc(accepted - slack)))
         until = accepted + slack
         if droplet.by_hand or self._wire.disturbed(accepted - 30, accepted + 30) is not None:
-            until = self.now
+            until = max(until, self.now)
         most = droplet_cost_between(price, start, utc(until))
         cent = Decimal("0.000002")
         if not least - cent <= Decimal(entry.cost) <= most + cent:

@@ -33,6 +33,7 @@ class Process:
         self.alive = True
         self.held: deque[asyncio.Handle] | None = None
         self.leads = True
+        self.asleep_seconds = 0.0
         self.started_at = loop.time()
         self.calls = 0
         self.shown_until = 0.0
@@ -54,10 +55,24 @@ class Process:
             held, self.held = self.held, None
             self.loop.ready.extend(held)
 
+    def sleep_through(self, seconds: float) -> None:
+        """Stop with the machine, whose monotonic clock stands still: no timer comes nearer."""
+        began = self.loop.time()
+        waiting = self.loop.take_timers_of(self)
+        self.hold()
+        self.loop.outside(seconds, self._wake_up, began, waiting)
+
+    def _wake_up(self, began: float, waiting: "list[asyncio.TimerHandle]") -> None:
+        if self.alive:
+            slept = self.loop.time() - began
+            self.asleep_seconds += slept
+            self.loop.put_timers_back(waiting, slept)
+            self.let_go()
+
     # --- its clock ---------------------------------------------------------------------------
 
     def now(self) -> float:
-        return self.loop.time()
+        return self.loop.time() - self.asleep_seconds
 
     def utc_now(self) -> datetime:
         return utc(self.loop.time() + self.skew_seconds)
@@ -72,11 +87,6 @@ PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("proces
 def utc(moment: float) -> datetime:
     """The true time at a moment of the loop; the cloud and the API server live by it."""
     return EPOCH + timedelta(seconds=moment - BEGIN)
-
-
-def moment_of(time: datetime) -> float:
-    """The loop's moment of a true time."""
-    return (time - EPOCH).total_seconds() + BEGIN
 
 
 class SimulatedLoop(asyncio.BaseEventLoop):
@@ -115,6 +125,18 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         if not self._over:
             heapq.heappush(self._timers, (when, next(self._order), handle))
         return handle
+
+    def take_timers_of(self, process: Process) -> list[asyncio.TimerHandle]:
+        """Stop the timers of a process."""
+        taken = [entry for entry in self._timers if entry[2]._context.get(PROCESS) is process]
+        self._timers = [entry for entry in self._timers if entry not in taken]
+        heapq.heapify(self._timers)
+        return [handle for _, _, handle in sorted(taken)]
+
+    def put_timers_back(self, handles: list[asyncio.TimerHandle], later: float) -> None:
+        """Start timers again that have stood still for so long."""
+        for handle in handles:
+            heapq.heappush(self._timers, (handle.when() + later, next(self._order), handle))
 
     def outside(self, delay: float, callback, *args) -> None:
         """Have the world do something: no process, so nobody's death stops it."""

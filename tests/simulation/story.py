@@ -6,6 +6,7 @@ story names (how long each call takes, when a watch shows a change, which answer
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from random import Random
 
 CALLS = (
@@ -216,6 +217,17 @@ class ClockJump:
 
 
 @dataclass(frozen=True, slots=True)
+class MachineSleep:
+    """The operator's machine sleeps, and its monotonic clock stands still meanwhile."""
+
+    at: float
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.at:7.1f}  the operator's machine sleeps for {self.seconds:.1f} s"
+
+
+@dataclass(frozen=True, slots=True)
 class ClassDeleted:
     """The class is deleted, and applied again some time after it has gone."""
 
@@ -280,6 +292,7 @@ Happening = (
     | Crash
     | Handover
     | ClockJump
+    | MachineSleep
     | ClassDeleted
     | WatchGap
     | SecretsRefused
@@ -302,6 +315,12 @@ class Story:
 
     def of(self, kind: type) -> list:
         return [happening for happening in self.happenings if isinstance(happening, kind)]
+
+    @property
+    def retention(self) -> timedelta:
+        """How long a closed ledger is kept: for longer than any clock is off, as in earnest."""
+        off = sum(abs(jump.seconds) for jump in self.of(ClockJump) if abs(jump.seconds) > 3)
+        return timedelta(minutes=4, seconds=off)
 
     def without(self, index: int) -> "Story":
         happenings = self.happenings
@@ -367,6 +386,7 @@ def story_of(seed: int) -> Story:
         happenings += _stray(Random(f"{seed}/stray"), names)
         happenings += _refused(Random(f"{seed}/refused"))
         happenings += _crowds(Random(f"{seed}/crowd"))
+        happenings += _clocks(Random(f"{seed}/clocks"))
     return Story(seed, settings, in_order(happenings))
 
 
@@ -481,6 +501,26 @@ def _crowds(random: Random) -> list[Happening]:
         return []
     at = random.choice((random.uniform(0, 30), random.uniform(0, 150)))
     return [Crowd(round(at, 1), random.choice((5.0, 20.0, 60.0)))]
+
+
+STEPS = (-3_600.0, -300.0, -60.0, 60.0, 300.0, 3_600.0)
+SLEEPS = (60.0, 300.0, 3_600.0)
+
+
+def _clocks(random: Random) -> list[Happening]:
+    """In every eighth story the operator's date moves by minutes or an hour: its machine sleeps, or
+    its clock is set, and sometimes set back again.
+    """
+    if random.random() >= 1 / 8:
+        return []
+    at = round(random.choice((random.uniform(1, 40), random.uniform(1, 250))), 1)
+    if random.random() < 1 / 3:
+        return [MachineSleep(at, random.choice(SLEEPS))]
+    step = random.choice(STEPS)
+    steps: list[Happening] = [ClockJump(at, step)]
+    if random.random() < 1 / 3:
+        steps.append(ClockJump(round(at + random.choice((2.0, 30.0, 120.0)), 1), -step))
+    return steps
 
 
 def _across_an_end(random: Random, settings: Settings, order: Order) -> list[Happening]:

@@ -12,6 +12,7 @@ from typing import Any
 from unittest import mock
 from uuid import UUID
 
+from spawnai.api.durations import format_duration
 from spawnai.api.names import (
     API_VERSION,
     DEFAULT_CLASS_ANNOTATION,
@@ -61,6 +62,7 @@ from .story import (
     Crash,
     Crowd,
     Handover,
+    MachineSleep,
     Order,
     SecretsRefused,
     Story,
@@ -227,7 +229,7 @@ class World:
 
     def _end_in_time(self, last: float, left: list[str]) -> None:
         now, judge = self.loop.time(), self.judge
-        if now > last + GIVE_UP_SECONDS:
+        if now > last + GIVE_UP_SECONDS + judge.clock_error:
             judge.blame(f"not ended: {'; '.join(left)}")
         for life in judge.lives.values():
             if life.finished is not None and not judge.left_of(life.uid):
@@ -265,7 +267,7 @@ class World:
                 "notice": "40s",
                 "warning": "1m",
             },
-            "records": {"retention": "4m"},
+            "records": {"retention": format_duration(self.story.retention)},
             "firewall": {"mode": "PerSession" if settings.own_firewalls else "Shared"},
         }
         if settings.domain:
@@ -378,6 +380,7 @@ class World:
         process.start(
             controller.queue.run(WORKERS, self._bounded(process, controller.handle)), "work queue"
         )
+        process.start(controller.clock_steps.watch(), "clock")
 
     def _bounded(self, process: Process, handle: Callable[[str], Any]) -> Callable[[str], Any]:
         """The handler, stopped when it turns in a circle at one moment of time."""
@@ -469,10 +472,13 @@ class World:
         for jump in self.story.of(ClockJump):
             self.loop.outside(jump.at, self._jump, jump)
             self.wire.disturb(1000 + jump.at, 1000 + jump.at + 10, "the clock")
-
         for crowd in self.story.of(Crowd):
             until = 1000 + crowd.at + crowd.seconds + 2
             self.wire.disturb(1000 + crowd.at, until, "the calls go to others")
+        for sleep in self.story.of(MachineSleep):
+            self.loop.outside(sleep.at, self._fall_asleep, sleep)
+            begin = 1000 + sleep.at
+            self.wire.disturb(begin, begin + sleep.seconds + 10, "no operator")
         for deleted in self.story.of(ClassDeleted):
             self.loop.outside(deleted.at, self._delete_class, deleted)
             self.wire.disturb(1000 + deleted.at, 1000 + deleted.at + 5, "the class")
@@ -507,6 +513,12 @@ class World:
         self.wire.note("world", str(jump).strip())
         for process in self.processes:
             process.skew_seconds += jump.seconds
+
+    def _fall_asleep(self, sleep: MachineSleep) -> None:
+        self.wire.note("world", str(sleep).strip())
+        for process in self.processes:
+            if process.alive and process.held is None:
+                process.sleep_through(sleep.seconds)
 
     def _apply(self, name: str, ttl: str | None, app_type: str) -> None:
         key = f"{NAMESPACE}/{name}"

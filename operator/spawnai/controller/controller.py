@@ -38,6 +38,7 @@ from .actions.provision import Provision, droplet_entry
 from .actions.seal import Seal
 from .classes.claude import Claude
 from .classes.controller import ClassController
+from .clock_steps import ClockSteps
 from .cluster import CLASSES, RECORDS, SESSIONS, Cluster
 from .memory import Memories
 from .observe import Observer
@@ -110,17 +111,24 @@ class Controller:
             wake_class_after=lambda name, delay: self.queue.add_after(CLASS_PREFIX + name, delay),
         )
         bundles = Bundles(cluster, outside.seal)
+        self._observer = Observer(
+            self.store,
+            self.memories,
+            self.classes,
+            cluster_uid=outside.cluster_uid,
+            started_at=clock.utc_now(),
+            utc_now=clock.utc_now,
+        )
+        self.clock_steps = ClockSteps(
+            clock,
+            move_dates=self._move_dates,
+            look_at_all=self._look_at_all,
+            check_leadership=outside.check_leadership,
+        )
         self._reconciler = Reconciler(
             store=self.store,
             memories=self.memories,
-            observer=Observer(
-                self.store,
-                self.memories,
-                self.classes,
-                cluster_uid=outside.cluster_uid,
-                started_at=clock.utc_now(),
-                utc_now=clock.utc_now,
-            ),
+            observer=self._observer,
             actor=Actor(
                 custody=Custody(cluster, self.store),
                 provision=Provision(
@@ -154,6 +162,7 @@ class Controller:
             clock=clock,
             random=outside.random,
             check_leadership=outside.check_leadership,
+            notice_steps=self.clock_steps.notice,
         )
         self._cluster_uid = outside.cluster_uid
         self.reaper = Reaper(
@@ -221,6 +230,22 @@ class Controller:
         if record is not None:
             return session_context(record.spec.owner.namespace or "", record.spec.owner.name, key)
         return session_context("", key, key)
+
+    def _move_dates(self, step: timedelta) -> None:
+        """The clock was set: what this process remembers is as old as it was."""
+        self._observer.move_start(step)
+        for memory in self.memories:
+            memory.move_dates(step)
+
+    def _look_at_all(self) -> None:
+        """Whatever waits for a time waits for another one now."""
+        for spawn_class in self.store.classes():
+            self.queue.add(CLASS_PREFIX + spawn_class.name)
+        for session in self.store.sessions():
+            self.queue.add(session.uid)
+        for record in self.store.records():
+            if record.spec.owner.kind == "SpawnSession":
+                self.queue.add(record.spec.owner.uid)
 
     async def stop_acting(self) -> None:
         """End all that is under way. All of it can be ended half-way and found again."""

@@ -66,6 +66,13 @@ class Memory:
         waited = effort.waited + max(at - began, timedelta())
         self.efforts[key] = replace(effort, turn_at=at, waited=waited)
 
+    def move_dates(self, step: timedelta) -> None:
+        """The clock was set by `step`: what is remembered here keeps its age. What was promised or
+        stands in the books keeps its date.
+        """
+        self.efforts = {key: effort.moved(step) for key, effort in self.efforts.items()}
+        self.rejected = {at: failure.moved(step) for at, failure in self.rejected.items()}
+
     @property
     def book(self) -> RecordStatus:
         """The ledger with all that was learnt since it was last written."""

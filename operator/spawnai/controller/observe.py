@@ -39,6 +39,10 @@ class Observer:
         self._started_at = started_at
         self._utc_now = utc_now
 
+    def move_start(self, step: timedelta) -> None:
+        """The clock was set by `step`: this process has run for as long as before."""
+        self._started_at += step
+
     def observe(self, uid: str) -> tuple[Observation, Backing | None] | None:
         """What is known of the session; None when there is no trace of it."""
         session = self._store.session(uid)

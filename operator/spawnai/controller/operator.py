@@ -211,6 +211,7 @@ class Process:
                 asyncio.create_task(
                     controller.queue.run(settings.workers, controller.handle), name="work queue"
                 ),
+                asyncio.create_task(controller.clock_steps.watch(), name="clock"),
                 asyncio.create_task(events.run(), name="events"),
                 asyncio.create_task(keep_trimmed(clock), name="heap"),
             ]

@@ -7,7 +7,6 @@ done. So a session is never blocked by a call that takes long, and its TTL is al
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from random import Random
 
@@ -52,7 +51,12 @@ class Reconciler:
         clock: Clock,
         random: Random,
         check_leadership: Callable[[], None],
+        notice_steps: Callable[[], None],
     ) -> None:
+        """Take what it uses.
+
+        `notice_steps` brings what is remembered to the date of the clock, if that was set.
+        """
         self._store = store
         self._memories = memories
         self._observer = observer
@@ -63,10 +67,12 @@ class Reconciler:
         self._clock = clock
         self._random = random
         self._check_leadership = check_leadership
+        self._notice_steps = notice_steps
 
     async def reconcile(self, uid: str) -> None:
         """One round for one session."""
         self._check_leadership()
+        now = self._date()
         try:
             observed = self._observer.observe(uid)
         except NotReadyYet:
@@ -77,7 +83,6 @@ class Reconciler:
             return
         observation, backing = observed
         memory = self._memories.of(uid)
-        now = self._clock.utc_now()
         planned = plan(observation, now)
         session = observation.session
         self._count(observation, planned, memory)
@@ -103,6 +108,11 @@ class Reconciler:
             self._leave_quota(uid, backing)
         if session is None and observation.record is None:
             self._memories.forget(uid)
+
+    def _date(self) -> datetime:
+        """The date, to be held against remembered ones."""
+        self._notice_steps()
+        return self._clock.utc_now()
 
     def _until_end(self, session: Session | None, planned: Plan) -> float | None:
         """Seconds until a session that goes on is to end; a write must not take longer."""
@@ -160,12 +170,13 @@ class Reconciler:
         memory: Memory,
         action: do.Action,
     ) -> None:
+        now = self._date()
         before = memory.efforts.get(action.key, Effort())
         memory.efforts[action.key] = Effort(
             running=True,
             failures=before.failures,
             failure=before.failure,
-            started_at=self._clock.utc_now(),
+            started_at=now,
             waited=before.waited,
         )
         work = Work(observation.uid, observation.session, memory, backing, self._clock.utc_now)
@@ -175,29 +186,28 @@ class Reconciler:
 
     async def _run(self, work: Work, action: do.Action) -> None:
         memory, key = work.memory, action.key
-        before = memory.efforts[key]
         try:
             pause = await self._actor.carry_out(work, action)
             if isinstance(action, do.DeleteResource):
                 self._count_overrun(memory, action.entry)
-            now = self._clock.utc_now()
+            now = self._date()
             memory.efforts[key] = Effort(
-                started_at=before.started_at,
+                started_at=memory.efforts[key].started_at,
                 done_at=now,
                 retry_at=now + pause if pause is not None else None,
             )
         except asyncio.CancelledError:
-            memory.efforts[key] = Effort(started_at=before.started_at)
+            memory.efforts[key] = Effort(started_at=memory.efforts[key].started_at)
             raise
         except Exception as error:  # noqa: BLE001 - every failure becomes a value the plan reads
-            failed = self._failed(before, action, error)
-            memory.efforts[key] = replace(failed, waited=memory.efforts[key].waited)
+            memory.efforts[key] = self._failed(memory, action, error)
         finally:
             memory.tasks.pop(key, None)
             self._queue.add(work.uid)
 
-    def _failed(self, before: Effort, action: do.Action, error: Exception) -> Effort:
-        now, key = self._clock.utc_now(), action.key
+    def _failed(self, memory: Memory, action: do.Action, error: Exception) -> Effort:
+        now, key = self._date(), action.key
+        before = memory.efforts[key]
         failure = failure_of(error, now, DOING[type(action)])
         failures = before.failures + 1
         deletion = isinstance(action, do.DeleteResource)
@@ -214,6 +224,7 @@ class Reconciler:
             failure=failure,
             started_at=before.started_at,
             retry_at=now + delay * self._random.uniform(1 - JITTER, 1 + JITTER),
+            waited=before.waited,
         )
 
 

@@ -1,7 +1,7 @@
 """What is known about one session at one moment: all that a plan may look at."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -39,6 +39,10 @@ class Failure:
     message: str
     at: datetime
 
+    def moved(self, step: timedelta) -> "Failure":
+        """The same, as old as it was, after the clock was set by `step`."""
+        return replace(self, at=self.at + step)
+
 
 @dataclass(frozen=True, slots=True)
 class Effort:
@@ -63,6 +67,21 @@ class Effort:
     def waits_for_turn(self) -> bool:
         """Whether a creation is under way, and nothing of it was sent."""
         return self.running and self.turn_at is None
+
+    def moved(self, step: timedelta) -> "Effort":
+        """The same, as old as it was, after the clock was set by `step`."""
+
+        def at(date: datetime | None) -> datetime | None:
+            return date + step if date is not None else None
+
+        return replace(
+            self,
+            failure=self.failure.moved(step) if self.failure is not None else None,
+            retry_at=at(self.retry_at),
+            started_at=at(self.started_at),
+            done_at=at(self.done_at),
+            turn_at=at(self.turn_at),
+        )
 
 
 NO_EFFORT = Effort()

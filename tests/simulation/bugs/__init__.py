@@ -3,9 +3,10 @@
 from .books import BOOKS
 from .bug import Bug
 from .building import BUILDING
+from .clocks import CLOCKS
 from .ending import ENDING
 from .keeping import KEEPING
 from .offering import OFFERING
 from .reaping import REAPING
 
-BUGS: tuple[Bug, ...] = (*BUILDING, *ENDING, *BOOKS, *KEEPING, *OFFERING, *REAPING)
+BUGS: tuple[Bug, ...] = (*BUILDING, *ENDING, *BOOKS, *KEEPING, *OFFERING, *REAPING, *CLOCKS)

@@ -6,11 +6,13 @@ from random import Random
 from tests.simulation.story import (
     MOMENTS,
     Act,
+    ClockJump,
     Crash,
     Crowd,
     Fault,
     Handover,
     Happening,
+    MachineSleep,
     Order,
     Outage,
     SecretsRefused,
@@ -199,6 +201,47 @@ def end_is_put_off_at_the_last_moment(seed: int) -> Story:
             Order(at, "app", "6m", "api"),
             Act(ends, "sets expires-at of", "app", "+5"),
             Act(put_off, "sets expires-at of", "app", "+60"),
+        ],
+    )
+
+
+def date_moves_before_the_end(seed: int) -> Story:
+    """A session runs, and the operator's machine sleeps, or its clock is set."""
+    random = Random(seed)
+    at = random.uniform(0, 20)
+    when = round(at + random.uniform(45, 90), 1)
+    step = random.choice((60.0, 300.0, 3_600.0))
+    moves = random.choice((MachineSleep(when, step), ClockJump(when, step)))
+    return _in_the_world_of(seed, [_order(at, random.choice(("3m", "6m"))), moves])
+
+
+def date_moves_while_an_answer_is_awaited(seed: int) -> Story:
+    """A lost answer is settled by looking for it for a while, and the clock is set meanwhile."""
+    random = Random(seed)
+    at = random.uniform(0, 20)
+    lost = Fault("POST droplet", 1, random.choice(("answer lost", "hangs", "slow", SHOWS_LATE)))
+    step = random.choice((-3_600.0, -300.0, 60.0, 300.0))
+    moves = ClockJump(round(at + random.uniform(8, 40), 1), step)
+    happenings: list[Happening] = [_order(at), lost, moves]
+    if random.random() < 0.5:
+        happenings.append(Act(round(at + random.uniform(4, 40), 1), "deletes", "app"))
+    return _in_the_world_of(seed, happenings)
+
+
+def date_moves_while_a_deletion_fails(seed: int) -> Story:
+    """A deletion has to be tried again, and the clock is set back before it is."""
+    random = Random(seed)
+    at = random.uniform(0, 20)
+    ends = at + random.uniform(40, 60)
+    away = random.uniform(10, 30)
+    back = random.choice((-300.0, -3_600.0))
+    return _in_the_world_of(
+        seed,
+        [
+            _order(at),
+            Act(round(ends, 1), "deletes", "app"),
+            Outage(round(ends, 1), "the cloud", round(away, 1)),
+            ClockJump(round(ends + away - random.uniform(0.5, 4), 1), back),
         ],
     )
 
