@@ -2,7 +2,8 @@
 
 1. `recording.py` lets sessions live without a fault and notes every call that the operator makes,
    to DigitalOcean, to Claude, to the droplets' agents and (writes) to the API server, in each
-   situation: creating, ready, TTL changed, expiring, deleted.
+   situation: creating, ready, TTL changed, expiring, deleted, its class changed, its record's time
+   over, a stray droplet of it reaped; and what it calls when the answer to its order was lost.
 2. `plans.py` makes a plan of each call × fault × situation that exists.
 3. `campaign.py` carries the plans out, many at once, each with a session, a class and a
    DigitalOcean token of its own, so that every call is one plan's.

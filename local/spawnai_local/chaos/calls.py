@@ -18,6 +18,12 @@ from spawnai_local.digitalocean.router import Router
 EVENTS = "POST events"
 """The operator tells Events from a queue, so they come in no particular situation."""
 
+LEASE_MADE = "POST leases"
+"""The Lease is made by the first operator of a cluster, and by a leader whose Lease was deleted."""
+
+ORDER = "POST /v2/droplets"
+"""The order for a droplet."""
+
 READS = frozenset({"GET", "HEAD"})
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _MAJOR = ("phase", "readyAt", "terminationReason", "expirationTime", "expiryWarnedFor")

@@ -17,6 +17,7 @@ from spawnai_local.chaos.calls import EVENTS
 from spawnai_local.chaos.faults import CALLER_SECONDS, WITHOUT_EFFECT, Fault
 from spawnai_local.chaos.gate import Passage
 from spawnai_local.chaos.lives import REST_SECONDS, Life
+from spawnai_local.chaos.names import astray
 from spawnai_local.chaos.plans import Situation
 from spawnai_local.chaos.stack import ChaosStack
 from spawnai_local.classes import LOCAL_DOMAIN
@@ -75,7 +76,7 @@ class Judge:
 
     def _once(self, life: Life) -> Iterator[str]:
         cloud = self._stack.emulator.cloud
-        lines = self._lines(life)
+        lines = [line for line in self._lines(life) if line.droplet_id != life.stray]
         if len(lines) > 1:
             yield f"1: {len(lines)} droplets were made for it ({_ids(lines)})"
         names = (session_firewall_name(life.uid),)
@@ -85,10 +86,11 @@ class Judge:
             name = str(change.details.get("name", ""))
             made["firewall"] += change.what == "firewall created" and name in names
             made["record"] += change.what == "record created" and name.endswith(suffix)
+        most = 1 if life.stray is None else 2
         for kind, count in made.items():
-            if count > 1:
+            if count > most:
                 yield f"1: {count} of one {kind} were made for it"
-        left = [f"droplet {line.droplet_id}" for line in lines if line.ended_at is None]
+        left = [f"droplet {one.droplet_id}" for one in self._lines(life) if one.ended_at is None]
         left += [f"firewall {one.name}" for one in cloud.firewalls.all() if life.uid in one.name]
         left += [
             f"firewall {one.name} of its class"
@@ -166,21 +168,9 @@ class Judge:
     # 3: names.
 
     def _names(self, life: Life) -> Iterator[str]:
-        suffix = session_host_suffix(life.uid)
-        own = {
-            change.details.get("address")
-            for change in list(self._stack.emulator.cloud.world.history)
-            if change.what == "droplet created" and life.uid in str(change.details.get("name"))
-        }
-        for change in list(self._stack.emulator.cloud.world.history):
-            if not str(change.details.get("name", "")).endswith(suffix):
-                continue
-            if change.what == "record dangling":
-                yield "3: its droplet was deleted while its name pointed at it"
-            if change.what in ("record created", "record changed"):
-                address = change.details.get("data")
-                if address not in own:
-                    yield f"3: its name was pointed at {address}, which is not its droplet's"
+        history = list(self._stack.emulator.cloud.world.history)
+        for words in astray((change.document() for change in history), life.uid):
+            yield f"3: {words}"
 
     # 5: Claude.
 
@@ -255,7 +245,9 @@ class Judge:
     # 8: in time.
 
     def _prompt(self, life: Life, lost: Callable[[float, float], float]) -> Iterator[str]:
-        lines = self._lines(life) if life.uid else []
+        if not life.uid:
+            return
+        lines = [line for line in self._lines(life) if line.droplet_id != life.stray]
         if life.expiry is None or not lines or lines[-1].ended_at is None:
             return
         late = lines[-1].ended_at - life.expiry

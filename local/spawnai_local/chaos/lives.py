@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from spawnai_local.chaos.calls import EVENTS, Edge
-from spawnai_local.chaos.faults import CALLER_SECONDS, KILLS
+from spawnai.api.names import session_host_label
+from spawnai_local.chaos import strays
+from spawnai_local.chaos.calls import EVENTS, LEASE_MADE, ORDER, Edge
+from spawnai_local.chaos.faults import CALLER_SECONDS, KILLS, Fault
 from spawnai_local.chaos.gate import Passage, Trap
 from spawnai_local.chaos.plans import OF_EACH_START, Flavour, Situation
 from spawnai_local.chaos.stack import OPERATOR
@@ -32,6 +34,10 @@ QUIET_SECONDS = 2.5
 EVENTS_SECONDS = 1.5
 """How long an Event takes at most, on a quiet machine, from what it tells of to its write."""
 
+REAPED_SECONDS = 300.0
+"""How long a droplet that nobody ordered may live: two walks of the inventory and the pause between
+them, all of it again when an operator dies or a listing fails."""
+
 REST_SECONDS = 3.0
 """How long nothing may be written after the end."""
 
@@ -44,6 +50,14 @@ _LONG_LEAD_SECONDS = 8.0
 _LONGER_TTL = "45m"
 _TTL_DIFFERENCE_SECONDS = 15 * 60
 _PAUSE_SECONDS = 0.1
+_AGAIN_SECONDS = 0.5
+_AT_THE_END = (
+    Situation.EXPIRING,
+    Situation.DELETED,
+    Situation.FORGOTTEN,
+    Situation.REAPED,
+)
+"""Where a fault strikes after the app ran."""
 
 
 @dataclass(slots=True, eq=False)
@@ -58,6 +72,10 @@ class Life:
     trap: Trap | None = None
     edge: Edge | None = None
     """Whom the trapped call goes to."""
+    before: Trap | None = None
+    """What goes wrong first, so that the trapped call is made at all."""
+    stray: int | None = None
+    """The droplet that turned up after it was over."""
     uid: str = ""
     began: float = field(default_factory=time.time)
     expiry: float | None = None
@@ -144,10 +162,15 @@ class Living:
     async def _live(self, life: Life, company: Company) -> None:
         world, name = self._world, life.name
         trap = life.trap
+        begins = Situation.CREATING
+        if life.situation is Situation.SETTLING:
+            begins = Situation.SETTLING
+            life.before = Trap(name, begins, ORDER, Fault.CUT)
+            self._gate.set_trap(life.before)
         if trap is not None and trap.owner == name:
             self._gate.set_trap(trap)
         try:
-            self._enter(life, Situation.CREATING)
+            self._enter(life, begins)
             await world.apply(name, life.lane, life.flavour)
             life.uid = self._gate.uids[name]
             await world.until(name, "running", _has_phase("Running"), RUNNING_SECONDS)
@@ -160,6 +183,8 @@ class Living:
             life.unmet = life.unmet or f"in the end, {unmet}"
         finally:
             self._gate.situations.pop(name, None)
+            if life.before is not None:
+                self._gate.remove_trap(life.before)
             if trap is not None and trap.owner == name:
                 self._gate.remove_trap(trap)
                 trap.let_go.set()
@@ -175,7 +200,7 @@ class Living:
         recorded = life.situation is None
         if recorded:
             await self._quiet(life.name)
-        elif life.situation is Situation.CREATING:
+        elif life.situation in (Situation.CREATING, Situation.SETTLING):
             await self._strike(life, LATE_STRIKE_SECONDS)
         else:
             await self._quiet_from_events(life)
@@ -185,7 +210,11 @@ class Living:
             await self._ready(life)
         if recorded or life.situation is Situation.TTL_CHANGED:
             await self._change_ttl(life)
-        if life.situation not in (Situation.EXPIRING, Situation.DELETED):
+        if life.situation is Situation.CLASS_CHANGED or (
+            recorded and life.flavour is Flavour.SHARED_FIREWALL
+        ):
+            await self._change_class(life)
+        if life.situation not in _AT_THE_END:
             await company.reach(life, Stage.STRUCK)
         if life.situation is Situation.DELETED or (
             recorded and life.flavour is Flavour.SHARED_FIREWALL
@@ -194,6 +223,12 @@ class Living:
         else:
             lead = life.situation is Situation.EXPIRING or recorded
             await self._expire(life, _LONG_LEAD_SECONDS if lead else _LEAD_SECONDS)
+        if life.situation is Situation.REAPED:
+            await self._reap(life)
+        if life.situation is Situation.FORGOTTEN or (
+            recorded and life.flavour is Flavour.OWN_FIREWALL
+        ):
+            await self._forget(life)
         await self._rest(life)
 
     async def _ready(self, life: Life) -> None:
@@ -203,6 +238,8 @@ class Living:
         else:
             await self._restart()
             await self._strike(life)
+        if life.trap is None:
+            await self._world.delete_lease()
         # Its class is looked at before anything else, and that takes its time.
         await self._quiet(life.name, 2 * QUIET_SECONDS)
         self._enter(life, None)
@@ -212,6 +249,8 @@ class Living:
         async with self._turn:
             self._gate.set_trap(trap)
             try:
+                if trap.call == LEASE_MADE:
+                    await self._world.delete_lease()
                 await self._strike(life)
             finally:
                 self._gate.remove_trap(trap)
@@ -275,6 +314,40 @@ class Living:
                 raise Unmet("its droplet's switch was not told of its new end")
             await asyncio.sleep(_PAUSE_SECONDS)
 
+    async def _change_class(self, life: Life) -> None:
+        """Open a port in the rules of the class: its firewall has to follow."""
+        await self._quiet_from_events(life)
+        self._enter(life, Situation.CLASS_CHANGED)
+        changed = await self._world.change_class(life.name, {"firewall": {"ssh": True}})
+        await self._world.until_class_observed(changed, END_SECONDS)
+        await self._strike(life, LATE_STRIKE_SECONDS)
+        await self._quiet(life.name)
+        self._enter(life, None)
+
+    async def _forget(self, life: Life) -> None:
+        """Let the time run out for which the closed record is kept."""
+        await self._quiet(life.name)
+        life.ledger = await self._world.ledger(life.uid)
+        self._enter(life, Situation.FORGOTTEN)
+        await self._world.change_class(life.name, {"records": {"retention": "0s"}})
+        deadline = time.monotonic() + END_SECONDS
+        while await self._world.ledger_if_any(life.uid) is not None:
+            if time.monotonic() > deadline:
+                raise Unmet("its record was not dropped when its time was over")
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _reap(self, life: Life) -> None:
+        """A droplet of its marks turns up; the reaper takes it, and writes the receipt."""
+        await self._quiet(life.name)
+        self._enter(life, Situation.REAPED)
+        cloud = self._world.stack.emulator.cloud
+        life.stray = strays.place(cloud, life.uid, session_host_label(life.name, life.uid))
+        deadline = time.monotonic() + REAPED_SECONDS
+        while not _is_in_the_books(await self._world.ledger(life.uid), life.stray):
+            if time.monotonic() > deadline:
+                raise Unmet(f"droplet {life.stray}, which nobody ordered, was not reaped")
+            await asyncio.sleep(_AGAIN_SECONDS)
+
     async def _expire(self, life: Life, lead: float) -> None:
         world, name = self._world, life.name
         asked = time.time()
@@ -328,7 +401,7 @@ class Living:
             await self._world.until_gone(life.name, END_SECONDS)
         await self._world.until_class_gone(life.name, END_SECONDS)
         if life.uid:
-            life.ledger = await self._world.ledger(life.uid)
+            life.ledger = await self._world.ledger_if_any(life.uid) or life.ledger
 
     async def _quiet_from_events(self, life: Life) -> None:
         """Events of what was before are not those that such a plan is about."""
@@ -348,6 +421,14 @@ class Living:
 
 def _is_about(passage: Passage, name: str) -> bool:
     return passage.owner == name and passage.call.name != OF_EACH_START
+
+
+def _is_in_the_books(ledger: Document, droplet_id: int) -> bool:
+    """Whether a droplet has its receipt, and nothing else in the ledger is without."""
+    status = ledger.get("status", {})
+    lines = status.get("resources", [])
+    seen = any(one["kind"] == "Droplet" and one["id"] == str(droplet_id) for one in lines)
+    return seen and all(one.get("presence") == "Gone" for one in lines)
 
 
 def _has_phase(*phases: str) -> Callable[[Document], bool]:

@@ -25,6 +25,14 @@ class Situation(StrEnum):
     """From its time's last seconds to its tombstone."""
     DELETED = "deleted"
     """Running; session and class were deleted."""
+    SETTLING = "settling"
+    """Being created; the answer to the order for its droplet was lost."""
+    CLASS_CHANGED = "class-changed"
+    """Running; the rules of its class's firewall have just been changed."""
+    FORGOTTEN = "forgotten"
+    """Over; the time for which its record is kept has just run out."""
+    REAPED = "reaped"
+    """Over; a droplet turns up that wears its marks and that nobody ordered."""
 
 
 class Flavour(StrEnum):
@@ -40,6 +48,9 @@ BY_CHANCE = frozenset(
     {"PATCH spawnsessions/status progress", "PATCH spawnsessions/status phase=Requested"}
 )
 """What is only made when something else takes long enough. It is the same write as the others."""
+
+BY_WAY_OF_OTHERS = frozenset({Situation.SETTLING, Situation.FORGOTTEN})
+"""Situations that are led into through calls of other ones: only what no other one has counts."""
 
 OF_EACH_START = "GET /v2/droplets of a cluster"
 """The inventory's walk: it begins with the operator, and else comes when it comes."""
@@ -140,6 +151,12 @@ def boundaries(recorded: Iterable[tuple[Situation, Flavour, Call]]) -> list[Boun
                 (situation, call.edge, name),
                 Boundary(situation, flavour, Call(call.edge, name, (), call.writes, call.streams)),
             )
+    others = {what[1:] for what in found if what[0] not in BY_WAY_OF_OTHERS}
+    found = {
+        what: one
+        for what, one in found.items()
+        if what[0] not in BY_WAY_OF_OTHERS or what[1:] not in others
+    }
     order = list(Situation)
     return sorted(found.values(), key=lambda one: order.index(one.situation))
 

@@ -61,12 +61,27 @@ async def record(
             )
         )
     ]
+    lanes = world.stack.lanes[len(lives) :]
+    # The answer to an order is lost, or a stray turns up: a new start would disturb these.
+    calm = [
+        Life(f"recorded-{number}", lane, Flavour.OWN_FIREWALL, situation)
+        for number, (situation, lane) in enumerate(
+            zip(
+                LIVES_OF_A_KIND * [Situation.SETTLING, Situation.REAPED],
+                lanes,
+                strict=False,
+            ),
+            start=len(lives),
+        )
+    ]
     living = Living(world, restart)
     # Those that are there for the operator's new start have it together, all others before it.
     company = Company(life for life in lives if life.situation is None)
     await asyncio.gather(
         *(living.live(life, company if life.situation is None else None) for life in lives)
     )
+    await asyncio.gather(*(living.live(life) for life in calm))
+    lives += calm
     flavours = {life.name: life.flavour for life in lives}
     kinds = {life.name: (life.flavour, life.situation) for life in lives}
     recorded = [

@@ -47,7 +47,7 @@ def boundary_table(boundaries: Sequence[Boundary]) -> list[str]:
     for situation in Situation:
         edges = Counter(one.call.edge for one in boundaries if one.situation is situation)
         words = ", ".join(f"{count} to {edge}" for edge, count in sorted(edges.items()))
-        rows.append(f"{situation:<12} {sum(edges.values()):>3} calls: {words}")
+        rows.append(f"{situation:<13} {sum(edges.values()):>3} calls: {words}")
     return rows
 
 

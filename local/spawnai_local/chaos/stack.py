@@ -25,6 +25,7 @@ from spawnai_local.chaos.calls import Edge
 from spawnai_local.chaos.faults import KILLS, OF_CLAUDE
 from spawnai_local.chaos.gate import Gate, Passage, Trap
 from spawnai_local.chaos.proxy import Proxy
+from spawnai_local.chaos.strays import MINIMUM_AGE_SECONDS
 from spawnai_local.claude import ClaudeSimulator
 from spawnai_local.claude.faults import Fault as ClaudeFault
 from spawnai_local.cloud import LocalCloud, local_cloud
@@ -53,8 +54,9 @@ LIFETIME = LifetimeSpec(
     max="2h", provisioning_deadline="5m", notice="15s", warning="1s", dead_man_grace="10m"
 )
 OPERATOR_SETTINGS = {
-    # What is left over must be seen, so nobody clears it away.
-    "SPAWNAI_REAPER": "dry-run",
+    # The reaper takes what was put there for it. What a plan leaves over is never old enough.
+    "SPAWNAI_REAPER_MINIMUM_AGE": f"{MINIMUM_AGE_SECONDS:.0f}s",
+    "SPAWNAI_REAPER_MOST_PER_HOUR": "10000",
     # A worker that writes to the API server waits for the answer, and many are held back at once.
     "SPAWNAI_WORKERS": "64",
 }

@@ -19,6 +19,7 @@ from spawnai.api.spawnclass import (
     FirewallMode,
     FirewallSpec,
 )
+from spawnai.controller.operator import LEASE_NAME
 from spawnai_local.bench.cluster import (
     ClusterClient,
     ClusterError,
@@ -188,6 +189,23 @@ class World:
         text = datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         await self.annotate(name, expires_at=text)
 
+    async def change_class(self, name: str, spec: Mapping[str, Any]) -> Document:
+        """`kubectl patch` of a class; returns it as it is then."""
+        await self.cluster.patch(f"{_CLASSES}/{name}", {"spec": spec})
+        return await self.cluster.get(f"{_CLASSES}/{name}")
+
+    async def until_class_observed(self, changed: Document, seconds: float) -> None:
+        """Wait until the operator has said what it makes of a changed class."""
+        wanted, path = changed["metadata"], f"{_CLASSES}/{changed['metadata']['name']}"
+        deadline = time.monotonic() + seconds
+        while True:
+            status = (await self.cluster.get(path)).get("status", {})
+            if status.get("observedGeneration") == wanted["generation"]:
+                return
+            if time.monotonic() > deadline:
+                raise Unmet(f"its class was not looked at within {seconds:.0f} s")
+            await asyncio.sleep(_AGAIN_SECONDS)
+
     async def delete(self, name: str) -> None:
         """`kubectl delete` of the session and its class, without waiting."""
         for path in (sessions_path(NAMESPACE, name), f"{_CLASSES}/{name}"):
@@ -197,25 +215,36 @@ class World:
     async def until_class_gone(self, name: str, seconds: float) -> None:
         """Wait until a class has been let go."""
         deadline = time.monotonic() + seconds
-        while await self._exists(f"{_CLASSES}/{name}"):
+        while await self._found(f"{_CLASSES}/{name}") is not None:
             if time.monotonic() > deadline:
                 raise Unmet(f"its class was not gone within {seconds:.0f} s")
             await asyncio.sleep(_AGAIN_SECONDS)
 
-    async def _exists(self, path: str) -> bool:
+    async def _found(self, path: str) -> Document | None:
         try:
-            await self.cluster.get(path)
+            return await self.cluster.get(path)
         except ClusterError as error:
             if "NotFound" in str(error):
-                return False
+                return None
             raise
-        return True
+
+    async def delete_lease(self) -> None:
+        """`kubectl delete` of the operator's Lease: whoever leads has to make it again."""
+        namespace = self.stack.manifests.namespace
+        with contextlib.suppress(ClusterError):  # another life was quicker
+            await self.cluster.delete(
+                f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{LEASE_NAME}"
+            )
 
     # What can be seen.
 
     async def ledger(self, uid: str) -> Document:
         """A session's SpawnRecord."""
         return await self.cluster.get(records_path(uid))
+
+    async def ledger_if_any(self, uid: str) -> Document | None:
+        """A session's SpawnRecord, None when it was dropped."""
+        return await self._found(records_path(uid))
 
     async def ledgers(self) -> Mapping[str, Document]:
         """Every SpawnRecord by its name."""

@@ -74,6 +74,19 @@ def test_what_comes_with_each_start_is_a_boundary_of_a_start_alone():
     assert len(boundaries(recorded(WALK, situation=Situation.READY))) == 1
 
 
+def test_a_situation_that_is_come_to_by_way_of_another_has_only_what_no_other_has():
+    found = boundaries(
+        [
+            *recorded(POST, GET, situation=Situation.SETTLING),
+            *recorded(POST),
+        ]
+    )
+    assert [(one.situation, one.call.name) for one in found] == [
+        (Situation.CREATING, POST.name),
+        (Situation.SETTLING, GET.name),
+    ]
+
+
 def test_a_write_suffers_every_fault_and_a_read_those_that_exist_for_it():
     write, read = (all_plans(boundaries(recorded(call))) for call in (POST, GET))
     assert {plan.fault for plan in write} == set(Fault)
