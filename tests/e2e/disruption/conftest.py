@@ -17,7 +17,7 @@ from tests.e2e.disruption.calls import CLOUD_AHEAD_SECONDS
 from tests.e2e.disruption.operators import Operator
 from tests.e2e.sessions.canaries import place_canaries, touched_canaries
 from tests.e2e.sessions.eventually import eventually
-from tests.e2e.sessions.world import World
+from tests.e2e.sessions.world import Session, World
 
 from spawnai.api.spawnclass import LifetimeSpec
 from spawnai_local.api_proxy import ApiProxy
@@ -136,8 +136,17 @@ async def clean_namespace(
         await cleaner.start()
     await world.delete_sessions(name)
     await eventually("nothing of ours is left", lambda: left(world), lambda seen: not seen, 40)
+    for one in world.sessions_in(name):
+        await assert_all_is_accounted_for(one)
     if cleaner is not None:
         await cleaner.end()
+
+
+async def assert_all_is_accounted_for(one: Session) -> None:
+    """What must be true of a session whatever was disrupted: of its receipts, costs and names."""
+    await one.assert_nothing_is_left()
+    await one.assert_ledger_is_what_was_billed()
+    await one.assert_its_names_led_to_it_alone()
 
 
 async def left(world: World) -> list[str]:

@@ -67,7 +67,8 @@ async def test_an_operator_at_work_ends_at_once_and_without_a_complaint(
     [steady] = await world.apply(namespace, session("steady"))
     await steady.until_running()
     held = disruption.proxy.add_fault("patch spawnrecords/status slow seconds=30 times=0")
-    await world.apply(namespace, session("begun"))
+    [begun] = await world.apply(namespace, session("begun"))
+    begun.lost_orders = True
     await held.until_suffered()
     ending = asyncio.create_task(first.end())
     await eventually(
@@ -123,6 +124,7 @@ async def test_a_leader_that_slept_past_its_lease_before_a_post_does_not_send_it
     await expiring.annotate(expires_at=in_seconds(2))
     await expiring.until("knows its end", lambda seen: expiry(seen) < time.time() + 5, 10)
     [one] = await world.apply(namespace, session("made-once"))
+    one.lost_orders = True
     await intent.until_suffered()
     first.signal(signal.SIGSTOP)
     paused = time.time()
@@ -163,6 +165,7 @@ async def test_a_post_on_the_wire_when_its_leader_falls_asleep_is_found_and_not_
     await eventually("the second waits", lambda: bool(second.log()), seconds=20)
     [late] = await world.cloud.add_faults(f"{CREATE} late seconds={LATE_SECONDS}")
     [one] = await world.apply(namespace, session("on-the-wire"))
+    one.lost_orders = True
     suffered = await world.cloud.wait_for_fault(late["id"])
     assert suffered["suffered"] == 1
     first.signal(signal.SIGSTOP)
