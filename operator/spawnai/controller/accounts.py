@@ -110,7 +110,7 @@ class RecordListings:
         self._asking: Counter[str] = Counter()
         self._next: dict[str, float] = {}
         self._pages: dict[str, int] = {}
-        self._seen: dict[tuple[str, int], DomainRecord] = {}
+        self._seen: dict[str, dict[int, DomainRecord]] = {}
 
     async def look(self, domain: str, *, priority: Priority) -> set[int]:
         """The ids of all records, from a listing that begins after this call.
@@ -125,8 +125,8 @@ class RecordListings:
         self._next[domain] = max(self._next.get(domain, 0.0), self._clock.now() + pause)
         records = await self._inventory.verify_records(domain, priority=priority)
         self._pages[domain] = max(1, -(-len(records) // PER_PAGE))
-        self._seen.update({(domain, record.id): record for record in records})
-        return {record.id for record in records}
+        self._seen[domain] = {record.id: record for record in records}
+        return set(self._seen[domain])
 
     async def is_gone(self, domain: str, record_id: int, *, priority: Priority) -> bool:
         """Whether DigitalOcean does not show the record any more.
@@ -159,12 +159,12 @@ class RecordListings:
         return True
 
     def seen(self, domain: str, record_id: int) -> DomainRecord | None:
-        """The record as a listing of this process's life showed it."""
-        return self._seen.get((domain, record_id))
+        """The record as the domain's last listing showed it; None: it was not in it."""
+        return self._seen.get(domain, {}).get(record_id)
 
     def forget(self, domain: str, record_id: int) -> None:
         """The record was seen gone."""
-        self._seen.pop((domain, record_id), None)
+        self._seen.get(domain, {}).pop(record_id, None)
 
 
 @dataclass(slots=True)

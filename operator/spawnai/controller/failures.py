@@ -10,36 +10,13 @@ from spawnai.lifecycle.observation import Failure, FailureKind
 
 from .cluster import ClusterError
 
-_KINDS: Mapping[type[Exception], FailureKind] = {
-    digitalocean.Ambiguous: FailureKind.AMBIGUOUS,
-    digitalocean.NoCapacity: FailureKind.NO_CAPACITY,
-    digitalocean.UnknownOption: FailureKind.UNKNOWN_OPTION,
-    digitalocean.OverQuota: FailureKind.OVER_QUOTA,
-    digitalocean.Unauthorized: FailureKind.NEEDS_PERSON,
-    generation.GenerationUnauthorized: FailureKind.NEEDS_PERSON,
-    generation.GenerationNoCredit: FailureKind.NEEDS_PERSON,
-    generation.GenerationRefused: FailureKind.FINAL,
-    generation.GenerationTruncated: FailureKind.FINAL,
-    generation.GenerationInvalid: FailureKind.FINAL,
-    generation.GenerationRejected: FailureKind.FINAL,
-    AgentUntrusted: FailureKind.TRANSIENT,
-    AgentRejected: FailureKind.TRANSIENT,
-}
-
-_REASONS: Mapping[type[Exception], str] = {
-    digitalocean.Unauthorized: "DigitalOceanUnauthorized",
-    digitalocean.RateLimited: "DigitalOceanRateLimited",
-    digitalocean.OverQuota: "WaitingForDropletLimit",
-    digitalocean.Ambiguous: "DigitalOceanAnswerLost",
-    digitalocean.Refused: "DigitalOceanRefused",
-    generation.GenerationUnauthorized: "ClaudeUnauthorized",
-    generation.GenerationNoCredit: "ClaudeNoCredit",
-    generation.GenerationUnavailable: "ClaudeUnavailable",
-}
-
 
 class NotYet(Exception):
     """Looked, and it is not so yet: look again. Its text is for people."""
+
+
+class NotOurs(NotYet):
+    """What is to be deleted does not show that it is ours: a person has to look at it."""
 
 
 class SessionFailed(Exception):
@@ -56,6 +33,36 @@ class NeedsPerson(Exception):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+_KINDS: Mapping[type[Exception], FailureKind] = {
+    digitalocean.Ambiguous: FailureKind.AMBIGUOUS,
+    digitalocean.AlreadyExists: FailureKind.AMBIGUOUS,  # perhaps by a POST thought to be lost
+    digitalocean.NoCapacity: FailureKind.NO_CAPACITY,
+    digitalocean.UnknownOption: FailureKind.UNKNOWN_OPTION,
+    digitalocean.OverQuota: FailureKind.OVER_QUOTA,
+    digitalocean.Unauthorized: FailureKind.NEEDS_PERSON,
+    generation.GenerationUnauthorized: FailureKind.NEEDS_PERSON,
+    generation.GenerationNoCredit: FailureKind.NEEDS_PERSON,
+    generation.GenerationRefused: FailureKind.FINAL,
+    generation.GenerationTruncated: FailureKind.FINAL,
+    generation.GenerationInvalid: FailureKind.FINAL,
+    generation.GenerationRejected: FailureKind.FINAL,
+    NotOurs: FailureKind.NEEDS_PERSON,
+    AgentUntrusted: FailureKind.TRANSIENT,
+    AgentRejected: FailureKind.TRANSIENT,
+}
+
+_REASONS: Mapping[type[Exception], str] = {
+    digitalocean.Unauthorized: "DigitalOceanUnauthorized",
+    digitalocean.RateLimited: "DigitalOceanRateLimited",
+    digitalocean.OverQuota: "WaitingForDropletLimit",
+    digitalocean.Ambiguous: "DigitalOceanAnswerLost",
+    digitalocean.Refused: "DigitalOceanRefused",
+    generation.GenerationUnauthorized: "ClaudeUnauthorized",
+    generation.GenerationNoCredit: "ClaudeNoCredit",
+    generation.GenerationUnavailable: "ClaudeUnavailable",
+}
 
 
 _EXPECTED = (

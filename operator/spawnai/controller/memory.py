@@ -43,6 +43,8 @@ class Memory:
     ledger_waits_since: float | None = None
     record_made_here: bool = False
     proven: set[tuple[str, str]] = field(default_factory=set)
+    missing_since: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    """Since when what is to be deleted answers 404, though it is too young to be believed gone."""
     session_confirmed_gone: bool = False
     record_confirmed_absent: bool = False
     minor_status_written_at: float = float("-inf")
@@ -72,6 +74,7 @@ class Memory:
         """
         self.efforts = {key: effort.moved(step) for key, effort in self.efforts.items()}
         self.rejected = {at: failure.moved(step) for at, failure in self.rejected.items()}
+        self.missing_since = {key: date + step for key, date in self.missing_since.items()}
 
     @property
     def book(self) -> RecordStatus:

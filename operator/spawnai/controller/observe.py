@@ -74,6 +74,7 @@ class Observer:
             bundle=memory.bundle,
             app=memory.app,
             log=memory.log,
+            missing=frozenset(memory.missing_since),
             switch=memory.switch,
             efforts=dict(memory.efforts),
             rejected=dict(memory.rejected),

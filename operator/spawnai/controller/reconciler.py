@@ -7,6 +7,7 @@ done. So a session is never blocked by a call that takes long, and its TTL is al
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from random import Random
 
@@ -172,12 +173,8 @@ class Reconciler:
     ) -> None:
         now = self._date()
         before = memory.efforts.get(action.key, Effort())
-        memory.efforts[action.key] = Effort(
-            running=True,
-            failures=before.failures,
-            failure=before.failure,
-            started_at=now,
-            waited=before.waited,
+        memory.efforts[action.key] = replace(
+            before, running=True, retry_at=None, started_at=now, done_at=None, turn_at=None
         )
         work = Work(observation.uid, observation.session, memory, backing, self._clock.utc_now)
         memory.tasks[action.key] = asyncio.create_task(
@@ -190,14 +187,22 @@ class Reconciler:
             pause = await self._actor.carry_out(work, action)
             if isinstance(action, do.DeleteResource):
                 self._count_overrun(memory, action.entry)
-            now = self._date()
+            now, before = self._date(), memory.efforts[key]
             memory.efforts[key] = Effort(
-                started_at=memory.efforts[key].started_at,
+                started_at=before.started_at,
                 done_at=now,
                 retry_at=now + pause if pause is not None else None,
+                effects=before.effects + 1,
+                unclear_at=before.unclear_at,
             )
         except asyncio.CancelledError:
-            memory.efforts[key] = Effort(started_at=memory.efforts[key].started_at)
+            before = memory.efforts[key]
+            memory.efforts[key] = Effort(
+                started_at=before.started_at,
+                waited=before.waited,
+                effects=before.effects,
+                unclear_at=before.unclear_at,
+            )
             raise
         except Exception as error:  # noqa: BLE001 - every failure becomes a value the plan reads
             memory.efforts[key] = self._failed(memory, action, error)
@@ -219,12 +224,15 @@ class Reconciler:
         else:
             trace = None if is_expected(error) else error
             _LOGGER.warning("%s failed: %s", key, failure.message, exc_info=trace)
+        unclear = failure.kind is FailureKind.AMBIGUOUS
         return Effort(
             failures=failures,
             failure=failure,
             started_at=before.started_at,
             retry_at=now + delay * self._random.uniform(1 - JITTER, 1 + JITTER),
             waited=before.waited,
+            effects=before.effects + (1 if unclear else 0),
+            unclear_at=now if unclear else before.unclear_at,
         )
 
 

@@ -62,6 +62,10 @@ class Effort:
     sent."""
     waited: timedelta = timedelta()
     """How long a creation waited for its turns, all tries together."""
+    effects: int = 0
+    """How many of its tries may have taken effect: all that succeeded or had no clear answer."""
+    unclear_at: datetime | None = None
+    """When it last had no clear answer, whatever came after that."""
 
     @property
     def waits_for_turn(self) -> bool:
@@ -81,6 +85,7 @@ class Effort:
             started_at=at(self.started_at),
             done_at=at(self.done_at),
             turn_at=at(self.turn_at),
+            unclear_at=at(self.unclear_at),
         )
 
 
@@ -248,6 +253,8 @@ class Observation:
     bundle: StoredBundle | None = None
     app: AppView | None = None
     log: tuple[str, ...] = ()
+    missing: frozenset[tuple[str, str]] = frozenset()
+    """Kind and id of what answers 404, but is too young for that to prove anything."""
     switch: datetime | None = None
     """What the droplet's dead man's switch was told last; None when that is not known."""
     efforts: Mapping[str, Effort] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from spawnai.api.conditions import ConditionType, find_condition
 from spawnai.api.durations import format_time
-from spawnai.api.record import Presence, ResourceKind
+from spawnai.api.record import LedgerEntry, Presence, ResourceKind
 from spawnai.api.session import CostStatus, Phase
 from spawnai.billing.ledger import closed, residuals
 
@@ -36,7 +36,13 @@ from .actions import (
 from .deletion import delete
 from .keep import has_log, is_last_log
 from .observation import Observation, Record
-from .settling import settled, unsettled_since
+from .settling import (
+    APPEARS_WITHIN,
+    looked,
+    settled,
+    unaccounted_since,
+    unsettled_since,
+)
 from .status import Draft
 
 LOG_LIMIT = timedelta(milliseconds=500)
@@ -86,14 +92,15 @@ def teardown(d: Draft, ending: Ending, now: datetime) -> None:
         _quiet_end(d, ending, now)
         return
     _say_why(d, ending)
-    unsure = _settle(d, record)
+    searches = _searches(o, record)
+    unsure = _settle(d, searches)
     names = record.living(ResourceKind.DOMAIN_RECORD)
     droplets = record.living(ResourceKind.DROPLET)
     firewalls = record.living(ResourceKind.FIREWALL)
     for entry in names:
         delete(d, record, entry)
     log_taken = _log_taken(d, now)
-    traffic_off = all(entry.deletion_accepted_at is not None for entry in names)
+    traffic_off = all(_leads_nowhere(o, entry) for entry in names)
     # A name whose creation is not settled may exist already: its address must not go to a stranger.
     if traffic_off and ResourceKind.DOMAIN_RECORD not in unsure and log_taken:
         for entry in droplets:
@@ -102,7 +109,8 @@ def teardown(d: Draft, ending: Ending, now: datetime) -> None:
         for entry in firewalls:
             delete(d, record, entry)
     left = residuals(record.status.resources)
-    if left or unsure or _running(o, GenerateApp.__name__):
+    late = _may_come_late(d, searches, now)
+    if left or unsure or late or _running(o, GenerateApp.__name__):
         _still_ending(d, ending, left, unsure, now)
         if unsure:
             d.wake(now + timedelta(seconds=1))
@@ -122,16 +130,36 @@ def _running(o: Observation, key: str) -> bool:
     return o.effort(key).running and not (key in CREATIONS and o.effort(key).waits_for_turn)
 
 
-def _settle(d: Draft, record: Record) -> set[ResourceKind]:
-    """Wait for creations under way, look for those whose answer was lost: what is not sure yet."""
-    o = d.observation
-    unsure: set[ResourceKind] = set()
+def _leads_nowhere(o: Observation, entry: LedgerEntry) -> bool:
+    """Whether no name of ours leads to the droplet by this line any more.
+
+    What somebody changed is his now: it is left alone, and the ledger says so. What answers 404
+    while it is young may still show up; its deletion goes on being tried, and the droplet does not
+    wait for that.
+    """
+    return (
+        entry.deletion_accepted_at is not None
+        or entry.presence is Presence.UNKNOWN
+        or (entry.kind, entry.id) in o.missing
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """How a creation without an answer is found: the creation's key, and the look."""
+
+    kind: ResourceKind
+    create: str
+    find: Action
+
+
+def _searches(o: Observation, record: Record) -> list[_Search]:
     planned = {resource.kind: resource.name for resource in record.spec.planned}
-    searches: list[tuple[ResourceKind, str, Action]] = [
-        (ResourceKind.DROPLET, CreateDroplet.__name__, FindDroplet())
-    ]
+    searches = [_Search(ResourceKind.DROPLET, CreateDroplet.__name__, FindDroplet())]
     if ResourceKind.FIREWALL in planned:
-        searches.append((ResourceKind.FIREWALL, CreateFirewall.__name__, FindFirewall()))
+        searches.append(
+            _Search(ResourceKind.FIREWALL, CreateFirewall.__name__, FindFirewall()),
+        )
     droplet_ip = next(
         (
             entry.ip
@@ -144,18 +172,67 @@ def _settle(d: Draft, record: Record) -> set[ResourceKind]:
         label, _, domain = planned[ResourceKind.DOMAIN_RECORD].partition(".")
         # The ledger may not know the address yet; a look at the droplet tells it.
         find = FindDomainRecord(domain, label, droplet_ip) if droplet_ip else FindDroplet()
-        searches.append((ResourceKind.DOMAIN_RECORD, CreateDomainRecord.__name__, find))
-    for kind, create, find_action in searches:
-        if _running(o, create):
-            unsure.add(kind)
-            continue
-        known = any(entry.kind is kind for entry in record.status.resources)
-        since = unsettled_since(o, create)
-        if known or since is None or settled(o.effort(find_action.key), since):
-            continue
-        unsure.add(kind)
-        d.do(find_action)
+        searches.append(
+            _Search(ResourceKind.DOMAIN_RECORD, CreateDomainRecord.__name__, find),
+        )
+    return searches
+
+
+def _settle(d: Draft, searches: list[_Search]) -> set[ResourceKind]:
+    """Wait for creations under way, look for those whose answer was lost: what is not sure yet."""
+    o = d.observation
+    unsure: set[ResourceKind] = set()
+    for search in searches:
+        if _running(o, search.create):
+            unsure.add(search.kind)
+        elif not _is_settled(o, search) or not _was_looked_for_again(o, search):
+            unsure.add(search.kind)
+            d.do(search.find)
     return unsure
+
+
+def _is_settled(o: Observation, search: _Search) -> bool:
+    """Whether something of that kind is known, or has been looked for until nothing can come."""
+    if o.record is not None and any(
+        entry.kind is search.kind for entry in o.record.status.resources
+    ):
+        return True
+    since = unsettled_since(o, search.create)
+    return since is None or settled(o.effort(search.find.key), since)
+
+
+def _was_looked_for_again(o: Observation, search: _Search) -> bool:
+    """Whether there can be no second name: one that is known may have a twin, made by a POST that
+    was thought to be lost. One look after the last POST tells, and is only spent where an answer
+    was unclear, or where another life of this operator may have had such an answer.
+    """
+    if not isinstance(search.find, FindDomainRecord):
+        return True
+    if o.record_made_here and unaccounted_since(o, search.kind, search.create) is None:
+        return True
+    look, posted_at = o.effort(search.find.key), o.effort(search.create).started_at
+    return looked(look, posted_at) and look.started_at != posted_at
+
+
+def _may_come_late(d: Draft, searches: list[_Search], now: datetime) -> bool:
+    """Whether a lost POST may still make something, although it was settled: the ledger stays open
+    for a last look. A droplet that comes so late is the reaper's; nobody else finds a name or a
+    firewall.
+    """
+    o = d.observation
+    late = False
+    for search in searches:
+        since = unaccounted_since(o, search.kind, search.create)
+        if search.kind is ResourceKind.DROPLET or since is None:
+            continue
+        if looked(o.effort(search.find.key), since + APPEARS_WITHIN):
+            continue
+        late = True
+        if now < since + APPEARS_WITHIN:
+            d.wake(since + APPEARS_WITHIN)
+        else:
+            d.do(search.find)
+    return late
 
 
 def _log_taken(d: Draft, now: datetime) -> bool:

@@ -7,10 +7,11 @@ import pytest
 from spawnai.controller.actions.actor import DOING
 from spawnai.controller.cluster import ClusterError
 from spawnai.controller.failures import NotYet, SessionFailed, failure_of, is_expected
-from spawnai.digitalocean.errors import Unavailable
+from spawnai.digitalocean.errors import AlreadyExists, Unavailable
 from spawnai.droplet.client import AgentUnreachable
 from spawnai.generation.errors import GenerationUnavailable
 from spawnai.lifecycle import actions as do
+from spawnai.lifecycle.observation import FailureKind
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 BY_HAND = "Droplet 7 was left alone; look at it and delete it by hand"
@@ -54,3 +55,7 @@ def test_every_action_has_its_words():
         kind for kind in vars(do).values() if isinstance(kind, type) and issubclass(kind, do.Action)
     }
     assert set(DOING) == actions - {do.Action}
+
+
+def test_a_unique_name_that_is_taken_may_be_our_own_lost_post_so_it_is_looked_for():
+    assert failure_of(AlreadyExists("duplicate name"), NOW).kind is FailureKind.AMBIGUOUS

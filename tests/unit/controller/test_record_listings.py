@@ -102,3 +102,15 @@ async def test_with_the_domain_its_records_are_gone():
     dns.exists = False
     assert await asyncio.gather(*(gone(listings, 900 + n) for n in range(5))) == [True] * 5
     assert not await listings.domain_exists(DOMAIN, priority=Priority.NEW)
+
+
+@virtual_time
+async def test_each_whole_listing_replaces_what_was_seen_of_its_domain():
+    dns = Dns(2)
+    listings = listings_of(dns)
+    await listings.look(DOMAIN, priority=Priority.NEW)
+    assert listings.seen(DOMAIN, 1) is not None
+    del dns.records[1]
+    await listings.look(DOMAIN, priority=Priority.NEW)
+    assert listings.seen(DOMAIN, 0) is not None
+    assert listings.seen(DOMAIN, 1) is None

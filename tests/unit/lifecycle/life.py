@@ -81,6 +81,7 @@ class Life:
     new_droplet_status: str = "active"
     app: AppView | None = None
     log: tuple[str, ...] = ()
+    missing: frozenset[tuple[str, str]] = frozenset()
     switch: datetime | None = None
     problem: Failure | None = None
     efforts: dict[str, Effort] = field(default_factory=dict)
@@ -88,6 +89,8 @@ class Life:
     held: set[type[do.Action]] = field(default_factory=set)
     waiting: set[type[do.Action]] = field(default_factory=set)
     failing: dict[type[do.Action], Callable[[do.Action], Failure]] = field(default_factory=dict)
+    finds: dict[type[do.Action], Callable[[], None]] = field(default_factory=dict)
+    """What a look brings to light, the next time."""
     done: list[do.Action] = field(default_factory=list)
     statuses: list[SessionStatus] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
@@ -112,6 +115,7 @@ class Life:
             bundle=self.bundle,
             app=self.app,
             log=self.log,
+            missing=self.missing,
             switch=self.switch,
             generation_fraction=0.0 if self.claude_answers else None,
             efforts=dict(self.efforts),
@@ -232,24 +236,39 @@ class Life:
         self.done.append(action)
         before = self.efforts.get(action.key, Effort())
         if type(action) in self.waiting:
-            self.efforts[action.key] = Effort(running=True, started_at=self.now)
+            self.efforts[action.key] = replace(
+                before, running=True, retry_at=None, started_at=self.now, done_at=None
+            )
             return True
         if type(action) in self.held:
-            self.efforts[action.key] = Effort(
-                running=True, started_at=self.now, turn_at=self.now, waited=before.waited
+            self.efforts[action.key] = replace(
+                before,
+                running=True,
+                retry_at=None,
+                started_at=self.now,
+                done_at=None,
+                turn_at=self.now,
             )
             return True
         if type(action) in self.failing:
             failure = self.failing[type(action)](action)
+            unclear = failure.kind is FailureKind.AMBIGUOUS
             self.efforts[action.key] = Effort(
                 failures=before.failures + 1,
                 failure=failure,
                 started_at=self.now,
                 retry_at=self.now + timedelta(seconds=1),
                 waited=before.waited,
+                effects=before.effects + (1 if unclear else 0),
+                unclear_at=self.now if unclear else before.unclear_at,
             )
             return True
-        self.efforts[action.key] = Effort(started_at=self.now, done_at=self.now)
+        self.efforts[action.key] = Effort(
+            started_at=self.now,
+            done_at=self.now,
+            effects=before.effects + 1,
+            unclear_at=before.unclear_at,
+        )
         self._effect(action)
         if isinstance(action, do.FindDroplet | do.FindDomainRecord | do.FindFirewall):
             self.efforts[action.key] = replace(
@@ -307,7 +326,7 @@ class Life:
             case do.VerifyGone(kind=kind, id=id_):
                 self.book(lambda book: books.with_gone(book, kind, id_, self.now))
             case _:
-                pass
+                self.finds.pop(type(action), lambda: None)()
 
     def note(self, kind: ResourceKind, id_: str, **details: Any) -> None:
         entry = LedgerEntry(kind=kind, id=id_, name=f"name-{id_}", created_at=self.now, **details)

@@ -327,6 +327,41 @@ def test_an_expiry_before_anything_was_made_is_a_quiet_end():
 # --- The end ----------------------------------------------------------------------------------
 
 
+def deletions_of(life: Life) -> list[str]:
+    return [action.entry.id for action in life.done if isinstance(action, do.DeleteResource)]
+
+
+def test_the_droplet_does_not_wait_for_a_name_that_is_somebody_else_s_now():
+    life = running(**WITH_DOMAIN)
+    life.held = {do.DeleteResource}
+    life.book(lambda book: books.with_unknown(book, ResourceKind.DOMAIN_RECORD, "5"))
+    life.change(deleting=True)
+    assert deletions_of(life) == ["5", "77"]
+
+
+def test_a_name_that_is_somebody_else_s_now_is_named_until_it_is_gone():
+    life = running(**WITH_DOMAIN)
+    life.book(lambda book: books.with_unknown(book, ResourceKind.DOMAIN_RECORD, "5"))
+    life.failing[do.DeleteResource] = lambda _: life.fail(
+        FailureKind.NEEDS_PERSON, "NotOurs", "it was left alone: look at it and delete it by hand"
+    )
+    life.change(deleting=True).pass_time(seconds=20)
+    assert life.session is not None
+    assert "DomainRecord 5" in (life.status.message or "")
+    assert "delete it by hand" in (life.status.message or "")
+    life.failing.clear()
+    life.pass_time(seconds=5)
+    assert life.session is None
+
+
+def test_the_droplet_does_not_wait_for_a_young_name_that_answers_404():
+    life = running(**WITH_DOMAIN)
+    life.held = {do.DeleteResource}
+    life.missing = frozenset({(ResourceKind.DOMAIN_RECORD, "5")})
+    life.change(deleting=True)
+    assert deletions_of(life) == ["5", "77"]
+
+
 def test_the_name_goes_before_the_droplet_and_the_droplet_before_its_firewall():
     life = running(**WITH_DOMAIN, **PER_SESSION).pass_time(hours=2)
     deleted = [action.entry.kind for action in life.done if isinstance(action, do.DeleteResource)]

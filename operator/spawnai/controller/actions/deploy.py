@@ -17,6 +17,7 @@ from spawnai.droplet.client import (
 )
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import AppView
+from spawnai.lifecycle.settling import may_still_appear
 
 from .agents import Agents
 from .bundles import Bundles
@@ -131,12 +132,15 @@ class Deploy:
     async def _look_after_droplet(self, work: Work) -> bool:
         """The agent is silent: has its droplet gone? It may have gone before a restart.
 
-        Housekeeping: when many agents are silent at once, the looks leave room for deletions.
+        One that is too young to be believed gone is not asked for. Housekeeping: when many agents
+        are silent at once, the looks leave room for deletions.
         """
         lost = False
-        account = work.backing.account
+        account, now = work.backing.account, self._clock.utc_now()
         for entry in work.memory.book.resources:
-            if entry.kind is ResourceKind.DROPLET and entry.gone_at is None:
+            if entry.kind is not ResourceKind.DROPLET or may_still_appear(entry, now):
+                continue
+            if entry.gone_at is None:
                 found = await account.droplets.get(int(entry.id), priority=Priority.HOUSEKEEPING)
                 if found is None:
                     work.saw_gone(entry.kind, entry.id)

@@ -7,9 +7,11 @@ from spawnai.api.names import cluster_tag, session_firewall_name, session_tag
 from spawnai.api.record import LedgerEntry, ResourceKind
 from spawnai.billing import ledger as books
 from spawnai.controller.accounts import CloudAccount
-from spawnai.controller.failures import NotYet
+from spawnai.controller.failures import NotOurs, NotYet
 from spawnai.digitalocean.budget import Priority
+from spawnai.digitalocean.models import DomainRecord
 from spawnai.lifecycle import actions as do
+from spawnai.lifecycle.settling import may_still_appear
 
 from .work import Work
 
@@ -27,26 +29,49 @@ class Destroy:
         if (entry.kind, entry.id) not in work.memory.proven:
             ours = await self._is_ours(work, account, entry)
             if ours is None:
-                work.saw_gone(entry.kind, entry.id)
+                self._not_found(work, entry)
                 return
+            work.memory.missing_since.pop((entry.kind, entry.id), None)
             if not ours:
                 work.memory.ledger = books.with_unknown(work.memory.book, entry.kind, entry.id)
-                raise NotYet(
+                # The tags of a new droplet may come later than it does.
+                is_new = may_still_appear(entry, work.utc_now())
+                raise (NotYet if is_new else NotOurs)(
                     f"{entry.kind} {entry.id} does not show that it belongs to this session: "
                     "it was left alone; look at it and delete it by hand"
                 )
             work.memory.proven.add((entry.kind, entry.id))
         accepted = await self._delete(account, entry)
-        now = work.utc_now()
-        work.memory.ledger = books.with_deletion_accepted(
-            work.memory.book, entry.kind, entry.id, now
-        )
+        if accepted:
+            work.memory.missing_since.pop((entry.kind, entry.id), None)
+            work.memory.ledger = books.with_deletion_accepted(
+                work.memory.book, entry.kind, entry.id, work.utc_now()
+            )
+        else:
+            self._not_found(work, entry)
         if entry.kind is ResourceKind.DROPLET:
             account.quota.leave(work.uid)
             if (waiting := account.quota.first()) is not None:
                 self._wake(waiting)
-        if not accepted:
-            work.saw_gone(entry.kind, entry.id)
+
+    def _not_found(self, work: Work, entry: LedgerEntry) -> None:
+        """DigitalOcean answers 404: it is gone, since the first such answer.
+
+        Raises:
+            NotYet: it is so young that it may not show yet.
+        """
+        now, key = work.utc_now(), (entry.kind, entry.id)
+        since = work.memory.missing_since.setdefault(key, now)
+        if may_still_appear(entry, now):
+            raise NotYet(
+                f"{entry.kind} {entry.id} was made at {entry.created_at:%H:%M:%S} and answers 404: "
+                "it may not show yet, so its deletion is tried again until DigitalOcean accepts it "
+                "or the thing is old enough to be believed gone"
+            )
+        del work.memory.missing_since[key]
+        if since < now:
+            work.memory.ledger = books.with_deletion_accepted(work.memory.book, *key, since)
+        work.memory.ledger = books.with_gone(work.memory.book, *key, now)
 
     async def _delete(self, account: CloudAccount, entry: LedgerEntry) -> bool:
         """Whether the deletion was accepted; False: it was gone already."""
@@ -83,11 +108,10 @@ class Destroy:
             case ResourceKind.DOMAIN_RECORD:
                 domain = entry.domain or ""
                 record = account.record_listings.seen(domain, int(entry.id))
-                if record is None:
+                if record is None or not _is_as_made(record, entry):
+                    # Whoever changed it may have changed it back meanwhile, or deleted it.
                     record = await account.records.get(domain, int(entry.id), priority=priority)
-                if record is None:
-                    return None
-                return f"{record.name}.{domain}" == entry.name and record.data == entry.ip
+                return None if record is None else _is_as_made(record, entry)
             case ResourceKind.FIREWALL:
                 firewall = await account.firewalls.get(entry.id, priority=priority)
                 if firewall is None:
@@ -117,3 +141,8 @@ class Destroy:
         if not gone:
             raise NotYet(f"{action.kind} {action.id} is still there")
         work.saw_gone(action.kind, action.id)
+
+
+def _is_as_made(record: DomainRecord, entry: LedgerEntry) -> bool:
+    """Whether a name still is the one that was made, and leads where it was to lead."""
+    return f"{record.name}.{record.domain}" == entry.name and record.data == entry.ip

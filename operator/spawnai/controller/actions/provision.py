@@ -26,13 +26,14 @@ from spawnai.billing import ledger as books
 from spawnai.clock import Clock
 from spawnai.controller.failures import NotYet, failure_of
 from spawnai.digitalocean.budget import Priority
-from spawnai.digitalocean.errors import NoCapacity, OverQuota, UnknownOption
+from spawnai.digitalocean.errors import NoCapacity, NotFound, OverQuota, UnknownOption
 from spawnai.digitalocean.firewalls import session_rules
 from spawnai.digitalocean.models import DomainRecord, Droplet, DropletOrder, Firewall, FirewallOrder
 from spawnai.droplet.cloud_config import DropletBootstrap, render_user_data
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import DropletView, Session
 from spawnai.lifecycle.reaping import owner_of
+from spawnai.lifecycle.settling import APPEARS_WITHIN
 
 from .agents import AGENT_PORT, Agents
 from .work import Backing, Work
@@ -177,7 +178,7 @@ class Provision:
         if droplet is not None:
             inventory.saw(droplet)
             memory.saw_droplet(DropletView(droplet.id, droplet.status, droplet.public_ip))
-        elif self._clock.utc_now() > created + timedelta(seconds=60):
+        elif self._clock.utc_now() > created + APPEARS_WITHIN:
             work.saw_gone(ResourceKind.DROPLET, str(action.droplet_id))
 
     async def create_firewall(self, work: Work, action: do.CreateFirewall) -> None:
@@ -224,10 +225,13 @@ class Provision:
         self._note_record(work, record)
 
     async def find_domain_record(self, work: Work, action: do.FindDomainRecord) -> timedelta:
-        """Take in records with the session's name and address."""
-        found = await work.backing.account.records.find(
-            f"{action.name}.{action.domain}", action.domain, priority=Priority.RUNNING
-        )
+        """Take in all records with the session's name and address."""
+        try:
+            found = await work.backing.account.records.find(
+                f"{action.name}.{action.domain}", action.domain, priority=Priority.RUNNING
+            )
+        except NotFound:  # the domain itself has gone, and no name is left in it
+            return LOOK_AGAIN
         for record in found:
             if record.data == action.ip:
                 self._note_record(work, record)
