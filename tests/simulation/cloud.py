@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
@@ -22,7 +23,10 @@ from spawnai.digitalocean.models import (
 
 from .edges import Wire
 from .loop import utc
+from .story import SHOWS_LATE
 
+LATE_SECONDS = 40.0
+"""When a POST without an answer takes effect: after it was thought to be settled."""
 NEVER = float("inf")
 DOMAIN = "apps.example"
 SIZES = {"s-1vcpu-1gb": Decimal("0.00893"), "s-2vcpu-2gb": Decimal("0.02679")}
@@ -50,6 +54,8 @@ class CloudDroplet:
     unlisted: float = NEVER
     by_hand: bool = False
     late: bool = False
+    seen: float = 0.0
+    """Until then its own address answers 404."""
 
     def cost(self, until: float) -> Decimal:
         """What the cloud bills, from the order's whole second to the accepted deletion."""
@@ -66,6 +72,11 @@ class CloudRecord:
     listed: float
     session: str | None
     gone: float = NEVER
+    made: float = 0.0
+    by_hand: bool = False
+    late: bool = False
+    seen: float = 0.0
+    """Until then its own address answers 404."""
 
 
 @dataclass(slots=True)
@@ -108,6 +119,7 @@ class Cloud:
         self._ids = itertools.count(1001)
         self._addresses = itertools.count(1)
         self._free: list[str] = []
+        self._unseen = Random(f"{self.wire.story.seed}/cloud/unseen")
 
     @property
     def now(self) -> float:
@@ -221,6 +233,19 @@ class Cloud:
         self.firewalls[made.id] = made
         return made
 
+    def seen_at(self) -> float:
+        """When the address of something made now answers for the first time."""
+        return self.now + self._unseen.uniform(0, self.wire.story.settings.unseen_seconds)
+
+    def is_shown(self, thing: CloudDroplet | CloudRecord | None) -> bool:
+        """Whether the address of a thing answers; a new one may not do so yet."""
+        if thing is None or self.now >= thing.gone:
+            return False
+        if self.now < thing.seen:
+            self.wire.disturb(self.now, thing.seen, "something new answers 404")
+            return False
+        return True
+
     def bill(self) -> Decimal:
         """What the account is billed for our droplets until now."""
         return sum(
@@ -233,6 +258,20 @@ class Cloud:
         )
 
     # --- calls -------------------------------------------------------------------------------
+
+    def now_or_late(self, kind: str | None, make: Callable[[], Any]) -> Any:
+        """What a POST makes; one that shows late has no answer."""
+        if kind != SHOWS_LATE:
+            return make()
+
+        def make_late() -> None:
+            # Refused then, if its name was taken meanwhile: nobody hears of it.
+            with suppress(errors.AlreadyExists):
+                make()
+
+        self.wire.disturb(self.now, self.now + LATE_SECONDS, "something shows late")
+        self.wire.loop.outside(LATE_SECONDS, make_late)
+        raise errors.Ambiguous("no answer in time")
 
     async def call(self, name: str, effect: Callable[[], Any], words: str = "") -> Any:
         kind = self.wire.fault_kind(name)
@@ -269,7 +308,8 @@ class SimulatedDroplets:
             made = cloud.make_droplet(
                 order.name, order.region, order.size, frozenset(order.tags), session
             )
-            made.late = kind == "shows late"
+            made.late = kind == SHOWS_LATE
+            made.seen = cloud.seen_at()
             cloud.watch.droplet_made(made)
             return cloud.shown(made, asked)
 
@@ -284,11 +324,7 @@ class SimulatedDroplets:
             if ours >= cloud.wire.story.settings.droplet_limit:
                 raise errors.OverQuota("creating this would exceed your droplet limit")
             cloud.writes += 1
-            if kind == "shows late":
-                cloud.wire.disturb(cloud.now, cloud.now + 40, "a droplet shows late")
-                cloud.wire.loop.outside(40, make)
-                raise errors.Ambiguous("no answer in time", endpoint="POST /v2/droplets")
-            return make()
+            return cloud.now_or_late(kind, make)
 
         return await cloud.call("POST droplet", effect, f"{order.name} in {order.region}")
 
@@ -297,9 +333,7 @@ class SimulatedDroplets:
 
         def effect() -> Droplet | None:
             droplet = cloud.droplets.get(droplet_id)
-            if droplet is None or cloud.now >= droplet.gone:
-                return None
-            return cloud.shown(droplet, asked)
+            return cloud.shown(droplet, asked) if cloud.is_shown(droplet) else None
 
         return await cloud.call("GET droplet", effect, str(droplet_id))
 
@@ -309,7 +343,7 @@ class SimulatedDroplets:
 
         def effect() -> bool:
             droplet = cloud.droplets.get(droplet_id)
-            if droplet is None or cloud.now >= droplet.gone:
+            if not cloud.is_shown(droplet):
                 return False
             if kind == "busy":
                 raise errors.Busy("an action is running")
@@ -370,12 +404,17 @@ class SimulatedRecords:
 
     async def create(self, domain, name, ip, ttl, *, priority) -> DomainRecord:
         cloud = self._cloud
+        kind = cloud.wire.fault_kind("POST record")
+
+        def make() -> DomainRecord:
+            made = cloud.make_record(name, ip, cloud.session_of(name))
+            made.made, made.seen, made.late = cloud.now, cloud.seen_at(), kind == SHOWS_LATE
+            cloud.watch.record_made(made)
+            return made.record
 
         def effect() -> DomainRecord:
             cloud.writes += 1
-            made = cloud.make_record(name, ip, cloud.session_of(name))
-            cloud.watch.record_made(made)
-            return made.record
+            return cloud.now_or_late(kind, make)
 
         return await cloud.call("POST record", effect, f"{name} → {ip}")
 
@@ -384,7 +423,7 @@ class SimulatedRecords:
 
         def effect() -> DomainRecord | None:
             known = cloud.records.get(record_id)
-            return known.record if known is not None and cloud.now < known.gone else None
+            return known.record if cloud.is_shown(known) else None
 
         return await cloud.call("GET record", effect, str(record_id))
 
@@ -393,7 +432,7 @@ class SimulatedRecords:
 
         def effect() -> bool:
             known = cloud.records.get(record_id)
-            if known is None or cloud.now >= known.gone:
+            if not cloud.is_shown(known):
                 return False
             if ("record", str(record_id)) in cloud.foreign:
                 cloud.watch.foreign_touched(f"record {record_id} ({known.record.name})")
@@ -447,18 +486,26 @@ class SimulatedFirewalls:
             outbound=order.outbound,
         )
 
+    def _since(self, moment: float) -> list[CloudFirewall]:
+        return [known for known in self._cloud.firewalls.values() if moment < known.gone]
+
     def _living(self) -> list[CloudFirewall]:
-        now = self._cloud.now
-        return [known for known in self._cloud.firewalls.values() if now < known.gone]
+        return self._since(self._cloud.now)
 
     async def create(self, order: FirewallOrder, *, priority) -> Firewall:
         cloud = self._cloud
+        kind = cloud.wire.fault_kind("POST firewall")
+        asked = cloud.now
+
+        def make() -> Firewall:
+            # One that comes late is refused also when its name was taken only for a while.
+            if any(known.order.name == order.name for known in self._since(asked)):
+                raise errors.AlreadyExists("name must be unique")
+            return self._shown(cloud.make_firewall(order, cloud.session_of(order.name)))
 
         def effect() -> Firewall:
-            if any(known.order.name == order.name for known in self._living()):
-                raise errors.AlreadyExists("name must be unique")
             cloud.writes += 1
-            return self._shown(cloud.make_firewall(order, cloud.session_of(order.name)))
+            return cloud.now_or_late(kind, make)
 
         return await cloud.call("POST firewall", effect, order.name)
 

@@ -30,6 +30,9 @@ RECOVERY_SECONDS = 8.0
 END_SECONDS = 200.0
 """How long after its end's cause, or the last disturbance, a session may take to end."""
 
+FOUND_SECONDS = 10.0
+"""How soon a name that comes late must be found while its session ends."""
+
 SETTLING_SECONDS = 150.0
 """How long a second droplet of one session may be billed."""
 
@@ -170,14 +173,24 @@ class Judge:
                 and known.record.data == droplet.ip
                 and known.session == droplet.session
                 and droplet.session is not None
+                and not self._came_just_now(known)
             ):
                 self.blame(
                     f"droplet {droplet.id} was deleted while {known.record.name} points at its "
                     f"address {droplet.ip}"
                 )
 
+    def _came_just_now(self, known: CloudRecord) -> bool:
+        """Whether a name came so late, or showed so late, that it may be found after its droplet's
+        deletion only.
+        """
+        if not known.late and known.seen <= known.made:
+            return False
+        came = known.seen
+        return self.now < (self._wire.disturbed(came, came) or came) + FOUND_SECONDS
+
     def record_made(self, made: CloudRecord) -> None:
-        if made.session is None:
+        if made.session is None or made.late:
             return
         target = [
             droplet for droplet in self.cloud.living(made.session) if droplet.ip == made.record.data
@@ -498,7 +511,7 @@ class Judge:
                 ids = ", ".join(str(droplet.id) for droplet in living)
                 self.blame(f"{life.key} has had two droplets for too long: {ids}")
         for known in self.cloud.records.values():
-            if known.session is not None and self.now < known.gone:
+            if known.session is not None and self.now < known.gone and not known.by_hand:
                 self._leads_home(known)
         for life in self.lives.values():
             self._ends_itself_no_sooner_than_promised(life)
@@ -606,7 +619,7 @@ class Judge:
             if droplet.session is not None:
                 self._droplet_in_ledger(droplet)
         for known in self.cloud.records.values():
-            if known.session is not None:
+            if known.session is not None and not self._was_taken_over(known):
                 self._in_ledger(known.session, ResourceKind.DOMAIN_RECORD, str(known.record.id))
         for firewall in self.cloud.firewalls.values():
             if firewall.session is not None and firewall.session in self.lives:
@@ -614,6 +627,14 @@ class Judge:
         for uid in self.lives:
             self._sums(uid)
             self._tokens(uid)
+
+    def _was_taken_over(self, known: CloudRecord) -> bool:
+        """Whether somebody changed a name before any ledger had it: nothing tells whose it was."""
+        return known.by_hand and not any(
+            entry.kind is ResourceKind.DOMAIN_RECORD and entry.id == str(known.record.id)
+            for ledger in self._pages(known.session or "")
+            for entry in ledger.resources
+        )
 
     def _pages(self, uid: str) -> list[RecordStatus]:
         """Every ledger that a session has had, the one there is now first."""

@@ -58,6 +58,8 @@ WRITES = (
     "CLAUDE order",
 )
 
+SHOWS_LATE = "shows late"
+
 FAULTS = {
     "fails before": "fails, nothing happened",
     "answer lost": "happens, but its answer is lost",
@@ -68,7 +70,7 @@ FAULTS = {
 CLOUD_FAULTS = FAULTS | {"rate limited": "is answered 429"}
 DROPLET_FAULTS = CLOUD_FAULTS | {
     "no capacity": "finds no room in that region",
-    "shows late": "gets no answer, and the droplet shows up only after 40 seconds",
+    SHOWS_LATE: "gets no answer, and what it makes shows up only after 40 seconds",
 }
 CLAUDE_FAULTS = {
     "overloaded": "is refused: Claude is overloaded",
@@ -108,13 +110,16 @@ class Settings:
     lag_seconds: float
     skew_seconds: float
     generation_seconds: float
+    unseen_seconds: float = 0.0
 
     def __str__(self) -> str:
+        unseen = f"{self.unseen_seconds:.0f} s"
         return (
             f"{'a domain' if self.domain else 'no domain'}, "
             f"{'a firewall for each session' if self.own_firewalls else 'a shared firewall'}, "
             f"droplet limit {self.droplet_limit}, droplets boot in {self.boot_seconds:.1f} s, "
             f"the cloud's listings lag by up to {self.lag_seconds:.1f} s, "
+            f"{f'new things answer 404 for up to {unseen}, ' if self.unseen_seconds else ''}"
             f"watches by {self.watch_seconds:.1f} s, the operator's clock is off by "
             f"{self.skew_seconds:+.1f} s"
         )
@@ -387,6 +392,9 @@ def story_of(seed: int) -> Story:
         happenings += _refused(Random(f"{seed}/refused"))
         happenings += _crowds(Random(f"{seed}/crowd"))
         happenings += _clocks(Random(f"{seed}/clocks"))
+        happenings += _late(Random(f"{seed}/late"), settings, names)
+        happenings += _repointed(Random(f"{seed}/repointed"), settings, names)
+        settings = replace(settings, unseen_seconds=_unseen(Random(f"{seed}/unseen")))
     return Story(seed, settings, in_order(happenings))
 
 
@@ -521,6 +529,40 @@ def _clocks(random: Random) -> list[Happening]:
     if random.random() < 1 / 3:
         steps.append(ClockJump(round(at + random.choice((2.0, 30.0, 120.0)), 1), -step))
     return steps
+
+
+def _late(random: Random, settings: Settings, names: list[str]) -> list[Happening]:
+    """In every fifteenth story a name or a firewall comes when nobody waits for it any more."""
+    if random.random() >= 1 / 15:
+        return []
+    made = ["POST record", "POST record"] if settings.domain else []
+    made += ["POST firewall"] if settings.own_firewalls else []
+    if not made:
+        return []
+    happenings: list[Happening] = [Fault(random.choice(made), random.choice((1, 1, 2)), SHOWS_LATE)]
+    if random.random() < 0.6:
+        happenings.append(Act(round(random.uniform(5, 100), 1), "deletes", random.choice(names)))
+    return happenings
+
+
+def _repointed(random: Random, settings: Settings, names: list[str]) -> list[Happening]:
+    """In every fifteenth story somebody points a name elsewhere, and deletes it by hand later."""
+    if random.random() >= 1 / 15 or not settings.domain:
+        return []
+    at, name = random.uniform(15, 120), random.choice(names)
+    later = at + random.choice((60.0, 200.0, 400.0))
+    happenings: list[Happening] = [
+        Act(round(at, 1), "repoints the name of", name),
+        Act(round(later, 1), "deletes by hand the name of", name),
+    ]
+    if random.random() < 0.6:
+        happenings.append(Crash(1, random.randint(50, 160), random.choice(MOMENTS), 5.0))
+    return happenings
+
+
+def _unseen(random: Random) -> float:
+    """In every eighth story new droplets and names answer 404 for a while."""
+    return random.choice((2.0, 20.0, 100.0)) if random.random() < 1 / 8 else 0.0
 
 
 def _across_an_end(random: Random, settings: Settings, order: Order) -> list[Happening]:

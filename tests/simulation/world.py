@@ -6,7 +6,7 @@ import logging
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 from unittest import mock
@@ -541,6 +541,9 @@ class World:
         if act.what == "makes by hand a droplet with the marks of":
             self._make_by_hand(act.name)
             return
+        if act.what in ("repoints the name of", "deletes by hand the name of"):
+            self._change_names(act, gone=act.what.startswith("deletes"))
+            return
         body = self.server.get("session", key)
         if body is None:
             return
@@ -577,6 +580,21 @@ class World:
             case "deletes by hand the droplet of":
                 for droplet in self.cloud.living(uid):
                     self.cloud.end_droplet(droplet, by_hand=True)
+
+    def _change_names(self, act: Act, *, gone: bool) -> None:
+        """Point the DNS records of sessions of that name elsewhere; or delete those, later."""
+        for known in self.cloud.records.values():
+            life = self.judge.lives.get(known.session or "")
+            if life is None or not life.key.endswith(act.name) or self.loop.time() >= known.gone:
+                continue
+            if gone and known.by_hand:
+                known.gone = self.loop.time()
+            elif not gone:
+                known.by_hand = True
+                known.record = replace(known.record, data="198.51.100.77")
+            else:
+                continue
+            self.wire.note("user", f"{act.what} {act.name}: DNS record {known.record.id}")
 
     def _make_by_hand(self, name: str) -> None:
         """A droplet of the latest session of that name, whatever has become of that."""

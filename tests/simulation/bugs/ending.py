@@ -3,6 +3,7 @@
 from spawnai.api.record import LedgerEntry, ResourceKind
 from spawnai.api.session import Phase
 from spawnai.controller import reconciler
+from spawnai.controller.actions import deploy, destroy
 from spawnai.controller.actions.custody import Custody
 from spawnai.controller.actions.destroy import Destroy
 from spawnai.controller.classes.controller import ClassController
@@ -12,6 +13,11 @@ from spawnai.lifecycle.actions import DeleteResource, RemoveFinalizer
 from spawnai.lifecycle.observation import Record
 
 from .bug import bug
+from .situations import (
+    name_is_repointed_before_a_restart,
+    name_or_firewall_comes_late,
+    new_things_answer_404,
+)
 
 _teardown, _living, _ending = teardown.teardown, Record.living, plan._ending
 
@@ -70,6 +76,14 @@ def _lets_go_at_once(d, ending, now):
     _teardown(d, ending, now)
 
 
+def _counts_as_gone(_entry, _now):
+    return False
+
+
+def _only_when_deleted(_o, entry):
+    return entry.deletion_accepted_at is not None
+
+
 def _later(moment, now):
     return max((moment - now).total_seconds(), 0.0) + 10.0
 
@@ -105,6 +119,31 @@ ENDING = (
             "living",
             lambda self, kind: () if kind is ResourceKind.DOMAIN_RECORD else _living(self, kind),
         ),
+    ),
+    bug(
+        "NotFound counts as gone, however young a thing is",
+        (destroy, "may_still_appear", _counts_as_gone),
+        among=new_things_answer_404,
+    ),
+    bug(
+        "a new droplet that answers 404 counts as lost",
+        (deploy, "may_still_appear", _counts_as_gone),
+        among=new_things_answer_404,
+    ),
+    bug(
+        "one name that is known is taken for the only one",
+        (teardown, "_was_looked_for_again", lambda _o, _search: True),
+        among=name_or_firewall_comes_late,
+    ),
+    bug(
+        "a ledger is closed before a lost POST has had its time",
+        (teardown, "_may_come_late", lambda _d, _searches, _now: False),
+        among=name_or_firewall_comes_late,
+    ),
+    bug(
+        "a name that leads elsewhere holds its droplet",
+        (teardown, "_leads_nowhere", _only_when_deleted),
+        among=name_is_repointed_before_a_restart,
     ),
     bug("an expiry is looked at ten seconds late", (reconciler, "seconds_until", _later)),
     bug(

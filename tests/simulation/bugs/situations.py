@@ -5,6 +5,7 @@ from random import Random
 
 from tests.simulation.story import (
     MOMENTS,
+    SHOWS_LATE,
     Act,
     ClockJump,
     Crash,
@@ -20,8 +21,6 @@ from tests.simulation.story import (
     in_order,
     story_of,
 )
-
-SHOWS_LATE = "shows late"
 
 
 def any_story(seed: int) -> Story:
@@ -47,6 +46,46 @@ def answer_of_a_creation_is_lost(seed: int) -> Story:
     if random.random() < 0.7:
         happenings.append(Act(round(at + random.uniform(1, 20), 1), "deletes", "app"))
     return _in_the_world_of(seed, happenings)
+
+
+def new_things_answer_404(seed: int) -> Story:
+    """And the session ends before they do not any more, or an agent is silent meanwhile."""
+    random = Random(seed)
+    at = random.uniform(0, 20)
+    happenings: list[Happening] = [_order(at)]
+    if random.random() < 0.5:
+        ends = round(at + random.choice((random.uniform(0.5, 3), random.uniform(5, 40))), 1)
+        happenings.append(Act(ends, "deletes", "app"))
+    else:
+        happenings.append(Outage(round(at + 5, 1), "every agent", 70.0))
+    story = _in_the_world_of(seed, happenings)
+    return replace(story, settings=replace(story.settings, unseen_seconds=100.0))
+
+
+def name_or_firewall_comes_late(seed: int) -> Story:
+    """When it was thought to be settled; the session ends about then."""
+    random = Random(seed)
+    at = random.uniform(0, 20)
+    late = Fault(random.choice(("POST record", "POST firewall")), 1, SHOWS_LATE)
+    ends = round(at + random.uniform(30, 90), 1)
+    story = _in_the_world_of(seed, [_order(at, "8m"), late, Act(ends, "deletes", "app")])
+    return replace(story, settings=replace(story.settings, domain=True, own_firewalls=True))
+
+
+def name_is_repointed_before_a_restart(seed: int) -> Story:
+    """The next operator sees it in its first listing; the session's end comes after that."""
+    random = Random(seed)
+    at = random.uniform(0, 20)
+    repointed = round(at + random.uniform(20, 40), 1)
+    return _in_the_world_of(
+        seed,
+        [
+            _order(at),
+            Act(repointed, "repoints the name of", "app"),
+            Act(round(repointed + 300, 1), "deletes by hand the name of", "app"),
+            Crash(1, random.randint(40, 80), random.choice(MOMENTS), 5.0),
+        ],
+    )
 
 
 def droplet_shows_after_its_session_is_over(seed: int) -> Story:
