@@ -203,12 +203,12 @@ def _is_settled(o: Observation, search: _Search) -> bool:
 
 def _was_looked_for_again(o: Observation, search: _Search) -> bool:
     """Whether there can be no second name: one that is known may have a twin, made by a POST that
-    was thought to be lost. One look after the last POST tells, and is only spent where an answer
-    was unclear, or where another life of this operator may have had such an answer.
+    was thought to be lost. One look after the last POST tells, and is only spent where a POST was
+    sent that nothing in the ledger accounts for.
     """
     if not isinstance(search.find, FindDomainRecord):
         return True
-    if o.record_made_here and unaccounted_since(o, search.kind, search.create) is None:
+    if unaccounted_since(o, search.kind, search.create) is None:
         return True
     look, posted_at = o.effort(search.find.key), o.effort(search.create).started_at
     return looked(look, posted_at) and look.started_at != posted_at

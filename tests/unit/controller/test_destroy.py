@@ -20,7 +20,7 @@ from spawnai.digitalocean.inventory import Inventory
 from spawnai.digitalocean.models import DomainRecord
 from spawnai.lifecycle.actions import DeleteResource, VerifyGone
 from spawnai.lifecycle.observation import FailureKind
-from spawnai.lifecycle.settling import APPEARS_WITHIN
+from spawnai.lifecycle.settling import APPEARS_WITHIN, SETTLING
 
 DOMAIN, OURS, ELSEWHERE = "apps.example", "203.0.113.7", "198.51.100.7"
 NAME = LedgerEntry(
@@ -47,6 +47,7 @@ class Cloud:
     def __init__(self) -> None:
         self.shows = True
         self.address: str | None = OURS
+        self.listed: tuple[int, ...] = ()
         self.calls: list[str] = []
 
     async def _answer(self, call: str) -> bool:
@@ -71,6 +72,10 @@ class Cloud:
         await self._answer("LIST")
         record = self._record()
         return (record,) if record is not None else ()
+
+    async def list_by_name(self, name, *, priority):
+        await self._answer("LIST")
+        return tuple(SimpleNamespace(id=number) for number in self.listed)
 
     async def domain_exists(self, domain, *, priority):
         return True
@@ -149,9 +154,23 @@ def test_a_404_for_something_young_is_no_proof_and_its_deletion_is_tried_again(l
 
 
 @virtual_time
-async def test_a_404_for_something_old_enough_is_believed():
+async def test_a_settled_droplet_that_is_in_no_listing_either_is_gone():
     desk = Desk(DROPLET)
     desk.cloud.shows = False
+    with pytest.raises(NotYet):
+        await desk.delete()
+    await asyncio.sleep(SETTLING.total_seconds())
+    desk.cloud.listed = (77,)
+    with pytest.raises(NotYet):
+        await desk.delete()
+    desk.cloud.listed = ()
+    assert (await desk.delete()).presence is Presence.GONE
+
+
+@virtual_time
+async def test_a_404_for_something_old_enough_is_believed():
+    desk = Desk(DROPLET)
+    desk.cloud.shows, desk.cloud.listed = False, (77,)
     await asyncio.sleep(JUST_BEFORE_OLD)
     with pytest.raises(NotYet):
         await desk.delete()
@@ -162,7 +181,7 @@ async def test_a_404_for_something_old_enough_is_believed():
 @virtual_time
 async def test_what_is_believed_gone_costs_nothing_since_its_first_404():
     desk = Desk(DROPLET)
-    desk.cloud.shows = False
+    desk.cloud.shows, desk.cloud.listed = False, (77,)
     await asyncio.sleep(59.9)
     with pytest.raises(NotYet):
         await desk.delete()
@@ -191,19 +210,23 @@ async def test_a_silent_agent_s_droplet_is_not_called_lost_while_it_is_young():
     assert desk.line.presence is Presence.GONE
 
 
-@virtual_time
-async def test_a_name_that_was_pointed_elsewhere_is_left_alone_and_a_person_is_told():
-    desk = Desk(NAME, made_here=False)
-    await asyncio.sleep(APPEARS_WITHIN.total_seconds())
-    desk.cloud.address = ELSEWHERE
-    await desk.look_at_domain()
-    with pytest.raises(NotOurs, match="left alone") as left:
-        await desk.delete()
-    assert desk.line.presence is Presence.UNKNOWN
-    assert desk.cloud.calls == ["GET"], "what a listing showed is asked for again, by its id"
-    failure = failure_of(left.value, desk.clock.utc_now())
-    assert failure.kind is FailureKind.NEEDS_PERSON, "a person must act, so it is asked for rarely"
-    assert "delete it by hand" in failure.message
+@pytest.mark.parametrize("made_here", [True, False], ids=["made here", "after a restart"])
+def test_a_name_that_was_pointed_elsewhere_is_left_alone_and_a_person_is_told(made_here):
+    @virtual_time
+    async def story():
+        desk = Desk(NAME, made_here=made_here)
+        await asyncio.sleep(APPEARS_WITHIN.total_seconds())
+        desk.cloud.address = ELSEWHERE
+        await desk.look_at_domain()
+        with pytest.raises(NotOurs, match="left alone") as left:
+            await desk.delete()
+        assert desk.line.presence is Presence.UNKNOWN
+        assert desk.cloud.calls == ["GET"], "what a listing showed is asked for again, by its id"
+        failure = failure_of(left.value, desk.clock.utc_now())
+        assert failure.kind is FailureKind.NEEDS_PERSON, "a person must act: asked for rarely"
+        assert "delete it by hand" in failure.message
+
+    story()
 
 
 @virtual_time

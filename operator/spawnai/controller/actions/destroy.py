@@ -11,7 +11,7 @@ from spawnai.controller.failures import NotOurs, NotYet
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.models import DomainRecord
 from spawnai.lifecycle import actions as do
-from spawnai.lifecycle.settling import may_still_appear
+from spawnai.lifecycle.settling import SETTLING, may_still_appear
 
 from .work import Work
 
@@ -26,10 +26,11 @@ class Destroy:
     async def delete_resource(self, work: Work, action: do.DeleteResource) -> None:
         """Delete one thing by its recorded identity, once it has shown that it is ours."""
         account, entry = work.backing.account, action.entry
-        if (entry.kind, entry.id) not in work.memory.proven:
+        proven = (entry.kind, entry.id) in work.memory.proven
+        if not proven or _seems_changed(account, entry):
             ours = await self._is_ours(work, account, entry)
             if ours is None:
-                self._not_found(work, entry)
+                await self._not_found(work, entry)
                 return
             work.memory.missing_since.pop((entry.kind, entry.id), None)
             if not ours:
@@ -48,13 +49,13 @@ class Destroy:
                 work.memory.book, entry.kind, entry.id, work.utc_now()
             )
         else:
-            self._not_found(work, entry)
+            await self._not_found(work, entry)
         if entry.kind is ResourceKind.DROPLET:
             account.quota.leave(work.uid)
             if (waiting := account.quota.first()) is not None:
                 self._wake(waiting)
 
-    def _not_found(self, work: Work, entry: LedgerEntry) -> None:
+    async def _not_found(self, work: Work, entry: LedgerEntry) -> None:
         """DigitalOcean answers 404: it is gone, since the first such answer.
 
         Raises:
@@ -62,13 +63,13 @@ class Destroy:
         """
         now, key = work.utc_now(), (entry.kind, entry.id)
         since = work.memory.missing_since.setdefault(key, now)
-        if may_still_appear(entry, now):
+        if may_still_appear(entry, now) and not await self._left_its_listing(work, entry):
             raise NotYet(
                 f"{entry.kind} {entry.id} was made at {entry.created_at:%H:%M:%S} and answers 404: "
                 "it may not show yet, so its deletion is tried again until DigitalOcean accepts it "
                 "or the thing is old enough to be believed gone"
             )
-        del work.memory.missing_since[key]
+        work.memory.missing_since.pop(key, None)
         if since < now:
             work.memory.ledger = books.with_deletion_accepted(work.memory.book, *key, since)
         work.memory.ledger = books.with_gone(work.memory.book, *key, now)
@@ -88,6 +89,18 @@ class Destroy:
                 return await account.firewalls.delete(entry.id, priority=priority)
             case unknown:
                 assert_never(unknown)
+
+    async def _left_its_listing(self, work: Work, entry: LedgerEntry) -> bool:
+        """Whether a droplet's 404 is believed, because no listing by its name shows it either.
+
+        After the settling time such a listing is trusted, as it is before a second POST.
+        """
+        settled = work.utc_now() >= entry.created_at + SETTLING
+        if entry.kind is not ResourceKind.DROPLET or not settled:
+            return False
+        droplets = work.backing.account.droplets
+        listed = await droplets.list_by_name(entry.name, priority=Priority.DESTROY)
+        return all(str(droplet.id) != entry.id for droplet in listed)
 
     async def _is_ours(self, work: Work, account: CloudAccount, entry: LedgerEntry) -> bool | None:
         """Whether the thing itself shows this session's mark; None when it does not exist.
@@ -141,6 +154,14 @@ class Destroy:
         if not gone:
             raise NotYet(f"{action.kind} {action.id} is still there")
         work.saw_gone(action.kind, action.id)
+
+
+def _seems_changed(account: CloudAccount, entry: LedgerEntry) -> bool:
+    """Whether a listing showed that somebody changed what was proven to be ours before."""
+    if entry.kind is not ResourceKind.DOMAIN_RECORD:
+        return False
+    shown = account.record_listings.seen(entry.domain or "", int(entry.id))
+    return shown is not None and not _is_as_made(shown, entry)
 
 
 def _is_as_made(record: DomainRecord, entry: LedgerEntry) -> bool:
