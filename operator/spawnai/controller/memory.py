@@ -43,6 +43,7 @@ class Memory:
     ledger_waits_since: float | None = None
     record_made_here: bool = False
     proven: set[tuple[str, str]] = field(default_factory=set)
+    known_since: dict[tuple[str, str], datetime] = field(default_factory=dict)
     missing_since: dict[tuple[str, str], datetime] = field(default_factory=dict)
     """Since when what is to be deleted answers 404, though it is too young to be believed gone."""
     session_confirmed_gone: bool = False
@@ -74,6 +75,8 @@ class Memory:
         """
         self.efforts = {key: effort.moved(step) for key, effort in self.efforts.items()}
         self.rejected = {at: failure.moved(step) for at, failure in self.rejected.items()}
+        self.app = self.app.moved(step) if self.app is not None else None
+        self.known_since = {key: date + step for key, date in self.known_since.items()}
         self.missing_since = {key: date + step for key, date in self.missing_since.items()}
 
     @property

@@ -35,6 +35,9 @@ _LOGGER = logging.getLogger(__name__)
 
 JITTER = 0.2
 
+HOLDS_UP_DELETIONS = (do.DeleteResource, do.FindDroplet, do.FindDomainRecord, do.FindFirewall)
+"""Deletions, and the looks that a teardown makes before it may delete."""
+
 
 class Reconciler:
     """Brings a session a step closer to what its manifest says."""
@@ -215,8 +218,8 @@ class Reconciler:
         before = memory.efforts[key]
         failure = failure_of(error, now, DOING[type(action)])
         failures = before.failures + 1
-        deletion = isinstance(action, do.DeleteResource)
-        delay = delay_after(failure.kind, failures, LONGEST_FOR_DELETIONS if deletion else LONGEST)
+        longest = LONGEST_FOR_DELETIONS if isinstance(action, HOLDS_UP_DELETIONS) else LONGEST
+        delay = delay_after(failure.kind, failures, longest)
         if isinstance(error, NotYet):
             _LOGGER.debug("%s: %s", key, error)
         elif failure.kind is FailureKind.TRANSIENT and failures % 5 != 1:

@@ -126,23 +126,24 @@ def _look_after_the_app(d: Draft, check: CheckApp, now: datetime) -> None:
     """Ask the agent: soon after Ready, then after as long as the app has lived, then regularly.
 
     Most apps that break do so early. So a failure is known at the latest when the app would have
-    been Ready for twice as long, or 15 minutes later.
+    been Ready for twice as long, or 15 minutes later. What was heard long before Ready is old, and
+    is asked for again at once.
     """
     o = d.observation
     known = find_condition(d.previous.conditions, ConditionType.APP_HEALTHY)
-    answered_at = o.effort(check.key).done_at
-    due = _next_look(o, d.previous.ready_at or now, answered_at)
+    heard_at = o.app.at if o.app is not None else o.effort(check.key).done_at
+    due = _next_look(o, d.previous.ready_at or now, heard_at)
     unknown = known is not None and known.status is ConditionStatus.UNKNOWN
-    if now >= due or o.droplet_unseen or (unknown and answered_at is None):
+    if now >= due or o.droplet_unseen or (unknown and heard_at is None):
         d.do(check)
     else:
         d.wake(due)
 
 
-def _next_look(o: Observation, ready_at: datetime, seen_at: datetime | None) -> datetime:
-    if seen_at is None and ready_at < _to_the_second(o.operator_started_at):
+def _next_look(o: Observation, ready_at: datetime, heard_at: datetime | None) -> datetime:
+    if heard_at is None and ready_at < _to_the_second(o.operator_started_at):
         return o.operator_started_at + o.resync_spread
-    last = seen_at or ready_at
+    last = heard_at or ready_at
     lived = last - ready_at
     if o.app is not None and o.app.state in UNSETTLED:
         lived = FIRST_LOOK

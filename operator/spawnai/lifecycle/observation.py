@@ -221,10 +221,13 @@ class AppView:
 
     state: str
     reason: str | None
-    restarts: int
     at: datetime
     failure: str = ""
     """What a person is told of an app that has stopped for good, with its last lines."""
+
+    def moved(self, step: timedelta) -> "AppView":
+        """The same, as old as it was, after the clock was set by `step`."""
+        return replace(self, at=self.at + step)
 
 
 @dataclass(frozen=True, slots=True)

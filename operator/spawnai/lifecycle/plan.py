@@ -77,6 +77,9 @@ def plan(observation: Observation, now: datetime) -> Plan:
         draft.do(ConfirmNoRecord())
     elif ending is not None:
         teardown(draft, ending, now)
+    elif _may_lack_its_ledger(observation, session):
+        draft.do(ConfirmNoRecord())
+        _wake_at_the_end(draft, session, wish, now)
     else:
         _wake_at_the_end(draft, session, wish, now)
         stalled = _cannot_begin(observation, session, wish)
@@ -100,11 +103,23 @@ def _borne_out(o: Observation) -> Observation:
     session = o.session
     if session is None or session.status.ready_at is None or _is_tombstone(session):
         return o
+    if _may_lack_its_ledger(o, session):
+        return o
     lines = o.record.status.resources if o.record is not None else []
     if any(line.kind is ResourceKind.DROPLET for line in lines):
         return o
     status = session.status.model_copy(update={"ready_at": None})
     return replace(o, session=replace(session, status=status))
+
+
+def _may_lack_its_ledger(o: Observation, session: Session) -> bool:
+    """Whether a session says that it was ready, and its ledger was not shown yet.
+
+    After a start the watches may show the one before the other.
+    """
+    return (
+        session.status.ready_at is not None and o.record is None and not o.record_confirmed_absent
+    )
 
 
 def _is_tombstone(session: Session) -> bool:

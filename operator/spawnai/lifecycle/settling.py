@@ -6,7 +6,7 @@ the creation may be sent again (docs/decisions/0004).
 
 from datetime import datetime, timedelta
 
-from spawnai.api.record import LedgerEntry, ResourceKind
+from spawnai.api.record import ResourceKind
 
 from .actions import FindDroplet
 from .observation import Effort, FailureKind, Observation
@@ -22,12 +22,17 @@ without an answer may still take effect. No published bound exists; the inventor
 new droplets that its listings miss."""
 
 
-def may_still_appear(entry: LedgerEntry, now: datetime) -> bool:
+def may_still_appear(known_since: datetime, now: datetime) -> bool:
     """Whether a thing is so young that a 404 does not prove that it is gone.
 
     One that was given up on such a 404 would show up later, cost money, and have no session left.
+
+    Args:
+        known_since: when this process first knew of it. Not when it was made: that date is by
+            another clock, or by this one before it was set.
+        now: by the same clock.
     """
-    return now < entry.created_at + APPEARS_WITHIN
+    return now < known_since + APPEARS_WITHIN
 
 
 def unsettled_since(o: Observation, create_key: str) -> datetime | None:

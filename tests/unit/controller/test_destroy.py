@@ -108,6 +108,7 @@ class Desk:
         began = self.clock.utc_now()
         self.lines = [line.model_copy(update={"created_at": began}) for line in lines]
         self.memory = Memory(ledger=RecordStatus(resources=list(self.lines)))
+        self.memory.known_since = dict.fromkeys(((line.kind, line.id) for line in lines), began)
         if made_here:
             self.memory.proven = {(line.kind, line.id) for line in lines}
         backing = Backing("standard", "class-uid", account, None, None)

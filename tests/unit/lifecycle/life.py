@@ -317,6 +317,8 @@ class Life:
                 )
                 self.bundle = StoredBundle(DIGEST, entry)
                 self.book(lambda book: books.with_generation(book, entry))
+            case do.CheckApp():
+                self.app = replace(self.app, at=self.now) if self.app is not None else None
             case do.SetExpiry(expires_at=expires_at):
                 self.switch = expires_at
             case do.DeleteResource(entry=gone):

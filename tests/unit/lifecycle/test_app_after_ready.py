@@ -23,7 +23,7 @@ def running() -> Life:
 
 def said_by(life: Life, state: str) -> AppView:
     failed = state == "failed"
-    return AppView(state, "OutOfMemory" if failed else None, 5, life.now, WORDS if failed else "")
+    return AppView(state, "OutOfMemory" if failed else None, life.now, WORDS if failed else "")
 
 
 def fail(life: Life) -> Life:
@@ -63,14 +63,24 @@ def test_an_app_that_died_within_a_minute_of_ready_is_asked_after_within_another
         assert min(one for one in asked if one >= died) - died <= 1
 
 
+def test_what_was_heard_of_an_app_long_before_ready_is_asked_for_again_at_once():
+    life = Life(session=a_session(spec=API, ttl="2h"), offer=an_offer())
+    life.held.add(do.CheckFirewall)
+    life.settle()
+    life.app = said_by(life, "running")
+    life.now += 2 * FIRST_LOOK
+    life.held.clear()
+    life.firewall_in_force = True
+    life.settle()
+    assert life.status.phase is Phase.RUNNING
+    assert "CheckApp" in life.kinds_done()
+
+
 def test_an_app_that_is_started_again_is_looked_at_again_soon():
     life = running().pass_time(minutes=20)
-    life.app = said_by(life, "starting")
-    life.settle()
-    last = life.efforts[do.CheckApp.__name__].done_at
-    assert last is not None
-    life.done.clear()
-    life.now = last + FIRST_LOOK
+    said_at, life.app = life.now, said_by(life, "starting")
+    life.settle().done.clear()
+    life.now = said_at + FIRST_LOOK
     assert "CheckApp" in life.settle().kinds_done()
     assert life.condition("AppHealthy") == ("True", "Answers"), "it is not given up yet"
 

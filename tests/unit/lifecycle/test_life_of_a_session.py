@@ -108,7 +108,7 @@ def test_the_app_is_offered_to_a_droplet_that_has_an_address_and_still_boots():
     life.efforts[next(key for key in life.efforts if key.startswith("DeployApp"))] = Effort(
         started_at=life.now, done_at=life.now
     )
-    life.app = AppView("running", None, 0, life.now)
+    life.app = AppView("running", None, life.now)
     life.settle()
     assert life.status.phase is Phase.RUNNING, "an agent that answers has booted"
 

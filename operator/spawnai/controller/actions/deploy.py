@@ -106,9 +106,7 @@ class Deploy:
         reason, failure = status.reason, ""
         if status.state == "failed":
             reason, failure = failure_of_app(status, work.session.order.app_type)
-        work.memory.app = AppView(
-            status.state, reason, status.restarts, self._clock.utc_now(), failure
-        )
+        work.memory.app = AppView(status.state, reason, self._clock.utc_now(), failure)
         if status.log:
             work.memory.log = status.log
 
@@ -138,7 +136,8 @@ class Deploy:
         lost = False
         account, now = work.backing.account, self._clock.utc_now()
         for entry in work.memory.book.resources:
-            if entry.kind is not ResourceKind.DROPLET or may_still_appear(entry, now):
+            known_since = work.memory.known_since.get((entry.kind, entry.id), now)
+            if entry.kind is not ResourceKind.DROPLET or may_still_appear(known_since, now):
                 continue
             if entry.gone_at is None:
                 found = await account.droplets.get(int(entry.id), priority=Priority.HOUSEKEEPING)

@@ -1,6 +1,7 @@
 """Deletes by recorded identity what shows that it is ours, and sees it gone."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import assert_never
 
 from spawnai.api.names import cluster_tag, session_firewall_name, session_tag
@@ -36,7 +37,7 @@ class Destroy:
             if not ours:
                 work.memory.ledger = books.with_unknown(work.memory.book, entry.kind, entry.id)
                 # The tags of a new droplet may come later than it does.
-                is_new = may_still_appear(entry, work.utc_now())
+                is_new = may_still_appear(_known_since(work, entry), work.utc_now())
                 raise (NotYet if is_new else NotOurs)(
                     f"{entry.kind} {entry.id} does not show that it belongs to this session: "
                     "it was left alone; look at it and delete it by hand"
@@ -63,11 +64,11 @@ class Destroy:
         """
         now, key = work.utc_now(), (entry.kind, entry.id)
         since = work.memory.missing_since.setdefault(key, now)
-        if may_still_appear(entry, now) and not await self._left_its_listing(work, entry):
+        young = may_still_appear(_known_since(work, entry), now)
+        if young and not await self._left_its_listing(work, entry):
             raise NotYet(
-                f"{entry.kind} {entry.id} was made at {entry.created_at:%H:%M:%S} and answers 404: "
-                "it may not show yet, so its deletion is tried again until DigitalOcean accepts it "
-                "or the thing is old enough to be believed gone"
+                f"{entry.kind} {entry.id} is new and answers 404: it may not show yet, so its "
+                "deletion is tried again until DigitalOcean accepts it or two minutes have passed"
             )
         work.memory.missing_since.pop(key, None)
         if since < now:
@@ -95,7 +96,7 @@ class Destroy:
 
         After the settling time such a listing is trusted, as it is before a second POST.
         """
-        settled = work.utc_now() >= entry.created_at + SETTLING
+        settled = work.utc_now() >= _known_since(work, entry) + SETTLING
         if entry.kind is not ResourceKind.DROPLET or not settled:
             return False
         droplets = work.backing.account.droplets
@@ -154,6 +155,10 @@ class Destroy:
         if not gone:
             raise NotYet(f"{action.kind} {action.id} is still there")
         work.saw_gone(action.kind, action.id)
+
+
+def _known_since(work: Work, entry: LedgerEntry) -> datetime:
+    return work.memory.known_since.get((entry.kind, entry.id), work.utc_now())
 
 
 def _seems_changed(account: CloudAccount, entry: LedgerEntry) -> bool:
