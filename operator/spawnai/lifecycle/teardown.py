@@ -39,6 +39,7 @@ from .observation import Observation, Record
 from .settling import (
     APPEARS_WITHIN,
     looked,
+    may_still_appear,
     settled,
     unaccounted_since,
     unsettled_since,
@@ -204,14 +205,27 @@ def _is_settled(o: Observation, search: _Search) -> bool:
 def _was_looked_for_again(o: Observation, search: _Search) -> bool:
     """Whether there can be no second name: one that is known may have a twin, made by a POST that
     was thought to be lost. One look after the last POST tells, and is only spent where a POST was
-    sent that nothing in the ledger accounts for.
+    sent that nothing in the ledger accounts for, or where an operator that died soon after it made
+    the name may have known of one.
     """
     if not isinstance(search.find, FindDomainRecord):
         return True
-    if unaccounted_since(o, search.kind, search.create) is None:
+    accounted = unaccounted_since(o, search.kind, search.create) is None
+    if accounted and not _was_new_at_restart(o, search.kind):
         return True
     look, posted_at = o.effort(search.find.key), o.effort(search.create).started_at
     return looked(look, posted_at) and look.started_at != posted_at
+
+
+def _was_new_at_restart(o: Observation, kind: ResourceKind) -> bool:
+    return (
+        o.record is not None
+        and not o.record_made_here
+        and any(
+            entry.kind is kind and may_still_appear(entry, o.operator_started_at)
+            for entry in o.record.status.resources
+        )
+    )
 
 
 def _may_come_late(d: Draft, searches: list[_Search], now: datetime) -> bool:

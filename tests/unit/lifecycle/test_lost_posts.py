@@ -61,7 +61,14 @@ def test_a_name_that_was_found_after_a_lost_post_is_the_only_one():
     assert life.kinds_done().count("FindDomainRecord") == looks
 
 
-def test_after_a_restart_a_name_that_the_ledger_lists_costs_no_look():
+def test_a_second_name_is_looked_for_where_the_operator_died_soon_after_it_made_the_first():
+    life = Life(offer=an_offer(**NAMED)).settle().pass_time(minutes=1)
+    life.restart().change(deleting=True)
+    assert life.session is None
+    assert life.kinds_done().count("FindDomainRecord") == 1
+
+
+def test_after_a_restart_a_name_that_the_ledger_has_listed_for_long_costs_no_look():
     life = Life(offer=an_offer(**NAMED)).settle().pass_time(minutes=5)
     life.restart().change(deleting=True)
     assert life.session is None
