@@ -345,7 +345,10 @@ class Judge:
             *(
                 f"DNS record {r.record.id}"
                 for r in self.cloud.records.values()
-                if r.session == uid and now < r.gone
+                if r.session == uid
+                and now < r.gone
+                # What somebody pointed elsewhere before we saw it is theirs now.
+                and (not r.by_hand or str(r.record.id) in noted)
             ),
             *(
                 f"firewall {f.id}"
@@ -676,7 +679,7 @@ class Judge:
         least = droplet_cost_between(price, start, max(start, utc(accepted - slack)))
         until = accepted + slack
         if droplet.by_hand or self._wire.disturbed(accepted - 30, accepted + 30) is not None:
-            until = max(until, self.now)
+            until = max(until, self.now + slack)
         most = droplet_cost_between(price, start, utc(until))
         cent = Decimal("0.000002")
         if not least - cent <= Decimal(entry.cost) <= most + cent:

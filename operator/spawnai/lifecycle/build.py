@@ -33,6 +33,7 @@ from .deletion import delete
 from .expiry import Wish, resolve
 from .keep import NOT_INSTALLED, keep, once_told
 from .limits import limits_of
+from .lost_posts import look_for_late_ones, searches_of
 from .observation import FailureKind, Observation, Offer, Record, Session
 from .placing import order_droplet
 from .settling import settled, unsettled_since
@@ -86,6 +87,7 @@ def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -
     _droplet(d, session, offer, o.record, now)
     _firewall(d, offer, o.record, now)
     _name(d, session, offer, o.record)
+    look_for_late_ones(d, searches_of(o, o.record), now)
     _app(d, session, offer, now)
     wanted = resolve(
         wish,

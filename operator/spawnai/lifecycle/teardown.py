@@ -15,18 +15,12 @@ from spawnai.api.session import CostStatus, Phase
 from spawnai.billing.ledger import closed, residuals
 
 from .actions import (
-    Action,
     AwaitDroplet,
     CheckApp,
     CheckFirewall,
-    CreateDomainRecord,
     CreateDroplet,
-    CreateFirewall,
     DeleteResource,
     DeployApp,
-    FindDomainRecord,
-    FindDroplet,
-    FindFirewall,
     GenerateApp,
     RemoveFinalizer,
     SetExpiry,
@@ -35,15 +29,9 @@ from .actions import (
 )
 from .deletion import delete
 from .keep import has_log, is_last_log
+from .lost_posts import CREATIONS, is_running, look_for_late_ones, searches_of, settle
 from .observation import Observation, Record
-from .settling import (
-    APPEARS_WITHIN,
-    looked,
-    may_still_appear,
-    settled,
-    unaccounted_since,
-    unsettled_since,
-)
+from .settling import unsettled_since
 from .status import Draft
 
 LOG_LIMIT = timedelta(milliseconds=500)
@@ -60,10 +48,6 @@ ABANDONED = tuple(
     for kind in (AwaitDroplet, CheckFirewall, GenerateApp, DeployApp, SetExpiry, CheckApp)
 )
 """What only a session that goes on needs."""
-
-CREATIONS = tuple(kind.__name__ for kind in (CreateDroplet, CreateFirewall, CreateDomainRecord))
-"""Given up while they wait for their turn among DigitalOcean's calls. One that had it is never
-stopped half-way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +77,8 @@ def teardown(d: Draft, ending: Ending, now: datetime) -> None:
         _quiet_end(d, ending, now)
         return
     _say_why(d, ending)
-    searches = _searches(o, record)
-    unsure = _settle(d, searches)
+    searches = searches_of(o, record)
+    unsure = settle(d, searches)
     names = record.living(ResourceKind.DOMAIN_RECORD)
     droplets = record.living(ResourceKind.DROPLET)
     firewalls = record.living(ResourceKind.FIREWALL)
@@ -106,12 +90,12 @@ def teardown(d: Draft, ending: Ending, now: datetime) -> None:
     if traffic_off and ResourceKind.DOMAIN_RECORD not in unsure and log_taken:
         for entry in droplets:
             delete(d, record, entry)
-    if not droplets and not _running(o, CreateDroplet.__name__):
+    if not droplets and not is_running(o, CreateDroplet.__name__):
         for entry in firewalls:
             delete(d, record, entry)
     left = residuals(record.status.resources)
-    late = _may_come_late(d, searches, now)
-    if left or unsure or late or _running(o, GenerateApp.__name__):
+    late = look_for_late_ones(d, searches, now)
+    if left or unsure or late or is_running(o, GenerateApp.__name__):
         _still_ending(d, ending, left, unsure, now)
         if unsure:
             d.wake(now + timedelta(seconds=1))
@@ -121,14 +105,9 @@ def teardown(d: Draft, ending: Ending, now: datetime) -> None:
 
 def _may_have_made(o: Observation) -> bool:
     return any(
-        _running(o, key) or unsettled_since(o, key) is not None
+        is_running(o, key) or unsettled_since(o, key) is not None
         for key in (CreateDroplet.__name__, GenerateApp.__name__)
     )
-
-
-def _running(o: Observation, key: str) -> bool:
-    """Whether it is under way, and not given up by this very plan."""
-    return o.effort(key).running and not (key in CREATIONS and o.effort(key).waits_for_turn)
 
 
 def _leads_nowhere(o: Observation, entry: LedgerEntry) -> bool:
@@ -143,110 +122,6 @@ def _leads_nowhere(o: Observation, entry: LedgerEntry) -> bool:
         or entry.presence is Presence.UNKNOWN
         or (entry.kind, entry.id) in o.missing
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Search:
-    """How a creation without an answer is found: the creation's key, and the look."""
-
-    kind: ResourceKind
-    create: str
-    find: Action
-
-
-def _searches(o: Observation, record: Record) -> list[_Search]:
-    planned = {resource.kind: resource.name for resource in record.spec.planned}
-    searches = [_Search(ResourceKind.DROPLET, CreateDroplet.__name__, FindDroplet())]
-    if ResourceKind.FIREWALL in planned:
-        searches.append(
-            _Search(ResourceKind.FIREWALL, CreateFirewall.__name__, FindFirewall()),
-        )
-    droplet_ip = next(
-        (
-            entry.ip
-            for entry in record.status.resources
-            if entry.kind is ResourceKind.DROPLET and entry.ip is not None
-        ),
-        o.droplet.ip if o.droplet is not None else None,
-    )
-    if ResourceKind.DOMAIN_RECORD in planned and (droplet_ip is not None or record.droplet):
-        label, _, domain = planned[ResourceKind.DOMAIN_RECORD].partition(".")
-        # The ledger may not know the address yet; a look at the droplet tells it.
-        find = FindDomainRecord(domain, label, droplet_ip) if droplet_ip else FindDroplet()
-        searches.append(
-            _Search(ResourceKind.DOMAIN_RECORD, CreateDomainRecord.__name__, find),
-        )
-    return searches
-
-
-def _settle(d: Draft, searches: list[_Search]) -> set[ResourceKind]:
-    """Wait for creations under way, look for those whose answer was lost: what is not sure yet."""
-    o = d.observation
-    unsure: set[ResourceKind] = set()
-    for search in searches:
-        if _running(o, search.create):
-            unsure.add(search.kind)
-        elif not _is_settled(o, search) or not _was_looked_for_again(o, search):
-            unsure.add(search.kind)
-            d.do(search.find)
-    return unsure
-
-
-def _is_settled(o: Observation, search: _Search) -> bool:
-    """Whether something of that kind is known, or has been looked for until nothing can come."""
-    if o.record is not None and any(
-        entry.kind is search.kind for entry in o.record.status.resources
-    ):
-        return True
-    since = unsettled_since(o, search.create)
-    return since is None or settled(o.effort(search.find.key), since)
-
-
-def _was_looked_for_again(o: Observation, search: _Search) -> bool:
-    """Whether there can be no second name: one that is known may have a twin, made by a POST that
-    was thought to be lost. One look after the last POST tells, and is only spent where a POST was
-    sent that nothing in the ledger accounts for, or where an operator that died soon after it made
-    the name may have known of one.
-    """
-    if not isinstance(search.find, FindDomainRecord):
-        return True
-    accounted = unaccounted_since(o, search.kind, search.create) is None
-    if accounted and not _was_new_at_restart(o, search.kind):
-        return True
-    look, posted_at = o.effort(search.find.key), o.effort(search.create).started_at
-    return looked(look, posted_at) and look.started_at != posted_at
-
-
-def _was_new_at_restart(o: Observation, kind: ResourceKind) -> bool:
-    return (
-        o.record is not None
-        and not o.record_made_here
-        and any(
-            entry.kind is kind and may_still_appear(entry, o.operator_started_at)
-            for entry in o.record.status.resources
-        )
-    )
-
-
-def _may_come_late(d: Draft, searches: list[_Search], now: datetime) -> bool:
-    """Whether a lost POST may still make something, although it was settled: the ledger stays open
-    for a last look. A droplet that comes so late is the reaper's; nobody else finds a name or a
-    firewall.
-    """
-    o = d.observation
-    late = False
-    for search in searches:
-        since = unaccounted_since(o, search.kind, search.create)
-        if search.kind is ResourceKind.DROPLET or since is None:
-            continue
-        if looked(o.effort(search.find.key), since + APPEARS_WITHIN):
-            continue
-        late = True
-        if now < since + APPEARS_WITHIN:
-            d.wake(since + APPEARS_WITHIN)
-        else:
-            d.do(search.find)
-    return late
 
 
 def _log_taken(d: Draft, now: datetime) -> bool:

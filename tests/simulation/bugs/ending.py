@@ -8,7 +8,7 @@ from spawnai.controller.actions.custody import Custody
 from spawnai.controller.actions.destroy import Destroy
 from spawnai.controller.classes.controller import ClassController
 from spawnai.digitalocean.budget import Priority
-from spawnai.lifecycle import plan, teardown
+from spawnai.lifecycle import lost_posts, plan, teardown
 from spawnai.lifecycle.actions import DeleteResource, RemoveFinalizer
 from spawnai.lifecycle.observation import Record
 
@@ -132,12 +132,12 @@ ENDING = (
     ),
     bug(
         "one name that is known is taken for the only one",
-        (teardown, "_was_looked_for_again", lambda _o, _search: True),
+        (lost_posts, "_was_looked_for_again", lambda _o, _search: True),
         among=name_or_firewall_comes_late,
     ),
     bug(
         "a ledger is closed before a lost POST has had its time",
-        (teardown, "_may_come_late", lambda _d, _searches, _now: False),
+        (teardown, "look_for_late_ones", lambda _d, _searches, _now: False),
         among=name_or_firewall_comes_late,
     ),
     bug(
