@@ -230,6 +230,11 @@ class Events:
             self.reasons[reason] += 1
 
 
+LONG_AGO = timedelta(minutes=10)
+"""How old the crowd's names are: where an operator died soon after it made one, the next one spends
+a look, and so many sessions cannot have been made within two minutes."""
+
+
 class Crowd:
     """So many running sessions, their droplets and names, and one operator that finds them.
 
@@ -448,7 +453,7 @@ class Crowd:
                 name=f"{label}.{DOMAIN}",
                 domain=DOMAIN,
                 ip=droplet.public_address,
-                created_at=now,
+                created_at=now - LONG_AGO,
             ),
         ]
         spec = RecordSpec(

@@ -4,9 +4,9 @@ DigitalOcean's limit of 250 calls a minute makes a thousand creations take more 
 an hour. So the operator brings some sessions to Running, and is stopped; each of them is then
 copied: a SpawnSession with finalizer and status, its SpawnRecord with the ledger, its droplet with
 exactly the user_data that the operator would have sent, its DNS record, and the app in its agent.
-The copies differ in what identifies them and in nothing else, so an operator that starts finds
-what it would find after a restart. Only the Secrets with the bundles are left out: a session that
-is Running has no more use for its own.
+The copies differ in what identifies them, and their names are some minutes older, so an operator
+that starts finds what it would find after a restart. Only the Secrets with the bundles are left
+out: a session that is Running has no more use for its own.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ import copy
 import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from spawnai.api.durations import parse_duration
+from spawnai.api.durations import format_time, parse_duration
 from spawnai.api.names import (
     FINALIZER,
     SESSION_UID_LABEL,
@@ -36,6 +36,9 @@ from spawnai_local.classes import LOCAL_DOMAIN
 AGENT_PORT = 8443
 _AT_ONCE = 12
 _PAGE = 200
+_OLDER = timedelta(minutes=10)
+"""How much older the ledgers call the names: an operator looks for a twin of each that was made
+within two minutes of its start, and so many sessions cannot have been made in that time."""
 _KEY_SECRET = "spawnai-installation-key"  # noqa: S105 - the Secret's name
 
 _Item = TypeVar("_Item")
@@ -224,6 +227,10 @@ class Seeder:
     async def _write_down(self, one: _Copy) -> None:
         original = one.template
         record = self._copied(one, original.record)
+        for line in record["status"]["resources"]:
+            if line["kind"] == "DomainRecord":
+                made_at = datetime.fromisoformat(line["createdAt"]) - _OLDER
+                line["createdAt"] = format_time(made_at)
         await self._cluster.create(
             records_path(),
             {

@@ -14,6 +14,7 @@ from .actions import (
     CreateDomainRecord,
     CreateDroplet,
     CreateFirewall,
+    DeleteResource,
     FindDomainRecord,
     FindDroplet,
     FindFirewall,
@@ -99,17 +100,25 @@ def _is_settled(o: Observation, search: Search) -> bool:
 
 def _was_looked_for_again(o: Observation, search: Search) -> bool:
     """Whether there can be no second name: one that is known may have a twin, made by a POST that
-    was thought to be lost. One look after the last POST tells, and is only spent where a POST was
-    sent that nothing in the ledger accounts for, or where an operator that died soon after it made
-    the name may have known of one.
+    was thought to be lost. One look after the deletions have begun tells, and is only spent where
+    a POST was sent that nothing in the ledger accounts for, or where an operator that died soon
+    after it made the name may have known of one.
     """
     if not isinstance(search.find, FindDomainRecord):
         return True
     accounted = unaccounted_since(o, search.kind, search.create) is None
     if accounted and not _was_new_at_restart(o, search.kind):
         return True
-    look, posted_at = o.effort(search.find.key), o.effort(search.create).started_at
-    return looked(look, posted_at) and look.started_at != posted_at
+    lines = o.record.status.resources if o.record is not None else []
+    names = [line for line in lines if line.kind is search.kind]
+    deleted_at = [
+        o.effort(DeleteResource(name).key).started_at or name.deletion_accepted_at for name in names
+    ]
+    begun = min((time for time in deleted_at if time is not None), default=None)
+    if names and begun is None:
+        return False
+    times = [time for time in (begun, o.effort(search.create).started_at) if time is not None]
+    return looked(o.effort(search.find.key), max(times, default=None))
 
 
 def _was_new_at_restart(o: Observation, kind: ResourceKind) -> bool:

@@ -78,12 +78,12 @@ def teardown(d: Draft, ending: Ending, now: datetime) -> None:
         return
     _say_why(d, ending)
     searches = searches_of(o, record)
-    unsure = settle(d, searches)
     names = record.living(ResourceKind.DOMAIN_RECORD)
     droplets = record.living(ResourceKind.DROPLET)
     firewalls = record.living(ResourceKind.FIREWALL)
     for entry in names:
         delete(d, record, entry)
+    unsure = settle(d, searches)
     log_taken = _log_taken(d, now)
     traffic_off = all(_leads_nowhere(o, entry) for entry in names)
     # A name whose creation is not settled may exist already: its address must not go to a stranger.

@@ -68,6 +68,20 @@ def test_a_second_name_is_looked_for_where_the_operator_died_soon_after_it_made_
     assert life.kinds_done().count("FindDomainRecord") == 1
 
 
+def test_a_second_name_is_looked_for_two_minutes_after_the_lost_answer_while_the_session_lives():
+    life = after_a_second_post(do.CreateDomainRecord, **NAMED)
+    looks = life.kinds_done().count("FindDomainRecord")
+    life.pass_time(minutes=30)
+    assert life.kinds_done().count("FindDomainRecord") == looks + 1
+
+
+def test_a_look_that_was_made_before_the_deletions_began_does_not_count():
+    life = after_a_second_post(do.CreateDomainRecord, **NAMED).pass_time(minutes=1)
+    looks = life.kinds_done().count("FindDomainRecord")
+    life.change(deleting=True).pass_time(seconds=1)
+    assert life.kinds_done().count("FindDomainRecord") == looks + 1
+
+
 def test_after_a_restart_a_name_that_the_ledger_has_listed_for_long_costs_no_look():
     life = Life(offer=an_offer(**NAMED)).settle().pass_time(minutes=5)
     life.restart().change(deleting=True)
