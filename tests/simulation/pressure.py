@@ -109,6 +109,9 @@ class Wire:
             ),
         )
 
+    def fault_kind(self, _name: str) -> None:
+        """What goes wrong with the next call of that name."""
+
     async def call(self, _name, _to, effect, *_: Any, **__: Any) -> Any:
         await asyncio.sleep(0.005)
         return effect()
@@ -509,6 +512,7 @@ class Crowd:
 
     def start(self) -> None:
         """Start an operator."""
+        self.registry = CollectorRegistry()
         self._process = process = SimpleNamespace(
             name="operator 1",
             alive=True,

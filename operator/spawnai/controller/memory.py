@@ -69,6 +69,17 @@ class Memory:
         waited = effort.waited + max(at - began, timedelta())
         self.efforts[key] = replace(effort, turn_at=at, waited=waited)
 
+    def take_over(self, ledger: RecordStatus, now: datetime) -> None:
+        """The ledger is an earlier process's: of what it lists, only the dates tell the age."""
+        self.ledger = ledger
+        for entry in ledger.resources:
+            self.known_since[entry.kind, entry.id] = min(entry.created_at, now)
+
+    def note_new(self, now: datetime) -> None:
+        """Since when this process knows of what the ledger lists by now."""
+        for entry in self.book.resources:
+            self.known_since.setdefault((entry.kind, entry.id), now)
+
     def move_dates(self, step: timedelta) -> None:
         """The clock was set by `step`: what is remembered here keeps its age. What was promised or
         stands in the books keeps its date.

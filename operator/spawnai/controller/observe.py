@@ -53,9 +53,8 @@ class Observer:
         record = None
         if stored is not None:
             if memory.ledger is None:
-                memory.ledger = stored.status
-            for entry in memory.book.resources:
-                memory.known_since.setdefault((entry.kind, entry.id), self._utc_now())
+                memory.take_over(stored.status, self._utc_now())
+            memory.note_new(self._utc_now())
             record = Record(stored.spec, memory.book, stored.created_at, stored.status)
         class_name = stored.spec.class_name if stored is not None else None
         if class_name is None and session is not None:

@@ -28,8 +28,8 @@ def may_still_appear(known_since: datetime, now: datetime) -> bool:
     One that was given up on such a 404 would show up later, cost money, and have no session left.
 
     Args:
-        known_since: when this process first knew of it. Not when it was made: that date is by
-            another clock, or by this one before it was set.
+        known_since: when this process first knew of it; when it was made where an earlier one did.
+            The latter is less sure: it is by another clock, or by this one before it was set.
         now: by the same clock.
     """
     return now < known_since + APPEARS_WITHIN
