@@ -233,9 +233,9 @@ class Events:
             self.reasons[reason] += 1
 
 
-LONG_AGO = timedelta(minutes=10)
-"""How old the crowd's names are: where an operator died soon after it made one, the next one spends
-a look, and so many sessions cannot have been made within two minutes."""
+LONG_AGO = timedelta(hours=2)
+"""How old the crowd's names are: where an operator died soon after it made one, the next one looks
+again and again, and so many sessions cannot have been made in a moment."""
 
 
 class Crowd:

@@ -4,7 +4,7 @@ DigitalOcean's limit of 250 calls a minute makes a thousand creations take more 
 an hour. So the operator brings some sessions to Running, and is stopped; each of them is then
 copied: a SpawnSession with finalizer and status, its SpawnRecord with the ledger, its droplet with
 exactly the user_data that the operator would have sent, its DNS record, and the app in its agent.
-The copies differ in what identifies them, and their names are some minutes older, so an operator
+The copies differ in what identifies them, and their names are two hours older, so an operator
 that starts finds what it would find after a restart. Only the Secrets with the bundles are left
 out: a session that is Running has no more use for its own.
 """
@@ -36,7 +36,7 @@ from spawnai_local.classes import LOCAL_DOMAIN
 AGENT_PORT = 8443
 _AT_ONCE = 12
 _PAGE = 200
-_OLDER = timedelta(minutes=10)
+_OLDER = timedelta(hours=2)
 """How much older the ledgers call the names: an operator looks for a twin of each that was made
 within two minutes of its start, and so many sessions cannot have been made in that time."""
 _KEY_SECRET = "spawnai-installation-key"  # noqa: S105 - the Secret's name

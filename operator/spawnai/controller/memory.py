@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from spawnai.api.record import GenerationEntry, RecordStatus
 from spawnai.generation.bundle import Bundle
 from spawnai.lifecycle.observation import AppView, DropletView, Effort, Failure, StoredBundle
+from spawnai.lifecycle.settling import CLOCK_DOUBT
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +71,11 @@ class Memory:
         self.efforts[key] = replace(effort, turn_at=at, waited=waited)
 
     def take_over(self, ledger: RecordStatus, now: datetime) -> None:
-        """The ledger is an earlier process's: of what it lists, only the dates tell the age."""
+        """The ledger is an earlier process's: its dates tell the age of what was made long ago."""
         self.ledger = ledger
         for entry in ledger.resources:
-            self.known_since[entry.kind, entry.id] = min(entry.created_at, now)
+            if entry.created_at < now - CLOCK_DOUBT:
+                self.known_since[entry.kind, entry.id] = entry.created_at + CLOCK_DOUBT
 
     def note_new(self, now: datetime) -> None:
         """Since when this process knows of what the ledger lists by now."""

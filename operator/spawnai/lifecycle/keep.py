@@ -27,6 +27,10 @@ They take at least six seconds: less may be an agent that was started again."""
 NOT_INSTALLED = "Deploying"
 """Why AppHealthy is False before the agent has said anything of the app."""
 
+TELLING_TRIES = 5
+"""After so many failures a longer life is promised although the droplet's switch could not be told
+of it. Should the operator die then, the switch may come before the promised end."""
+
 LOG_AHEAD = timedelta(seconds=5)
 """How long before the end the app's log is kept, so that nothing waits for it at the end."""
 
@@ -35,7 +39,8 @@ def once_told(d: Draft, wanted: Expiry) -> Expiry:
     """The expiry to promise: a longer life only once the droplet's switch was told of it.
 
     Otherwise an operator that dies between promise and telling would leave a droplet that ends
-    itself before its promised time. A droplet that does not answer holds nothing up.
+    itself before its promised time. A droplet that does not answer holds it up for
+    some tries only.
     """
     promised = d.previous.expiration_time
     ready = d.previous.ready_at is not None
@@ -43,7 +48,7 @@ def once_told(d: Draft, wanted: Expiry) -> Expiry:
         return wanted
     if wanted.time <= promised or d.observation.switch == _to_the_second(wanted.time):
         return wanted
-    if d.observation.effort(SetExpiry.__name__).failure is not None:
+    if d.observation.effort(SetExpiry.__name__).failures >= TELLING_TRIES:
         return wanted
     return replace(wanted, time=promised)
 

@@ -7,7 +7,7 @@ effect even later: then a last look finds what nobody else would, a second name 
 from dataclasses import dataclass
 from datetime import datetime
 
-from spawnai.api.record import ResourceKind
+from spawnai.api.record import LedgerEntry, ResourceKind
 
 from .actions import (
     Action,
@@ -23,7 +23,6 @@ from .observation import Observation, Record
 from .settling import (
     APPEARS_WITHIN,
     looked,
-    may_still_appear,
     settled,
     unaccounted_since,
     unsettled_since,
@@ -82,17 +81,18 @@ def settle(d: Draft, searches: list[Search]) -> set[ResourceKind]:
     for search in searches:
         if is_running(o, search.create):
             unsure.add(search.kind)
-        elif not _is_settled(o, search) or not _was_looked_for_again(o, search):
+        elif not _is_settled(o, search):
             unsure.add(search.kind)
             d.do(search.find)
+        elif not _was_looked_for_again(o, search):
+            unsure.add(search.kind)
+            d.do(search.find, at_once=_given_up_at(o, search.kind) is not None)
     return unsure
 
 
 def _is_settled(o: Observation, search: Search) -> bool:
     """Whether something of that kind is known, or has been looked for until nothing can come."""
-    if o.record is not None and any(
-        entry.kind is search.kind for entry in o.record.status.resources
-    ):
+    if _lines(o, search.kind):
         return True
     since = unsettled_since(o, search.create)
     return since is None or settled(o.effort(search.find.key), since)
@@ -104,32 +104,40 @@ def _was_looked_for_again(o: Observation, search: Search) -> bool:
     a POST was sent that nothing in the ledger accounts for, or where an operator that died soon
     after it made the name may have known of one.
     """
-    if not isinstance(search.find, FindDomainRecord):
+    if not isinstance(search.find, FindDomainRecord) or not _lines(o, search.kind):
         return True
-    accounted = unaccounted_since(o, search.kind, search.create) is None
-    if accounted and not _was_new_at_restart(o, search.kind):
+    since = unaccounted_since(o, search.kind, search.create)
+    if since is None:
+        if not _was_new_at_restart(o, search.kind):
+            return True
+        since = o.operator_started_at
+    look, given_up_at = o.effort(search.find.key), _given_up_at(o, search.kind)
+    if looked(look, since + APPEARS_WITHIN):
         return True
-    lines = o.record.status.resources if o.record is not None else []
-    names = [line for line in lines if line.kind is search.kind]
-    deleted_at = [
-        o.effort(DeleteResource(name).key).started_at or name.deletion_accepted_at for name in names
+    return given_up_at is not None and looked(look, given_up_at)
+
+
+def _given_up_at(o: Observation, kind: ResourceKind) -> datetime | None:
+    """When the deletions of that kind began; None: they have not."""
+    begun = [
+        o.effort(DeleteResource(line).key).started_at or line.deletion_accepted_at
+        for line in _lines(o, kind)
     ]
-    begun = min((time for time in deleted_at if time is not None), default=None)
-    if names and begun is None:
-        return False
-    times = [time for time in (begun, o.effort(search.create).started_at) if time is not None]
-    return looked(o.effort(search.find.key), max(times, default=None))
+    return min((time for time in begun if time is not None), default=None)
 
 
 def _was_new_at_restart(o: Observation, kind: ResourceKind) -> bool:
-    return (
-        o.record is not None
-        and not o.record_made_here
-        and any(
-            entry.kind is kind and may_still_appear(entry.created_at, o.operator_started_at)
-            for entry in o.record.status.resources
-        )
+    """Whether an earlier operator may have died before it entered what its last look found."""
+    since = o.operator_started_at - 2 * APPEARS_WITHIN
+    return not o.record_made_here and any(
+        since < line.created_at < o.operator_started_at for line in _lines(o, kind)
     )
+
+
+def _lines(o: Observation, kind: ResourceKind) -> list[LedgerEntry]:
+    """All of that kind that the ledger lists, gone or not."""
+    lines = o.record.status.resources if o.record is not None else []
+    return [line for line in lines if line.kind is kind]
 
 
 def look_for_late_ones(d: Draft, searches: list[Search], now: datetime) -> bool:

@@ -22,14 +22,18 @@ without an answer may still take effect. No published bound exists; the inventor
 new droplets that its listings miss."""
 
 
+CLOCK_DOUBT = timedelta(hours=1)
+"""By how much the dates of an earlier process may be wrong: its clock may have been set since."""
+
+
 def may_still_appear(known_since: datetime, now: datetime) -> bool:
     """Whether a thing is so young that a 404 does not prove that it is gone.
 
     One that was given up on such a 404 would show up later, cost money, and have no session left.
 
     Args:
-        known_since: when this process first knew of it; when it was made where an earlier one did.
-            The latter is less sure: it is by another clock, or by this one before it was set.
+        known_since: when this process first knew of it. Not when it was made, unless that is long
+            ago: that date is by another clock, or by this one before it was set.
         now: by the same clock.
     """
     return now < known_since + APPEARS_WITHIN

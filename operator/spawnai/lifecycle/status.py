@@ -118,12 +118,16 @@ class Draft:
         if at is not None and (self.wake_at is None or at < self.wake_at):
             self.wake_at = at
 
-    def do(self, action: Action) -> None:
-        """Ask for an action, unless it is under way or has to wait before it is tried again."""
+    def do(self, action: Action, *, at_once: bool = False) -> None:
+        """Ask for an action, unless it is under way or has to wait before it is tried again.
+
+        `at_once`: also shortly after it was done; a failure is waited out all the same.
+        """
         effort = self.observation.effort(action.key)
         if effort.running:
             return
-        if effort.retry_at is not None and effort.retry_at > self.now:
+        may_hurry = at_once and effort.failure is None
+        if effort.retry_at is not None and effort.retry_at > self.now and not may_hurry:
             self.wake(effort.retry_at)
             return
         self.actions.append(action)

@@ -11,6 +11,7 @@ from spawnai.api.record import Presence, RecordStatus, ResourceKind
 from spawnai.api.session import AppType, DropletStatus, Phase, SessionSpec, SessionStatus
 from spawnai.billing import ledger as books
 from spawnai.lifecycle import actions as do
+from spawnai.lifecycle.keep import TELLING_TRIES
 from spawnai.lifecycle.observation import AppView, DropletView, Effort, Failure, FailureKind
 from spawnai.lifecycle.status import STEPS
 
@@ -259,6 +260,15 @@ def test_of_two_changes_the_second_waits_until_the_switch_has_answered_the_first
     life.see_effect_of(life.done[-1])
     assert hours_told(life) == [2, 4, 3]
     assert life.status.expiration_time == START + timedelta(hours=3)
+
+
+def test_a_longer_life_is_promised_without_the_switch_only_after_several_tries():
+    life = running()
+    life.failing[do.SetExpiry] = lambda _: life.fail(FailureKind.TRANSIENT, message="no answer")
+    life.change(ttl="4h")
+    assert life.status.expiration_time == START + timedelta(hours=2), "it is told again first"
+    life.pass_time(seconds=TELLING_TRIES)
+    assert life.status.expiration_time == START + timedelta(hours=4)
 
 
 def test_a_switch_that_may_have_been_told_something_else_is_told_again():

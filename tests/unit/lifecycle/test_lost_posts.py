@@ -83,7 +83,7 @@ def test_a_look_that_was_made_before_the_deletions_began_does_not_count():
 
 
 def test_after_a_restart_a_name_that_the_ledger_has_listed_for_long_costs_no_look():
-    life = Life(offer=an_offer(**NAMED)).settle().pass_time(minutes=5)
+    life = Life(offer=an_offer(**NAMED)).settle().pass_time(minutes=6)
     life.restart().change(deleting=True)
     assert life.session is None
     assert "FindDomainRecord" not in life.kinds_done()
