@@ -466,3 +466,17 @@ async def test_a_class_that_is_made_again_under_its_name_is_looked_at_anew():
         names = {one.name for one in crowd.emulator.cloud.firewalls.all()}
         assert class_firewall_name("another-uid") in names
         await crowd.close()
+
+
+@virtual_time
+async def test_a_class_whose_settings_change_has_its_sessions_look_again():
+    with prepared():
+        crowd = await operated(1)
+        (uid,) = crowd.uids
+        crowd.end_now(uid)
+        await crowd.until(lambda: crowd.session(uid)["status"]["phase"] == "Destroyed", 300)
+        await asyncio.sleep(60)
+        assert crowd.server.get("record", uid) is not None
+        crowd.set_class(records={"retention": "0s"})
+        await crowd.until(lambda: crowd.server.get("record", uid) is None, 60)
+        await crowd.close()

@@ -181,7 +181,7 @@ class ClassController:
         await self._report(known, state, problem)
         pause = PROBLEM_RETRY_SECONDS if state.problem else SECRET_CHECK_SECONDS
         self._wake_class_after(name, pause)
-        if before is None or before.is_usable != state.is_usable or not before.is_known:
+        if before is None or not before.is_known or before.offers_otherwise(state):
             self._wake_sessions(name)
 
     def _problem_of(self, known: StoredClass, error: Exception) -> ClassProblem:

@@ -41,6 +41,12 @@ class ClassState:
         """Whether sessions can begin."""
         return self.problem is None and self.checked_at is not None
 
+    def offers_otherwise(self, other: "ClassState") -> bool:
+        """Whether its sessions have to look again: it can be used now, or no longer, or its spec
+        or its keys are others.
+        """
+        return self.is_usable != other.is_usable or self.checked_for != other.checked_for
+
 
 class ClassProblem(Exception):
     """A class cannot be used, and why."""
