@@ -19,6 +19,12 @@ from spawnai_local.chaos.world import World
 
 LIVES_OF_A_KIND = 3
 
+AFTER_A_START = frozenset({"GET /v2/domains/{domain_name}/records by name"})
+"""What the end of a recorded life calls for because the operator had started again shortly before:
+the look for a second name (docs/decisions/0004). A plan's session sees no new start."""
+
+ENDINGS = frozenset({Situation.EXPIRING, Situation.DELETED})
+
 _KNOWN = Path(__file__).with_name("calls.json")
 
 
@@ -90,6 +96,7 @@ async def record(
         )
         for one in world.gate.log
         if one.situation is not None
+        if not (one.call.name in AFTER_A_START and one.situation in ENDINGS)
         for flavour in [flavours.get(one.owner or "", Flavour.OWN_FIREWALL)]
     ]
     known, by_chance = told_apart(recorded)
