@@ -201,3 +201,8 @@ class RemoveFinalizer(Action):
 @dataclass(frozen=True, slots=True)
 class DeleteRecord(Action):
     """Drop a ledger whose time of keeping is over."""
+
+
+CREATIONS = (CreateDroplet, CreateFirewall, CreateDomainRecord)
+"""What makes something at DigitalOcean: never stopped half-way, and looked for before it is sent
+again."""

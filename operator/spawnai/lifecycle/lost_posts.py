@@ -10,6 +10,7 @@ from datetime import datetime
 from spawnai.api.record import LedgerEntry, ResourceKind
 
 from .actions import (
+    CREATIONS,
     Action,
     CreateDomainRecord,
     CreateDroplet,
@@ -29,14 +30,14 @@ from .settling import (
 )
 from .status import Draft
 
-CREATIONS = tuple(kind.__name__ for kind in (CreateDroplet, CreateFirewall, CreateDomainRecord))
+CREATION_KEYS = tuple(kind.__name__ for kind in CREATIONS)
 """Given up while they wait for their turn among DigitalOcean's calls. One that had it is never
 stopped half-way."""
 
 
 def is_running(o: Observation, key: str) -> bool:
     """Whether it is under way, and not given up by this very plan."""
-    return o.effort(key).running and not (key in CREATIONS and o.effort(key).waits_for_turn)
+    return o.effort(key).running and not (key in CREATION_KEYS and o.effort(key).waits_for_turn)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from .actions import (
 )
 from .deletion import delete
 from .keep import has_log, is_last_log
-from .lost_posts import CREATIONS, is_running, look_for_late_ones, searches_of, settle
+from .lost_posts import CREATION_KEYS, is_running, look_for_late_ones, searches_of, settle
 from .observation import Observation, Record
 from .settling import unsettled_since
 from .status import Draft
@@ -71,7 +71,7 @@ def teardown(d: Draft, ending: Ending, now: datetime) -> None:
     """Plan the next steps of a session that ends."""
     o = d.observation
     record = o.record
-    waiting = (key for key in CREATIONS if o.effort(key).waits_for_turn)
+    waiting = (key for key in CREATION_KEYS if o.effort(key).waits_for_turn)
     d.abandoned = (*ABANDONED, *waiting)
     if record is None or (not record.made_anything and not _may_have_made(o)):
         _quiet_end(d, ending, now)

@@ -65,8 +65,6 @@ DOING: Mapping[type[do.Action], str] = {
 }
 """What an action does, in words that go on after "while"."""
 
-_CREATIONS = do.CreateDroplet | do.CreateFirewall | do.CreateDomainRecord
-
 
 class Actor:
     """Carries out the actions of all sessions; made once, knows no session itself."""
@@ -115,7 +113,7 @@ class Actor:
                 return await handler(work, action)
         except TimeoutError as error:
             effort = work.memory.efforts[action.key]
-            if isinstance(action, _CREATIONS) and not effort.waits_for_turn:
+            if isinstance(action, do.CREATIONS) and not effort.waits_for_turn:
                 raise Ambiguous(
                     f"no answer within {limit:.0f} s while {DOING[type(action)]}; it may have been "
                     "carried out all the same, so the operator looks before it tries again"

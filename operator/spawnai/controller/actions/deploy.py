@@ -136,7 +136,7 @@ class Deploy:
         lost = False
         account, now = work.backing.account, self._clock.utc_now()
         for entry in work.memory.book.resources:
-            known_since = work.memory.known_since.get((entry.kind, entry.id), now)
+            known_since = work.known_since(entry)
             if entry.kind is not ResourceKind.DROPLET or may_still_appear(known_since, now):
                 continue
             if entry.gone_at is None:

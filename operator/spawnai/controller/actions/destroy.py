@@ -1,7 +1,6 @@
 """Deletes by recorded identity what shows that it is ours, and sees it gone."""
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import assert_never
 
 from spawnai.api.names import cluster_tag, session_firewall_name, session_tag
@@ -37,7 +36,7 @@ class Destroy:
             if not ours:
                 work.memory.ledger = books.with_unknown(work.memory.book, entry.kind, entry.id)
                 # The tags of a new droplet may come later than it does.
-                is_new = may_still_appear(_known_since(work, entry), work.utc_now())
+                is_new = may_still_appear(work.known_since(entry), work.utc_now())
                 raise (NotYet if is_new else NotOurs)(
                     f"{entry.kind} {entry.id} does not show that it belongs to this session: "
                     "it was left alone; look at it and delete it by hand"
@@ -64,7 +63,7 @@ class Destroy:
         """
         now, key = work.utc_now(), (entry.kind, entry.id)
         since = work.memory.missing_since.setdefault(key, now)
-        young = may_still_appear(_known_since(work, entry), now)
+        young = may_still_appear(work.known_since(entry), now)
         if young and not await self._left_its_listing(work, entry):
             raise NotYet(
                 f"{entry.kind} {entry.id} is new and answers 404: it may not show yet, so its "
@@ -96,7 +95,7 @@ class Destroy:
 
         After the settling time such a listing is trusted, as it is before a second POST.
         """
-        settled = work.utc_now() >= _known_since(work, entry) + SETTLING
+        settled = work.utc_now() >= work.known_since(entry) + SETTLING
         if entry.kind is not ResourceKind.DROPLET or not settled:
             return False
         droplets = work.backing.account.droplets
@@ -155,10 +154,6 @@ class Destroy:
         if not gone:
             raise NotYet(f"{action.kind} {action.id} is still there")
         work.saw_gone(action.kind, action.id)
-
-
-def _known_since(work: Work, entry: LedgerEntry) -> datetime:
-    return work.memory.known_since.get((entry.kind, entry.id), work.utc_now())
 
 
 def _seems_changed(account: CloudAccount, entry: LedgerEntry) -> bool:

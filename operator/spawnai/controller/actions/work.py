@@ -94,6 +94,10 @@ class Work:
         self.memory.ledger = books.with_resource(self.memory.book, entry)
         self.memory.proven.add((entry.kind, entry.id))
 
+    def known_since(self, entry: LedgerEntry) -> datetime:
+        """Since when this process knows of a thing that its session's ledger lists."""
+        return self.memory.known_since.get((entry.kind, entry.id), self.utc_now())
+
     def saw_gone(self, kind: ResourceKind, id_: str) -> None:
         """Enter that a thing was seen gone."""
         self.memory.ledger = books.with_gone(self.memory.book, kind, id_, self.utc_now())
