@@ -259,7 +259,7 @@ class Observation:
     missing: frozenset[tuple[str, str]] = frozenset()
     """Kind and id of what answers 404, but is too young for that to prove anything."""
     switch: datetime | None = None
-    """What the droplet's dead man's switch was told last; None when that is not known."""
+    """The session's end as the droplet's dead man's switch knows it; None: nobody here knows."""
     efforts: Mapping[str, Effort] = field(default_factory=dict)
     rejected: Mapping[tuple[str, str], Failure] = field(default_factory=dict)
     """Refused regions and sizes (either may be `ANY`), and why."""

@@ -80,9 +80,13 @@ class Life:
     claude_answers: bool = True
     new_droplet_status: str = "active"
     app: AppView | None = None
+    app_says: AppView = field(default_factory=lambda: AppView("running", None, START))
+    """What the agent answers a process that has not heard of the app."""
     log: tuple[str, ...] = ()
     missing: frozenset[tuple[str, str]] = frozenset()
     switch: datetime | None = None
+    switch_told: datetime | None = None
+    """What the droplet's switch stands at, whether this process knows it or not."""
     problem: Failure | None = None
     efforts: dict[str, Effort] = field(default_factory=dict)
     rejected: dict[tuple[str, str], Failure] = field(default_factory=dict)
@@ -189,7 +193,7 @@ class Life:
         self.efforts.clear()
         self.rejected.clear()
         self.bundle, self.droplet, self.firewall_in_force = None, None, False
-        self.switch = None
+        self.app_says, self.app, self.switch = self.app or self.app_says, None, None
         self.log = ()
         self.started_at = self.now
         return self
@@ -318,9 +322,11 @@ class Life:
                 self.bundle = StoredBundle(DIGEST, entry)
                 self.book(lambda book: books.with_generation(book, entry))
             case do.CheckApp():
-                self.app = replace(self.app, at=self.now) if self.app is not None else None
+                self.app = replace(self.app or self.app_says, at=self.now)
+                if do.SetExpiry.__name__ not in self.efforts:
+                    self.switch = self.switch_told
             case do.SetExpiry(expires_at=expires_at):
-                self.switch = expires_at
+                self.switch = self.switch_told = expires_at
             case do.DeleteResource(entry=gone):
                 self.book(
                     lambda book: books.with_deletion_accepted(book, gone.kind, gone.id, self.now)

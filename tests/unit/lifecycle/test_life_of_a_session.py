@@ -282,6 +282,21 @@ def test_a_switch_that_may_have_been_told_something_else_is_told_again():
     assert life.switch == START + timedelta(hours=2)
 
 
+def test_after_a_restart_the_agent_s_answer_shows_what_the_switch_was_told():
+    life = running().pass_time(minutes=1).restart().pass_time(minutes=6)
+    assert life.switch == START + timedelta(hours=2)
+    assert hours_told(life) == [2]
+
+
+def test_a_switch_that_stands_at_another_end_after_a_restart_is_told_the_promise():
+    life = running().pass_time(minutes=1)
+    life.switch_told = START + timedelta(hours=1)
+    life.restart().settle()
+    assert hours_told(life) == [2], "nobody knows yet that it stands at another"
+    life.pass_time(minutes=6)
+    assert hours_told(life) == [2, 2]
+
+
 def test_a_ttl_above_the_maximum_is_capped_and_says_so_once():
     life = running().change(ttl="10d").pass_time(hours=1)
     assert life.status.expiration_time == START + timedelta(hours=72)

@@ -107,6 +107,9 @@ class Deploy:
         if status.state == "failed":
             reason, failure = failure_of_app(status, work.session.order.app_type)
         work.memory.app = AppView(status.state, reason, self._clock.utc_now(), failure)
+        if do.SetExpiry.__name__ not in work.memory.efforts:
+            # Once this process has told it an end, an answer may be older than what it was told.
+            work.memory.switch = status.expires_at
         if status.log:
             work.memory.log = status.log
 
