@@ -31,14 +31,7 @@ class SleepsAtOnce(SystemClock):
 @pytest.fixture
 async def removal(world):
     api = ApiClient(TOKEN, world.emulator.url, RateBudget(SystemClock()), on_call=lambda _: None)
-    yield Removal(
-        Droplets(api),
-        DomainRecords(api),
-        Firewalls(api),
-        SleepsAtOnce(),
-        CLUSTER,
-        before_delete=lambda: None,
-    )
+    yield Removal(Droplets(api), DomainRecords(api), Firewalls(api), SleepsAtOnce(), CLUSTER)
     await api.close()
 
 

@@ -1,6 +1,8 @@
 """The Secret of an app lies where a user may write: only what this installation sealed is used."""
 
+import gzip
 import json
+import random
 from datetime import UTC, datetime
 
 import pytest
@@ -19,8 +21,12 @@ from spawnai.controller.cluster import Conflict, ObjectNotFound
 from spawnai.controller.failures import SessionFailed
 from spawnai.controller.memory import WrittenApp
 from spawnai.generation.bundle import AppFile, Bundle
+from spawnai.generation.validation import MAX_BUNDLE_BYTES, MAX_FILE_BYTES
 
 SESSION = a_session()
+SECRET_BYTES = 1024 * 1024
+"""What a Secret's values may have together (`MaxSecretSize` of the Kubernetes API)."""
+
 APP = Bundle("webapp", "index.html", (AppFile("index.html", "<h1>Retro</h1>"),), {})
 PAID = GenerationEntry(
     model="claude-sonnet-5-5",
@@ -74,6 +80,27 @@ async def test_nothing_stored_is_no_app():
     assert await bundles(Secrets()).find(SESSION) is None
 
 
+PRINTABLE = "".join(map(chr, range(32, 127)))
+"""With quotes and backslashes, which JSON doubles."""
+
+
+@pytest.mark.parametrize(
+    "alphabet", [PRINTABLE, '"', "\x01", "".join(map(chr, range(0x4E00, 0x9FFF)))]
+)
+async def test_the_largest_app_that_is_accepted_fits_in_a_secret(alphabet):
+    letters = random.Random(1)
+    count = MAX_FILE_BYTES // len(alphabet[0].encode())
+    files = [
+        AppFile(f"{number}.txt", "".join(letters.choices(alphabet, k=count)))
+        for number in range(MAX_BUNDLE_BYTES // MAX_FILE_BYTES)
+    ]
+    app = Bundle("webapp", "index.html", tuple(files), {})
+    secrets = Secrets()
+    await bundles(secrets).store(SESSION, WrittenApp(app, PAID))
+    assert sum(map(len, data_of(secrets).values())) <= SECRET_BYTES
+    assert await bundles(secrets).document(SESSION) == app.document()
+
+
 def cheaper(data: dict[str, bytes]) -> dict[str, bytes]:
     entry = json.loads(data[GENERATION_KEY]) | {"cost": "0"}
     return data | {GENERATION_KEY: json.dumps(entry).encode()}
@@ -81,7 +108,7 @@ def cheaper(data: dict[str, bytes]) -> dict[str, bytes]:
 
 def other_app(data: dict[str, bytes]) -> dict[str, bytes]:
     app = Bundle("webapp", "index.html", (AppFile("../../etc/cron.d/own", "* * *"),), {})
-    return data | {BUNDLE_KEY: json.dumps(app.document()).encode()}
+    return data | {BUNDLE_KEY: gzip.compress(json.dumps(app.document()).encode())}
 
 
 def moved_byte(data: dict[str, bytes]) -> dict[str, bytes]:

@@ -1,5 +1,6 @@
 """Generated apps as they are kept in the cluster: one Secret for each session."""
 
+import gzip
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +21,9 @@ from spawnai.lifecycle.observation import Session, StoredBundle
 
 from .seal import Seal
 
-BUNDLE_KEY = "bundle.json"
+BUNDLE_KEY = "bundle.json.gz"
+"""Compressed, so that the largest app there may be fits in a Secret, which holds 1 MiB."""
+
 GENERATION_KEY = "generation.json"
 SEAL_KEY = "seal"
 
@@ -42,7 +45,7 @@ class Bundles:
             data = await self._read(session)
         except ObjectNotFound:
             return None
-        bundle = Bundle.from_document(json.loads(data[BUNDLE_KEY]))
+        bundle = Bundle.from_document(_unpacked(data))
         return StoredBundle(
             bundle.digest, GenerationEntry.model_validate_json(data[GENERATION_KEY])
         )
@@ -57,7 +60,7 @@ class Bundles:
         """
         name = bundle_name(session.uid)
         data = {
-            BUNDLE_KEY: json.dumps(app.bundle.document(), ensure_ascii=False).encode(),
+            BUNDLE_KEY: _packed(app.bundle.document()),
             GENERATION_KEY: app.generation.model_dump_json(by_alias=True).encode(),
         }
         data[SEAL_KEY] = self._seal.of(session.uid, data.values())
@@ -99,8 +102,7 @@ class Bundles:
             ObjectNotFound: it is not stored.
             SessionFailed: somebody has put another Secret in its place.
         """
-        document: dict[str, Any] = json.loads((await self._read(session))[BUNDLE_KEY])
-        return document
+        return _unpacked(await self._read(session))
 
     async def _read(self, session: Session) -> Mapping[str, bytes]:
         """The Secret, if it is as this installation wrote it: others may write it, too."""
@@ -114,6 +116,17 @@ class Bundles:
                 "there. It is left as it is; apply the session again",
             )
         return data
+
+
+def _packed(document: Mapping[str, Any]) -> bytes:
+    text = json.dumps(document, ensure_ascii=False).encode()
+    return gzip.compress(text, compresslevel=6, mtime=0)
+
+
+def _unpacked(data: Mapping[str, bytes]) -> dict[str, Any]:
+    """Only of what the seal fits: nobody else's bytes are inflated."""
+    document: dict[str, Any] = json.loads(gzip.decompress(data[BUNDLE_KEY]))
+    return document
 
 
 def bundle_name(session_uid: str) -> str:

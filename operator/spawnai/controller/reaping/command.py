@@ -15,7 +15,7 @@ import argparse
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from kubernetes.aio import client, config
 
@@ -49,7 +49,16 @@ from spawnai.settings import DEFAULT_DIGITALOCEAN_API_URL
 from .census import take_census
 from .leftovers import Leftover, Leftovers
 from .receipts import Receipts
-from .removal import Estate, Outcome, Removal, Result, full_name, seen
+from .removal import Estate, Outcome, Removal, Result, seen
+from .table import (
+    Row,
+    droplet_row,
+    estate_rows,
+    firewall_row,
+    leftover_row,
+    outcome_row,
+    table,
+)
 
 NOTHING_LEFT, SOMETHING_LEFT, WRONG_USE, IN_DOUBT, NAMES_UNKNOWN = 0, 1, 2, 3, 4
 
@@ -96,22 +105,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    """One line of the table."""
-
-    kind: str
-    id: str
-    name: str
-    age: str
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Findings:
     """What one look at the cluster's droplets showed. `waiting`: what only a later run may take."""
 
     orphans: tuple[Orphan, ...]
-    others: tuple[_Row, ...]
+    others: tuple[Row, ...]
     waiting: int = 0
 
 
@@ -241,10 +239,10 @@ class ReapCommand:
         for droplet in listing.droplets:
             owner = owner_of(droplet.name, droplet.tags, cluster_uid)
             if owner is None:
-                others.append(_droplet_row(droplet, _FOREIGN, now))
+                others.append(droplet_row(droplet, _FOREIGN, now))
             elif now - droplet.created_at < self._rules.minimum_age:
                 words = f"left alone: younger than {format_duration(self._rules.minimum_age)}"
-                others.append(_droplet_row(droplet, f"{words}; is the cluster really lost?", now))
+                others.append(droplet_row(droplet, f"{words}; is the cluster really lost?", now))
                 waiting += 1
             else:
                 orphans.append(Orphan(droplet, owner))
@@ -294,7 +292,7 @@ class ReapCommand:
         for droplet in cloud.droplets:
             words = self._words(droplet, cluster_uid, ledgers, now)
             if words:
-                rows.append(_droplet_row(droplet, words, now))
+                rows.append(droplet_row(droplet, words, now))
         return judged, _Findings(orphans, tuple(rows), len(judged.orphans) - len(orphans))
 
     def _words(
@@ -325,7 +323,6 @@ class ReapCommand:
             self._firewalls,
             self._clock,
             cluster_uid,
-            before_delete=_no_writes,
         )
         domains = await self._domains() if findings.orphans or is_lost else ()
         estates = await removal.survey(findings.orphans, domains or ())
@@ -336,14 +333,14 @@ class ReapCommand:
             looking = Leftovers(self._droplets, self._records, self._firewalls)
             leftovers = await looking.find(domains or (), estates, shared.values())
         refused = domains is None and not self._without_names
-        rows: list[_Row]
+        rows: list[Row]
         failed = 0
         if self._delete and not refused:
             rows, failed = await self._delete_all(estates, shared, removal, receipts)
         else:
             rows = self._would_delete(estates, shared)
         found = len(rows)
-        self._write(_table([*rows, *findings.others, *map(_leftover_row, leftovers)]))
+        self._write(table([*rows, *findings.others, *map(leftover_row, leftovers)]))
         if leftovers:
             self._write(_HOW_TO_TELL)
         if refused:
@@ -354,15 +351,10 @@ class ReapCommand:
             return SOMETHING_LEFT
         return SOMETHING_LEFT if failed or findings.waiting else NOTHING_LEFT
 
-    def _would_delete(
-        self, estates: Sequence[Estate], shared: Mapping[str, Firewall]
-    ) -> list[_Row]:
+    def _would_delete(self, estates: Sequence[Estate], shared: Mapping[str, Firewall]) -> list[Row]:
         now = self._clock.utc_now()
-        rows = [row for estate in estates for row in _estate_rows(estate, now)]
-        firewalls = shared.values()
-        return rows + [
-            _Row("Firewall", one.id, one.name, "", "would be deleted") for one in firewalls
-        ]
+        rows = [row for estate in estates for row in estate_rows(estate, now)]
+        return rows + [firewall_row(one) for one in shared.values()]
 
     async def _delete_all(
         self,
@@ -370,7 +362,7 @@ class ReapCommand:
         shared: Mapping[str, Firewall],
         removal: Removal,
         receipts: Receipts | None,
-    ) -> tuple[list[_Row], int]:
+    ) -> tuple[list[Row], int]:
         """Delete it; returns what became of each thing, and how many of them are still there."""
         now = self._clock.utc_now()
         outcomes: list[tuple[Estate | None, Outcome]] = [
@@ -383,7 +375,7 @@ class ReapCommand:
             for uid, firewall in shared.items()
         ]
         failed = sum(one.result not in (Result.DELETED, Result.GONE) for _, one in outcomes)
-        return [_outcome_row(outcome, estate, now) for estate, outcome in outcomes], failed
+        return [outcome_row(outcome, estate, now) for estate, outcome in outcomes], failed
 
     async def _remove(
         self, estate: Estate, removal: Removal, receipts: Receipts | None
@@ -436,60 +428,6 @@ _NAMES_UNKNOWN_WORDS = (
 
 def _no_writes() -> None:
     """A person asked for it: there is no lease to hold."""
-
-
-def _droplet_row(droplet: SeenDroplet, what: str, now: datetime) -> _Row:
-    return _Row("Droplet", str(droplet.id), droplet.name, _age(droplet.created_at, now), what)
-
-
-def _estate_rows(estate: Estate, now: datetime) -> list[_Row]:
-    what = "would be deleted"
-    rows = [_Row("DomainRecord", str(one.id), full_name(one), "", what) for one in estate.names]
-    rows.append(_droplet_row(estate.orphan.droplet, what, now))
-    if estate.firewall is not None:
-        rows.append(_Row("Firewall", estate.firewall.id, estate.firewall.name, "", what))
-    return rows
-
-
-def _leftover_row(leftover: Leftover) -> _Row:
-    words = f"LISTED ONLY: {leftover.why}"
-    return _Row(leftover.kind, leftover.id, leftover.name, "", words)
-
-
-def _outcome_row(outcome: Outcome, estate: Estate | None, now: datetime) -> _Row:
-    age = ""
-    if estate is not None and outcome.kind == "Droplet":
-        age = _age(estate.orphan.droplet.created_at, now)
-    words = {
-        Result.DELETED: "deleted",
-        Result.GONE: "had gone already",
-        Result.UNVERIFIED: "NOT SEEN GONE",
-        Result.LEFT: "LEFT",
-        Result.FAILED: "FAILED",
-    }[outcome.result]
-    if outcome.words:
-        words = f"{words}: {outcome.words}"
-    return _Row(outcome.kind, outcome.id, outcome.name, age, words)
-
-
-def _age(created_at: datetime, now: datetime) -> str:
-    seconds = max(int((now - created_at).total_seconds()), 0)
-    if seconds >= 60:  # noqa: PLR2004
-        seconds -= seconds % 60
-    return format_duration(timedelta(seconds=seconds))
-
-
-def _table(rows: Sequence[_Row]) -> str:
-    if not rows:
-        return "Nothing was found.\n"
-    lines = [("KIND", "ID", "NAME", "AGE", "RESULT")]
-    lines += [(row.kind, row.id, row.name, row.age, row.what) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "".join(
-        "   ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        + "\n"
-        for line in lines
-    )
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str], write: Write) -> int:

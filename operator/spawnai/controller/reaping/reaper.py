@@ -281,7 +281,6 @@ class Reaper:
             account.firewalls,
             self._clock,
             self._cluster_uid,
-            self._check_leadership,
         )
         receipts = Receipts(
             self._cluster,

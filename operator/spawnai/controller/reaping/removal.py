@@ -4,7 +4,7 @@ An address that is given back goes to a stranger, so no name of ours may point a
 Everything is looked at again just before it is deleted, and must still show that it is ours.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -72,7 +72,6 @@ class Estate:
 class Removal:
     """Looks for what hangs on orphans, and removes it.
 
-    `before_delete` may raise when this process must not delete any more (lost leadership).
     `accepted_at`: when DigitalOcean accepted the deletion of each droplet.
     """
 
@@ -81,7 +80,6 @@ class Removal:
     firewalls: Firewalls
     clock: Clock
     cluster_uid: str
-    before_delete: Callable[[], None]
     accepted_at: dict[int, datetime] = field(default_factory=dict)
     _gone: dict[str, set[int]] = field(default_factory=dict)
 
@@ -152,7 +150,6 @@ class Removal:
         addresses = [estate.orphan.droplet.ip] if estate.orphan.droplet.ip is not None else []
         if not is_name_of(estate.orphan.session_uid, found.name, found.data, addresses):
             return Result.LEFT, f"it was changed meanwhile: {found.name} points at {found.data}"
-        self.before_delete()
         if not await self.records.delete(name.domain, name.id, priority=Priority.DESTROY):
             return Result.GONE, ""
         return _proven(await self.records.get(name.domain, name.id, priority=Priority.HOUSEKEEPING))
@@ -166,7 +163,6 @@ class Removal:
             return Result.LEFT, "it does not wear all of our marks any more"
         if found.public_ip != orphan.droplet.ip:
             return Result.LEFT, "its address has changed since it was listed: it is looked at anew"
-        self.before_delete()
         lost: Unavailable | None = None
         try:
             await self.droplets.delete(number, priority=Priority.DESTROY)
@@ -202,7 +198,6 @@ class Removal:
             session_uid, found.name, found.tags, found.droplet_ids, own
         ):
             return Result.LEFT, "it covers something else too"
-        self.before_delete()
         return await self._end_firewall(firewall)
 
     async def _end_firewall(self, firewall: Firewall) -> Told:
@@ -242,7 +237,6 @@ class Removal:
             return Result.GONE, ""
         if not is_bare_class_firewall(class_uid, found.name, found.tags, found.droplet_ids):
             return Result.LEFT, "it covers something else too"
-        self.before_delete()
         return await self._end_firewall(firewall)
 
 
