@@ -212,7 +212,7 @@ class Agents:
     async def __aexit__(self, *_: object) -> None:
         pass
 
-    async def status(self) -> None:
+    async def status(self, *, after: str | None = None) -> None:
         raise AgentUnreachable("nobody")
 
     async def set_expiry(self, _expires_at) -> None:

@@ -323,8 +323,7 @@ class Life:
                 self.book(lambda book: books.with_generation(book, entry))
             case do.CheckApp():
                 self.app = replace(self.app or self.app_says, at=self.now)
-                if do.SetExpiry.__name__ not in self.efforts:
-                    self.switch = self.switch_told
+                self.switch = self.switch_told
             case do.SetExpiry(expires_at=expires_at):
                 self.switch = self.switch_told = expires_at
             case do.DeleteResource(entry=gone):

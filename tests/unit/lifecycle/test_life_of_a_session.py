@@ -297,6 +297,13 @@ def test_a_switch_that_stands_at_another_end_after_a_restart_is_told_the_promise
     assert hours_told(life) == [2, 2]
 
 
+def test_a_switch_that_has_forgotten_its_end_is_told_again():
+    life = running().pass_time(minutes=1)
+    life.switch_told = START + timedelta(hours=1)
+    life.pass_time(minutes=30)
+    assert hours_told(life) == [2, 2]
+
+
 def test_a_ttl_above_the_maximum_is_capped_and_says_so_once():
     life = running().change(ttl="10d").pass_time(hours=1)
     assert life.status.expiration_time == START + timedelta(hours=72)

@@ -16,7 +16,7 @@ from spawnai.droplet.client import (
     AgentUntrusted,
 )
 from spawnai.lifecycle import actions as do
-from spawnai.lifecycle.observation import AppView
+from spawnai.lifecycle.observation import NO_EFFORT, AppView
 from spawnai.lifecycle.settling import may_still_appear
 
 from .agents import Agents
@@ -70,13 +70,12 @@ class Deploy:
             state: str | None = None
             while True:
                 try:
-                    status = await agent.status(after=state)
+                    status = await self._ask(work, agent, after=state)
                 except AgentUnreachable:
                     await self._bear(work, silence)
                     continue
                 silence.broken()
                 state = status.state
-                self._saw_app(work, status)
                 if state in ("running", "finished"):
                     return
                 if state == "failed":
@@ -102,16 +101,23 @@ class Deploy:
             raise NotYet("its droplet does not exist any more")
         await self._clock.sleep(POLL_SECONDS)
 
-    def _saw_app(self, work: Work, status: AgentStatus) -> None:
+    async def _ask(
+        self, work: Work, agent: AgentClient, *, after: str | None = None
+    ) -> AgentStatus:
+        """Ask the agent how it is, and remember what it says of its app and its switch."""
+        asked_at = self._clock.utc_now()
+        status = await agent.status(after=after)
         reason, failure = status.reason, ""
         if status.state == "failed":
             reason, failure = failure_of_app(status, work.session.order.app_type)
         work.memory.app = AppView(status.state, reason, self._clock.utc_now(), failure)
-        if do.SetExpiry.__name__ not in work.memory.efforts:
-            # Once this process has told it an end, an answer may be older than what it was told.
+        told = work.memory.efforts.get(do.SetExpiry.__name__, NO_EFFORT)
+        if told.started_at is None or (told.done_at is not None and told.done_at <= asked_at):
+            # Otherwise the answer may be older than what the switch was told.
             work.memory.switch = status.expires_at
         if status.log:
             work.memory.log = status.log
+        return status
 
     async def set_expiry(self, work: Work, action: do.SetExpiry) -> None:
         """Move the dead man's switch."""
@@ -125,7 +131,7 @@ class Deploy:
         work.memory.droplet_unseen = False
         try:
             async with self._agents.client(work.session, action.ip) as agent:
-                self._saw_app(work, await agent.status())
+                await self._ask(work, agent)
         except (AgentUnreachable, AgentUntrusted):
             await self._look_after_droplet(work)
             raise
@@ -153,7 +159,7 @@ class Deploy:
         """Keep the last lines of the log, if the agent still gives them."""
         try:
             async with self._agents.client(work.session, action.ip) as agent:
-                self._saw_app(work, await agent.status())
+                await self._ask(work, agent)
         except (AgentUnreachable, AgentRejected, AgentUntrusted):
             return
 
