@@ -66,11 +66,11 @@ async def test_events_are_taken_counted_and_shown(control_plane, recorder):
     async with asyncio.timeout(20):
         while True:
             events = {(e["regarding"]["name"], e["reason"]): e for e in await told(NAMESPACE)}
-            ready = events.get(("board", "Ready"))
-            if len(events) == 3 and ready is not None and "series" in ready:
+            ready = events.get(("board", "Ready"), {})
+            # A slow machine may spread the five over two counts.
+            if len(events) == 3 and ready.get("series", {}).get("count") == 5:
                 break
             await asyncio.sleep(0.2)
-    assert ready["series"]["count"] == 5
     assert ready["note"] == "Live at http://203.0.113.9 🚀"
     assert (LONG.name, "NoCapacity") in events
     in_default = [e for e in await told("default") if e["regarding"]["name"] == "default-offer"]
