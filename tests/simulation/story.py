@@ -394,6 +394,7 @@ def story_of(seed: int) -> Story:
         happenings += _clocks(Random(f"{seed}/clocks"))
         happenings += _late(Random(f"{seed}/late"), settings, names)
         happenings += _repointed(Random(f"{seed}/repointed"), settings, names)
+        happenings += _all_deleted(Random(f"{seed}/all deleted"), names)
         settings = replace(settings, unseen_seconds=_unseen(Random(f"{seed}/unseen")))
     return Story(seed, settings, in_order(happenings))
 
@@ -557,6 +558,20 @@ def _repointed(random: Random, settings: Settings, names: list[str]) -> list[Hap
     ]
     if random.random() < 0.6:
         happenings.append(Crash(1, random.randint(50, 160), random.choice(MOMENTS), 5.0))
+    return happenings
+
+
+def _all_deleted(random: Random, names: list[str]) -> list[Happening]:
+    """In every tenth story all sessions are deleted together with their class, as `kubectl delete
+    -f` does, and an operator dies at their end.
+    """
+    if random.random() >= 1 / 10:
+        return []
+    at = round(random.uniform(10, 90), 1)
+    happenings: list[Happening] = [Act(at, "deletes", name) for name in names]
+    happenings.append(ClassDeleted(at, 600.0))
+    call = random.randint(40, 40 + 50 * len(names))
+    happenings.append(Crash(1, call, random.choice(MOMENTS), 5.0))
     return happenings
 
 

@@ -396,12 +396,14 @@ class Living:
         """Take away what is left of a life: its tombstone and its class."""
         self._enter(life, None)
         life.phases = self._world.phases.get(life.name, [])
-        if life.name not in self._world.gone:
-            await self._world.delete(life.name)
-            await self._world.until_gone(life.name, END_SECONDS)
-        await self._world.until_class_gone(life.name, END_SECONDS)
-        if life.uid:
-            life.ledger = await self._world.ledger_if_any(life.uid) or life.ledger
+        try:
+            if life.name not in self._world.gone:
+                await self._world.delete(life.name)
+                await self._world.until_gone(life.name, END_SECONDS)
+            await self._world.until_class_gone(life.name, END_SECONDS)
+        finally:
+            if life.uid:
+                life.ledger = await self._world.ledger_if_any(life.uid) or life.ledger
 
     async def _quiet_from_events(self, life: Life) -> None:
         """Events of what was before are not those that such a plan is about."""

@@ -130,7 +130,7 @@ def _given_up_at(o: Observation, kind: ResourceKind) -> datetime | None:
 def _was_new_at_restart(o: Observation, kind: ResourceKind) -> bool:
     """Whether an earlier operator may have died before it entered what its last look found."""
     since = o.operator_started_at - 2 * APPEARS_WITHIN
-    return not o.record_made_here and any(
+    return o.earlier_life_may_have_created and any(
         since < line.created_at < o.operator_started_at for line in _lines(o, kind)
     )
 

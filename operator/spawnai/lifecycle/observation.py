@@ -270,6 +270,16 @@ class Observation:
     record_confirmed_absent: bool = False
     resync_spread: timedelta = timedelta()
 
+    @property
+    def earlier_life_may_have_created(self) -> bool:
+        """Whether an earlier life of this operator may have sent creations that nobody has seen.
+
+        It closed a ledger only once nothing could come any more.
+        """
+        if self.record is None or self.record_made_here:
+            return False
+        return self.record.status.completed_at is None
+
     def effort(self, key: str) -> Effort:
         """What is remembered of an action."""
         return self.efforts.get(key, NO_EFFORT)

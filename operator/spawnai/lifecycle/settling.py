@@ -47,8 +47,8 @@ def unsettled_since(o: Observation, create_key: str) -> datetime | None:
     effort = o.effort(create_key)
     if effort.failure is not None and effort.failure.kind is FailureKind.AMBIGUOUS:
         return effort.failure.at
-    if effort.started_at is None and o.record is not None:
-        return None if o.record_made_here else o.operator_started_at
+    if effort.started_at is None and o.earlier_life_may_have_created:
+        return o.operator_started_at
     return None
 
 
@@ -76,7 +76,7 @@ def unaccounted_since(o: Observation, kind: ResourceKind, create_key: str) -> da
 
 def _earlier_life_may_have_sent(o: Observation, kind: ResourceKind) -> bool:
     """A name is made once its droplet's address is stored, and then no droplet is looked for."""
-    if o.record_made_here:
+    if not o.earlier_life_may_have_created:
         return False
     looked_for_droplet = o.effort(FindDroplet.__name__).started_at is not None
     return not (kind is ResourceKind.DOMAIN_RECORD and looked_for_droplet)

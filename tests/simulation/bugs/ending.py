@@ -10,13 +10,14 @@ from spawnai.controller.classes.controller import ClassController
 from spawnai.digitalocean.budget import Priority
 from spawnai.lifecycle import lost_posts, plan, teardown
 from spawnai.lifecycle.actions import DeleteResource, RemoveFinalizer
-from spawnai.lifecycle.observation import Record
+from spawnai.lifecycle.observation import Observation, Record
 
 from .bug import bug
 from .situations import (
     name_is_repointed_before_a_restart,
     name_or_firewall_comes_late,
     new_things_answer_404,
+    operator_dies_while_all_is_deleted,
 )
 
 _teardown, _living, _ending = teardown.teardown, Record.living, plan._ending
@@ -134,6 +135,15 @@ ENDING = (
         "one name that is known is taken for the only one",
         (lost_posts, "_was_looked_for_again", lambda _o, _search: True),
         among=name_or_firewall_comes_late,
+    ),
+    bug(
+        "a ledger that an earlier operator closed is doubted",
+        (
+            Observation,
+            "earlier_life_may_have_created",
+            property(lambda o: o.record is not None and not o.record_made_here),
+        ),
+        among=operator_dies_while_all_is_deleted,
     ),
     bug(
         "a ledger is closed before a lost POST has had its time",

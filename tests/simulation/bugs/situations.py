@@ -7,6 +7,7 @@ from tests.simulation.story import (
     MOMENTS,
     SHOWS_LATE,
     Act,
+    ClassDeleted,
     ClockJump,
     Crash,
     Crowd,
@@ -70,6 +71,26 @@ def name_or_firewall_comes_late(seed: int) -> Story:
     ends = round(at + random.uniform(30, 90), 1)
     story = _in_the_world_of(seed, [_order(at, "8m"), late, Act(ends, "deletes", "app")])
     return replace(story, settings=replace(story.settings, domain=True, own_firewalls=True))
+
+
+def operator_dies_while_all_is_deleted(seed: int) -> Story:
+    """A session and its class are deleted together; the class has no firewall to wait for, and the
+    next operator may see it before the session.
+    """
+    random = Random(seed)
+    at = random.uniform(0, 20)
+    ends = round(at + random.uniform(20, 40), 1)
+    story = _in_the_world_of(
+        seed,
+        [
+            _order(at),
+            Act(ends, "deletes", "app"),
+            ClassDeleted(ends, 600.0),
+            Crash(1, random.randint(40, 80), random.choice(MOMENTS), 5.0),
+        ],
+    )
+    settings = replace(story.settings, domain=True, own_firewalls=True, watch_seconds=2.0)
+    return replace(story, settings=settings)
 
 
 def name_is_repointed_before_a_restart(seed: int) -> Story:

@@ -1,10 +1,12 @@
 """A POST without an answer may take effect late: what is looked for, and for how long."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from life import IP, Life, an_offer
 
 from spawnai.api.record import ResourceKind
+from spawnai.api.session import Phase
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import FailureKind
 
@@ -87,6 +89,23 @@ def test_after_a_restart_a_name_that_the_ledger_has_listed_for_long_costs_no_loo
     life.restart().change(deleting=True)
     assert life.session is None
     assert "FindDomainRecord" not in life.kinds_done()
+
+
+def test_a_ledger_that_a_dead_operator_closed_is_believed_though_no_status_tells_of_the_end():
+    """Its class may be let go already: nothing is looked for, which could not be done any more."""
+    life = Life(offer=an_offer(**NAMED, **FENCED)).settle().pass_time(minutes=1)
+    life.held = {do.RemoveFinalizer}
+    life.change(deleting=True)
+    assert life.record is not None
+    assert life.record.status.completed_at is not None
+    life.held.clear()
+    told = next(one for one in life.statuses if one.phase is Phase.DESTROYING)
+    life.restart()
+    life.session, life.offer = replace(life.session, status=told), None
+    life.done.clear()
+    life.settle()
+    assert life.kinds_done() == ["RemoveFinalizer"]
+    assert life.session is None
 
 
 def test_a_ledger_stays_open_for_two_minutes_after_a_post_that_nothing_accounts_for():
