@@ -59,7 +59,7 @@ bench: setup ## Measure the product and print a table
 PLAN ?=
 
 .PHONY: chaos
-chaos: setup ## Let each call of the operator go wrong in every way (20 minutes)
+chaos: setup ## Let each call of the operator go wrong in every way (25 minutes)
 	@$(BIN)/python -m spawnai_local.chaos $(if $(PLAN),--plan '$(PLAN)')
 
 .PHONY: kind-up

@@ -6,14 +6,18 @@ import sys
 from collections.abc import Sequence
 
 from spawnai_local.chaos import report
-from spawnai_local.chaos.campaign import Campaign, Verdict, campaign
+from spawnai_local.chaos.campaign import Campaign, campaign
 from spawnai_local.chaos.faults import Fault
+from spawnai_local.chaos.lab import Verdict
 from spawnai_local.chaos.plans import Plan, Situation, sample
 from spawnai_local.chaos.recording import write_known
 from spawnai_local.interruption import run_until_interrupted
 from spawnai_local.narration import Narrator
 from spawnai_local.paths import checkout
 from spawnai_local.up import READABLE_ERRORS
+
+LABS = 2
+"""How many stacks a whole campaign uses side by side: most of its time it waits."""
 
 _LIMIT_SECONDS = 60 * 60.0
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -52,9 +56,10 @@ async def _run(narrator: Narrator, arguments: argparse.Namespace) -> int:
         for line in report.lines_of(verdict):
             narrator.say(line)
 
+    few = arguments.plan or arguments.sample or arguments.list
     async with (
         asyncio.timeout(_LIMIT_SECONDS),
-        campaign(checkout() / "build" / "chaos", tell) as made,
+        campaign(checkout() / "build" / "chaos", tell, labs=1 if few else LABS) as made,
     ):
         narrator.step("What calls there are")
         plans = await made.record()

@@ -1,8 +1,8 @@
-"""A campaign: the recorded run, its plans, and their verdicts.
+"""A campaign: the recorded run, its plans, and their verdicts, on one or more labs side by side.
 
-Two rounds, because a kill disturbs everyone: first the plans that leave the operator alone, as many
-at once as there are lanes; then those for which it is killed or started again, in batches that come
-to their calls together and share the kills.
+Two rounds, because a kill disturbs everyone in its lab: first the plans that leave the operator
+alone, as many at once as there are lanes; then those for which it is killed or started again, in
+batches that come to their calls together and share the kills. Each lab takes what comes next.
 
 A call may still not come, because a kill that was another's made the operator take another way, or
 because two writes were one by chance. Its plan is then carried out again, and one that needs a kill
@@ -10,169 +10,65 @@ alone; only a call that does not come then either is missed. The table says how 
 """
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import count
 from pathlib import Path
 
-from spawnai_local.chaos.calls import Edge
 from spawnai_local.chaos.canaries import Foreign
-from spawnai_local.chaos.gate import Passage, Trap
-from spawnai_local.chaos.judge import Judge
-from spawnai_local.chaos.lives import Company, Life, Living
-from spawnai_local.chaos.plans import Boundary, Plan, Situation, all_plans, batches
-from spawnai_local.chaos.recording import record
-from spawnai_local.chaos.stack import OPERATOR, ChaosStack
+from spawnai_local.chaos.lab import Lab, Verdict
+from spawnai_local.chaos.plans import Boundary, Plan, all_plans, batches
+from spawnai_local.chaos.stack import LANES, ChaosStack
 from spawnai_local.chaos.world import World
-
-GATHER_SECONDS = 3.0
-"""How long a held call waits for others to be held where nobody knows how many will be."""
-
-HOLD_SECONDS = 7.0
-"""How long a held call waits at most for those of its company, so that one kill serves them all.
-Less than the shortest time limit of a call (`CALLER_SECONDS`)."""
 
 ATTEMPTS = 3
 """How often a plan is tried whose call does not come."""
 
-_TICK_SECONDS = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What came of one plan."""
-
-    plan: Plan | None
-    """None: a life of the recorded run."""
-    life: Life
-    violations: tuple[str, ...]
-    story: tuple[Passage, ...] = field(repr=False)
-    seconds: float
-
-    @property
-    def struck(self) -> bool:
-        """Whether the call came at all, so that the fault could strike."""
-        return self.life.struck
-
-
-class Conductor:
-    """Kills the operator for all who wait for it: held calls, and lives that want a restart."""
-
-    def __init__(self, stack: ChaosStack) -> None:
-        self._stack = stack
-        self._holding: list[Trap] = []
-        self._wishes: list[asyncio.Future[None]] = []
-        self._first = 0.0
-        self.company: Company | None = None
-        """Whose calls come together; None: lives of which each goes its own way."""
-        stack.gate.on_hold = self._held
-
-    def _held(self, trap: Trap) -> None:
-        self._note()
-        self._holding.append(trap)
-
-    async def restart(self) -> None:
-        """Have the operator started again; returns when the next one leads."""
-        self._note()
-        wish = asyncio.get_running_loop().create_future()
-        self._wishes.append(wish)
-        await wish
-
-    def _note(self) -> None:
-        if not self._holding and not self._wishes:
-            self._first = time.monotonic()
-
-    async def run(self) -> None:
-        """Serve for as long as the campaign lasts."""
-        while True:
-            await asyncio.sleep(_TICK_SECONDS)
-            if not self._is_time():
-                continue
-            traps, self._holding = self._holding, []
-            wishes, self._wishes = self._wishes, []
-            await self._stack.kill_operator(traps)
-            for wish in wishes:
-                if not wish.done():
-                    wish.set_result(None)
-
-    def _is_time(self) -> bool:
-        if not self._holding and not self._wishes:
-            return False
-        waited = time.monotonic() - self._first
-        if self.company is None or not self._holding:
-            return waited >= GATHER_SECONDS
-        return self.company.is_complete or waited >= HOLD_SECONDS
-
-
-class Lateness:
-    """What a busy machine does to the operator and to this process, the cloud it calls."""
-
-    def __init__(self, stack: ChaosStack) -> None:
-        self._stack = stack
-        self._late: list[tuple[float, float]] = []
-
-    async def run(self) -> None:
-        """Measure: how long the operator waited for a processor, and how late this loop was."""
-        waited = 0.0
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(_TICK_SECONDS)
-            late = max(0.0, time.monotonic() - before - _TICK_SECONDS)
-            now = self._stack.waited_for_processor()
-            late += max(0.0, now - waited) if waited else 0.0
-            waited = now
-            self._late.append((time.time(), late))
-
-    def between(self, since: float, until: float) -> float:
-        """How much of the time between two moments (epoch seconds) was lost, in seconds."""
-        return sum(late for at, late in self._late if since <= at <= until)
+Round = tuple[Callable[[Lab, Sequence[Plan]], Awaitable[list[Verdict]]], Sequence[Plan]]
+"""How a lab carries out plans, and which."""
 
 
 class Campaign:
-    """One stack, and the plans that are carried out on it."""
+    """Labs, and the plans that they share out."""
 
-    def __init__(self, world: World, foreign: Foreign, tell: Callable[[Verdict], None]) -> None:
-        self._world = world
-        self._foreign = foreign
-        self._tell = tell
-        self._conductor = Conductor(world.stack)
-        self._lateness = Lateness(world.stack)
-        self._living = Living(world, self._conductor.restart)
-        self._lanes: asyncio.Queue[str] = asyncio.Queue()
-        for lane in world.stack.lanes:
-            self._lanes.put_nowait(lane)
-        self._number = 0
-        self.judge = Judge(world.stack)
+    def __init__(self, labs: Sequence[Lab]) -> None:
+        self._labs = labs
         self.boundaries: list[Boundary] = []
         self.by_chance: list[Boundary] = []
         """Calls that only some of the recorded lives made."""
         self.verdicts: list[Verdict] = []
         self.repeated: list[Plan] = []
         """Plans whose call did not come the first time."""
-        world.gate.situations[OPERATOR] = Situation.READY
 
     @property
-    def stack(self) -> ChaosStack:
-        """The stack."""
-        return self._world.stack
+    def _lane_count(self) -> int:
+        return min(len(lab.stack.lanes) for lab in self._labs)
+
+    @property
+    def kill_count(self) -> int:
+        """How often an operator was killed."""
+        return sum(len(lab.stack.kills) for lab in self._labs)
+
+    @property
+    def overruns(self) -> list[float]:
+        """How late each deletion with nothing in its way was accepted, in seconds."""
+        return [late for lab in self._labs for late in lab.judge.overruns]
 
     async def record(self) -> list[Plan]:
         """The recorded run; returns every plan that follows from it."""
-        self.boundaries, self.by_chance, lives = await record(self._world, self._conductor.restart)
-        for life in lives:
-            self._give_verdict(None, life)
+        self.boundaries, self.by_chance, self.verdicts = await self._labs[0].record()
         return all_plans(self.boundaries)
 
     async def carry_out(self, plans: Sequence[Plan], *, together: bool = False) -> None:
         """Carry out plans: those without a kill first, or all `together`, without batches."""
-        left, size = list(plans), len(self._world.stack.lanes)
+        left = list(plans)
         for attempt in range(1, ATTEMPTS + 1):
-            before = len(self.verdicts)
             if together and attempt == 1:
-                await self._all(left)
+                rounds: list[Round] = [(Lab.all, left)]
             else:
-                await self._in_rounds(left, size if attempt == 1 else 1)
+                rounds = self._rounds(left, self._lane_count if attempt == 1 else 1)
+            before = len(self.verdicts)
+            await self._share_out(iter(rounds))
             missed = [one for one in self.verdicts[before:] if not one.struck]
             left = [one.plan for one in missed if one.plan is not None]
             if not left or attempt == ATTEMPTS:
@@ -182,81 +78,27 @@ class Campaign:
             # It counts by its last life; what went wrong in another one stays.
             self.verdicts = [one for one in self.verdicts if one not in missed or one.violations]
 
-    async def _in_rounds(self, plans: Sequence[Plan], size: int) -> None:
+    def _rounds(self, plans: Sequence[Plan], size: int) -> list[Round]:
         calm = [plan for plan in plans if not plan.needs_restart]
         # What takes long begins first, so that nobody waits for it at the end.
         calm.sort(key=lambda plan: plan.fault.value.startswith("timeout"), reverse=True)
-        await self._all(calm)
-        for batch in batches((plan for plan in plans if plan.needs_restart), size):
-            await self._in_company(batch)
+        shares = len(self._labs)
+        rounds: list[Round] = [(Lab.all, calm[first::shares]) for first in range(shares)]
+        with_kills = batches((plan for plan in plans if plan.needs_restart), size)
+        return rounds + [(Lab.in_company, batch) for batch in with_kills]
 
-    async def _in_company(self, plans: Sequence[Plan]) -> None:
-        lanes = [await self._lanes.get() for _ in plans]
-        lives = [await self._life(plan, lane) for plan, lane in zip(plans, lanes, strict=True)]
-        company = self._conductor.company = Company(lives)
+    async def _share_out(self, rounds: Iterator[Round]) -> None:
+        async def work(lab: Lab) -> None:
+            for carry_out, plans in rounds:
+                self.verdicts.extend(await carry_out(lab, plans))
+
         async with asyncio.TaskGroup() as group:
-            for plan, lane, life in zip(plans, lanes, lives, strict=True):
-                group.create_task(self._one(plan, lane, life, company), name=plan.id)
-        self._conductor.company = None
-
-    async def _all(self, plans: Sequence[Plan]) -> None:
-        async with asyncio.TaskGroup() as group:
-            for plan in plans:
-                lane = await self._lanes.get()
-                life = await self._life(plan, lane)
-                group.create_task(self._one(plan, lane, life), name=plan.id)
-
-    async def _one(self, plan: Plan, lane: str, life: Life, company: Company | None = None) -> None:
-        try:
-            await self._living.live(life, company)
-            self._give_verdict(plan, life)
-        finally:
-            self._lanes.put_nowait(lane)
-
-    async def _life(self, plan: Plan, lane: str) -> Life:
-        self._number += 1
-        boundary = plan.boundary
-        name = f"plan-{self._number:04d}"
-        keys = lane
-        if boundary.situation is Situation.CREATING and boundary.call.edge is Edge.DIGITALOCEAN:
-            # Some calls are only made the first time that an account is used.
-            keys = await self._world.unused_keys()
-        # A Lease has no owner that would tell one plan's from another's.
-        owner = OPERATOR if boundary.is_operators_own else name
-        trap = Trap(owner, boundary.situation, boundary.call.name, plan.fault)
-        return Life(name, keys, boundary.flavour, boundary.situation, trap, boundary.call.edge)
-
-    def _give_verdict(self, plan: Plan | None, life: Life) -> None:
-        violations = self.judge.violations(life, self._lateness.between)
-        verdict = Verdict(
-            plan,
-            life,
-            tuple(violations),
-            tuple(self.judge.passages(life)),
-            time.time() - life.began,
-        )
-        self.verdicts.append(verdict)
-        self._tell(verdict)
+            for lab in self._labs:
+                group.create_task(work(lab))
 
     def at_the_end(self) -> list[str]:
-        """What is wrong with the account as a whole."""
-        cloud = self.stack.emulator.cloud
-        found = [f"4: a foreign {one['kind']} is {one['what']}" for one in self._foreign.touched()]
-        found += [
-            f"1: droplet {one.id} ({one.name}) is left over"
-            for one in cloud.droplets.all()
-            if not one.canary and one.deleted_at is None
-        ]
-        found += [
-            f"1: firewall {one.name} is left over"
-            for one in cloud.firewalls.all()
-            if not one.canary
-        ]
-        return found
-
-    async def serve(self) -> None:
-        """What runs beside the plans."""
-        await asyncio.gather(self._world.watch(), self._conductor.run(), self._lateness.run())
+        """What is wrong with an account as a whole."""
+        return [found for lab in self._labs for found in lab.at_the_end()]
 
 
 @asynccontextmanager
@@ -264,18 +106,25 @@ async def campaign(
     directory: Path,
     tell: Callable[[Verdict], None] = lambda _verdict: None,
     *,
-    lanes: int | None = None,
+    labs: int = 1,
+    lanes: int = LANES,
 ) -> AsyncIterator[Campaign]:
-    """A campaign on a stack of its own in `directory`; all has ended when the context has."""
-    stack = ChaosStack(directory) if lanes is None else ChaosStack(directory, lanes=lanes)
-    async with stack, World(stack) as world:
-        foreign = Foreign(stack.emulator)
-        await stack.start_operator()
-        made = Campaign(world, foreign, tell)
+    """A campaign on stacks of its own in `directory`; all has ended when the context has."""
+    numbers = count(1)
+    async with AsyncExitStack() as parts:
+        made = []
+        for number in range(1, labs + 1):
+            stack = ChaosStack(directory / f"lab-{number}", lanes=lanes)
+            await parts.enter_async_context(stack)
+            world = await parts.enter_async_context(World(stack))
+            foreign = Foreign(stack.emulator)
+            await stack.start_operator()
+            made.append(Lab(world, foreign, numbers, tell))
         async with asyncio.TaskGroup() as beside:
             # What runs beside the plans takes the campaign down with it.
-            serving = beside.create_task(made.serve(), name="conduct")
+            serving = [beside.create_task(lab.serve(), name="conduct") for lab in made]
             try:
-                yield made
+                yield Campaign(made)
             finally:
-                serving.cancel()
+                for task in serving:
+                    task.cancel()

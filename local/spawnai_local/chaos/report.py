@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from spawnai_local.chaos.campaign import Campaign, Verdict
+from spawnai_local.chaos.campaign import Campaign
 from spawnai_local.chaos.faults import Fault
 from spawnai_local.chaos.judge import clock
+from spawnai_local.chaos.lab import Verdict
 from spawnai_local.chaos.plans import Boundary, Plan, Situation
 from spawnai_local.paths import checkout
 
@@ -107,7 +108,7 @@ def summary(made: Campaign, left: Sequence[str]) -> list[str]:
     lost = len(missed(made.verdicts))
     counted = f"{len(_plans(made.verdicts))} plans at {len(made.boundaries)} boundaries, "
     counted += f"{bad} violated, {lost} whose call did not come. "
-    lines = [f"{counted}The operator was killed {len(made.stack.kills)} times."]
+    lines = [f"{counted}The operator was killed {made.kill_count} times."]
     if made.by_chance:
         words = ", ".join(f"`{one.id}`" for one in made.by_chance)
         lines.append(f"Left out, because only some of the recorded lives made it: {words}.")
@@ -117,7 +118,7 @@ def summary(made: Campaign, left: Sequence[str]) -> list[str]:
             f"The call of {len(made.repeated)} did not come the first time, so they were carried "
             f"out again, those with a kill alone: {again}."
         )
-    overruns = sorted(made.judge.overruns)
+    overruns = sorted(made.overruns)
     if overruns:
         lines.append(
             f"{len(overruns)} deletions with nothing in their way were accepted "

@@ -50,8 +50,8 @@ class Canaries:
             ValueError: the order has another part.
             ApiError: an entry is wrong.
         """
-        watch = order.pop("canary", True)
-        if unknown := sorted(set(order) - set(KINDS)):
+        watch = order.get("canary", True)
+        if unknown := sorted(set(order) - {*KINDS, "canary"}):
             raise ValueError(f"nothing is called {', '.join(unknown)}; there are {KINDS}")
         placed: dict[str, list[str]] = {}
         for kind in KINDS:
@@ -94,7 +94,7 @@ class Canaries:
             return cloud.firewalls.create(entry, canary=watch).id
         if kind == "domains":
             return cloud.domains.create(entry, canary=watch).name
-        record = cloud.domains.create_record(str(entry.pop("domain", "")), entry)
+        record = cloud.domains.create_record(str(entry.get("domain", "")), entry)
         domain = next(one for one in cloud.domains.all() if record.id in one.records)
         return f"{domain.name}/{record.id}"
 
