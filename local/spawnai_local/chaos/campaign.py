@@ -10,8 +10,9 @@ alone; only a call that does not come then either is missed. The table says how 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
@@ -24,8 +25,13 @@ from spawnai_local.chaos.world import World
 ATTEMPTS = 3
 """How often a plan is tried whose call does not come."""
 
-Round = tuple[Callable[[Lab, Sequence[Plan]], Awaitable[list[Verdict]]], Sequence[Plan]]
-"""How a lab carries out plans, and which."""
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Plans that a lab carries out at once: `in_company` those that share the operator's kills."""
+
+    plans: Sequence[Plan]
+    in_company: bool = False
 
 
 class Campaign:
@@ -64,7 +70,7 @@ class Campaign:
         left = list(plans)
         for attempt in range(1, ATTEMPTS + 1):
             if together and attempt == 1:
-                rounds: list[Round] = [(Lab.all, left)]
+                rounds = [Round(left)]
             else:
                 rounds = self._rounds(left, self._lane_count if attempt == 1 else 1)
             before = len(self.verdicts)
@@ -83,14 +89,17 @@ class Campaign:
         # What takes long begins first, so that nobody waits for it at the end.
         calm.sort(key=lambda plan: plan.fault.value.startswith("timeout"), reverse=True)
         shares = len(self._labs)
-        rounds: list[Round] = [(Lab.all, calm[first::shares]) for first in range(shares)]
         with_kills = batches((plan for plan in plans if plan.needs_restart), size)
-        return rounds + [(Lab.in_company, batch) for batch in with_kills]
+        return [
+            *(Round(calm[first::shares]) for first in range(shares)),
+            *(Round(batch, in_company=True) for batch in with_kills),
+        ]
 
     async def _share_out(self, rounds: Iterator[Round]) -> None:
         async def work(lab: Lab) -> None:
-            for carry_out, plans in rounds:
-                self.verdicts.extend(await carry_out(lab, plans))
+            for one in rounds:
+                carry_out = lab.in_company if one.in_company else lab.all
+                self.verdicts.extend(await carry_out(one.plans))
 
         async with asyncio.TaskGroup() as group:
             for lab in self._labs:
