@@ -33,6 +33,7 @@ local-down: setup ## End what `make local` started
 
 .PHONY: test
 test: setup ## Run every test, several side by side: unit, simulation, contract, end to end
+	@$(BIN)/python -m spawnai_local.toolchain
 	$(BIN)/python -m pytest --numprocesses=auto --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: test-unit

@@ -173,6 +173,7 @@ def _only_one(cache: Path, report: BuildReport) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    # For those who want the programs before anything else, such as the image of a CI machine.
+    # For those who want the programs before anything else: `make test`, whose tests have time
+    # limits that a build beside them exceeds, and the image of a CI machine.
     programs = control_plane_programs()
     report_to_stderr(f"control plane: {programs.kube_apiserver.parent} ({programs.origin})")
