@@ -28,6 +28,7 @@ MOST_PAGES = 1_000
 SESSIONS = "spawnsessions"
 CLASSES = "spawnclasses"
 RECORDS = "spawnrecords"
+KINDS = frozenset({SESSIONS, CLASSES, RECORDS})
 _SINGULAR = {SESSIONS: "session", CLASSES: "class", RECORDS: "record"}
 
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -229,6 +230,18 @@ class Cluster:
         if not whole:
             raise ClusterError(doing, "the API server's answer is not a list of objects")
         return dict(page)
+
+    async def served_kinds(self) -> frozenset[str]:
+        """Which of our kinds the API server serves at this moment: none before their CRDs are
+        there.
+        """
+        try:
+            found = await self._call(
+                "discover our kinds", lambda: self._custom.get_api_resources(GROUP, VERSION)
+            )
+        except ObjectNotFound:
+            return frozenset()
+        return KINDS & {one.name for one in found.resources}
 
     async def namespace_uid(self, name: str) -> str:
         """The UID of a namespace; that of kube-system stands for the cluster."""

@@ -206,7 +206,9 @@ class Process:
             await controller.load()
             set_apart()
             tasks += [
-                asyncio.create_task(watch(controller, resync, self._take_signals), name="watches"),
+                asyncio.create_task(
+                    watch(controller, cluster, resync, self._take_signals), name="watches"
+                ),
                 asyncio.create_task(resync.run(), name="resync"),
                 asyncio.create_task(
                     controller.queue.run(settings.workers, controller.handle), name="work queue"

@@ -8,16 +8,18 @@ kopf runs plain functions in threads, and the store and the queue belong to the 
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from itertools import chain, repeat
 from pathlib import Path
 from random import uniform
 from typing import Any
 
 import kopf
+from kopf._cogs.structs.references import Insights
 
 from spawnai.api.names import GROUP, VERSION
 
-from .cluster import CLASSES, RECORDS, SESSIONS
+from .cluster import CLASSES, KINDS, RECORDS, SESSIONS, Cluster, ClusterError
 from .controller import Controller
 from .resync import Resync
 
@@ -34,6 +36,9 @@ _GRACE_SECONDS = 5
 _ENDING_SECONDS = 1.0
 _AGAIN_SECONDS = 1.0
 
+OVERLOOKED_SECONDS = 2.0
+"""While a kind is not watched, it is asked every so often whether it is served by now."""
+
 
 class _Backoffs:
     """Seconds between attempts to reach the API server: soon longer, never long, without end.
@@ -49,10 +54,12 @@ class _Backoffs:
 
 
 class WatchesEnded(Exception):
-    """kopf gave up without an error of its own."""
+    """kopf gave up without an error of its own, or watches less than there is."""
 
 
-async def watch(controller: Controller, resync: Resync, take_signals: Callable[[], None]) -> None:
+async def watch(
+    controller: Controller, cluster: Cluster, resync: Resync, take_signals: Callable[[], None]
+) -> None:
     """Show the controller every object of ours and every change, until cancelled.
 
     An error that the API server tells through a watch ends kopf. What is known stays known, and
@@ -61,7 +68,7 @@ async def watch(controller: Controller, resync: Resync, take_signals: Callable[[
     asyncio.get_running_loop().set_exception_handler(pass_over_unclosed_watches)
     while True:
         try:
-            await _watch(controller, resync, take_signals)
+            await _watch(controller, cluster, resync, take_signals)
         except Exception as error:  # noqa: BLE001 - whatever it was, only another look helps
             _LOGGER.warning("The watches broke off and begin again: %r", error)
         await asyncio.sleep(_AGAIN_SECONDS)
@@ -80,18 +87,26 @@ def pass_over_unclosed_watches(loop: asyncio.AbstractEventLoop, context: dict[st
     loop.default_exception_handler(context)
 
 
-async def _watch(controller: Controller, resync: Resync, take_signals: Callable[[], None]) -> None:
+async def _watch(
+    controller: Controller, cluster: Cluster, resync: Resync, take_signals: Callable[[], None]
+) -> None:
     """Run kopf. It takes the process's signals for itself; `take_signals` takes them back. Its
     tasks are ended here: `kopf.run_tasks` would take every task of the process for one of its own,
     and wait for it.
     """
+    insights = Insights()
     tasks = await kopf.spawn_tasks(
         registry=_registry(controller, resync),
         settings=_settings(),
+        insights=insights,
         clusterwide=True,
         standalone=True,
     )
     take_signals()
+    tasks = [
+        *tasks,
+        asyncio.create_task(watch_over_kinds(insights, cluster), name="watch over kinds"),
+    ]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
@@ -101,6 +116,31 @@ async def _watch(controller: Controller, resync: Resync, take_signals: Callable[
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks, timeout=_ENDING_SECONDS)
+
+
+async def watch_over_kinds(insights: Insights, cluster: Cluster) -> None:
+    """Return never, and cost nothing, while all our kinds are watched.
+
+    After each change of a CRD kopf asks once what is served now. The API server may answer that for
+    a moment as it was before the change, and kopf does not ask again: a kind whose CRD was deleted
+    and put back would never be watched again.
+
+    Raises:
+        WatchesEnded: a kind is served, and kopf does not watch it.
+    """
+
+    def unwatched() -> frozenset[str]:
+        return KINDS - {resource.plural for resource in insights.watched_resources}
+
+    await insights.ready_resources.wait()
+    while True:
+        async with insights.revised:
+            await insights.revised.wait_for(unwatched)
+        await asyncio.sleep(OVERLOOKED_SECONDS)
+        with suppress(ClusterError):
+            served = await cluster.served_kinds()
+            if overlooked := unwatched() & served:
+                raise WatchesEnded(f"served and not watched: {', '.join(sorted(overlooked))}")
 
 
 def _registry(controller: Controller, resync: Resync) -> kopf.OperatorRegistry:

@@ -10,6 +10,7 @@ from tests.e2e.disruption.calls import (
 )
 from tests.e2e.sessions.world import session
 
+from spawnai.api.names import GROUP, VERSION
 from spawnai.controller.watches import WATCH_SECONDS
 
 NOTICED_SECONDS = WATCH_SECONDS + 5 + 3
@@ -71,6 +72,24 @@ async def test_an_error_that_a_watch_tells_of_ends_no_operator(
     await broken.until_suffered()
     starts = operator.process.starts
     [one] = await world.apply(namespace, session("after-an-error"))
+    await one.until_running()
+    assert operator.process.starts == starts
+    await assert_made_once(world, one)
+
+
+async def test_a_kind_that_an_outdated_answer_left_out_is_watched_all_the_same(
+    disruption, world, operator, namespace
+):
+    """The API server's discovery lags behind a change of a CRD, and kopf asks for it only once."""
+    outdated = disruption.proxy.add_fault(
+        f"get /apis/{GROUP}/{VERSION} error_before status=404 times=1"
+    )
+    starts = operator.process.starts
+    await world.kubectl.run(
+        *("annotate", "crd", f"spawnsessions.{GROUP}", "changed=by-somebody", "--overwrite")
+    )
+    await outdated.until_suffered()
+    [one] = await world.apply(namespace, session("left-out"))
     await one.until_running()
     assert operator.process.starts == starts
     await assert_made_once(world, one)

@@ -1,4 +1,4 @@
-"""What kopf leaves behind when it is stopped."""
+"""What kopf leaves behind when it is stopped, and what it overlooks."""
 
 import asyncio
 
@@ -6,10 +6,12 @@ import kopf
 import pytest
 from kopf._cogs.aiokits.aiotoggles import ToggleSet
 from kopf._cogs.clients import watching
-from kopf._cogs.structs.references import Resource
+from kopf._cogs.structs.references import Insights, Resource
 
 from spawnai.api.names import GROUP, VERSION
-from spawnai.controller.watches import pass_over_unclosed_watches
+from spawnai.controller import watches
+from spawnai.controller.cluster import CLASSES, KINDS, RECORDS, SESSIONS, ClusterUnavailable
+from spawnai.controller.watches import WatchesEnded, pass_over_unclosed_watches, watch_over_kinds
 
 # asyncio closes them in no order, and only one of two orders is heard of.
 WATCHES = 20
@@ -65,3 +67,63 @@ def test_whatever_else_could_not_be_closed_is_told(caplog):
     asyncio.run(leave_a_generator_of_another_kind())
     [message] = caplog.messages
     assert "fail_to_close" in message
+
+
+class Discovery:
+    """A cluster that tells what it serves, answer by answer; the last one stays."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.asked = 0
+
+    async def served_kinds(self):
+        self.asked += 1
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return frozenset(answer)
+
+
+def scanned(*plurals):
+    """What kopf knows once it has asked what is served."""
+    insights = Insights(watched_resources={Resource(GROUP, VERSION, one) for one in plurals})
+    insights.ready_resources.set()
+    return insights
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    monkeypatch.setattr(watches, "OVERLOOKED_SECONDS", 0.001)
+
+
+async def test_a_kind_that_is_served_and_not_watched_ends_the_watches(at_once):
+    with pytest.raises(WatchesEnded, match=f"{SESSIONS}$"):
+        await watch_over_kinds(scanned(RECORDS, CLASSES), Discovery(KINDS))
+
+
+async def test_kinds_that_are_not_served_are_waited_for_also_past_an_error(at_once):
+    unreachable = ClusterUnavailable("discover our kinds", "no answer")
+    discovery = Discovery({RECORDS}, unreachable, {RECORDS}, {RECORDS, CLASSES})
+    with pytest.raises(WatchesEnded, match=f"{CLASSES}$"):
+        await watch_over_kinds(scanned(RECORDS), discovery)
+    assert discovery.asked == 4
+
+
+async def test_while_all_kinds_are_watched_nothing_is_asked(at_once):
+    insights, discovery = scanned(*KINDS), Discovery(KINDS)
+    watching_over = asyncio.create_task(watch_over_kinds(insights, discovery))
+    await asyncio.sleep(0.05)
+    assert (watching_over.done(), discovery.asked) == (False, 0)
+    async with insights.revised:
+        insights.watched_resources.clear()
+        insights.revised.notify_all()
+    with pytest.raises(WatchesEnded):
+        await watching_over
+
+
+async def test_before_kopf_has_asked_for_the_first_time_nothing_is_overlooked(at_once):
+    discovery = Discovery(KINDS)
+    watching_over = asyncio.create_task(watch_over_kinds(Insights(), discovery))
+    await asyncio.sleep(0.05)
+    assert (watching_over.done(), discovery.asked) == (False, 0)
+    watching_over.cancel()
