@@ -5,6 +5,8 @@ So there are more processes than a small machine has cores, and what takes longe
 The tests of a file stay in one process and in their order, and so do files that share a stack.
 """
 
+import sys
+
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
@@ -29,6 +31,9 @@ LANES = {
 }
 OTHERS = ("tests/contract/", "tests/unit/")
 
+internal_errors: list[str] = []
+MOST_TOLD = 1500
+
 
 class Lanes(LoadScopeScheduling):
     """Hands out whole lanes, in the order in which the tests were collected."""
@@ -51,6 +56,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Side by side, what takes longest begins first; one after the other, what is quick does."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: place_of(file_of(item.nodeid)))
+
+
+def pytest_internalerror(excrepr: object) -> None:
+    internal_errors.append(str(excrepr))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Tell last what ended the run: xdist adds an error of its own to one of a process, and ends
+    with that.
+    """
+    if internal_errors and not hasattr(config, "workerinput"):
+        sys.stderr.write(f"The run was ended by:\n{internal_errors[0][-MOST_TOLD:]}\n")
 
 
 def file_of(nodeid: str) -> str:
