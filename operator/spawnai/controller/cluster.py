@@ -28,8 +28,8 @@ MOST_PAGES = 1_000
 SESSIONS = "spawnsessions"
 CLASSES = "spawnclasses"
 RECORDS = "spawnrecords"
-KINDS = frozenset({SESSIONS, CLASSES, RECORDS})
 _SINGULAR = {SESSIONS: "session", CLASSES: "class", RECORDS: "record"}
+KINDS = frozenset(_SINGULAR)
 
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
