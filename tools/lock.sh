@@ -16,5 +16,5 @@ compile() {
 }
 
 mkdir -p requirements
-compile requirements/runtime.txt "$@"
-compile requirements/dev.txt --group dev --constraints requirements/runtime.txt "$@"
+compile requirements/runtime.txt --all-extras "$@"
+compile requirements/dev.txt --all-extras --group dev --constraints requirements/runtime.txt "$@"

@@ -1,4 +1,4 @@
-"""Go: which toolchain to use, and the build of the control plane from source with its progress."""
+"""Go: which toolchain to use, and builds from source with their progress."""
 
 import os
 import re
@@ -86,38 +86,87 @@ def build_control_plane(
         "k8s.io/client-go/pkg/version.gitVersion": versions.kubernetes,
     }
     linker_flags = " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in stamps.items())])
-    # A checkout owned by another user, or a machine without git, is no reason to fail.
-    flags = ["-trimpath", "-buildvcs=false", f"-ldflags={linker_flags}"]
-
     report(
         f"building the control plane (Kubernetes {versions.kubernetes}, etcd {versions.etcd}) "
         f"with {go}; only this once, about 5 minutes on 2 cores"
     )
+    with appears_whole(directory) as target:
+        output = target / "controlplane"
+        _build(
+            go,
+            module=module,
+            package=".",
+            output=output,
+            linker_flags=linker_flags,
+            variables=variables,
+            report=report,
+        )
+        for name in PROGRAMS:
+            (target / name).symlink_to("controlplane")
+    if own_go and "GOCACHE" not in environment:
+        # 2.5 GB that nobody else uses; the modules stay for the next version's build.
+        shutil.rmtree(variables["GOCACHE"], ignore_errors=True)
+
+
+def build_program(
+    module: Path,
+    package: str,
+    directory: Path,
+    report: BuildReport,
+    environment: Mapping[str, str],
+) -> None:
+    """Build one command that `module` requires into `directory`, under the package's last name.
+
+    Raises:
+        ToolchainError: there is no fit Go, or the build failed; with Go's last words.
+    """
+    go, own_go = go_program(report)
+    name = package.rsplit("/", 1)[-1]
+    report(f"building {name} with {go}; only this once")
+    with appears_whole(directory) as target:
+        _build(
+            go,
+            module=module,
+            package=package,
+            output=target / name,
+            linker_flags="-s -w",
+            variables=go_environment(environment, own_go=own_go),
+            report=report,
+        )
+
+
+def _build(
+    go: Path,
+    *,
+    module: Path,
+    package: str,
+    output: Path,
+    linker_flags: str,
+    variables: dict[str, str],
+    report: BuildReport,
+) -> None:
+    # A checkout owned by another user, or a machine without git, is no reason to fail.
+    flags = ["-trimpath", "-buildvcs=false", f"-ldflags={linker_flags}"]
     progress = _Progress(report)
     most_modules = (module / "go.sum").read_text().count("\n") // 2
 
     def on_listing(lines: int) -> None:
         progress.show(f"fetched {lines} of at most {most_modules} modules")
 
-    with appears_whole(directory) as target:
-        # Asking what there is to build makes Go fetch the modules.
-        format_stale = "-f={{if .Stale}}{{.ImportPath}}{{end}}"
-        stale = _run_go(
-            [str(go), "list", "-deps", format_stale, *flags, "."], module, variables, on_listing
-        )
-        packages = len(stale.split())
+    # Asking what there is to build makes Go fetch the modules.
+    format_stale = "-f={{if .Stale}}{{.ImportPath}}{{end}}"
+    stale = _run_go(
+        [str(go), "list", "-deps", format_stale, *flags, package], module, variables, on_listing
+    )
+    packages = len(stale.split())
 
-        def on_building(lines: int) -> None:
-            state = f"compiled {lines} of {packages} packages" if lines < packages else "linking"
-            progress.show(state)
+    def on_building(lines: int) -> None:
+        state = f"compiled {lines} of {packages} packages" if lines < packages else "linking"
+        progress.show(state)
 
-        output = str(target / "controlplane")
-        _run_go([str(go), "build", "-v", *flags, "-o", output, "."], module, variables, on_building)
-        for name in PROGRAMS:
-            (target / name).symlink_to("controlplane")
-    if own_go and "GOCACHE" not in environment:
-        # 2.5 GB that nobody else uses; the modules stay for the next version's build.
-        shutil.rmtree(variables["GOCACHE"], ignore_errors=True)
+    _run_go(
+        [str(go), "build", "-v", *flags, "-o", str(output), package], module, variables, on_building
+    )
     progress.tell("built")
 
 
@@ -173,7 +222,7 @@ def _run_go(
             limit.cancel()
     if process.returncode != 0:
         message = (
-            "building the control plane failed: "
+            f"building {module.name} failed: "
             f"`go {command[1]}` ended with code {process.returncode}. Its last words:\n"
             + "\n".join(last_lines)
             + "\nIt needs a Go module proxy that answers (GOPROXY), 4 GB of disk and 3 GB of "

@@ -8,6 +8,8 @@ kube-controller-manager are looked for in this order, cheapest first:
 3. the official release binaries, checksums verified, where their sites answer within 3 seconds;
 4. a build of local/controlplane with Go (from the PATH, else from the virtual environment), which
    needs only a Go module proxy: minutes, once, with its progress shown.
+
+Pebble, Helm and kstatus are built from local/programs, each when it is first asked for.
 """
 
 import contextlib
@@ -23,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spawnai_local.building import PROGRAMS, BuildReport, ControlPlaneVersions, ToolchainError
-from spawnai_local.go_build import build_control_plane
+from spawnai_local.go_build import build_control_plane, build_program
 from spawnai_local.paths import cache_directory, checkout
 from spawnai_local.release_download import download_release
 
@@ -62,6 +64,33 @@ def node() -> Path:
 def npm() -> Path:
     """Path of npm, a script that finds `node` through the PATH."""
     return _program("npm")
+
+
+def pebble(report: BuildReport = report_to_stderr) -> Path:
+    """Path of Pebble, the ACME server that Let's Encrypt tests with. Builds it at the first call.
+
+    Raises:
+        ToolchainError: it could not be built.
+    """
+    return _built_program("github.com/letsencrypt/pebble/v2/cmd/pebble", report)
+
+
+def helm(report: BuildReport = report_to_stderr) -> Path:
+    """Path of Helm. Builds it at the first call.
+
+    Raises:
+        ToolchainError: it could not be built.
+    """
+    return _built_program("helm.sh/helm/v4/cmd/helm", report)
+
+
+def kstatus(report: BuildReport = report_to_stderr) -> Path:
+    """Path of our reader of kstatus, the library by which Flux judges objects (local/programs).
+
+    Raises:
+        ToolchainError: it could not be built.
+    """
+    return _built_program("./kstatus", report)
 
 
 def pinned_versions() -> ControlPlaneVersions:
@@ -117,6 +146,22 @@ def control_plane_programs(
     return found
 
 
+def _built_program(
+    package: str, report: BuildReport, environment: Mapping[str, str] = os.environ
+) -> Path:
+    """A command of the Go module local/programs, from the cache or built into it."""
+    module = checkout() / "local" / "programs"
+    name = package.rsplit("/", 1)[-1]
+    cache = cache_directory(environment) / "programs"
+    key = _digest_of(module / "go.mod", module / "go.sum", *sorted(module.glob(f"{name}/*.go")))
+    program = cache / f"{name}-{key}" / name
+    if not os.access(program, os.X_OK):
+        with _only_one(cache, report):
+            if not os.access(program, os.X_OK):
+                build_program(module, package, program.parent, report, environment)
+    return program
+
+
 def _program(name: str) -> Path:
     ours = Path(sysconfig.get_path("scripts")) / name
     if ours.is_file():
@@ -137,9 +182,14 @@ def _source_key() -> str:
     Not by the Go that made it: another one makes the same program of them, so a newer Go is no
     reason to build again.
     """
+    module = _module_directory()
+    return _digest_of(module / "go.mod", module / "go.sum", module / "main.go")
+
+
+def _digest_of(*files: Path) -> str:
     digest = hashlib.sha256()
-    for name in ("go.mod", "go.sum", "main.go"):
-        digest.update((_module_directory() / name).read_bytes())
+    for file in files:
+        digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -167,7 +217,7 @@ def _only_one(cache: Path, report: BuildReport) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            report("another process is making the control plane's programs; waiting for it")
+            report("another process is building what is needed here; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
