@@ -7,6 +7,8 @@ that what nobody thought of is refused.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
+from spawnai.app_runtime import npm_packages
+
 from .problems import Problem, printable
 
 MAX_PATH_LENGTH = 200
@@ -22,28 +24,6 @@ RESERVED_NAMES = frozenset(
     {"node_modules", "package.json", "package-lock.json", "npm-shrinkwrap.json", "__pycache__"}
 )
 
-# The packages an app may ask for. A closed list, because a name that Claude only imagines may be
-# registered by someone who waits for exactly that; what is here is known and long established.
-ALLOWED_PACKAGES = frozenset(
-    {
-        "body-parser",
-        "compression",
-        "cookie-parser",
-        "cors",
-        "dayjs",
-        "ejs",
-        "express",
-        "express-rate-limit",
-        "helmet",
-        "marked",
-        "morgan",
-        "multer",
-        "nanoid",
-        "uuid",
-        "ws",
-        "zod",
-    }
-)
 MAX_DEPENDENCIES = 10
 
 # An exact version or a caret or tilde range of one: no URL, no git, no file, no tag, no alias.
@@ -118,11 +98,11 @@ def dependency_problems(app_type: str, dependencies: Mapping[str, str]) -> Itera
         message = f"{len(dependencies)} dependencies, at most {MAX_DEPENDENCIES} are possible"
         yield Problem("dependency", message)
     for name, version in dependencies.items():
-        if name not in ALLOWED_PACKAGES:
+        if name not in npm_packages():
             yield Problem(
                 "dependency",
                 f"the package {printable(name)!r} cannot be installed; only these can: "
-                f"{', '.join(sorted(ALLOWED_PACKAGES))}",
+                f"{', '.join(npm_packages())}",
             )
         elif not _VERSION.fullmatch(version):
             yield Problem(

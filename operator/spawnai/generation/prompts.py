@@ -9,8 +9,9 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from spawnai.app_runtime import npm_packages
+
 from .bundle import Bundle
-from .paths import ALLOWED_PACKAGES
 from .problems import Problem, printable
 
 # How much of a repair request may be problems and files: one wrong line can make a hundred
@@ -122,7 +123,7 @@ keyboard and a screen reader can use it. Show a friendly text where a list is st
 The application: an HTTP API
 - Node.js 20 or later with Express 5, in CommonJS: require() and module.exports in files that end \
 in .js. Do not write package.json; name packages in dependencies, Express always included \
-("^5.1.0"). Only these can be installed: {", ".join(sorted(ALLOWED_PACKAGES))}. Node's own modules \
+("^5.1.0"). Only these can be installed: {", ".join(npm_packages())}. Node's own modules \
 need no entry. Fewer packages start faster.
 - The entry point, such as server.js, starts the server: it listens on the port in \
 process.env.PORT, on all addresses, within a second or two, without waiting for anything else.

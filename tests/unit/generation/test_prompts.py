@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from spawnai.app_runtime import npm_packages
 from spawnai.generation.bundle import AppFile, Bundle
-from spawnai.generation.paths import ALLOWED_PACKAGES
 from spawnai.generation.problems import Problem
 from spawnai.generation.prompts import (
     ANSWER_SCHEMA,
@@ -45,7 +45,7 @@ def test_each_app_type_has_its_own_rules():
 
 
 def test_the_api_is_told_which_packages_there_are():
-    for name in ALLOWED_PACKAGES:
+    for name in npm_packages():
         assert name in system_prompt("api")
 
 
