@@ -46,11 +46,13 @@ check: setup ## Lint, format, types, generated files, import directions
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m spawnai.api.crds --check
+	$(BIN)/python tools/chart.py --check
 	$(BIN)/lint-imports
 
 .PHONY: generate
-generate: setup ## Write crds/ and the reference again from the models
+generate: setup ## Write crds/, the reference and the chart's schema again from their sources
 	$(BIN)/python -m spawnai.api.crds
+	$(BIN)/python tools/chart.py
 
 .PHONY: bench
 bench: setup ## Measure the product and print a table

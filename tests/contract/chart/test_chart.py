@@ -1,0 +1,313 @@
+"""helm/spawnai: the same objects as kustomize by default, and what each switch changes."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+from tests.contract.chart.conftest import CHART, HelmError, by_kind_and_name
+
+from spawnai_local import toolchain
+from spawnai_local.paths import checkout
+
+DEPLOYMENT = ("Deployment", "spawnai-operator")
+# What only a chart has: hooks, and the marks of a release.
+HOOKS = {"Job", "Pod"}
+
+
+def is_hook(document) -> bool:
+    return "helm.sh/hook" in document["metadata"].get("annotations", {})
+
+
+def without_labels(document):
+    """The object without what a release adds: labels, and the mark of a kept definition."""
+    metadata = dict(document["metadata"])
+    metadata.pop("labels", None)
+    annotations = dict(metadata.pop("annotations", {}))
+    annotations.pop("helm.sh/resource-policy", None)
+    if annotations:
+        metadata["annotations"] = annotations
+    return {**document, "metadata": metadata}
+
+
+@pytest.fixture(scope="module")
+def kustomized():
+    text = subprocess.run(
+        [toolchain.kubectl(), "kustomize", checkout() / "manifests"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    ).stdout
+    # Helm makes the namespace itself.
+    return {key: one for key, one in by_kind_and_name(text).items() if key[0] != "Namespace"}
+
+
+def test_the_defaults_install_what_kustomize_installs(render, kustomized):
+    charted = {key: one for key, one in render().items() if not is_hook(one)}
+    assert set(charted) == set(kustomized)
+    for key, document in kustomized.items():
+        assert without_labels(charted[key]) == without_labels(document), key
+
+
+def test_labels_that_mean_something_are_kept(render, kustomized):
+    charted = render()
+    for key, document in kustomized.items():
+        labels = document["metadata"].get("labels", {})
+        assert labels.items() <= charted[key]["metadata"]["labels"].items(), key
+
+
+def test_another_namespace_and_account_reach_every_object(render):
+    charted = render('serviceAccount={"name": "someone"}', namespace="elsewhere")
+    assert "spawnai-system" not in json.dumps(list(charted.values()))
+    pod = charted[DEPLOYMENT]["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == "someone"
+    assert ("ServiceAccount", "someone") in charted
+    for (kind, name), one in charted.items():
+        if kind.endswith("RoleBinding") and name == "spawnai-operator":
+            assert [(s["name"], s["namespace"]) for s in one["subjects"]] == [
+                ("someone", "elsewhere")
+            ]
+
+
+@pytest.mark.parametrize(
+    "typo",
+    [
+        "replicas=2",
+        'operator={"replicacount": 2}',
+        'image={"tag": 1}',
+        'image={"digest": "latest"}',
+        'prometheusRule={"alerts": {"Some": {"severty": "page"}}}',
+    ],
+)
+def test_a_value_that_the_chart_does_not_know_is_refused(render, typo):
+    with pytest.raises(HelmError, match="values don't meet the specifications of the schema"):
+        render(typo)
+
+
+def test_a_parent_chart_may_hand_down_global_values(render):
+    assert render('global={"imageRegistry": "registry.example.com"}') == render()
+
+
+def test_a_digest_wins_over_a_tag(render):
+    digest = "sha256:" + "0" * 64
+    charted = render(
+        f'image={{"repository": "registry.example.com/spawnai", "tag": "x", "digest": "{digest}"}}'
+    )
+    images = re.findall(r'"image": "([^"]+)"', json.dumps(list(charted.values())))
+    assert set(images) == {f"registry.example.com/spawnai@{digest}"}
+
+
+def test_the_deployment_takes_what_the_values_say(render):
+    deployment = render(
+        'imagePullSecrets=[{"name": "registry"}]',
+        'commonLabels={"team": "platform"}',
+        "operator="
+        + json.dumps(
+            {
+                "replicaCount": 2,
+                "env": {"SPAWNAI_NAMESPACE": "forced", "SPAWNAI_LOG_LEVEL": "debug"},
+                "extraArgs": ["--something"],
+                "priorityClassName": "system-cluster-critical",
+                "nodeSelector": {"pool": "infra"},
+                "tolerations": [{"operator": "Exists"}],
+                "affinity": {"nodeAffinity": {}},
+                "topologySpreadConstraints": [{"maxSkew": 1}],
+                "resources": {"limits": {"memory": "1Gi"}},
+                "podLabels": {"a": "b"},
+                "podAnnotations": {"c": "d"},
+                "annotations": {"e": "f"},
+                "podSecurityContext": {"fsGroup": 65532},
+                "securityContext": {"privileged": False},
+                "extraVolumes": [{"name": "ca", "emptyDir": {}}],
+                "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}],
+            }
+        ),
+    )[DEPLOYMENT]
+    assert deployment["spec"]["replicas"] == 2
+    assert deployment["metadata"]["annotations"] == {"e": "f"}
+    assert deployment["metadata"]["labels"]["team"] == "platform"
+    template = deployment["spec"]["template"]
+    assert {"a": "b", "team": "platform"}.items() <= template["metadata"]["labels"].items()
+    assert template["metadata"]["annotations"] == {"c": "d"}
+    pod = template["spec"]
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    assert pod["priorityClassName"] == "system-cluster-critical"
+    assert pod["nodeSelector"] == {"pool": "infra"}
+    assert pod["tolerations"] == [{"operator": "Exists"}]
+    assert pod["affinity"] == {"nodeAffinity": {}}
+    assert pod["topologySpreadConstraints"] == [{"maxSkew": 1}]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["fsGroup"] == 65532
+    (container,) = pod["containers"]
+    assert container["args"] == ["run", "--something"]
+    assert container["resources"] == {"limits": {"memory": "1Gi"}}
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["securityContext"]["privileged"] is False
+    assert {"name": "ca", "mountPath": "/ca"} in container["volumeMounts"]
+    assert {"name": "ca", "emptyDir": {}} in pod["volumes"]
+    values = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert values["SPAWNAI_NAMESPACE"] == "forced"
+    assert values["SPAWNAI_LOG_LEVEL"] == "debug"
+    assert len(values) == len(container["env"]), "server-side apply refuses a name given twice"
+    # A selector is immutable: no value reaches it.
+    assert deployment["spec"]["selector"]["matchLabels"] == {
+        "app.kubernetes.io/name": "spawnai",
+        "app.kubernetes.io/component": "operator",
+    }
+
+
+def test_a_variable_given_twice_is_refused(render):
+    with pytest.raises(HelmError, match="A is given twice"):
+        render('operator={"env": {"A": "1"}, "extraEnv": [{"name": "A", "value": "2"}]}')
+
+
+def test_a_disruption_budget_is_made_for_more_than_one_replica(render):
+    assert ("PodDisruptionBudget", "spawnai-operator") not in render()
+    budget = render('operator={"replicaCount": 2}')["PodDisruptionBudget", "spawnai-operator"]
+    assert budget["spec"]["maxUnavailable"] == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "kinds"),
+    [
+        ('crds={"enabled": false}', {"CustomResourceDefinition"}),
+        (
+            'rbac={"create": false}',
+            {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"},
+        ),
+        ('networkPolicy={"enabled": false}', {"NetworkPolicy"}),
+        ('serviceAccount={"create": false, "name": "theirs"}', {"ServiceAccount"}),
+    ],
+)
+def test_what_is_switched_off_is_not_installed(render, value, kinds):
+    left = {key for key, one in render(value).items() if not is_hook(one)}
+    whole = {key for key, one in render().items() if not is_hook(one)}
+    assert left == {key for key in whole if key[0] not in kinds}
+
+
+def test_admission_policies_can_be_switched_off(render):
+    kinds = {kind for kind, _ in render('admissionPolicies={"enabled": false}')}
+    assert not [kind for kind in kinds if "AdmissionPolicy" in kind]
+
+
+def test_roles_need_not_join_the_clusters_own(render):
+    whole, bare = render(), render('rbac={"aggregateClusterRoles": false}')
+    mark = "rbac.authorization.k8s.io/aggregate-to-"
+    assert mark in json.dumps(list(whole.values()))
+    assert mark not in json.dumps(list(bare.values()))
+
+
+def test_definitions_are_kept_unless_said_otherwise(render):
+    def keeps(charted) -> set[str | None]:
+        return {
+            one["metadata"].get("annotations", {}).get("helm.sh/resource-policy")
+            for (kind, _), one in charted.items()
+            if kind == "CustomResourceDefinition"
+        }
+
+    assert keeps(render()) == {"keep"}
+    assert keeps(render('crds={"keep": false}')) == {None}
+
+
+def test_credentials_come_from_a_secret_unless_given(render):
+    secret = ("Secret", "spawnai-credentials")
+    assert secret not in render()
+    made = render(
+        'credentials={"create": true, "digitaloceanToken": "one", "anthropicApiKey": "two"}'
+    )[secret]
+    assert made["stringData"] == {"digitalocean-token": "one", "anthropic-api-key": "two"}
+    with pytest.raises(HelmError, match="digitaloceanToken is needed"):
+        render('credentials={"create": true}')
+
+
+def test_the_default_class_is_made_by_a_hook_first_and_kept(render):
+    value = 'defaultClass={"enabled": true, "spec": {"lifetime": {"max": "8h"}}}'
+    first = render(value)["SpawnClass", "standard"]
+    later = render(value, more=("--is-upgrade",))["SpawnClass", "standard"]
+    assert first["spec"] == later["spec"]
+    assert first["spec"] == {
+        "credentials": {"secretName": "spawnai-credentials"},
+        "lifetime": {"max": "8h"},
+    }
+    assert first["metadata"]["annotations"]["helm.sh/hook"] == "post-install"
+    assert "helm.sh/hook" not in later["metadata"]["annotations"]
+    assert later["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "endpoints"),
+    [
+        ("serviceMonitor", "ServiceMonitor", "endpoints"),
+        ("podMonitor", "PodMonitor", "podMetricsEndpoints"),
+    ],
+)
+def test_prometheus_operator_is_told_where_the_metrics_are(render, value, kind, endpoints):
+    assert (kind, "spawnai-operator") not in render()
+    settings = {"enabled": True, "interval": "15s", "additionalLabels": {"release": "prometheus"}}
+    monitor = render(f"metrics={json.dumps({value: settings})}")[kind, "spawnai-operator"]
+    (endpoint,) = monitor["spec"][endpoints]
+    assert (endpoint["port"], endpoint["path"], endpoint["interval"]) == ("http", "/metrics", "15s")
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    service = render()["Service", "spawnai-operator"]
+    assert (
+        monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    )
+
+
+def test_uninstalling_is_guarded_unless_said_otherwise(render):
+    guard = ("Job", "spawnai-uninstall-guard")
+    assert render()[guard]["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
+    assert guard not in render('uninstallGuard={"enabled": false}')
+
+
+def test_extra_objects_are_templates(render):
+    metadata = {"name": "more", "namespace": "{{ .Release.Namespace }}"}
+    extra = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    value = f"extraObjects={json.dumps([extra])}"
+    assert render(value)["ConfigMap", "more"]["metadata"]["namespace"] == "spawnai-system"
+
+
+def test_every_pod_meets_the_restricted_standard(render):
+    pods = [
+        one["spec"] if kind == "Pod" else one["spec"]["template"]["spec"]
+        for (kind, _), one in render().items()
+        if kind in {"Deployment", *HOOKS}
+    ]
+    assert len(pods) == 3
+    for pod in pods:
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"]:
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_every_example_of_values_is_a_valid_one(helm):
+    examples = sorted((CHART / "ci").glob("*-values.yaml"))
+    assert examples
+    for values in examples:
+        helm("lint", str(CHART), "--strict", "--values", str(values))
+
+
+def test_the_package_is_small_enough_for_a_release(helm, tmp_path):
+    # Helm keeps the whole chart in the release's Secret, which holds a megabyte.
+    helm("package", str(CHART), "--destination", str(tmp_path))
+    (package,) = tmp_path.iterdir()
+    assert package.stat().st_size < 300_000
+
+
+def test_the_schema_the_readme_and_the_versions_are_as_values_yaml_and_pyproject_say():
+    done = subprocess.run(
+        [sys.executable, "tools/chart.py", "--check"],
+        check=False,
+        cwd=checkout(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["version"] == chart["appVersion"]
