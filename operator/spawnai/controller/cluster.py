@@ -19,6 +19,12 @@ from spawnai.api.names import FIELD_MANAGER, GROUP, VERSION
 MERGE_PATCH = "application/merge-patch+json"
 TIMEOUT_SECONDS = 10.0
 
+LONGEST_PAUSE_SECONDS = 30.0
+"""How long a 429 may keep a key waiting: the end of a session may be what waits."""
+
+_USUAL_PAUSE_SECONDS = 1.0
+"""What the API server's priority and fairness asks for, and what a 429 without a time gets."""
+
 PAGE_SIZE = 500
 """Objects in one page of a listing, as kubectl asks for them."""
 
@@ -55,6 +61,23 @@ class Conflict(ClusterError):
 class ClusterUnavailable(ClusterError):
     """No answer, or one that says to come again: the call may or may not have happened."""
 
+    def __init__(
+        self,
+        doing: str,
+        message: str,
+        status: int | None = None,
+        *,
+        retry_after: float | None = None,
+    ) -> None:
+        """`retry_after`: the seconds that the API server asks to be left alone for."""
+        super().__init__(doing, message, status)
+        self.retry_after = retry_after
+
+
+def pause_of(error: BaseException) -> float | None:
+    """The seconds that the API server asked to be left alone for, if this error says so."""
+    return error.retry_after if isinstance(error, ClusterUnavailable) else None
+
 
 class Cluster:
     """Typed access to our own resources, Secrets and Events."""
@@ -74,8 +97,15 @@ class Cluster:
 
     async def _call(self, doing: str, call: Callable[[], Awaitable[Result]]) -> Result:
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                return await call()
+            async with asyncio.timeout(TIMEOUT_SECONDS) as limit:
+                while True:
+                    try:
+                        return await call()
+                    except client.ApiException as error:
+                        pause = _retry_after(error)
+                        if pause is None or _ends_within(limit, pause):
+                            raise
+                        await asyncio.sleep(pause)
         except client.ApiException as error:
             raise _mapped(doing, error) from error
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
@@ -84,10 +114,14 @@ class Cluster:
             ) from error
 
     async def _write(self, doing: str, call: Callable[[], Awaitable[Result]]) -> Result:
-        self._before_write()
         verb, kind, _ = doing.split(" ", 2)
-        self._on_write(f"{verb} {kind}")
-        return await self._call(doing, call)
+
+        async def send() -> Result:
+            self._before_write()
+            self._on_write(f"{verb} {kind}")
+            return await call()
+
+        return await self._call(doing, send)
 
     async def _patch(
         self,
@@ -303,7 +337,9 @@ class Cluster:
         content: bytes = await response.read()  # type: ignore[no-untyped-call]
         if response.status >= HTTPStatus.BAD_REQUEST:
             text = content.decode("utf-8", "replace")
-            raise client.ApiException(response.status, response.reason, body=text)
+            error = client.ApiException(response.status, response.reason, body=text)
+            error.headers = response.headers
+            raise error
         document: dict[str, Any] = json.loads(content)
         return document
 
@@ -339,8 +375,26 @@ def _mapped(doing: str, error: client.ApiException) -> ClusterError:
     if status == 409:  # noqa: PLR2004
         return Conflict(doing, message, status)
     if status == 429 or status >= 500 or status == 0:  # noqa: PLR2004
-        return ClusterUnavailable(doing, message, status)
+        return ClusterUnavailable(doing, message, status, retry_after=_retry_after(error))
     return ClusterError(doing, message, status)
+
+
+def _retry_after(error: client.ApiException) -> float | None:
+    """The seconds that a 429 asks to wait: nothing was done then, whatever the call was.
+
+    Within the call's own time limit they are waited for and the call is sent again, as client-go
+    does it. More than `LONGEST_PAUSE_SECONDS` is not believed.
+    """
+    if int(error.status or 0) != HTTPStatus.TOO_MANY_REQUESTS:
+        return None
+    text = str((error.headers or {}).get("Retry-After") or "")
+    seconds = float(text) if text.isascii() and text.isdigit() else _USUAL_PAUSE_SECONDS
+    return min(max(seconds, _USUAL_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+
+
+def _ends_within(limit: asyncio.Timeout, seconds: float) -> bool:
+    ends_at = limit.when()
+    return ends_at is not None and asyncio.get_running_loop().time() + seconds >= ends_at
 
 
 def _message(error: client.ApiException) -> str:

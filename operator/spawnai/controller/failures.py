@@ -77,7 +77,7 @@ _EXPECTED = (
 )
 
 
-def is_expected(error: Exception) -> bool:
+def is_expected(error: BaseException) -> bool:
     """Whether the error is one that its text explains; of any other one the log needs the trace."""
     return isinstance(error, _EXPECTED)
 

@@ -96,9 +96,13 @@ class Reconciler:
             if backing is None and isinstance(action, NEEDS_CLASS):
                 continue  # The class wakes its sessions once it can be used.
             self._start(observation, backing, memory, action)
-        # Set before anything is written: what cannot be written must not keep the end waiting.
-        if planned.wake_at is not None:
-            self._queue.add_after(uid, seconds_until(planned.wake_at, self._clock.utc_now()))
+        # A time to come is set before anything is written: a write that is refused must not keep
+        # the end waiting. What is due already waits for the write, or its refusal would bring the
+        # key back at once, past the queue's backoff.
+        pause = self._seconds_until_wake(planned)
+        if pause is not None and pause > 0:
+            self._queue.add_after(uid, pause)
+        record_before = self._store.record(uid)
         try:
             async with asyncio.timeout(self._until_end(session, planned)):
                 later = await self._reporter.report(uid, session, memory, planned)
@@ -106,12 +110,24 @@ class Reconciler:
             later = 0.0
         if later is not None:
             self._queue.add_after(uid, later)
+        elif pause is not None and pause <= 0:
+            written = session is not None and self._store.session(uid) is not session
+            if written or self._store.record(uid) is not record_before:
+                self._queue.add(uid)
+            else:
+                self._queue.add_rate_limited(uid)
         if _has_ended(session):
             memory.unstored = None
         if backing is not None and _is_ending(session, planned):
             self._leave_quota(uid, backing)
         if session is None and observation.record is None:
             self._memories.forget(uid)
+
+    def _seconds_until_wake(self, planned: Plan) -> float | None:
+        """Seconds until the plan asks to be made again; 0 when that is due. None: it does not."""
+        if planned.wake_at is None:
+            return None
+        return seconds_until(planned.wake_at, self._clock.utc_now())
 
     def _date(self) -> datetime:
         """The date, to be held against remembered ones."""

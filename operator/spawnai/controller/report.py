@@ -221,25 +221,29 @@ class Reporter:
             )
         except ObjectNotFound:
             return None
-        except Conflict:
-            return await self._look_again(session)
+        except Conflict as conflict:
+            return await self._look_again(session, conflict)
         memory.minor_status_written_at = self._clock.now()
         self._store.put_session(body)
         self._emit(session, plan)
         return 0.0 if self._has_changed(session) else None
 
-    async def _look_again(self, session: Session) -> float | None:
+    async def _look_again(self, session: Session, conflict: Conflict) -> float | None:
         """The status was decided for an older state than the API server's: read that one.
 
         After a start the watches may show a session as it was seconds ago, and a status made for
         it would take steps back.
+
+        Raises:
+            Conflict: the API server shows nothing newer, so only a later write can succeed.
         """
         try:
             body = await self._cluster.get_session(session.namespace, session.name)
         except ObjectNotFound:
             return None
         if body["metadata"]["uid"] == session.uid:
-            self._store.put_session(body)
+            if not self._store.put_session(body) and not self._has_changed(session):
+                raise conflict
         else:
             # Another one has its name now; the watch that shows it wakes it.
             self._store.remove_session(session.uid)

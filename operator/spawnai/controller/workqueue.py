@@ -10,7 +10,8 @@ What it promises, each with a test of that name:
 * **The earliest time wins**: of several times asked for one key, it is ready at the first; a later
   one never postpones an earlier one. It may therefore be handed out with nothing to do yet.
 * **Failures back off**: a handler's error is reported and its key comes back after 0.1 to 0.2 s,
-  then twice that for every further failure, up to 2.5 to 5 s; success starts afresh.
+  then twice that for every further failure, up to 2.5 to 5 s; success starts afresh. An error that
+  names a longer wait itself (`pause_of`) gets it.
 * **Rest is free**: waiting keys cost one entry in a heap and one timer in all, no task each and no
   polling; entries made stale by an earlier time never outnumber the live ones.
 
@@ -39,9 +40,26 @@ _LAST_CEILING_SECONDS = 5.0
 _STALE_ENTRIES_TOLERATED = 64
 
 
-def log_failure(key: str, error: BaseException) -> None:
-    """Say in the log which key failed, and how."""
-    _LOGGER.error("Handling %s failed; it will be tried again.", key, exc_info=error)
+def log_failure(
+    key: str,
+    error: BaseException,
+    failures: int,
+    *,
+    is_expected: Callable[[BaseException], bool] = lambda _: False,
+) -> None:
+    """Say in the log which key failed, and how.
+
+    A key that goes on failing is told ever more rarely: the 1st time, the 2nd, the 4th, the 8th.
+    The traceback comes with the first, unless the text of the error says all.
+    """
+    if failures & (failures - 1):
+        _LOGGER.debug("Handling %s failed again (%d times): %s", key, failures, error)
+    elif failures > 1:
+        _LOGGER.warning("Handling %s failed again (%d times): %s", key, failures, error)
+    elif is_expected(error):
+        _LOGGER.warning("Handling %s failed, trying again: %s", key, error)
+    else:
+        _LOGGER.error("Handling %s failed, trying again", key, exc_info=error)
 
 
 class WorkQueue:
@@ -50,8 +68,9 @@ class WorkQueue:
     Args:
         clock: what the delays are measured by.
         random: draws the jitter of the backoff.
-        on_failure: told the key and the error whenever a handler given to `run` fails; logs by
-            default. It must not raise.
+        on_failure: told the key, the error and how many times in a row it is now, whenever a
+            handler given to `run` fails; logs by default. It must not raise.
+        pause_of: the seconds that an error itself asks to be waited for; None: none.
     """
 
     def __init__(
@@ -59,11 +78,13 @@ class WorkQueue:
         clock: Clock,
         random: random.Random,
         *,
-        on_failure: Callable[[str, BaseException], None] = log_failure,
+        on_failure: Callable[[str, BaseException, int], None] = log_failure,
+        pause_of: Callable[[BaseException], float | None] = lambda _: None,
     ) -> None:
         self._clock = clock
         self._random = random
         self._on_failure = on_failure
+        self._pause_of = pause_of
         # Keys that a worker may take, oldest first, with the time they became ready.
         # No key is both here and in _handling.
         self._ready: OrderedDict[str, float] = OrderedDict()
@@ -112,13 +133,13 @@ class WorkQueue:
         if monotonic < self._alarm_at:
             self._set_alarm()
 
-    def add_rate_limited(self, key: str) -> None:
+    def add_rate_limited(self, key: str, at_least_seconds: float = 0.0) -> None:
         """Have `key` handled after the wait that its failures so far have earned it."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         # The power is bounded, or a key that fails for a week would overflow a float.
         ceiling = min(_FIRST_CEILING_SECONDS * 2 ** min(failures, 32), _LAST_CEILING_SECONDS)
-        self.add_after(key, self._random.uniform(ceiling / 2, ceiling))
+        self.add_after(key, max(self._random.uniform(ceiling / 2, ceiling), at_least_seconds))
 
     def forget(self, key: str) -> None:
         """Start the backoff of `key` afresh. Times already asked for it stand."""
@@ -224,9 +245,9 @@ class WorkQueue:
                 self.done(key)
 
     def _fail(self, key: str, error: BaseException) -> None:
-        self.add_rate_limited(key)
+        self.add_rate_limited(key, self._pause_of(error) or 0.0)
         try:
-            self._on_failure(key, error)
+            self._on_failure(key, error, self._failures[key])
         except Exception:
             _LOGGER.exception("Reporting the failure of %s failed.", key)
 

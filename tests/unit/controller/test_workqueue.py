@@ -10,7 +10,7 @@ import pytest
 from tests.support.virtual_time import VirtualClock, virtual_time
 
 from spawnai.clock import Clock, SystemClock
-from spawnai.controller.workqueue import WorkQueue
+from spawnai.controller.workqueue import WorkQueue, log_failure
 
 
 def make_queue(clock: Clock | None = None, **options) -> WorkQueue:
@@ -18,7 +18,7 @@ def make_queue(clock: Clock | None = None, **options) -> WorkQueue:
     return WorkQueue(clock or VirtualClock(), seeded, **options)
 
 
-def ignore(key: str, error: BaseException) -> None:
+def ignore(key: str, error: BaseException, failures: int) -> None:
     """For tests in which failures are part of the story."""
 
 
@@ -234,7 +234,7 @@ async def test_failures_back_off():
     clock = VirtualClock()
     failures: list[tuple[float, str, str]] = []
     queue = make_queue(
-        on_failure=lambda key, error: failures.append((clock.now(), key, str(error)))
+        on_failure=lambda key, error, _times: failures.append((clock.now(), key, str(error)))
     )
 
     async def fail(key: str) -> None:
@@ -253,6 +253,36 @@ async def test_failures_back_off():
         assert ceiling / 2 - 1e-6 <= wait <= ceiling + 1e-6
     assert 0.1 <= waits[0] <= 0.2
     assert waits[-1] <= 5
+
+
+@virtual_time
+async def test_failures_back_off_at_least_as_long_as_the_error_asks():
+    clock = VirtualClock()
+    moments: list[float] = []
+    queue = make_queue(on_failure=ignore, pause_of=lambda _: 7.0)
+
+    async def fail(key: str) -> None:
+        moments.append(clock.now())
+        raise LookupError(key)
+
+    running = asyncio.create_task(queue.run(1, fail))
+    queue.add("a")
+    await clock.sleep(20)
+    running.cancel()
+    assert [later - earlier for earlier, later in itertools.pairwise(moments)] == [7.0, 7.0]
+
+
+def test_a_failure_is_told_with_its_traceback_once_and_then_ever_more_rarely(caplog):
+    caplog.set_level("INFO")
+    for number in range(1, 101):
+        log_failure("a", LookupError("no a"), number)
+    told = [record for record in caplog.records if record.levelname != "DEBUG"]
+    assert len(told) == 7, "1, 2, 4, 8, 16, 32, 64"
+    assert [record.exc_info is not None for record in told] == [True] + [False] * 6
+    caplog.clear()
+    log_failure("a", LookupError("no a"), 1, is_expected=lambda _: True)
+    assert [record.exc_info for record in caplog.records] == [None]
+    assert "no a" in caplog.text
 
 
 @virtual_time
@@ -318,7 +348,7 @@ async def test_a_handler_that_asks_for_the_backoff_itself_keeps_it():
 async def test_a_handlers_own_cancelled_task_does_not_cost_a_worker():
     clock = VirtualClock()
     failed: list[str] = []
-    queue = make_queue(on_failure=lambda key, _error: failed.append(key))
+    queue = make_queue(on_failure=lambda key, *_: failed.append(key))
     handled: list[str] = []
 
     async def handle(key: str) -> None:
@@ -339,7 +369,7 @@ async def test_a_handlers_own_cancelled_task_does_not_cost_a_worker():
 
 @virtual_time
 async def test_a_report_that_fails_does_not_cost_a_worker(caplog):
-    def broken(key: str, error: BaseException) -> None:
+    def broken(key: str, error: BaseException, failures: int) -> None:
         raise RuntimeError("no room for reports")
 
     clock = VirtualClock()
