@@ -680,8 +680,14 @@ LEASES = "leases", "coordination.k8s.io"
         (False, "create update delete", where("spawnclasses", GROUP)),
         (True, "get list watch create delete", where("spawnrecords", GROUP)),
         (False, "update patch deletecollection", where("spawnrecords", GROUP)),
-        (True, "get create", SECRETS),
-        (False, "list watch update patch delete deletecollection", SECRETS),
+        (False, "get create list watch update patch delete deletecollection", SECRETS),
+        (False, "get create list", where("secrets", namespace="kube-system")),
+        (True, "get create", where("secrets", namespace="spawnai-system")),
+        (
+            False,
+            "list watch update patch delete deletecollection",
+            where("secrets", namespace="spawnai-system"),
+        ),
         (True, "get", where("namespaces", name="kube-system")),
         (False, "get list watch delete", where("namespaces", name="default")),
         (True, "create patch", EVENTS),
@@ -713,6 +719,62 @@ async def test_the_operator_has_the_rights_that_it_needs_and_no_others(
             *("create", "--filename", "-", "--output", "json"), standard_input=json.dumps(review)
         )
         assert json.loads(answer)["status"].get("allowed", False) is allowed, f"{verb} {what}"
+
+
+ESCALATIONS = (
+    "get secrets --namespace kube-system",
+    "create secrets --namespace kube-system",
+    "get secrets --all-namespaces",
+    "create secrets --all-namespaces",
+    "list secrets --namespace spawnai-system",
+    "create serviceaccounts/token --all-namespaces",
+    "create serviceaccounts --all-namespaces",
+    "create pods --namespace spawnai-system",
+    "create pods/exec --all-namespaces",
+    "create pods/ephemeralcontainers --all-namespaces",
+    "create deployments.apps --namespace spawnai-system",
+    "patch deployments.apps --namespace spawnai-system",
+    "create jobs.batch --all-namespaces",
+    "bind clusterroles.rbac.authorization.k8s.io",
+    "escalate clusterroles.rbac.authorization.k8s.io",
+    "create clusterrolebindings.rbac.authorization.k8s.io",
+    "patch clusterroles.rbac.authorization.k8s.io",
+    "create rolebindings.rbac.authorization.k8s.io --all-namespaces",
+    "impersonate users",
+    "impersonate groups",
+    "impersonate serviceaccounts --all-namespaces",
+    "create certificatesigningrequests.certificates.k8s.io",
+    "approve signers.certificates.k8s.io",
+    "patch customresourcedefinitions.apiextensions.k8s.io",
+    "create customresourcedefinitions.apiextensions.k8s.io",
+    "create validatingwebhookconfigurations.admissionregistration.k8s.io",
+    "create mutatingwebhookconfigurations.admissionregistration.k8s.io",
+    "patch validatingadmissionpolicies.admissionregistration.k8s.io",
+    "delete validatingadmissionpolicybindings.admissionregistration.k8s.io",
+    "create nodes/proxy",
+    "get nodes",
+    "patch namespaces",
+    "get configmaps --all-namespaces",
+    "patch spawnrecords.spawn-ai.com",
+    "create spawnsessions.spawn-ai.com --all-namespaces",
+    "delete spawnsessions.spawn-ai.com --all-namespaces",
+    "delete spawnclasses.spawn-ai.com",
+    "* *",
+)
+"""What would make the operator's account, or whoever steals its token, more than an operator."""
+
+
+@pytest.mark.parametrize("right", ESCALATIONS)
+async def test_the_api_server_says_no_to_what_would_make_the_operator_more_than_an_operator(
+    kubectl, right
+):
+    with pytest.raises(KubectlError) as caught:
+        await kubectl.run(
+            *("auth", "can-i", *right.split()),
+            *("--as", "system:serviceaccount:spawnai-system:spawnai-operator"),
+            *(f"--as-group={group}" for group in OPERATOR_GROUPS),
+        )
+    assert caught.value.answer.strip().splitlines()[-1].startswith("no"), caught.value.answer
 
 
 async def test_an_editor_of_a_namespace_may_order_apps_but_not_write_ledgers(kubectl):

@@ -324,7 +324,7 @@ class SimulatedCluster:
                 kind = ClusterUnavailable if status >= 500 else ClusterError
                 raise kind(f"create secret {name}", "exceeded quota", status)
             uid = owner["uid"] if owner else None
-            living = {body["metadata"]["uid"] for body in self._server.all("session")}
+            living = {body["metadata"]["uid"] for body in self._server.all("record")}
             if uid is None or uid in living:  # else garbage-collected at once
                 self._server.secrets[namespace, name] = (dict(data), uid)
                 self._server.secrets_made_at[namespace, name] = self._wire.loop.time()

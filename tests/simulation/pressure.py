@@ -44,7 +44,6 @@ from spawnai.controller.accounts import (
     CloudAccount,
     account_behind,
 )
-from spawnai.controller.actions.seal import Seal
 from spawnai.controller.classes.claude import Claude
 from spawnai.controller.controller import Controller, Outside
 from spawnai.controller.leader import LeadershipLost
@@ -525,7 +524,6 @@ class Crowd:
                 connect=self._account,
                 claude_for=lambda _key: Claude(self.claude, self.claude),
                 agents=Agents(),
-                seal=Seal(b"0" * 32),
                 events=self.events,
                 metrics=Metrics(self.registry),
                 redactor=Redactor(),

@@ -34,7 +34,6 @@ from spawnai.controller.accounts import (
 )
 from spawnai.controller.actions import provision
 from spawnai.controller.actions.provision import wave_tag
-from spawnai.controller.actions.seal import Seal
 from spawnai.controller.classes.claude import Claude
 from spawnai.controller.controller import Controller, Outside
 from spawnai.controller.leader import LeadershipLost
@@ -358,7 +357,6 @@ class World:
                 connect=lambda _token, news: self._account(process, random, news, check),
                 claude_for=lambda _key: Claude(self.claude, self.claude),
                 agents=self.agents,
-                seal=Seal(b"0" * 32),
                 events=_Events(self, process),
                 metrics=_Silent(),
                 redactor=Redactor(),

@@ -35,11 +35,11 @@ from .actions.deploy import Deploy
 from .actions.destroy import Destroy
 from .actions.generate import Generate
 from .actions.provision import Provision, droplet_entry
-from .actions.seal import Seal
 from .classes.claude import Claude
 from .classes.controller import ClassController
 from .clock_steps import ClockSteps
-from .cluster import CLASSES, RECORDS, SESSIONS, Cluster
+from .cluster import CLASSES, RECORDS, SESSIONS, Cluster, pause_of
+from .failures import is_expected
 from .memory import Memories
 from .observe import Observer
 from .reaping.reaper import Reaper, ReaperSettings
@@ -64,7 +64,6 @@ class Outside:
     connect: Connect
     claude_for: Callable[[str], Claude]
     agents: Agents
-    seal: Seal
     events: EventRecorder
     metrics: Metrics
     redactor: Redactor
@@ -87,7 +86,9 @@ class Controller:
         self._cluster = cluster
         self.store = Store()
         self.memories = Memories()
-        self.queue = WorkQueue(clock, outside.random, on_failure=self._log_failure)
+        self.queue = WorkQueue(
+            clock, outside.random, on_failure=self._log_failure, pause_of=pause_of
+        )
         self.accounts = Accounts(
             outside.connect,
             AccountNews(
@@ -110,7 +111,7 @@ class Controller:
             wake_session=self.queue.add,
             wake_class_after=lambda name, delay: self.queue.add_after(CLASS_PREFIX + name, delay),
         )
-        bundles = Bundles(cluster, outside.seal)
+        bundles = Bundles(cluster, outside.namespace, self._ledger_uid)
         self._observer = Observer(
             self.store,
             self.memories,
@@ -194,6 +195,10 @@ class Controller:
             (float(of(account.budget)) for account in self.accounts.all()), default=float("nan")
         )
 
+    def _ledger_uid(self, session_uid: str) -> str | None:
+        record = self.store.record(session_uid)
+        return record.uid if record is not None else None
+
     def _account_of(self, class_name: str | None) -> CloudAccount | None:
         state = self.classes.state(class_name or "")
         return state.account if state is not None else None
@@ -216,9 +221,9 @@ class Controller:
         finally:
             self._metrics.reconciled(kind, result, self._clock.now() - began)
 
-    def _log_failure(self, key: str, error: BaseException) -> None:
+    def _log_failure(self, key: str, error: BaseException, failures: int) -> None:
         with self._log_context(key):
-            log_failure(key, error)
+            log_failure(key, error, failures, is_expected=is_expected)
 
     def _log_context(self, key: str) -> AbstractContextManager[None]:
         """Names the session of a key in the log, as long as it or its ledger is known."""

@@ -25,7 +25,6 @@ from spawnai.telemetry.redaction import Redactor
 
 from .accounts import connector
 from .actions.agents import Agents
-from .actions.seal import Seal
 from .classes.claude import Claude
 from .cluster import Cluster
 from .controller import Controller, Outside
@@ -180,7 +179,6 @@ class Process:
                 ),
                 claude_for=claude.open,
                 agents=Agents(key),
-                seal=Seal(key),
                 events=events,
                 metrics=metrics,
                 redactor=self._redactor,

@@ -19,7 +19,6 @@ from spawnai.api.names import cluster_tag
 from spawnai.clock import SystemClock
 from spawnai.controller.accounts import connector
 from spawnai.controller.actions.agents import Agents
-from spawnai.controller.actions.seal import Seal
 from spawnai.controller.cluster import Cluster
 from spawnai.controller.controller import Controller, Outside
 from spawnai.controller.reaping.reaper import ReaperSettings
@@ -84,7 +83,6 @@ async def world(emulator, api_server, reaper_settings) -> AsyncIterator[World]:
                 ),
                 claude_for=lambda _key: pytest.fail("no reason to ask Claude"),
                 agents=Agents(b"0" * 32),
-                seal=Seal(b"0" * 32),
                 events=recorder,
                 metrics=metrics,
                 redactor=Redactor(),

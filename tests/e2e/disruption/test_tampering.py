@@ -77,9 +77,10 @@ async def test_another_sessions_droplet_address_and_name_in_a_status_mean_nothin
     await victim.assert_nothing_is_left()
 
 
-async def test_a_foreign_secret_where_the_bundle_should_be_is_neither_used_nor_touched(
+async def test_a_secret_with_the_name_of_the_app_beside_its_session_is_neither_used_nor_touched(
     world, operator, namespace
 ):
+    """Apps are kept in the operator's namespace: who may write Secrets here changes nothing."""
     [one] = await world.apply(namespace, session("foreign-secret", class_name="not-there-yet"))
     await one.until_known()
     await world.kubectl.run(
@@ -87,14 +88,18 @@ async def test_a_foreign_secret_where_the_bundle_should_be_is_neither_used_nor_t
         "--from-literal=bundle=another's",
     )
     await world.apply_class("not-there-yet")
-    await one.until_destroyed(30)
-    assert one.status["terminationReason"] == "SecretNotOurs"
-    assert f"spawn-{one.uid}-app" in one.status["message"]
-    assert (await one.claude_bill())["calls"] == 0
+    await one.until_running()
+    assert (await one.claude_bill())["calls"] == 1
     secret = await world.kubectl.json(
         "get", "secret", f"spawn-{one.uid}-app", "--namespace", namespace
     )
     assert base64.b64decode(secret["data"]["bundle"]).decode() == "another's"
+    own = await world.kubectl.json(
+        *("get", "secret", f"spawn-{one.uid}-app", "--namespace", "spawnai-system")
+    )
+    [owner] = own["metadata"]["ownerReferences"]
+    record = await one.record()
+    assert (owner["kind"], owner["uid"]) == ("SpawnRecord", record["metadata"]["uid"])
     await one.delete()
     await until_deleted(world, one)
     await one.assert_nothing_is_left()

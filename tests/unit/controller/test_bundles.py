@@ -1,4 +1,4 @@
-"""The Secret of an app lies where a user may write: only what this installation sealed is used."""
+"""An app is kept in the operator's namespace, owned by its ledger, and read back as it was."""
 
 import gzip
 import json
@@ -12,11 +12,9 @@ from spawnai.api.record import GenerationEntry
 from spawnai.controller.actions.bundles import (
     BUNDLE_KEY,
     GENERATION_KEY,
-    SEAL_KEY,
     Bundles,
     bundle_name,
 )
-from spawnai.controller.actions.seal import Seal
 from spawnai.controller.cluster import Conflict, ObjectNotFound
 from spawnai.controller.failures import SessionFailed
 from spawnai.controller.memory import WrittenApp
@@ -24,6 +22,8 @@ from spawnai.generation.bundle import AppFile, Bundle
 from spawnai.generation.validation import MAX_BUNDLE_BYTES, MAX_FILE_BYTES
 
 SESSION = a_session()
+NAMESPACE = "spawnai-system"
+LEDGER_UID = "5d1f0c52-0d3c-4b5e-9a52-0c2f6b1f6a55"
 SECRET_BYTES = 1024 * 1024
 """What a Secret's values may have together (`MaxSecretSize` of the Kubernetes API)."""
 
@@ -42,6 +42,7 @@ class Secrets:
 
     def __init__(self) -> None:
         self.kept: dict[tuple[str, str], dict[str, bytes]] = {}
+        self.owners: dict[tuple[str, str], dict[str, str] | None] = {}
 
     async def get_secret(self, namespace: str, name: str) -> dict[str, bytes]:
         if (namespace, name) not in self.kept:
@@ -52,10 +53,11 @@ class Secrets:
         if (namespace, name) in self.kept:
             raise Conflict(f"create secret {name}", "it exists already", 409)
         self.kept[namespace, name] = dict(data)
+        self.owners[namespace, name] = owner
 
 
-def bundles(secrets: Secrets, key: bytes = b"1" * 32) -> Bundles:
-    return Bundles(secrets, Seal(key))
+def bundles(secrets: Secrets) -> Bundles:
+    return Bundles(secrets, NAMESPACE, {SESSION.uid: LEDGER_UID}.get)
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ async def stored() -> Secrets:
 
 
 def data_of(secrets: Secrets) -> dict[str, bytes]:
-    return secrets.kept[SESSION.namespace, bundle_name(SESSION.uid)]
+    return secrets.kept[NAMESPACE, bundle_name(SESSION.uid)]
 
 
 async def test_what_was_stored_is_found_by_another_process_of_the_installation(stored):
@@ -101,48 +103,56 @@ async def test_the_largest_app_that_is_accepted_fits_in_a_secret(alphabet):
     assert await bundles(secrets).document(SESSION) == app.document()
 
 
-def cheaper(data: dict[str, bytes]) -> dict[str, bytes]:
-    entry = json.loads(data[GENERATION_KEY]) | {"cost": "0"}
-    return data | {GENERATION_KEY: json.dumps(entry).encode()}
-
-
-def other_app(data: dict[str, bytes]) -> dict[str, bytes]:
-    app = Bundle("webapp", "index.html", (AppFile("../../etc/cron.d/own", "* * *"),), {})
-    return data | {BUNDLE_KEY: gzip.compress(json.dumps(app.document()).encode())}
-
-
-def moved_byte(data: dict[str, bytes]) -> dict[str, bytes]:
-    return data | {
-        BUNDLE_KEY: data[BUNDLE_KEY] + data[GENERATION_KEY][:1],
-        GENERATION_KEY: data[GENERATION_KEY][1:],
+async def test_it_lies_in_the_operators_namespace_and_goes_with_its_ledger(stored):
+    at = NAMESPACE, bundle_name(SESSION.uid)
+    assert list(stored.kept) == [at]
+    assert stored.owners[at] == {
+        "apiVersion": "spawn-ai.com/v1alpha1",
+        "kind": "SpawnRecord",
+        "name": SESSION.uid,
+        "uid": LEDGER_UID,
     }
 
 
-def without_seal(data: dict[str, bytes]) -> dict[str, bytes]:
-    return {key: value for key, value in data.items() if key != SEAL_KEY}
+def other_app(data: dict[str, bytes]) -> dict[str, bytes]:
+    document = json.loads(gzip.decompress(data[BUNDLE_KEY])) | {"entrypoint": "other.html"}
+    return data | {BUNDLE_KEY: gzip.compress(json.dumps(document).encode())}
 
 
-@pytest.mark.parametrize("forge", [cheaper, other_app, moved_byte, without_seal, lambda _: {}])
-async def test_what_somebody_changed_is_neither_paid_by_nor_deployed(stored, forge):
-    at = SESSION.namespace, bundle_name(SESSION.uid)
-    stored.kept[at] = forged = forge(data_of(stored))
+def no_gzip(data: dict[str, bytes]) -> dict[str, bytes]:
+    return data | {BUNDLE_KEY: b"not compressed"}
+
+
+def cut_short(data: dict[str, bytes]) -> dict[str, bytes]:
+    return data | {BUNDLE_KEY: data[BUNDLE_KEY][:-12]}
+
+
+def no_price(data: dict[str, bytes]) -> dict[str, bytes]:
+    return data | {GENERATION_KEY: b"{}"}
+
+
+def deep(data: dict[str, bytes]) -> dict[str, bytes]:
+    return data | {BUNDLE_KEY: gzip.compress(b"[" * 200_000)}
+
+
+@pytest.mark.parametrize("spoil", [other_app, no_gzip, cut_short, no_price, deep, lambda _: {}])
+async def test_what_somebody_spoiled_is_not_deployed_and_the_session_says_where_it_lies(
+    stored, spoil
+):
+    at = NAMESPACE, bundle_name(SESSION.uid)
+    stored.kept[at] = spoiled = spoil(data_of(stored))
     for read in (bundles(stored).find, bundles(stored).document):
         with pytest.raises(SessionFailed, match=bundle_name(SESSION.uid)) as caught:
             await read(SESSION)
-        assert caught.value.reason == "SecretNotOurs"
-    assert stored.kept[at] is forged
+        assert caught.value.reason == "StoredAppUnreadable"
+    assert stored.kept[at] is spoiled
 
 
-async def test_the_app_of_another_session_does_not_pass_for_ones_own(stored):
-    other = a_session(uid="99999999-2222-3333-4444-555555555555")
-    stored.kept[other.namespace, bundle_name(other.uid)] = data_of(stored)
-    with pytest.raises(SessionFailed):
-        await bundles(stored).find(other)
-
-
-async def test_another_installation_cannot_seal_for_this_one(stored):
-    with pytest.raises(SessionFailed):
-        await bundles(stored, key=b"2" * 32).find(SESSION)
+async def test_a_secret_of_that_name_in_the_sessions_own_namespace_means_nothing(stored):
+    """Whoever may write Secrets beside a session cannot hand an app to its droplet."""
+    secrets = Secrets()
+    secrets.kept[SESSION.namespace, bundle_name(SESSION.uid)] = data_of(stored)
+    assert await bundles(secrets).find(SESSION) is None
 
 
 async def test_what_is_there_already_is_used_and_not_written_over(stored):

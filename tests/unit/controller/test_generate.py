@@ -12,7 +12,6 @@ from tests.unit.lifecycle.life import an_offer
 from spawnai.clock import SystemClock
 from spawnai.controller.actions.bundles import Bundles, bundle_name
 from spawnai.controller.actions.generate import Generate
-from spawnai.controller.actions.seal import Seal
 from spawnai.controller.actions.work import Work
 from spawnai.controller.cluster import ClusterError, ClusterUnavailable
 from spawnai.controller.failures import failure_of
@@ -22,7 +21,7 @@ from spawnai.generation.usage import TokenUsage
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import Effort, FailureKind
 
-NAME = f"{SESSION.namespace}/{bundle_name(SESSION.uid)}"
+NAME = f"spawnai-system/{bundle_name(SESSION.uid)}"
 QUOTA = ClusterError(
     f"create secret {NAME}", 'forbidden: exceeded quota: few, requested: secrets="1"', 403
 )
@@ -63,7 +62,7 @@ class Surroundings:
         self.memory = Memory(efforts={do.GenerateApp().key: Effort(running=True)})
         ignore: Callable[..., Any] = lambda *_: None  # noqa: E731
         self._generate = Generate(
-            bundles=Bundles(self.secrets, Seal(b"1" * 32)),  # type: ignore[arg-type]
+            bundles=Bundles(self.secrets, "spawnai-system", lambda _: None),  # type: ignore[arg-type]
             metrics=SimpleNamespace(claude_tokens=ignore),  # type: ignore[arg-type]
             clock=SystemClock(),
             before_call=ignore,

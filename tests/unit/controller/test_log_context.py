@@ -76,7 +76,6 @@ def controller_that_breaks() -> Controller:
             connect=unused,
             claude_for=unused,
             agents=unused,
-            seal=unused,
             events=unused,
             metrics=unused,
             redactor=Redactor(),

@@ -1,8 +1,13 @@
-"""Generated apps as they are kept in the cluster: one Secret for each session."""
+"""Generated apps as they are kept: one Secret for each session, in the operator's own namespace.
+
+Nobody who orders an app can write there, and the operator needs no right to any Secret elsewhere:
+who may create and read Secrets in every namespace owns the cluster.
+"""
 
 import gzip
 import json
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from spawnai.api.names import API_VERSION, SESSION_UID_LABEL
@@ -19,36 +24,38 @@ from spawnai.controller.memory import WrittenApp
 from spawnai.generation.bundle import Bundle
 from spawnai.lifecycle.observation import Session, StoredBundle
 
-from .seal import Seal
-
 BUNDLE_KEY = "bundle.json.gz"
 """Compressed, so that the largest app there may be fits in a Secret, which holds 1 MiB."""
 
 GENERATION_KEY = "generation.json"
-SEAL_KEY = "seal"
 
 
 class Bundles:
     """Stores and finds the apps that were paid for."""
 
-    def __init__(self, cluster: Cluster, seal: Seal) -> None:
+    def __init__(
+        self, cluster: Cluster, namespace: str, ledger_uid: Callable[[str], str | None]
+    ) -> None:
+        """Take what it uses.
+
+        `namespace` is the operator's own. `ledger_uid` gives the UID of the SpawnRecord of a
+        session: it owns the Secret, so the app goes when its ledger goes.
+        """
         self._cluster = cluster
-        self._seal = seal
+        self._namespace = namespace
+        self._ledger_uid = ledger_uid
 
     async def find(self, session: Session) -> StoredBundle | None:
         """The stored app, or None.
 
         Raises:
-            SessionFailed: somebody has put another Secret in its place.
+            SessionFailed: somebody has put something else in its place.
         """
         try:
-            data = await self._read(session)
+            bundle, generation = await self._read(session)
         except ObjectNotFound:
             return None
-        bundle = Bundle.from_document(_unpacked(data))
-        return StoredBundle(
-            bundle.digest, GenerationEntry.model_validate_json(data[GENERATION_KEY])
-        )
+        return StoredBundle(bundle.digest, generation)
 
     async def store(self, session: Session, app: WrittenApp) -> StoredBundle:
         """Store what was paid for, and return what is stored: another process may have been first.
@@ -56,27 +63,16 @@ class Bundles:
         Raises:
             NeedsPerson: the API server refuses it, until a person changes something.
             ClusterError: it did not work now; trying again is free, ordering again is not.
-            SessionFailed: somebody has put another Secret in its place.
+            SessionFailed: somebody has put something else in its place.
         """
         name = bundle_name(session.uid)
-        data = {
-            BUNDLE_KEY: _packed(app.bundle.document()),
-            GENERATION_KEY: app.generation.model_dump_json(by_alias=True).encode(),
-        }
-        data[SEAL_KEY] = self._seal.of(session.uid, data.values())
-        owner = {
-            "apiVersion": API_VERSION,
-            "kind": "SpawnSession",
-            "name": session.name,
-            "uid": session.uid,
-        }
         try:
             await self._cluster.create_secret(
-                session.namespace,
+                self._namespace,
                 name,
-                data,
+                secret_data(app.bundle, app.generation),
                 labels={SESSION_UID_LABEL: session.uid},
-                owner=owner,
+                owner=self._owner(session.uid),
             )
         except Conflict:
             stored = await self.find(session)
@@ -88,10 +84,10 @@ class Bundles:
         except ClusterError as error:
             raise NeedsPerson(
                 "SecretRefused",
-                f"The app is written, but Secret {session.namespace}/{name} cannot be stored "
+                f"The app is written, but Secret {self._namespace}/{name} cannot be stored "
                 f"({error}). Lift the quota or the admission rule that refuses it, or let the "
-                "operator create Secrets there; it is tried again by itself, and no other app is "
-                "ordered meanwhile",
+                "operator create Secrets in its namespace; it is tried again by itself, and no "
+                "other app is ordered meanwhile",
             ) from error
         return StoredBundle(app.bundle.digest, app.generation)
 
@@ -100,33 +96,61 @@ class Bundles:
 
         Raises:
             ObjectNotFound: it is not stored.
-            SessionFailed: somebody has put another Secret in its place.
+            SessionFailed: somebody has put something else in its place.
         """
-        return _unpacked(await self._read(session))
+        bundle, _ = await self._read(session)
+        return bundle.document()
 
-    async def _read(self, session: Session) -> Mapping[str, bytes]:
-        """The Secret, if it is as this installation wrote it: others may write it, too."""
+    def _owner(self, session_uid: str) -> dict[str, str] | None:
+        ledger_uid = self._ledger_uid(session_uid)
+        if ledger_uid is None:
+            return None
+        return ledger_owner(session_uid, ledger_uid)
+
+    async def _read(self, session: Session) -> tuple[Bundle, GenerationEntry]:
         name = bundle_name(session.uid)
-        data = await self._cluster.get_secret(session.namespace, name)
-        parts = [data.get(key, b"") for key in (BUNDLE_KEY, GENERATION_KEY)]
-        if not self._seal.fits(data.get(SEAL_KEY, b""), session.uid, parts):
+        data = await self._cluster.get_secret(self._namespace, name)
+        try:
+            return app_of(data)
+        except ValueError as error:
             raise SessionFailed(
-                "SecretNotOurs",
-                f"Secret {session.namespace}/{name} holds something else than the app that belongs "
+                "StoredAppUnreadable",
+                f"Secret {self._namespace}/{name} holds something else than the app that belongs "
                 "there. It is left as it is; apply the session again",
-            )
-        return data
+            ) from error
 
 
-def _packed(document: Mapping[str, Any]) -> bytes:
-    text = json.dumps(document, ensure_ascii=False).encode()
-    return gzip.compress(text, compresslevel=6, mtime=0)
+def secret_data(bundle: Bundle, generation: GenerationEntry) -> dict[str, bytes]:
+    """The content of the Secret for an app."""
+    text = json.dumps(bundle.document(), ensure_ascii=False).encode()
+    return {
+        BUNDLE_KEY: gzip.compress(text, compresslevel=6, mtime=0),
+        GENERATION_KEY: generation.model_dump_json(by_alias=True).encode(),
+    }
 
 
-def _unpacked(data: Mapping[str, bytes]) -> dict[str, Any]:
-    """Only of what the seal fits: nobody else's bytes are inflated."""
-    document: dict[str, Any] = json.loads(gzip.decompress(data[BUNDLE_KEY]))
-    return document
+def app_of(data: Mapping[str, bytes]) -> tuple[Bundle, GenerationEntry]:
+    """Read what `secret_data` made.
+
+    Raises:
+        ValueError: it is something else, or its content is not what its digest says.
+    """
+    try:
+        document = json.loads(gzip.decompress(data[BUNDLE_KEY]))
+        generation = GenerationEntry.model_validate_json(data[GENERATION_KEY])
+    except (KeyError, OSError, EOFError, zlib.error, RecursionError) as error:
+        raise ValueError(f"not an app that was stored: {error!r}") from error
+    return Bundle.from_document(document), generation
+
+
+def ledger_owner(session_uid: str, ledger_uid: str) -> dict[str, str]:
+    """The owner reference that lets the app go together with the ledger of its session."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "SpawnRecord",
+        "name": session_uid,
+        "uid": ledger_uid,
+    }
 
 
 def bundle_name(session_uid: str) -> str:
