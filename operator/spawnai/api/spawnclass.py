@@ -4,7 +4,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from .base import ApiModel, Identifier
@@ -18,7 +18,7 @@ from .schema import (
     cel_seconds,
     for_api_server,
 )
-from .session import LABEL_PATTERN, NAME_PATTERN, REGION_HELP, REGION_PATTERN
+from .session import LABEL_PATTERN, NAME_PATTERN, REGION_HELP, REGION_PATTERN, Tier
 
 DEFAULT_REGIONS = ["nyc3", "sfo3", "ams3", "sgp1", "fra1", "lon1", "tor1"]
 
@@ -100,6 +100,9 @@ AddressRange = Annotated[
         )
     ),
 ]
+
+
+_LabelValue = Annotated[str, Field(json_schema_extra=for_api_server(max_length=63))]
 
 
 class ExposureMode(StrEnum):
@@ -366,6 +369,100 @@ class RecordsSpec(ApiModel):
     )
 
 
+class NamespacesFrom(StrEnum):
+    """Which namespaces may use a class."""
+
+    ALL = "All"
+    SELECTOR = "Selector"
+
+
+class SelectorOperator(StrEnum):
+    """How a key of a label relates to values, as in every Kubernetes selector."""
+
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+
+
+class SelectorRequirement(ApiModel):
+    """One line of a label selector's matchExpressions."""
+
+    model_config = ConfigDict(
+        json_schema_extra=for_api_server(
+            Rule(
+                rule=(
+                    "self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0"
+                    " : !has(self.values) || size(self.values) == 0"
+                ),
+                message="write values for In and NotIn, and none for Exists and DoesNotExist",
+            )
+        )
+    )
+
+    key: str = Field(
+        description="The key of the label.",
+        json_schema_extra=for_api_server(min_length=1, max_length=317),
+    )
+    operator: SelectorOperator = Field(
+        description="In, NotIn, Exists or DoesNotExist, as in every Kubernetes selector."
+    )
+    values: list[_LabelValue] = Field(
+        default_factory=list,
+        max_length=32,
+        description="The values, for In and NotIn.",
+        json_schema_extra=for_api_server(x_kubernetes_list_type="atomic"),
+    )
+
+
+class LabelSelector(ApiModel):
+    """A label selector, in the shape of metav1.LabelSelector. All of its parts must hold."""
+
+    match_labels: dict[str, _LabelValue] = Field(
+        default_factory=dict,
+        max_length=32,
+        description="Labels that a namespace must have with exactly these values.",
+        examples=["{spawn-ai.com/tenant: shop}"],
+    )
+    match_expressions: list[SelectorRequirement] = Field(
+        default_factory=list,
+        max_length=32,
+        description="Further conditions on labels.",
+        json_schema_extra=for_api_server(x_kubernetes_list_type="atomic"),
+    )
+
+
+class AllowedNamespaces(ApiModel):
+    """Which namespaces may use the class, as a listener of the Gateway API says it."""
+
+    model_config = ConfigDict(
+        json_schema_extra=for_api_server(
+            Rule(
+                rule=(
+                    "self.from != 'Selector' || (has(self.selector) && "
+                    "((has(self.selector.matchLabels) && size(self.selector.matchLabels) > 0) || "
+                    "(has(self.selector.matchExpressions) && "
+                    "size(self.selector.matchExpressions) > 0)))"
+                ),
+                message=(
+                    "write a selector with matchLabels or matchExpressions, or from: All to allow "
+                    "every namespace"
+                ),
+            )
+        )
+    )
+
+    from_: NamespacesFrom = Field(
+        default=NamespacesFrom.ALL,
+        alias="from",
+        description="All: every namespace; Selector: those whose labels the selector matches.",
+    )
+    selector: LabelSelector = Field(
+        default_factory=LabelSelector,
+        description="Which namespaces, when from is Selector.",
+    )
+
+
 class ClassSpec(ApiModel):
     """The offer."""
 
@@ -414,6 +511,25 @@ class ClassSpec(ApiModel):
     tiers: TiersSpec = Field(
         default_factory=TiersSpec,
         description="What the tiers light, standard and complex mean: sizes and default lifetime.",
+    )
+    allowed_namespaces: AllowedNamespaces = Field(
+        default_factory=AllowedNamespaces,
+        description=(
+            "Which namespaces may use the class. A session in another one is told so and costs "
+            "nothing; one that has begun goes on."
+        ),
+    )
+    allowed_tiers: list[Tier] = Field(
+        default_factory=lambda: list(Tier),
+        max_length=3,
+        description=(
+            "Which tiers sessions of the class may have. One with another tier is told so and "
+            "costs nothing."
+        ),
+        json_schema_extra=for_api_server(
+            Rule(rule="size(self) > 0", message="the list is empty: write at least one tier"),
+            x_kubernetes_list_type="atomic",
+        ),
     )
     image: str = Field(
         default="ubuntu-24-04-x64",

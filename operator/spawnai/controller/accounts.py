@@ -30,38 +30,80 @@ RECORD_LISTING_SECONDS = 3.0
 """Between two listings of a domain's records, for each page that they take."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    since: datetime
+    namespace: str
+
+
 class WaitingForQuota:
-    """Sessions that wait for the account's droplet limit, the oldest first."""
+    """Sessions that wait for the account's droplet limit: fair over namespaces.
 
-    _since: dict[str, datetime] = field(default_factory=dict)
+    Round robin: the namespace that was served least recently is next, and within a namespace the
+    oldest session. So a namespace with twenty waiting sessions keeps nobody else's first one
+    waiting for more than one turn.
+    """
 
-    def join(self, uid: str, created_at: datetime) -> None:
-        """Queue up, by age."""
-        self._since[uid] = created_at
+    def __init__(self) -> None:
+        self._waiting: dict[str, _Waiting] = {}
+        self._turns = 0
+        self._served_at: dict[str, int] = {}
+        """The turn at which a namespace was served last."""
+        self._order: list[str] | None = None
+
+    def join(self, uid: str, created_at: datetime, namespace: str) -> None:
+        """Queue up."""
+        self._waiting[uid] = _Waiting(created_at, namespace)
+        self._order = None
 
     def leave(self, uid: str) -> None:
-        """Made, or not wanted any more."""
-        self._since.pop(uid, None)
+        """Not wanted any more."""
+        if self._waiting.pop(uid, None) is not None:
+            self._order = None
+        if not self._waiting:
+            self._served_at.clear()
+
+    def served(self, uid: str, namespace: str) -> None:
+        """Its droplet was made: the next turn is another namespace's, if one waits."""
+        self._turns += 1
+        self._served_at[namespace] = self._turns
+        self._order = None
+        self.leave(uid)
 
     def position(self, uid: str) -> int | None:
         """1 for the next one; None when not waiting."""
-        if uid not in self._since:
+        if uid not in self._waiting:
             return None
-        mine = (self._since[uid], uid)
-        return 1 + sum(1 for other, since in self._since.items() if (since, other) < mine)
+        return 1 + self._in_order().index(uid)
 
-    def must_wait(self, uid: str, created_at: datetime) -> bool:
-        """Whether an older session waits."""
-        return any(
-            (since, other) < (created_at, uid)
-            for other, since in self._since.items()
-            if other != uid
-        )
+    def must_wait(self, uid: str, created_at: datetime, namespace: str) -> bool:
+        """Whether another session's turn comes first."""
+        if not self._waiting:
+            return False
+        if uid in self._waiting:
+            return self._in_order()[0] != uid
+        return self._sorted({**self._waiting, uid: _Waiting(created_at, namespace)})[0] != uid
 
     def first(self) -> str | None:
         """The next one."""
-        return min(self._since, key=lambda uid: (self._since[uid], uid), default=None)
+        return next(iter(self._in_order()), None)
+
+    def _in_order(self) -> list[str]:
+        if self._order is None:
+            self._order = self._sorted(self._waiting)
+        return self._order
+
+    def _sorted(self, waiting: dict[str, _Waiting]) -> list[str]:
+        """The order in which they are served if nobody joins: first the oldest of each namespace,
+        then the second oldest of each, and so on.
+        """
+        ranks: Counter[str] = Counter()
+        keys: list[tuple[int, int, datetime, str]] = []
+        for uid, one in sorted(waiting.items(), key=lambda item: (item[1].since, item[0])):
+            served_at = self._served_at.get(one.namespace, 0)
+            keys.append((ranks[one.namespace], served_at, one.since, uid))
+            ranks[one.namespace] += 1
+        return [uid for *_, uid in sorted(keys)]
 
 
 class FirewallWatch:

@@ -279,9 +279,17 @@ class Cluster:
 
     async def namespace_uid(self, name: str) -> str:
         """The UID of a namespace; that of kube-system stands for the cluster."""
+        return str((await self._namespace(name))["uid"])
+
+    async def namespace_labels(self, name: str) -> dict[str, str]:
+        """The labels of a namespace."""
+        return dict((await self._namespace(name)).get("labels") or {})
+
+    async def _namespace(self, name: str) -> dict[str, Any]:
         doing = f"get namespace {name}"
         found = await self._call(doing, lambda: self._core("GET", f"/namespaces/{name}"))
-        return str(found["metadata"]["uid"])
+        metadata: dict[str, Any] = found["metadata"]
+        return metadata
 
     async def get_secret(self, namespace: str, name: str) -> dict[str, bytes]:
         """The data of a Secret, decoded."""

@@ -41,6 +41,7 @@ from .clock_steps import ClockSteps
 from .cluster import CLASSES, RECORDS, SESSIONS, Cluster, pause_of
 from .failures import is_expected
 from .memory import Memories
+from .namespaces import NamespaceLabels
 from .observe import Observer
 from .reaping.reaper import Reaper, ReaperSettings
 from .reconciler import Reconciler
@@ -116,6 +117,7 @@ class Controller:
             self.store,
             self.memories,
             self.classes,
+            NamespaceLabels(cluster, clock),
             cluster_uid=outside.cluster_uid,
             started_at=clock.utc_now(),
             utc_now=clock.utc_now,

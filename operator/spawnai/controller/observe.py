@@ -4,11 +4,20 @@ import hashlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from spawnai.lifecycle.observation import Failure, FailureKind, Observation, Offer, Record
+from spawnai.lifecycle.observation import (
+    Failure,
+    FailureKind,
+    Observation,
+    Offer,
+    Record,
+    Session,
+)
+from spawnai.lifecycle.tenancy import needs_labels, refusal
 
 from .actions.work import Backing
 from .classes.controller import ClassController
 from .memory import Memories
+from .namespaces import NamespaceLabels
 from .store import Store
 
 RESYNC_SPREAD = timedelta(minutes=30)
@@ -20,13 +29,14 @@ class NotReadyYet(Exception):
 
 
 class Observer:
-    """Makes observations. Reads no network and changes nothing but the memory's ledger."""
+    """Makes observations. `observe` reads no network and changes only the memory's ledger."""
 
     def __init__(
         self,
         store: Store,
         memories: Memories,
         classes: ClassController,
+        namespaces: NamespaceLabels,
         *,
         cluster_uid: str,
         started_at: datetime,
@@ -35,6 +45,7 @@ class Observer:
         self._store = store
         self._memories = memories
         self._classes = classes
+        self._namespaces = namespaces
         self._cluster_uid = cluster_uid
         self._started_at = started_at
         self._utc_now = utc_now
@@ -42,6 +53,20 @@ class Observer:
     def move_start(self, step: timedelta) -> None:
         """The clock was set by `step`: this process has run for as long as before."""
         self._started_at += step
+
+    async def learn(self, uid: str) -> None:
+        """Find out what `observe` needs and no watch shows: for a session that has not begun, the
+        labels of its namespace, where its class chooses by them.
+
+        Raises:
+            ClusterUnavailable: the API server did not answer.
+        """
+        session = self._store.session(uid)
+        if session is None or self._store.record(uid) is not None:
+            return
+        known = self._store.spawn_class(self._store.class_of(session) or "")
+        if known is not None and known.spec is not None and needs_labels(known.spec):
+            await self._namespaces.refresh(session.namespace)
 
     def observe(self, uid: str) -> tuple[Observation, Backing | None] | None:
         """What is known of the session; None when there is no trace of it."""
@@ -59,7 +84,7 @@ class Observer:
         class_name = stored.spec.class_name if stored is not None else None
         if class_name is None and session is not None:
             class_name = self._store.class_of(session)
-        offer, problem, backing = self._offer(class_name, record)
+        offer, problem, backing = self._offer(class_name, record, session)
         observation = Observation(
             uid=uid,
             cluster_uid=self._cluster_uid,
@@ -88,7 +113,7 @@ class Observer:
         return observation, backing
 
     def _offer(
-        self, class_name: str | None, record: Record | None
+        self, class_name: str | None, record: Record | None, session: Session | None
     ) -> tuple[Offer | None, Failure | None, Backing | None]:
         """What the class offers. One that is being deleted waits for the sessions with a ledger.
 
@@ -129,6 +154,11 @@ class Observer:
         if stored.deleting and record is None:
             message = f"SpawnClass {class_name!r} is being deleted and serves no new session"
             problem = Failure(FailureKind.NEEDS_PERSON, "ClassDeleting", message, now)
+        if record is None and session is not None and session.spec is not None:
+            labels = self._namespaces.of(session.namespace)
+            refused = refusal(class_name, stored.spec, session.namespace, labels, session.tier)
+            if refused is not None:
+                problem = Failure(FailureKind.NEEDS_PERSON, *refused, now)
         offer = Offer(
             name=class_name,
             uid=stored.uid,

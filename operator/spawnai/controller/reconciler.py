@@ -76,6 +76,7 @@ class Reconciler:
     async def reconcile(self, uid: str) -> None:
         """One round for one session."""
         self._check_leadership()
+        await self._observer.learn(uid)
         now = self._date()
         try:
             observed = self._observer.observe(uid)

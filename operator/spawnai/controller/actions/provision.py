@@ -67,22 +67,23 @@ class Provision:
         """Order the droplet, in its turn when the account's limit is reached."""
         session, backing, memory = work.session, work.backing, work.memory
         account = backing.account
-        if account.quota.must_wait(work.uid, session.created_at):
-            account.quota.join(work.uid, session.created_at)
-            raise OverQuota("older sessions wait for the account's droplet limit")
+        waiter = (work.uid, session.created_at, session.namespace)
+        if account.quota.must_wait(*waiter):
+            account.quota.join(*waiter)
+            raise OverQuota("other sessions wait for the account's droplet limit")
         try:
             async with work.turn(action) as turn:
                 # Made now: its times count from when it is sent, and it may have waited for hours.
                 order = self._droplet_order(work, action)
                 droplet = await account.droplets.create(order, priority=turn)
         except OverQuota:
-            account.quota.join(work.uid, session.created_at)
+            account.quota.join(*waiter)
             raise
         except (NoCapacity, UnknownOption) as error:
             refused = _refused_part(action.placement, error)
             memory.rejected[refused] = failure_of(error, self._clock.utc_now())
             raise
-        account.quota.leave(work.uid)
+        account.quota.served(work.uid, session.namespace)
         self._note_droplet(work, droplet, backing)
         if (waiting := account.quota.first()) is not None:
             self._wake(waiting)
