@@ -202,6 +202,7 @@ class LocalStack:
             else None,
             "SPAWNAI_METRICS_URL": self.metrics_url if self.settings.operator else None,
             "SPAWNAI_DNS": str(self.dns) if self.dns is not None else None,
+            "SPAWNAI_DROPLET_NETWORKS": self.cloud.network or None,
         }
         return {name: value for name, value in variables.items() if value is not None}
 
@@ -390,6 +391,9 @@ class LocalStack:
             or self.settings.digitalocean_api_url,
             "ANTHROPIC_BASE_URL": self.cloud.claude_url or "",
         }
+        if self.cloud.digitalocean_url is not None:
+            # Local droplets have addresses of this machine alone.
+            variables["SPAWNAI_DROPLET_NETWORKS"] = self.cloud.network
         if self.cloud.digitalocean_url is not None and self.cloud.claude_url is not None:
             # A proxy of the machine cannot reach addresses that exist on this machine alone.
             names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")

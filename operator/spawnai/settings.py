@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import IPv4Network
 
 from spawnai.api.durations import parse_duration
 
@@ -34,6 +35,8 @@ class Settings:
         reaper_dry_run: whether the reaper only tells what it would delete.
         reaper_most_per_hour: how many droplets the reaper deletes within an hour at most.
         reaper_minimum_age: how old a droplet must be for the reaper to look at it.
+        droplet_networks: networks whose addresses count as public ones of droplets, for a local
+            cloud. The operator connects to no other address that is not public.
     """
 
     namespace: str
@@ -49,6 +52,7 @@ class Settings:
     reaper_dry_run: bool = False
     reaper_most_per_hour: int = 20
     reaper_minimum_age: timedelta = timedelta(minutes=10)
+    droplet_networks: tuple[IPv4Network, ...] = ()
 
 
 def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -74,7 +78,24 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
         reaper_dry_run=_choice(environment, "SPAWNAI_REAPER", ("delete", "dry-run")) == "dry-run",
         reaper_most_per_hour=_number(environment, "SPAWNAI_REAPER_MOST_PER_HOUR", 20),
         reaper_minimum_age=_duration(environment, "SPAWNAI_REAPER_MINIMUM_AGE", "10m"),
+        droplet_networks=droplet_networks_from(environment),
     )
+
+
+def droplet_networks_from(environment: Mapping[str, str]) -> tuple[IPv4Network, ...]:
+    """The networks that SPAWNAI_DROPLET_NETWORKS lists with commas between them.
+
+    Raises:
+        SettingsError: one of them is no IPv4 network.
+    """
+    text = environment.get("SPAWNAI_DROPLET_NETWORKS", "")
+    try:
+        return tuple(IPv4Network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise SettingsError(
+            f"SPAWNAI_DROPLET_NETWORKS: {error}; write IPv4 networks with commas between them,"
+            " such as 127.0.0.0/8"
+        ) from error
 
 
 def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:

@@ -5,11 +5,13 @@ Two classes with the same token share one client, one rate budget and one listin
 
 import asyncio
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from ipaddress import IPv4Network
 from random import Random
 
 from spawnai.clock import Clock
@@ -23,6 +25,8 @@ from spawnai.digitalocean.firewalls import Firewalls
 from spawnai.digitalocean.inventory import Inventory, Sweep
 from spawnai.digitalocean.listing import PER_PAGE
 from spawnai.digitalocean.models import DomainRecord, Droplet, Firewall
+
+_LOGGER = logging.getLogger(__name__)
 
 FIREWALL_POLL_SECONDS = 0.5
 
@@ -294,6 +298,15 @@ class Accounts:
         """Every open account."""
         return list(self._open.values())
 
+    def failure(self) -> str | None:
+        """Which account's listings have ended although the account is open; None: none have.
+
+        Nothing else starts them again, and without them the operator sees nothing.
+        """
+        if all(not account.task.done() for account in self._open.values()):
+            return None
+        return "the listings of a DigitalOcean account have ended; see the log"
+
     async def close(self) -> None:
         """End everything."""
         for account in self._open.values():
@@ -333,8 +346,19 @@ def account_behind(
         firewall_watch=FirewallWatch(firewalls, clock),
         record_listings=RecordListings(inventory, records, clock),
         quota=WaitingForQuota(),
-        task=asyncio.create_task(inventory.run(), name="inventory"),
+        task=_watched(asyncio.create_task(inventory.run(), name="inventory")),
     )
+
+
+def _watched(task: asyncio.Task[None]) -> asyncio.Task[None]:
+    """The task, whose end by an error is told when it happens."""
+
+    def tell(ended: asyncio.Task[None]) -> None:
+        if not ended.cancelled() and (error := ended.exception()) is not None:
+            _LOGGER.critical("The %s ended by an error", ended.get_name(), exc_info=error)
+
+    task.add_done_callback(tell)
+    return task
 
 
 def connector(
@@ -345,6 +369,7 @@ def connector(
     random: Random,
     on_call: Callable[[CallOutcome], None],
     before_change: Callable[[], None],
+    droplet_networks: tuple[IPv4Network, ...] = (),
 ) -> Connect:
     """Connects to DigitalOcean's API at an address.
 
@@ -354,7 +379,14 @@ def connector(
 
     def connect(token: str, news: AccountNews) -> CloudAccount:
         budget = RateBudget(clock, deletions_due=news.deletions_due)
-        client = ApiClient(token, base_url, budget, on_call=on_call, before_change=before_change)
+        client = ApiClient(
+            token,
+            base_url,
+            budget,
+            on_call=on_call,
+            before_change=before_change,
+            droplet_networks=droplet_networks,
+        )
         return account_behind(
             client, budget, news, cluster_tag=cluster_tag, clock=clock, random=random
         )

@@ -97,7 +97,7 @@ class Process:
     def _stuck(self) -> str | None:
         if self.controller is None:
             return None
-        return self.controller.queue.stuck(STUCK_SECONDS)
+        return self.controller.queue.stuck(STUCK_SECONDS) or self.controller.accounts.failure()
 
     async def _take_part(self, api: client.ApiClient) -> int:
         settings = self._settings
@@ -176,6 +176,7 @@ class Process:
                     random=random,
                     on_call=metrics.digitalocean_call,
                     before_change=leadership.check,
+                    droplet_networks=settings.droplet_networks,
                 ),
                 claude_for=claude.open,
                 agents=Agents(key),

@@ -1,10 +1,15 @@
 """What DigitalOcean offers and what the account may use."""
 
-from spawnai.digitalocean.answers import Fields
+from pydantic import TypeAdapter
+
+from spawnai.digitalocean.answers import member, read
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.client import ApiClient, Call
 from spawnai.digitalocean.listing import PER_PAGE, list_all, read_page
-from spawnai.digitalocean.models import Account, Page, Size
+from spawnai.digitalocean.models import Account, Page, Size, owner_of
+
+_SIZE = TypeAdapter(Size)
+_ACCOUNT = TypeAdapter(Account)
 
 
 class Catalog:
@@ -14,12 +19,14 @@ class Catalog:
         self._api = api
 
     async def sizes(self, *, priority: Priority) -> dict[str, Size]:
-        """All sizes by slug, with today's prices."""
+        """All sizes by slug, with today's prices. One that cannot be read is not on offer."""
 
         async def fetch(page: int) -> Page[Size]:
             return await self._api.call(
                 Call("GET", "/v2/sizes", query={"page": page, "per_page": PER_PAGE}),
-                lambda document, _sent_at: read_page(document, "sizes", _size_of),
+                lambda document, _sent_at: read_page(
+                    document, "sizes", _SIZE, is_foreign=lambda _size: True
+                ),
                 priority=priority,
             )
 
@@ -34,20 +41,8 @@ class Catalog:
         """
         return await self._api.call(
             Call("GET", "/v2/account"),
-            lambda document, _sent_at: _account_of(Fields(document).object("account")),
+            lambda document, _sent_at: read(
+                _ACCOUNT, owner_of(member(document, "account")), "account"
+            ),
             priority=priority,
         )
-
-
-def _size_of(fields: Fields) -> Size:
-    return Size(
-        slug=fields.text("slug"),
-        price_hourly=fields.price("price_hourly"),
-        regions=frozenset(fields.texts("regions", optional=True)),
-        available=fields.truth("available", default=True),
-    )
-
-
-def _account_of(fields: Fields) -> Account:
-    owner = fields.object("team") if fields.has("team") else fields
-    return Account(status=fields.text("status", "active"), uuid=owner.text("uuid"))

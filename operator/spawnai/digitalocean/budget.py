@@ -486,14 +486,14 @@ def retry_after_seconds(headers: Mapping[str, str], utc_now: datetime) -> float 
     it has one. None: the answer does not say.
     """
     if (seconds := _whole_number(headers.get("retry-after"))) is not None:
-        return float(max(1, seconds))
+        return float(min(max(1, seconds), _LONGEST_PAUSE_SECONDS))
     if (reset := _whole_number(headers.get("ratelimit-reset"))) is None:
         return None
     server_now = utc_now
     if date := headers.get("date"):
         with suppress(ValueError):
             server_now = parsedate_to_datetime(date).replace(tzinfo=UTC)
-    return max(1.0, reset - server_now.timestamp())
+    return min(max(1.0, reset - server_now.timestamp()), _LONGEST_PAUSE_SECONDS)
 
 
 def _whole_number(text: str | None) -> int | None:

@@ -11,6 +11,8 @@ What is known of pydo (0.44) and azure-core below it, and what is done about it 
   policy of our own, and redirects are not followed, so it never goes anywhere else.
 * Its `timeout` is the budget for retries, no time limit. Connecting, reading and the whole call
   have limits of their own.
+* It unpacks compressed answers of any size. Answers are asked for uncompressed and read up to a
+  limit.
 * azure-core calls a connection that broke in mid-request a "request error", like one that was
   never made. aiohttp's own tracing tells whether a request had begun to leave.
 
@@ -24,6 +26,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
+from ipaddress import IPv4Network
 from typing import Any, TypeVar
 from urllib.parse import quote
 from urllib.request import getproxies
@@ -35,7 +38,7 @@ from azure.core.pipeline.transport import AioHttpTransport
 from azure.core.rest import HttpRequest
 
 from spawnai.digitalocean import failures, lean_pydo
-from spawnai.digitalocean.answers import Malformed
+from spawnai.digitalocean.answers import LARGEST_ANSWER_BYTES, Malformed, parsed
 from spawnai.digitalocean.budget import Priority, RateBudget, Slot
 from spawnai.digitalocean.errors import DigitalOceanError
 
@@ -49,6 +52,7 @@ _CONNECT_TIMEOUT_SECONDS = 5.0
 # closes first never sends into a connection that the other has just closed.
 _KEEP_ALIVE_SECONDS = 15.0
 _CONNECTIONS = 100
+_BLOCK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,7 @@ class ApiClient:
         before_change: asked right before each call but a GET leaves. May raise when this process
             must not change anything any more: the call is not sent then, and ends with that.
         timeout_seconds: limit of a whole call, from its turn to the last byte of its answer.
+        droplet_networks: networks whose addresses count as public, such as a local cloud's.
     """
 
     def __init__(
@@ -159,6 +164,7 @@ class ApiClient:
         on_call: Callable[[CallOutcome], None] = lambda _outcome: None,
         before_change: Callable[[], None] = _no_objection,
         timeout_seconds: float = _TIMEOUT_SECONDS,
+        droplet_networks: tuple[IPv4Network, ...] = (),
     ) -> None:
         if not base_url.startswith(("http://", "https://")):
             raise ValueError(
@@ -178,6 +184,7 @@ class ApiClient:
         self._pydo_client = lean_pydo.import_client()
         self._pydo: Any = None
         self._session: aiohttp.ClientSession | None = None
+        self.droplet_networks = droplet_networks
         self.budget = budget
 
     def __repr__(self) -> str:
@@ -255,22 +262,21 @@ class ApiClient:
             call.method, call.url_path, params=dict(call.query) or None, json=call.body
         )
         pydo = self._connect()
+        status: int | None = None
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                response = await pydo.send_request(request, trace_request_ctx=departure)
-                status: int = response.status_code
-                headers: Mapping[str, str] = response.headers
-                content: bytes = response.content
-        except Exception as error:  # noqa: BLE001 - every foreign exception ends here
-            return failures.error_without_answer(
-                call.endpoint,
-                error,
-                has_left=departure.count > 0,
-                timeout_seconds=self._timeout_seconds,
-                secret=self._token,
-            )
-        self.budget.observe(headers, status, slot)
-        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+                response = await pydo.send_request(
+                    request, stream=True, trace_request_ctx=departure
+                )
+                try:
+                    status = int(response.status_code)
+                    headers: Mapping[str, str] = response.headers
+                    content = await _body(response)
+                finally:
+                    await response.close()
+            self.budget.observe(headers, status, slot)
+            if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+                return read(parsed(content), sent_at)
             return failures.error_of_answer(
                 call.endpoint,
                 status,
@@ -279,13 +285,15 @@ class ApiClient:
                 utc_now=clock.utc_now(),
                 secret=self._token,
             )
-        try:
-            return read(failures.parsed(content), sent_at)
-        except Malformed as error:
-            reason = str(error)
-        except ValueError:
-            reason = f"its answer ({len(content)} bytes) is no JSON, or breaks off"
-        return failures.error_of_sent(call.endpoint, reason, status=status)
+        except Exception as error:  # noqa: BLE001 - a POST that left may have been carried out
+            return failures.error_without_answer(
+                call.endpoint,
+                error,
+                status=status,
+                has_left=departure.count > 0,
+                timeout_seconds=self._timeout_seconds,
+                secret=self._token,
+            )
 
     def _connect(self) -> Any:
         if self._pydo is None:
@@ -295,6 +303,8 @@ class ApiClient:
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trace_configs=[_departures_tracing()],
+                # A small compressed answer may be a large one: see `_body`.
+                auto_decompress=False,
                 # To look for a proxy costs each call two changes of thread.
                 trust_env=bool(getproxies()),
             )
@@ -303,13 +313,14 @@ class ApiClient:
                 session_owner=False,
                 connection_timeout=min(_CONNECT_TIMEOUT_SECONDS, self._timeout_seconds),
                 read_timeout=self._timeout_seconds,
+                connection_data_block_size=_BLOCK_BYTES,
             )
             self._pydo = self._pydo_client(
                 self._token,
                 endpoint=self._base_url,
                 transport=transport,
                 policies=[
-                    HeadersPolicy({"Accept": "application/json"}),
+                    HeadersPolicy({"Accept": "application/json", "Accept-Encoding": "identity"}),
                     UserAgentPolicy(base_user_agent="spawnai"),
                     _Authentication(self._token),
                 ],
@@ -330,6 +341,23 @@ def _departures_tracing() -> aiohttp.TraceConfig:
     tracing = aiohttp.TraceConfig()
     tracing.on_request_headers_sent.append(begun)
     return tracing
+
+
+async def _body(response: Any) -> bytes:
+    """The body of an answer as it came.
+
+    Raises:
+        Malformed: it is compressed, which was not asked for, or longer than any answer is.
+    """
+    encoding = response.headers.get("content-encoding", "identity")
+    if encoding.strip().lower() not in ("", "identity"):
+        raise Malformed("the answer is compressed although the request did not allow it")
+    content = bytearray()
+    async for block in response.iter_raw():
+        content += block
+        if len(content) > LARGEST_ANSWER_BYTES:
+            raise Malformed(f"the answer is longer than {LARGEST_ANSWER_BYTES} bytes")
+    return bytes(content)
 
 
 def _quoted(value: str | int) -> str:

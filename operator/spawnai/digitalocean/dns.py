@@ -1,15 +1,26 @@
 """Domain records: A records that lead to a droplet, found by name and deleted by id."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from spawnai.digitalocean.answers import Fields
+from pydantic import TypeAdapter
+
+from spawnai.digitalocean.answers import Name, member, read
 from spawnai.digitalocean.budget import Priority, Slot
 from spawnai.digitalocean.client import ApiClient, Call
 from spawnai.digitalocean.errors import NotFound
 from spawnai.digitalocean.listing import PER_PAGE, list_all, read_page
 from spawnai.digitalocean.models import DomainRecord, Page
 
+
+@dataclass(frozen=True, slots=True)
+class _Domain:
+    name: Name
+
+
+_RECORD = TypeAdapter(DomainRecord)
+_DOMAIN = TypeAdapter(_Domain)
 # DigitalOcean's smallest TTL for a record, in seconds.
 SHORTEST_TTL_SECONDS = 30
 
@@ -98,7 +109,7 @@ class DomainRecords:
         try:
             await self._api.call(
                 Call("GET", "/v2/domains/{domain}", {"domain": domain}),
-                lambda document, _sent_at: Fields(document).object("domain").text("name"),
+                lambda document, _sent_at: member(member(document, "domain"), "name"),
                 priority=priority,
             )
         except NotFound:
@@ -108,16 +119,15 @@ class DomainRecords:
     async def domains(self, *, priority: Priority) -> tuple[str, ...]:
         """The names of all domains that the account's DNS serves, complete or not at all."""
 
-        async def fetch(page: int) -> Page[str]:
+        async def fetch(page: int) -> Page[_Domain]:
             return await self._api.call(
                 Call("GET", "/v2/domains", query={"page": page, "per_page": PER_PAGE}),
-                lambda document, _sent_at: read_page(
-                    document, "domains", lambda fields: fields.text("name")
-                ),
+                lambda document, _sent_at: read_page(document, "domains", _DOMAIN),
                 priority=priority,
             )
 
-        return await list_all(fetch, identity=lambda name: name)
+        found = await list_all(fetch, identity=lambda domain: domain.name)
+        return tuple(domain.name for domain in found)
 
     async def _list(
         self, domain: str, filters: Mapping[str, str], priority: Priority
@@ -131,7 +141,7 @@ class DomainRecords:
                     {**filters, "page": page, "per_page": PER_PAGE},
                 ),
                 lambda document, _sent_at: read_page(
-                    document, "domain_records", lambda fields: _record_of(fields, domain)
+                    document, "domain_records", _RECORD, also={"domain": domain}
                 ),
                 priority=priority,
             )
@@ -141,15 +151,6 @@ class DomainRecords:
 
 
 def _read_record(document: Any, domain: str) -> DomainRecord:
-    return _record_of(Fields(document).object("domain_record"), domain)
-
-
-def _record_of(fields: Fields, domain: str) -> DomainRecord:
-    return DomainRecord(
-        id=fields.whole("id"),
-        domain=domain,
-        type=fields.text("type"),
-        name=fields.text("name"),
-        data=fields.text("data"),
-        ttl=fields.whole("ttl"),
-    )
+    shown = member(document, "domain_record")
+    also = {**shown, "domain": domain} if isinstance(shown, dict) else shown
+    return read(_RECORD, also, "domain_record")

@@ -1,16 +1,25 @@
 """Droplets: made once, looked at, listed by tag, deleted by id."""
 
-import sys
+import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from spawnai.digitalocean.answers import Fields
+from pydantic import TypeAdapter
+
+from spawnai.api.names import TAG_PRODUCT
+from spawnai.digitalocean.answers import is_public, member, read
 from spawnai.digitalocean.budget import Priority, Slot
 from spawnai.digitalocean.client import ApiClient, Call
 from spawnai.digitalocean.errors import NotFound
-from spawnai.digitalocean.listing import PER_PAGE, list_all, read_page
+from spawnai.digitalocean.listing import PER_PAGE, has_no_name_of_ours, list_all, read_page
 from spawnai.digitalocean.models import Droplet, DropletOrder, Page
+
+_LOGGER = logging.getLogger(__name__)
+_DROPLET = TypeAdapter(Droplet)
+# Droplets whose address was found unusable, remembered so that each is told once.
+_MOST_TOLD = 1000
 
 
 class Droplets:
@@ -18,6 +27,7 @@ class Droplets:
 
     def __init__(self, api: ApiClient) -> None:
         self._api = api
+        self._told: set[int] = set()
 
     async def create(self, order: DropletOrder, *, priority: Priority | Slot) -> Droplet:
         """Order one droplet. It has no address yet, and its tags may show a little later.
@@ -38,7 +48,7 @@ class Droplets:
             "with_droplet_agent": False,
         }
         return await self._api.call(
-            Call("POST", "/v2/droplets", body=body), _read_droplet, priority=priority
+            Call("POST", "/v2/droplets", body=body), self._read, priority=priority
         )
 
     async def get(self, droplet_id: int, *, priority: Priority) -> Droplet | None:
@@ -46,7 +56,7 @@ class Droplets:
         try:
             return await self._api.call(
                 Call("GET", "/v2/droplets/{id}", {"id": droplet_id}),
-                _read_droplet,
+                self._read,
                 priority=priority,
             )
         except NotFound:
@@ -105,48 +115,47 @@ class Droplets:
     ) -> Page[Droplet]:
         return await self._api.call(
             Call("GET", "/v2/droplets", query={**filters, "page": page, "per_page": PER_PAGE}),
-            lambda document, sent_at: read_page(
-                document, "droplets", lambda fields: droplet_of(fields, sent_at)
+            lambda document, sent_at: self._with_usable_addresses(
+                read_page(
+                    document,
+                    "droplets",
+                    _DROPLET,
+                    also={"seen_at": sent_at},
+                    # What a tag of ours lists is ours.
+                    is_foreign=lambda shown: not filters and _looks_foreign(shown),
+                )
             ),
             priority=priority,
         )
 
+    def _read(self, document: Any, sent_at: datetime) -> Droplet:
+        shown = member(document, "droplet")
+        also = {**shown, "seen_at": sent_at} if isinstance(shown, dict) else shown
+        return self._with_usable_address(read(_DROPLET, also, "droplet"))
 
-def _read_droplet(document: Any, sent_at: datetime) -> Droplet:
-    return droplet_of(Fields(document).object("droplet"), sent_at)
+    def _with_usable_addresses(self, page: Page[Droplet]) -> Page[Droplet]:
+        return replace(page, items=tuple(map(self._with_usable_address, page.items)))
 
-
-def droplet_of(fields: Fields, seen_at: datetime) -> Droplet:
-    """Read one droplet.
-
-    Raises:
-        Malformed: id, name, status, tags or creation time are missing or of another type.
-    """
-    # Slugs are the same for thousands of droplets: one copy of each is enough.
-    return Droplet(
-        id=fields.whole("id"),
-        name=fields.text("name"),
-        status=sys.intern(fields.text("status")),
-        region=sys.intern(fields.object("region").text("slug", "") if fields.has("region") else ""),
-        size=sys.intern(fields.text("size_slug", "")),
-        tags=frozenset(map(sys.intern, fields.texts("tags"))),
-        public_ip=_public_ip(fields),
-        created_at=fields.date("created_at"),
-        price_hourly=(
-            fields.object("size").price("price_hourly")
-            if fields.has("size") and fields.object("size").has("price_hourly")
-            else None
-        ),
-        locked=fields.truth("locked", default=False),
-        seen_at=seen_at,
-    )
+    def _with_usable_address(self, droplet: Droplet) -> Droplet:
+        """The droplet, without an address that the operator must not connect to."""
+        address = droplet.public_ip
+        if address is None or is_public(address, self._api.droplet_networks):
+            return droplet
+        if droplet.id not in self._told:
+            if len(self._told) >= _MOST_TOLD:
+                self._told.clear()
+            self._told.add(droplet.id)
+            _LOGGER.warning(
+                "Droplet %s shows %.40r as its address, which is not a public IPv4 address: it is"
+                " not used. A local cloud's network is named by SPAWNAI_DROPLET_NETWORKS",
+                droplet.id,
+                address,
+            )
+        return replace(droplet, public_ip=None)
 
 
-def _public_ip(fields: Fields) -> str | None:
-    """The public IPv4 address. A droplet's private address may come first, or alone."""
-    if not fields.has("networks"):
-        return None
-    for network in fields.object("networks").objects("v4", optional=True):
-        if network.text("type", "") == "public":
-            return network.text("ip_address")
-    return None
+def _looks_foreign(shown: Mapping[str, Any]) -> bool:
+    """Whether an unreadable droplet of the account shows neither a name nor a tag of ours."""
+    tags = shown.get("tags")
+    tagged = isinstance(tags, list) and TAG_PRODUCT in tags
+    return has_no_name_of_ours(shown) and not tagged

@@ -5,14 +5,13 @@ DigitalOcean answers with few statuses; much of what a caller must know stands i
 that ran into them (Packer, doctl, godo, the Terraform provider).
 """
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
+from spawnai.digitalocean.answers import Malformed, parsed
 from spawnai.digitalocean.budget import retry_after_seconds
 from spawnai.digitalocean.errors import (
     AlreadyExists,
@@ -48,17 +47,6 @@ _NO_CAPACITY = re.compile(
 )
 _NOT_FOUND = re.compile(r".*not[ _]?found", re.IGNORECASE)
 _NO_RIGHT = re.compile(r"not authorized|permission|scope|unable to authenticate", re.IGNORECASE)
-
-
-def parsed(content: bytes) -> Any:
-    """The answer's JSON, numbers with a point as Decimal; None for an empty body.
-
-    Raises:
-        ValueError: it is no JSON, or breaks off in the middle.
-    """
-    if not content.strip():
-        return None
-    return json.loads(content, parse_float=Decimal)
 
 
 def shown(text: str, secret: str) -> str:
@@ -148,24 +136,35 @@ def _refusal(endpoint: str, message: str) -> type[DigitalOceanError]:
 
 
 def error_without_answer(
-    endpoint: str, error: Exception, *, has_left: bool, timeout_seconds: float, secret: str
+    endpoint: str,
+    error: Exception,
+    *,
+    status: int | None = None,
+    has_left: bool,
+    timeout_seconds: float,
+    secret: str,
 ) -> DigitalOceanError:
     """The error that a foreign exception means.
 
     Args:
         endpoint: the call, such as "POST /v2/droplets".
-        error: what came instead of an answer, of whatever class.
+        error: what came instead of an answer, or of reading it, of whatever class.
+        status: the answer's status, when there was one.
         has_left: whether the request had begun to leave this machine.
         timeout_seconds: the call's limit, for the message.
         secret: what may not be shown, even when the exception repeats it.
     """
     if isinstance(error, TimeoutError):
         reason = f"no answer within {timeout_seconds:g} s"
+    elif isinstance(error, Malformed):
+        reason = shown(str(error), secret)
+    elif type(error) is ValueError:
+        reason = "its answer is no JSON, breaks off, or is nested too deeply"
     else:
         reason = shown(f"{type(error).__name__}: {_text_of(error)}", secret)
     if not has_left:
         return Unavailable(f"{reason}; the request was never sent", endpoint=endpoint)
-    return error_of_sent(endpoint, reason)
+    return error_of_sent(endpoint, reason, status=status)
 
 
 def _text_of(error: Exception) -> str:

@@ -5,25 +5,27 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from spawnai.digitalocean.answers import Fields, Malformed
+from pydantic import TypeAdapter
+
+from spawnai.digitalocean.answers import member, read
 from spawnai.digitalocean.budget import Priority, Slot
 from spawnai.digitalocean.client import ApiClient, Call
 from spawnai.digitalocean.errors import AlreadyExists, NotFound
-from spawnai.digitalocean.listing import PER_PAGE, list_all, read_page
-from spawnai.digitalocean.models import Firewall, FirewallOrder, FirewallRule, Page
+from spawnai.digitalocean.listing import PER_PAGE, has_no_name_of_ours, list_all, read_page
+from spawnai.digitalocean.models import (
+    PEER_FIELDS,
+    Firewall,
+    FirewallOrder,
+    FirewallRule,
+    Page,
+)
 
 ANYWHERE = ("0.0.0.0/0", "::/0")
 # RFC 1918 and RFC 4193: what a VPC's addresses can be.
 PRIVATE_RANGES = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 ALL_PORTS = "all"
 
-# How peers that are no addresses are written in FirewallRule.addresses, and their API fields.
-_PEER_FIELDS = {
-    "tag": "tags",
-    "droplet": "droplet_ids",
-    "load_balancer": "load_balancer_uids",
-    "kubernetes": "kubernetes_ids",
-}
+_FIREWALL = TypeAdapter(Firewall)
 
 
 def session_rules(
@@ -88,10 +90,18 @@ def differs(wanted: FirewallOrder, actual: Firewall) -> bool:
 def _openings(rules: Iterable[FirewallRule]) -> frozenset[tuple[str, str, str]]:
     """Each (protocol, ports, peer) that the rules let through."""
     return frozenset(
-        (rule.protocol, _normal_ports(rule), _normal_peer(peer))
+        (rule.protocol, _normal_ports(rule), _comparable_peer(peer))
         for rule in rules
         for peer in rule.addresses
     )
+
+
+def _comparable_peer(peer: str) -> str:
+    """A peer as it is compared: one that cannot be read is like no other."""
+    try:
+        return _normal_peer(peer)
+    except ValueError:
+        return peer
 
 
 def _normal_ports(rule: FirewallRule) -> str:
@@ -102,7 +112,7 @@ def _normal_ports(rule: FirewallRule) -> str:
 
 
 def _normal_peer(peer: str) -> str:
-    if peer.partition(":")[0] in _PEER_FIELDS:
+    if peer.partition(":")[0] in PEER_FIELDS:
         return peer
     try:
         return str(ipaddress.ip_network(peer, strict=False))
@@ -147,7 +157,9 @@ class Firewalls:
         async def fetch(page: int) -> Page[Firewall]:
             return await self._api.call(
                 Call("GET", "/v2/firewalls", query={"page": page, "per_page": PER_PAGE}),
-                lambda document, _sent_at: read_page(document, "firewalls", _firewall_of),
+                lambda document, _sent_at: read_page(
+                    document, "firewalls", _FIREWALL, is_foreign=has_no_name_of_ours
+                ),
                 priority=priority,
             )
 
@@ -184,7 +196,7 @@ class Firewalls:
         try:
             await self._api.call(
                 Call("POST", "/v2/tags", body={"name": name}),
-                lambda document, _sent_at: Fields(document).object("tag").text("name"),
+                lambda document, _sent_at: member(member(document, "tag"), "name"),
                 priority=priority,
             )
         except AlreadyExists:
@@ -205,12 +217,10 @@ def _rule_body(rule: FirewallRule, direction: str) -> dict[str, Any]:
     peers: dict[str, list[str | int]] = {}
     for peer in rule.addresses:
         kind, _, name = peer.partition(":")
-        if kind not in _PEER_FIELDS:
+        if kind not in PEER_FIELDS:
             peers.setdefault("addresses", []).append(peer)
         else:
-            peers.setdefault(_PEER_FIELDS[kind], []).append(
-                int(name) if kind == "droplet" else name
-            )
+            peers.setdefault(PEER_FIELDS[kind], []).append(int(name) if kind == "droplet" else name)
     return {"protocol": rule.protocol, "ports": _sent_ports(rule), direction: peers}
 
 
@@ -224,45 +234,4 @@ def _sent_ports(rule: FirewallRule) -> str:
 
 
 def _read_firewall(document: Any, _sent_at: datetime) -> Firewall:
-    return _firewall_of(Fields(document).object("firewall"))
-
-
-def _firewall_of(fields: Fields) -> Firewall:
-    return Firewall(
-        id=fields.text("id"),
-        name=fields.text("name"),
-        status=fields.text("status"),
-        tags=frozenset(fields.texts("tags", optional=True)),
-        droplet_ids=frozenset(fields.wholes("droplet_ids", optional=True)),
-        pending_droplet_ids=frozenset(
-            change.whole("droplet_id")
-            for change in fields.objects("pending_changes", optional=True)
-        ),
-        inbound=tuple(
-            _rule_of(rule, "sources") for rule in fields.objects("inbound_rules", optional=True)
-        ),
-        outbound=tuple(
-            _rule_of(rule, "destinations")
-            for rule in fields.objects("outbound_rules", optional=True)
-        ),
-    )
-
-
-def _rule_of(fields: Fields, direction: str) -> FirewallRule:
-    peers = fields.object(direction)
-    addresses = [_readable_peer(address) for address in peers.texts("addresses", optional=True)]
-    for kind, name in _PEER_FIELDS.items():
-        if kind == "droplet":
-            ids: Iterable[str | int] = peers.wholes(name, optional=True)
-        else:
-            ids = peers.texts(name, optional=True)
-        addresses.extend(f"{kind}:{peer}" for peer in ids)
-    return FirewallRule(fields.text("protocol"), fields.text("ports", "0"), tuple(addresses))
-
-
-def _readable_peer(address: str) -> str:
-    try:
-        _normal_peer(address)
-    except ValueError as error:
-        raise Malformed("a firewall rule's address is no IP address or CIDR") from error
-    return address
+    return read(_FIREWALL, member(document, "firewall"), "firewall")

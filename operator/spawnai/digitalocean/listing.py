@@ -1,10 +1,13 @@
 """DigitalOcean's paged listings, read to the end or not at all."""
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from math import ceil
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Annotated, Any, TypeVar
 
-from spawnai.digitalocean.answers import Fields, Malformed
+from pydantic import Field, TypeAdapter
+
+from spawnai.digitalocean.answers import Malformed, member, read
 from spawnai.digitalocean.errors import Unavailable
 from spawnai.digitalocean.models import Page
 
@@ -15,29 +18,66 @@ PER_PAGE = 200
 # 100,000 objects; a listing that goes on for longer has lost its way.
 MOST_PAGES = 500
 _WALKS = 3
+_TOTAL: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(strict=True, ge=0)])
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+# Droplets, firewalls, load balancers and images of ours have it in their names.
+_OUR_NAMES = "spawn"
 
 
-def read_page(document: Any, name: str, read: Callable[[Fields], Item]) -> Page[Item]:
+def read_page(
+    document: Any,
+    name: str,
+    adapter: TypeAdapter[Item],
+    *,
+    also: Mapping[str, Any] = _NOTHING,
+    is_foreign: Callable[[Mapping[str, Any]], bool] = lambda _object: False,
+) -> Page[Item]:
     """Read one page of a listing.
 
     Args:
         document: the answer.
         name: the field that holds the list, such as "droplets".
-        read: reads one object of it.
+        adapter: the model of one object of it.
+        also: what every object is given besides its own fields, such as when it was seen.
+        is_foreign: whether an object that cannot be read is certainly not ours. It is left out
+            then, and counted.
 
     Raises:
-        Malformed: the list, the total, or any one object is not as described. One unreadable
-            object spoils the page: a listing with a hole must not pass for a complete one.
+        Malformed: the list, the total, or an object that may be ours is not as described. A
+            listing with a hole must not pass for a complete one.
     """
-    fields = Fields(document)
-    items = tuple(read(item) for item in fields.objects(name))
-    total = fields.object("meta").whole("total") if fields.has("meta") else len(items)
-    has_next = False
-    if fields.has("links") and fields.object("links").has("pages"):
-        has_next = fields.object("links").object("pages").has("next")
-    if has_next and not items:
+    objects = member(document, name)
+    if not isinstance(objects, list):
+        raise Malformed(f"{name} should be a list")
+    items: list[Item] = []
+    unreadable = 0
+    for index, one in enumerate(objects):
+        try:
+            shown = {**one, **also} if isinstance(one, dict) else one
+            items.append(read(adapter, shown, f"{name}[{index}]"))
+        except Malformed:
+            if not isinstance(one, dict) or not is_foreign(one):
+                raise
+            unreadable += 1
+    total = len(objects)
+    if document.get("meta") is not None:
+        total = read(_TOTAL, member(document["meta"], "total"), "meta.total")
+    has_next = _has_next(document)
+    if has_next and not objects:
         raise Malformed(f"{name} is empty although another page is to follow")
-    return Page(items, total, is_last=not has_next)
+    return Page(tuple(items), total, is_last=not has_next, unreadable=unreadable)
+
+
+def has_no_name_of_ours(shown: Mapping[str, Any]) -> bool:
+    """Whether an unreadable object has a readable name, and it is none that this product gives."""
+    name = shown.get("name")
+    return isinstance(name, str) and _OUR_NAMES not in name.lower()
+
+
+def _has_next(document: Mapping[str, Any]) -> bool:
+    links = document.get("links")
+    pages = links.get("pages") if isinstance(links, dict) else None
+    return isinstance(pages, dict) and pages.get("next") is not None
 
 
 async def list_all(
@@ -56,6 +96,7 @@ async def list_all(
     for _ in range(_WALKS):
         page = await fetch(1)
         found = {identity(item): item for item in page.items}
+        unreadable = {1: page.unreadable}
         if not page.is_last:
             found.clear()
             last = _pages(page)
@@ -63,9 +104,10 @@ async def list_all(
             for number in (*range(last, 0, -1), last):
                 page = await fetch(number)
                 found.update((identity(item), item) for item in page.items)
-                if number == 1 and len(found) >= page.total:
+                unreadable[number] = page.unreadable
+                if number == 1 and len(found) + sum(unreadable.values()) >= page.total:
                     break
-        if len(found) >= page.total:
+        if len(found) + sum(unreadable.values()) >= page.total:
             return tuple(found.values())
     raise Unavailable(
         f"a listing came out short {_WALKS} times in a row, because it changed while it was read;"
@@ -75,7 +117,7 @@ async def list_all(
 
 def _pages(first: Page[Item]) -> int:
     """How many pages a listing has, by its first one."""
-    pages = ceil(first.total / len(first.items))
+    pages = ceil(first.total / (len(first.items) + first.unreadable))
     if pages > MOST_PAGES:
         raise Unavailable(f"a listing has more than {MOST_PAGES} pages of {PER_PAGE}")
     return max(2, pages)

@@ -1,11 +1,91 @@
-"""What DigitalOcean's objects look like to us: the few fields that are used, checked and frozen."""
+"""What DigitalOcean's objects look like to us: the few fields that are used, checked and frozen.
+
+The annotations say how an answer is read (`answers.py`). Objects made here are not checked.
+"""
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
-from typing import Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import AliasPath, BeforeValidator, Field
+
+from spawnai.digitalocean.answers import (
+    Identifier,
+    Name,
+    NullIsNone,
+    Number,
+    OptionalPrice,
+    Price,
+    Tag,
+    Text,
+    Time,
+    Word,
+)
 
 Item = TypeVar("Item")
+
+
+# How peers that are no addresses are written in FirewallRule.addresses, and their API fields.
+PEER_FIELDS = {
+    "tag": "tags",
+    "droplet": "droplet_ids",
+    "load_balancer": "load_balancer_uids",
+    "kubernetes": "kubernetes_ids",
+}
+
+
+def _object(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} should be an object")  # noqa: TRY004 - what pydantic expects
+    return value
+
+
+def _objects(value: Any, what: str) -> list[dict[str, Any]]:
+    """The objects of a list; none when it is missing or null."""
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise ValueError(f"{what} should be a list of objects")
+    return value
+
+
+def _public_address(networks: Any) -> Any:
+    """The address of the first public IPv4 network. A private one may come first, or alone."""
+    if networks is None:
+        return None
+    for network in _objects(_object(networks, "networks").get("v4"), "v4"):
+        if network.get("type") == "public":
+            return network.get("ip_address")
+    return None
+
+
+def _pending_droplets(changes: Any) -> Any:
+    return [change.get("droplet_id") for change in _objects(changes, "pending_changes")]
+
+
+def _rules(rules: Any) -> Any:
+    """Rules with their peers as one list. A rule that names none opens nothing."""
+    return [
+        {**rule, "addresses": _peers(rule.get("sources") or rule.get("destinations"))}
+        for rule in _objects(rules, "rules")
+    ]
+
+
+def _peers(peers: Any) -> Any:
+    if peers is None:
+        return ()
+    known = _object(peers, "the peers of a rule")
+    names = list(known.get("addresses") or ())
+    for kind, member in PEER_FIELDS.items():
+        names += [f"{kind}:{one}" for one in known.get(member) or ()]
+    return names
+
+
+def owner_of(account: Any) -> Any:
+    """An account with the uuid of its team, which owns what its tokens make."""
+    if isinstance(account, dict) and isinstance(account.get("team"), dict):
+        return {**account, "uuid": account["team"].get("uuid")}
+    return account
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +105,22 @@ class Droplet:
             else are equal.
     """
 
-    id: int
-    name: str
-    status: str
-    region: str
-    size: str
-    tags: frozenset[str]
-    public_ip: str | None
-    created_at: datetime
-    price_hourly: Decimal | None
-    locked: bool
+    id: Number
+    name: Name
+    status: Word
+    region: Annotated[Word, Field(validation_alias=AliasPath("region", "slug"), default="")]
+    size: Annotated[Word, Field(validation_alias="size_slug", default="")]
+    tags: frozenset[Tag]
+    public_ip: Annotated[
+        Text | None,
+        Field(validation_alias="networks", default=None),
+        BeforeValidator(_public_address),
+    ]
+    created_at: Time
+    price_hourly: Annotated[
+        OptionalPrice, Field(validation_alias=AliasPath("size", "price_hourly"), default=None)
+    ]
+    locked: Annotated[bool, Field(strict=True, default=False)]
     seen_at: datetime | None = field(default=None, compare=False)
 
 
@@ -53,14 +139,17 @@ class DropletOrder:
 
 @dataclass(frozen=True, slots=True)
 class DomainRecord:
-    """A DNS record. `name` is relative to `domain` ("@" for the domain itself); TTL in seconds."""
+    """A DNS record. `name` is relative to `domain` ("@" for the domain itself).
 
-    id: int
+    `ttl`: in seconds; None when the answer did not say, as for records of other kinds.
+    """
+
+    id: Number
     domain: str
-    type: str
-    name: str
-    data: str
-    ttl: int
+    type: Word
+    name: Name
+    data: Annotated[str, Field(max_length=65_535)]
+    ttl: Annotated[int | None, Field(default=None)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +163,9 @@ class FirewallRule:
             "load_balancer:UID" or "kubernetes:UID".
     """
 
-    protocol: str
-    ports: str
-    addresses: tuple[str, ...]
+    protocol: Word
+    ports: Annotated[Text, Field(default="0")]
+    addresses: tuple[Text, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,41 +189,64 @@ class Firewall:
         pending_droplet_ids: droplets that the latest change has not reached yet.
     """
 
-    id: str
-    name: str
-    status: str
-    tags: frozenset[str]
-    droplet_ids: frozenset[int]
-    pending_droplet_ids: frozenset[int]
-    inbound: tuple[FirewallRule, ...]
-    outbound: tuple[FirewallRule, ...]
+    id: Identifier
+    name: Name
+    status: Word
+    tags: Annotated[frozenset[Tag], NullIsNone, Field(default=frozenset())]
+    droplet_ids: Annotated[frozenset[Number], NullIsNone, Field(default=frozenset())]
+    pending_droplet_ids: Annotated[
+        frozenset[Number],
+        Field(validation_alias="pending_changes", default=frozenset()),
+        BeforeValidator(_pending_droplets),
+    ]
+    inbound: Annotated[
+        tuple[FirewallRule, ...],
+        Field(validation_alias="inbound_rules", default=()),
+        BeforeValidator(_rules),
+    ]
+    outbound: Annotated[
+        tuple[FirewallRule, ...],
+        Field(validation_alias="outbound_rules", default=()),
+        BeforeValidator(_rules),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
     """A droplet size on offer. Dollars an hour; `regions` are slugs that offer it now."""
 
-    slug: str
-    price_hourly: Decimal
-    regions: frozenset[str]
-    available: bool
+    slug: Word
+    price_hourly: Price
+    regions: Annotated[frozenset[Word], NullIsNone, Field(default=frozenset())]
+    available: Annotated[bool, Field(strict=True, default=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
     """Who owns what a token makes: the team, or the account itself where it has none.
 
-    `status` is "active", "warning" or "locked".
+    Attributes:
+        status: "active", "warning" or "locked".
+        message: DigitalOcean's words about the status, "" while it is active.
+        droplet_limit: how many droplets it may have; None when the answer did not say.
     """
 
-    status: str
-    uuid: str
+    status: Annotated[Word, Field(default="active")]
+    uuid: Identifier
+    message: Annotated[Text, Field(validation_alias="status_message")] = ""
+    droplet_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """One page of a listing. `total` is what DigitalOcean says all pages hold."""
+    """One page of a listing.
+
+    Attributes:
+        total: what DigitalOcean says all pages hold.
+        unreadable: how many foreign objects of the page could not be read; they are left out.
+    """
 
     items: tuple[Item, ...]
     total: int
     is_last: bool
+    unreadable: int = 0

@@ -6,6 +6,7 @@ What the adapter sends is held against DigitalOcean's own description, field by 
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -103,6 +104,7 @@ async def adapter(emulator, timeout_seconds) -> AsyncIterator[Adapter]:
         RateBudget(SystemClock()),
         on_call=outcomes.append,
         timeout_seconds=timeout_seconds,
+        droplet_networks=(ip_network("127.0.0.0/8"),),
     )
     yield Adapter(api, outcomes)
     await api.close()

@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from ipaddress import ip_network
 
 import pytest
 from kubernetes.aio import client
@@ -80,6 +81,7 @@ async def world(emulator, api_server, reaper_settings) -> AsyncIterator[World]:
                     random=random.Random(1),
                     on_call=lambda _outcome: None,
                     before_change=held.check,
+                    droplet_networks=(ip_network("127.0.0.0/8"),),
                 ),
                 claude_for=lambda _key: pytest.fail("no reason to ask Claude"),
                 agents=Agents(b"0" * 32),

@@ -5,6 +5,7 @@ import asyncio
 import os
 import sys
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,7 @@ def run(world, kubeconfig):
         known = {
             "DIGITALOCEAN_TOKEN": TOKEN,
             "DIGITALOCEAN_API_URL": world.emulator.url,
+            "SPAWNAI_DROPLET_NETWORKS": "127.0.0.0/8",
             "KUBECONFIG": str(kubeconfig),
             **environment,
         }
@@ -76,6 +78,7 @@ def run_program(world, kubeconfig):
                 **{key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ},
                 "DIGITALOCEAN_TOKEN": TOKEN,
                 "DIGITALOCEAN_API_URL": world.emulator.url,
+                "SPAWNAI_DROPLET_NETWORKS": "127.0.0.0/8",
                 "KUBECONFIG": str(kubeconfig),
                 **environment,
             },
@@ -91,7 +94,10 @@ def run_program(world, kubeconfig):
 async def command(world):
     """The command itself, with other rules than people can give."""
     cloud = ApiClient(
-        TOKEN, world.emulator.url, RateBudget(SystemClock()), on_call=lambda _outcome: None
+        TOKEN,
+        world.emulator.url,
+        RateBudget(SystemClock()),
+        droplet_networks=(ip_network("127.0.0.0/8"),),
     )
     text: list[str] = []
     rules = ReapingRules(between_sightings=timedelta(0), most_per_hour=None)

@@ -30,7 +30,7 @@ class SleepsAtOnce(SystemClock):
 
 @pytest.fixture
 async def removal(world):
-    api = ApiClient(TOKEN, world.emulator.url, RateBudget(SystemClock()), on_call=lambda _: None)
+    api = ApiClient(TOKEN, world.emulator.url, RateBudget(SystemClock()))
     yield Removal(Droplets(api), DomainRecords(api), Firewalls(api), SleepsAtOnce(), CLUSTER)
     await api.close()
 

@@ -1,5 +1,6 @@
 """The probes of a whole process, over real HTTP: what kubelet is told, and when."""
 
+import asyncio
 from dataclasses import replace
 from random import Random
 from types import SimpleNamespace
@@ -8,8 +9,12 @@ import httpx
 import pytest
 from tests.support.virtual_time import START
 
+from spawnai.clock import SystemClock
+from spawnai.controller.accounts import AccountNews, Accounts, account_behind
 from spawnai.controller.operator import STUCK_SECONDS, Process
 from spawnai.controller.workqueue import WorkQueue
+from spawnai.digitalocean.budget import RateBudget
+from spawnai.digitalocean.client import ApiClient
 from spawnai.settings import settings_from
 
 
@@ -52,7 +57,7 @@ async def test_a_process_that_waits_for_the_lease_is_alive_and_ready(probes):
 async def test_the_process_is_alive_as_long_as_its_own_queue_moves(process, probes):
     clock = Clock()
     queue = WorkQueue(clock, Random(1))
-    process.controller = SimpleNamespace(queue=queue)
+    process.controller = SimpleNamespace(queue=queue, accounts=SimpleNamespace(failure=str))
     queue.add("a-session")
     assert await queue.get() == "a-session"
     clock.time += STUCK_SECONDS
@@ -64,3 +69,32 @@ async def test_the_process_is_alive_as_long_as_its_own_queue_moves(process, prob
     assert (await probes.get("/readyz")).status_code == 200, "the metrics are still wanted"
     queue.done("a-session")
     assert (await probes.get("/healthz")).status_code == 200
+
+
+async def test_a_process_whose_listings_have_ended_is_not_alive(process, probes, caplog):
+    def connect(_token, _news):
+        client = ApiClient("test-token", "http://127.0.0.1:1", RateBudget(SystemClock()))
+        news = AccountNews(lambda _: None, lambda _: None, on_sweep=broken)
+        return account_behind(
+            client,
+            client.budget,
+            news,
+            cluster_tag="cluster:1",
+            clock=SystemClock(),
+            random=Random(1),
+        )
+
+    def broken(_sweep):
+        raise RuntimeError("a mistake of our own")
+
+    accounts = Accounts(connect, AccountNews(lambda _: None, lambda _: None))
+    account = accounts.open("test-token")
+    process.controller = SimpleNamespace(queue=WorkQueue(Clock(), Random(1)), accounts=accounts)
+    assert (await probes.get("/healthz")).status_code == 200
+    async with asyncio.timeout(20):
+        await asyncio.wait([account.task])
+    answer = await probes.get("/healthz")
+    assert answer.status_code == 500
+    assert "listings of a DigitalOcean account have ended" in answer.text
+    assert "a mistake of our own" in caplog.text
+    await accounts.close()

@@ -5,6 +5,7 @@ The server is a real one on a loopback port that answers the next call as a test
 
 import asyncio
 import builtins
+import gzip
 import inspect
 import json
 import logging
@@ -12,6 +13,7 @@ import ssl
 import traceback
 from collections.abc import Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from ipaddress import IPv4Network
 from random import Random
 
 import aiohttp
@@ -22,7 +24,6 @@ from aiohttp import web
 from spawnai.clock import SystemClock
 from spawnai.digitalocean import errors, failures
 from spawnai.digitalocean.account import Catalog
-from spawnai.digitalocean.answers import Fields
 from spawnai.digitalocean.budget import Priority, RateBudget, Slot
 from spawnai.digitalocean.client import ApiClient, Call, CallOutcome
 from spawnai.digitalocean.dns import DomainRecords
@@ -157,6 +158,11 @@ def refusal(code: int, message: str) -> web.Response:
     return status(code, {"id": "unprocessable_entity", "message": message, "request_id": "r-1"})
 
 
+def compressed(content: bytes) -> web.Response:
+    """A small answer that is a large one when it is unpacked."""
+    return web.Response(body=gzip.compress(content), headers={"Content-Encoding": "gzip"})
+
+
 UNUSABLE = {
     "500 with DigitalOcean's words": lambda: status(500, {"id": "server_error", "message": "Oh."}),
     "502 as a page": lambda: web.Response(status=502, text="<html>Bad gateway</html>"),
@@ -174,6 +180,25 @@ UNUSABLE = {
     "success, a text for a number": lambda: web.json_response({"droplet": droplet(id="7")}),
     "success, true for a number": lambda: web.json_response({"droplet": droplet(id=True)}),
     "success, no date": lambda: web.json_response({"droplet": droplet(created_at="yesterday")}),
+    "success, nested a hundred thousand deep": lambda: web.Response(text="[" * 100_000),
+    "success, nested a thousand deep": lambda: web.Response(text="[" * 1_000 + "]" * 1_000),
+    "success, a droplet nested deep": lambda: web.Response(
+        text='{"droplet": ' + '{"a": ' * 500 + "1" + "}" * 500 + "}"
+    ),
+    "an error nested deep": lambda: web.Response(status=422, text='{"id": ' * 100_000),
+    "success, longer than any answer": lambda: web.Response(body=b" " * (9 * 1024 * 1024)),
+    "success, compressed": lambda: compressed(b'{"droplet": ' + b" " * 1_000_000 + b"}"),
+    "success, not a number": lambda: web.Response(text='{"droplet": NaN}'),
+    "success, networks as text": lambda: web.json_response({"droplet": droplet(networks="x")}),
+    "success, networks of numbers": lambda: web.json_response(
+        {"droplet": droplet(networks={"v4": [1]})}
+    ),
+    "success, a name without end": lambda: web.json_response({"droplet": droplet(name="x" * 300)}),
+    "success, a tag that is none": lambda: web.json_response({"droplet": droplet(tags=["a b"])}),
+    "success, tags without end": lambda: web.json_response({"droplet": droplet(tags=["t" * 300])}),
+    "success, a price of text": lambda: web.json_response(
+        {"droplet": droplet(size={"price_hourly": "free"})}
+    ),
     "success, bytes": lambda: web.Response(body=b"\xff\xfe\x00"),
     "connection cut in the answer": lambda: cut_in_the_answer,
     "no answer": lambda: never,
@@ -198,6 +223,24 @@ async def test_a_get_without_a_usable_answer_says_nothing_and_never_none(server,
     with pytest.raises(errors.Unavailable):
         await Droplets(api).get(1, priority=NEW)
     assert len(server.received) == 1
+
+
+async def test_answers_are_asked_for_as_they_are(server, api):
+    server.answers({"droplet": droplet()})
+    await Droplets(api).get(1, priority=NEW)
+    assert server.headers[0]["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize("raised", [RecursionError("deep"), MemoryError(), KeyError("x")])
+async def test_whatever_reading_an_answer_raises_a_post_that_left_is_ambiguous(server, api, raised):
+    def read(_document, _sent_at):
+        raise raised
+
+    server.answers({}, {})
+    with pytest.raises(errors.Ambiguous):
+        await api.call(Call("POST", "/v2/droplets", body={}), read, priority=NEW)
+    with pytest.raises(errors.Unavailable):
+        await api.call(Call("GET", "/v2/droplets"), read, priority=NEW)
 
 
 async def test_a_connection_cut_without_an_answer_is_ambiguous_for_a_post_which_is_sent_once(
@@ -495,6 +538,106 @@ async def test_only_a_public_address_counts_wherever_it_stands(server, api):
     assert seen[0].seen_at < seen[1].seen_at
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.6.6.6",
+        "10.0.0.7",
+        "172.16.0.1",
+        "192.168.1.1",
+        "100.64.0.1",
+        "169.254.169.254",
+        "0.0.0.7",
+        "224.0.0.1",
+        "255.255.255.255",
+        "::1",
+        "1.2.3",
+        "01.2.3.4",
+        "1.2.3.4/32",
+        "localhost",
+        "9" * 300,
+        " 1.2.3.4",
+    ],
+)
+async def test_an_address_that_is_not_public_is_not_used_and_told_once(
+    server, api, caplog, address
+):
+    shown = droplet(networks={"v4": [{"type": "public", "ip_address": address}]})
+    server.answers({"droplet": shown}, {"droplet": shown})
+    droplets = Droplets(api)
+    for _ in range(2):
+        assert (await droplets.get(1, priority=NEW)).public_ip is None
+    assert caplog.text.count("is not a public IPv4 address") == 1
+    assert len(caplog.records[0].getMessage()) < 250
+
+
+async def test_a_local_clouds_addresses_count_as_public_where_a_setting_names_its_network(server):
+    networks = (IPv4Network("127.64.0.0/16"),)
+    api = ApiClient(TOKEN, server.url, RateBudget(SystemClock()), droplet_networks=networks)
+    for address in ("127.64.0.7", "127.65.0.7"):
+        server.answers(
+            {"droplet": droplet(networks={"v4": [{"type": "public", "ip_address": address}]})}
+        )
+    seen = [await Droplets(api).get(1, priority=NEW) for _ in range(2)]
+    assert [one.public_ip for one in seen] == ["127.64.0.7", None]
+    await api.close()
+
+
+ODD_FOREIGNERS = {
+    "tags of null": {"tags": None},
+    "a tag with a space": {"tags": ["two words"]},
+    "no id": {"id": None},
+    "no creation time": {"created_at": None},
+    "networks of text": {"networks": "none"},
+    "a name too long": {"name": "x" * 300},
+}
+
+
+@pytest.mark.parametrize("odd", ODD_FOREIGNERS.values(), ids=ODD_FOREIGNERS.keys())
+async def test_one_odd_foreign_droplet_does_not_spoil_the_listing_of_the_account(server, api, odd):
+    foreign = droplet(**{"name": "db-1", "tags": ["prod"], **odd})
+    server.answers(page("droplets", [foreign, droplet()]))
+    assert [one.name for one in await Droplets(api).list_account(priority=NEW)] == ["spawn-1"]
+
+
+@pytest.mark.parametrize("odd", [{"name": "spawn-2"}, {"tags": ["spawn-ai"]}])
+async def test_an_unreadable_droplet_that_may_be_ours_spoils_the_listing(server, api, odd):
+    ours = droplet(**{"name": "db-1", "tags": ["prod"], "created_at": None, **odd})
+    server.answers(page("droplets", [ours]))
+    with pytest.raises(errors.Unavailable, match=r"droplets\[0\].created_at"):
+        await Droplets(api).list_account(priority=NEW)
+
+
+async def test_odd_foreign_records_and_firewalls_are_read_or_left_out(server, api):
+    record = {"id": 1, "type": "A", "name": "app", "data": "192.0.2.1", "ttl": 30}
+    odd = [{**record, "id": 2, "ttl": None}, {"id": 3, "type": "A", "name": "b", "data": "x"}]
+    server.answers(page("domain_records", [record, *odd]))
+    listed = await DomainRecords(api).list("example.com", priority=NEW)
+    assert [(one.id, one.ttl) for one in listed] == [(1, 30), (2, None), (3, None)]
+    firewall = {"id": "f-1", "name": "fw-spawn-1", "status": "succeeded", "tags": None}
+    foreign = {"id": "f-2", "name": "web", "status": "succeeded"}
+    server.answers(
+        page(
+            "firewalls",
+            [
+                firewall,
+                {**foreign, "inbound_rules": [{"protocol": "tcp", "ports": "1"}]},
+                {**foreign, "id": 5},
+                {**foreign, "inbound_rules": "all"},
+            ],
+        )
+    )
+    listed = await Firewalls(api).list(priority=NEW)
+    assert [(one.id, one.name) for one in listed] == [("f-1", "fw-spawn-1"), ("f-2", "web")]
+    assert listed[1].inbound[0].addresses == ()
+
+
+async def test_a_size_that_cannot_be_read_is_not_on_offer(server, api):
+    size = {"slug": "s-1vcpu-1gb", "price_hourly": 0.00893, "regions": None}
+    server.answers(page("sizes", [size, {"slug": "gpu", "price_hourly": None}]))
+    assert set(await Catalog(api).sizes(priority=NEW)) == {"s-1vcpu-1gb"}
+
+
 async def test_a_listing_comes_with_all_its_pages(server, api):
     first = page("droplets", [droplet(id=n) for n in range(200)], total=250, next_page="…page=2")
     server.answers(
@@ -568,7 +711,7 @@ async def test_a_listing_is_complete_or_an_error(server, api):
     with pytest.raises(errors.Unavailable, match="came out short"):
         await Droplets(api).list_by_tag("t", priority=NEW)
     server.answers(page("droplets", [droplet(), droplet(id=2, tags=None)]))
-    with pytest.raises(errors.Unavailable, match=r"droplets\[1\].tags should be a list"):
+    with pytest.raises(errors.Unavailable, match=r"droplets\[1\].tags: Input should be a valid"):
         await Droplets(api).list_by_tag("t", priority=NEW)
     server.answers(page("droplets", [], total=0, next_page="2"))
     with pytest.raises(errors.Unavailable, match="empty although"):
@@ -736,9 +879,9 @@ async def test_whatever_pydo_raises_stops_at_the_client(server, api, raised):
         await Droplets(api).create(ORDER, priority=NEW)
 
 
-async def test_a_mistake_of_our_own_is_not_taken_for_the_networks(api):
+async def test_a_mistake_of_our_own_before_anything_is_sent_is_not_taken_for_the_networks(api):
     with pytest.raises(KeyError):
-        await api.call(Call("GET", "/v2/droplets/{id}"), lambda d, _: Fields(d), priority=NEW)
+        await api.call(Call("GET", "/v2/droplets/{id}"), lambda d, _: d, priority=NEW)
 
 
 def test_the_names_of_results_are_those_of_the_errors_in_snake_case():

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from spawnai.digitalocean.answers import Fields
+from spawnai.digitalocean.answers import read
 from spawnai.digitalocean.firewalls import (
+    _FIREWALL,
     ANYWHERE,
     PRIVATE_RANGES,
     _body,
-    _firewall_of,
     differs,
     session_rules,
 )
@@ -203,6 +203,6 @@ def test_what_is_sent_and_answered_as_digitalocean_does_is_what_was_wanted():
         "status": "waiting",
         "pending_changes": [{"droplet_id": 5, "removing": False, "status": "waiting"}],
     }
-    firewall = _firewall_of(Fields(answer))
+    firewall = read(_FIREWALL, answer, "firewall")
     assert not differs(order, firewall)
     assert firewall.pending_droplet_ids == {5}

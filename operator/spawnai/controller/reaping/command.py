@@ -44,7 +44,7 @@ from spawnai.lifecycle.reaping import (
     owner_of,
     verdict_on,
 )
-from spawnai.settings import DEFAULT_DIGITALOCEAN_API_URL
+from spawnai.settings import DEFAULT_DIGITALOCEAN_API_URL, SettingsError, droplet_networks_from
 
 from .census import take_census
 from .leftovers import Leftover, Leftovers
@@ -140,7 +140,12 @@ async def reap(arguments: argparse.Namespace, environment: Mapping[str, str], wr
         return WRONG_USE
     clock = SystemClock()
     url = environment.get("DIGITALOCEAN_API_URL", DEFAULT_DIGITALOCEAN_API_URL)
-    cloud = ApiClient(token, url, RateBudget(clock), on_call=lambda _outcome: None)
+    try:
+        networks = droplet_networks_from(environment)
+    except SettingsError as error:
+        write(f"spawnai reap: {error}\n")
+        return WRONG_USE
+    cloud = ApiClient(token, url, RateBudget(clock), droplet_networks=networks)
     command = ReapCommand(
         cloud,
         clock,
