@@ -1,6 +1,7 @@
 """Just before it is deleted everything is looked at again: the world may have changed meanwhile."""
 
 from dataclasses import replace
+from ipaddress import ip_network
 
 import pytest
 from tests.contract.reaper.world import CLUSTER, DOMAIN, TOKEN, UID
@@ -30,7 +31,12 @@ class SleepsAtOnce(SystemClock):
 
 @pytest.fixture
 async def removal(world):
-    api = ApiClient(TOKEN, world.emulator.url, RateBudget(SystemClock()))
+    api = ApiClient(
+        TOKEN,
+        world.emulator.url,
+        RateBudget(SystemClock()),
+        droplet_networks=(ip_network("127.0.0.0/8"),),
+    )
     yield Removal(Droplets(api), DomainRecords(api), Firewalls(api), SleepsAtOnce(), CLUSTER)
     await api.close()
 

@@ -57,7 +57,9 @@ async def test_a_process_that_waits_for_the_lease_is_alive_and_ready(probes):
 async def test_the_process_is_alive_as_long_as_its_own_queue_moves(process, probes):
     clock = Clock()
     queue = WorkQueue(clock, Random(1))
-    process.controller = SimpleNamespace(queue=queue, accounts=SimpleNamespace(failure=str))
+    process.controller = SimpleNamespace(
+        queue=queue, accounts=SimpleNamespace(failure=lambda: None)
+    )
     queue.add("a-session")
     assert await queue.get() == "a-session"
     clock.time += STUCK_SECONDS
@@ -90,7 +92,6 @@ async def test_a_process_whose_listings_have_ended_is_not_alive(process, probes,
     accounts = Accounts(connect, AccountNews(lambda _: None, lambda _: None))
     account = accounts.open("test-token")
     process.controller = SimpleNamespace(queue=WorkQueue(Clock(), Random(1)), accounts=accounts)
-    assert (await probes.get("/healthz")).status_code == 200
     async with asyncio.timeout(20):
         await asyncio.wait([account.task])
     answer = await probes.get("/healthz")
