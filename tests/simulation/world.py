@@ -425,7 +425,7 @@ class World:
             firewalls=firewalls,
             catalog=InTurn(SimulatedCatalog(self.cloud), client),
             inventory=inventory,
-            firewall_watch=FirewallWatch(firewalls, process),
+            firewall_watch=FirewallWatch(firewalls, droplets, inventory, budget),
             record_listings=RecordListings(inventory, records, process),
             quota=WaitingForQuota(),
             task=process.start(inventory.run(), "inventory"),

@@ -98,6 +98,38 @@ def with_found(ledger: RecordStatus, entry: LedgerEntry) -> RecordStatus:
     return ledger.model_copy(update={"resources": [*others, entry]})
 
 
+def merged(ours: RecordStatus, theirs: RecordStatus) -> RecordStatus:
+    """What we know, with all that another writer of the same ledger noted and we did not.
+
+    No line of either is dropped, and a receipt stays a receipt.
+    """
+    noted = {(line.kind, line.id): line for line in theirs.resources}
+    resources = [
+        _with_receipt_of(line, noted.pop((line.kind, line.id), line)) for line in ours.resources
+    ]
+    paid = {(order.started_at, order.model) for order in ours.generations}
+    orders = [one for one in theirs.generations if (one.started_at, one.model) not in paid]
+    return ours.model_copy(
+        update={
+            "resources": [*resources, *noted.values()],
+            "generations": [*ours.generations, *orders],
+            "log": ours.log or theirs.log,
+            "total_cost": ours.total_cost or theirs.total_cost,
+            "termination_reason": ours.termination_reason or theirs.termination_reason,
+            "completed_at": ours.completed_at or theirs.completed_at,
+        }
+    )
+
+
+def _with_receipt_of(ours: LedgerEntry, theirs: LedgerEntry) -> LedgerEntry:
+    if ours.presence is Presence.GONE:
+        return ours
+    if theirs.presence is Presence.GONE:
+        return theirs
+    accepted_at = ours.deletion_accepted_at or theirs.deletion_accepted_at
+    return ours.model_copy(update={"ip": ours.ip or theirs.ip, "deletion_accepted_at": accepted_at})
+
+
 def with_total(ledger: RecordStatus) -> RecordStatus:
     """Add up a closed ledger again, after a line was added late."""
     return ledger.model_copy(update={"total_cost": money(known_cost(ledger))})

@@ -326,10 +326,20 @@ class Controller:
         if record is not None and record.spec.owner.kind == "SpawnClass":
             self.queue.add(CLASS_PREFIX + record.spec.owner.name)
             return
-        if record is not None and record.status.completed_at is not None:
-            # Whatever comes after a ledger is closed, a reaper writes: perhaps `spawnai reap`.
-            self.memories.of(name).ledger = record.status
+        if record is not None:
+            self._take_in_ledger(name, record.status)
         self.queue.add(name)
+
+    def _take_in_ledger(self, uid: str, written: RecordStatus) -> None:
+        """A ledger was written, perhaps by another than this process: a reaper by hand, or a leader
+        whose write came late. What it notes is kept in the next write.
+        """
+        memory = self.memories.of(uid)
+        if written.completed_at is not None:
+            # Whatever comes after a ledger is closed, a reaper writes: perhaps `spawnai reap`.
+            memory.ledger = written
+        elif memory.ledger is not None:
+            memory.ledger = books.merged(memory.ledger, written)
 
     def _on_record_gone(self, name: str, uid: str | None) -> None:
         """A ledger was deleted. By hand, or with its kind, where something in it still exists:
@@ -431,9 +441,11 @@ class Controller:
                 self._adopt(uid, droplet)
             return
         if line is _droplet_of(book):
+            before = memory.droplet
             memory.saw_droplet(DropletView(droplet.id, droplet.status, droplet.public_ip))
             session = self.store.session(uid)
-            if session is not None and session.status.ready_at is None:
+            is_new = session is not None and session.status.ready_at is None
+            if is_new or (before is not None and before.status != droplet.status):
                 self.queue.add(uid)
 
     def _book(self, uid: str) -> RecordStatus:

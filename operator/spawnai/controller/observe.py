@@ -80,7 +80,8 @@ class Observer:
             if memory.ledger is None:
                 memory.take_over(stored.status, self._utc_now())
             memory.note_new(self._utc_now())
-            record = Record(stored.spec, memory.book, stored.created_at, stored.status)
+            known_since = dict(memory.known_since) if memory.record_made_here else {}
+            record = Record(stored.spec, memory.book, stored.created_at, stored.status, known_since)
         class_name = stored.spec.class_name if stored is not None else None
         if class_name is None and session is not None:
             class_name = self._store.class_of(session)

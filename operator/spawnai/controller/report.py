@@ -15,7 +15,7 @@ from spawnai.api.names import API_VERSION, SESSION_UID_LABEL
 from spawnai.api.record import RecordSpec, RecordStatus, ResourceKind
 from spawnai.api.session import SessionStatus
 from spawnai.api.spawnclass import ClassStatus
-from spawnai.billing.ledger import AT_ONCE, known_cost, tokens_cost, write_within
+from spawnai.billing.ledger import AT_ONCE, known_cost, merged, tokens_cost, write_within
 from spawnai.clock import Clock
 from spawnai.lifecycle.observation import Session
 from spawnai.lifecycle.status import Plan
@@ -25,7 +25,7 @@ from spawnai.telemetry.redaction import Redactor
 
 from .cluster import Cluster, ClusterError, Conflict, ObjectNotFound
 from .memory import Memory
-from .store import Store
+from .store import Store, StoredRecord
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -192,7 +192,14 @@ class Reporter:
         left = memory.ledger_waits_since + within.total_seconds() - now
         if left > 0:
             return left
-        await write_ledger(self._cluster, self._store, uid, stored.status, memory.book)
+        try:
+            await write_ledger(self._cluster, self._store, stored, memory.book)
+        except Conflict:
+            # Somebody else wrote it meanwhile: what he noted is kept, and this is written again.
+            newer = self._store.record(uid)
+            if newer is not None:
+                memory.ledger = merged(memory.book, newer.status)
+            return 0.0
         memory.ledger_waits_since = None
         return 0.0
 
@@ -277,21 +284,41 @@ class Reporter:
 
 
 async def write_ledger(
-    cluster: Cluster, store: Store, name: str, old: RecordStatus, new: RecordStatus
+    cluster: Cluster, store: Store, stored: StoredRecord, new: RecordStatus
 ) -> None:
-    """Write a ledger's status; a ledger that somebody deleted is put back."""
-    patch = merge_patch(old.document(), new.document())
+    """Write a ledger's status against the version that `stored` is; one that somebody deleted is
+    put back.
+
+    Raises:
+        Conflict: somebody else has written it since. The store holds what he wrote.
+        ClusterError: it could not be written.
+    """
+    name = stored.spec.owner.uid
+    patch = merge_patch(stored.status.document(), new.document())
     if not patch:
         return
     try:
-        body = await cluster.patch_record_status(name, {"status": patch})
+        body = await cluster.patch_record_status(
+            name, {"metadata": _version_of(stored), "status": patch}
+        )
+    except Conflict:
+        store.put_record(await cluster.get_record(name))
+        raise
     except ObjectNotFound:
-        known = store.record(name)
-        if known is None:
+        if store.record(name) is None:
             raise
         try:
-            await cluster.create_record(record_document(known.spec))
-            body = await cluster.patch_record_status(name, {"status": new.document()})
+            body = await cluster.create_record(record_document(stored.spec))
+            body = await cluster.patch_record_status(
+                name,
+                {
+                    "metadata": {
+                        "uid": body["metadata"]["uid"],
+                        "resourceVersion": body["metadata"]["resourceVersion"],
+                    },
+                    "status": new.document(),
+                },
+            )
         except ClusterError as error:
             if error.status not in _NO_SUCH_KIND:
                 raise
@@ -301,6 +328,13 @@ async def write_ledger(
             return
         _LOGGER.warning("The ledger %s was deleted, and is put back", name)
     store.put_record(body)
+
+
+def _version_of(stored: StoredRecord) -> dict[str, str]:
+    """The precondition of a write; none for a ledger that is not in the API server any more."""
+    if not stored.resource_version:
+        return {}
+    return {"uid": stored.uid, "resourceVersion": str(stored.resource_version)}
 
 
 def record_document(spec: RecordSpec) -> dict[str, Any]:

@@ -19,11 +19,10 @@ it is not there. One whose deletion was accepted may be missing: whoever deleted
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
-from typing import Generic, TypeVar
 
 from spawnai.clock import Clock
 from spawnai.digitalocean.budget import Priority, RateBudget
@@ -32,17 +31,14 @@ from spawnai.digitalocean.droplets import Droplets
 from spawnai.digitalocean.errors import DigitalOceanError, Unavailable
 from spawnai.digitalocean.listing import MOST_PAGES
 from spawnai.digitalocean.models import DomainRecord, Droplet, Page
+from spawnai.digitalocean.shared import SharedLook, affordable_pause
 
 _LOGGER = logging.getLogger(__name__)
-Listing = TypeVar("Listing")
 
 _SESSION_PREFIX = "session:"
 _WALK_SECONDS = 30.0
 _WAVE_SECONDS = 1.0
 _SLOWEST_WAVE_SECONDS = 30.0
-# Shares of the rate budget above which waves are listed at their full rate.
-_PLENTY_OF_HOUR = 0.6
-_PLENTY_OF_MINUTE = 0.25
 _JITTER = 0.1
 # How many droplets that a walk missed are looked at one by one after it. Nothing is missed at
 # rest; after an accident the rest follows with the next walks.
@@ -74,36 +70,6 @@ class Sweep:
     started_at: datetime
     complete: bool
     suspicious: str = ""
-
-
-class _Shared(Generic[Listing]):
-    """One listing at a time; whoever asks gets the first that begins after he asked."""
-
-    def __init__(self, fetch: Callable[[], Awaitable[Listing]]) -> None:
-        self._fetch = fetch
-        self._running: asyncio.Task[Listing] | None = None
-        self._next: asyncio.Task[Listing] | None = None
-
-    async def get(self) -> Listing:
-        if self._next is None:
-            self._next = asyncio.create_task(self._run(self._running))
-        # Shielded: one caller who gives up must not take the listing from the others.
-        return await asyncio.shield(self._next)
-
-    async def _run(self, before: "asyncio.Task[Listing] | None") -> Listing:
-        if before is not None:
-            await asyncio.wait([before])
-        self._running, self._next = self._next, None
-        try:
-            return await self._fetch()
-        finally:
-            if self._running is asyncio.current_task():
-                self._running = None
-
-    def cancel(self) -> None:
-        for task in (self._running, self._next):
-            if task is not None:
-                task.cancel()
 
 
 class _Walk:
@@ -171,8 +137,8 @@ class Inventory:
         self._leaving: set[int] = set()
         self._watched: Counter[str] = Counter()
         self._watching = asyncio.Event()
-        self._whole: dict[Priority, _Shared[Sweep]] = {}
-        self._of_domain: dict[tuple[str, Priority], _Shared[tuple[DomainRecord, ...]]] = {}
+        self._whole: dict[Priority, SharedLook[Sweep]] = {}
+        self._of_domain: dict[tuple[str, Priority], SharedLook[tuple[DomainRecord, ...]]] = {}
         self.first_walk_done = asyncio.Event()
 
     def __len__(self) -> int:
@@ -208,6 +174,10 @@ class Inventory:
         """The session's droplets as last seen, each with its `seen_at`; not a proof of absence."""
         return tuple(self._known[number] for number in self._of_session.get(session_uid, ()))
 
+    def known(self, droplet_id: int) -> Droplet | None:
+        """A droplet as last seen; not a proof of absence."""
+        return self._known.get(droplet_id)
+
     def saw(self, droplet: Droplet) -> None:
         """Take in a droplet that another call showed (a creation, a single look)."""
         self._take_in((droplet,))
@@ -233,7 +203,7 @@ class Inventory:
             DigitalOceanError: a page could not be had; nothing follows then.
         """
         if priority not in self._whole:
-            self._whole[priority] = _Shared(lambda: self._list_whole(priority))
+            self._whole[priority] = SharedLook(lambda: self._list_whole(priority), self._clock)
         return await self._whole[priority].get()
 
     async def verify_records(self, domain: str, *, priority: Priority) -> tuple[DomainRecord, ...]:
@@ -244,7 +214,9 @@ class Inventory:
         """
         key = (domain, priority)
         if key not in self._of_domain:
-            self._of_domain[key] = _Shared(lambda: self._records.list(domain, priority=priority))
+            self._of_domain[key] = SharedLook(
+                lambda: self._records.list(domain, priority=priority), self._clock
+            )
         return await self._of_domain[key].get()
 
     async def _list_whole(self, priority: Priority) -> Sweep:
@@ -357,16 +329,8 @@ class Inventory:
             await self._pause(self._wave_interval())
 
     def _wave_interval(self) -> float:
-        """A second while there is plenty, more as the hour or the minute runs low.
-
-        At one call a second, a wave without end would take 3,600 of the 5,000 calls an hour. Slowed
-        by the square of what the hour lacks, it settles at half of them.
-        """
-        hour, minute = self._budget.hour_share, self._budget.minute_share
-        if hour <= 0 or minute <= 0:
-            return _SLOWEST_WAVE_SECONDS
-        slower = max(1.0, _PLENTY_OF_HOUR / hour) ** 2 * max(1.0, _PLENTY_OF_MINUTE / minute)
-        return min(_SLOWEST_WAVE_SECONDS, self._wave_seconds * slower)
+        """A second while there is plenty, more as the hour or the minute runs low."""
+        return affordable_pause(self._budget, self._wave_seconds, _SLOWEST_WAVE_SECONDS)
 
     async def _pause(self, seconds: float) -> None:
         await self._clock.sleep(seconds * (1 + self._random.uniform(-_JITTER, _JITTER)))

@@ -31,7 +31,7 @@ from .actions import (
 )
 from .deletion import delete
 from .expiry import Wish, resolve
-from .keep import NOT_INSTALLED, keep, once_told
+from .keep import NOT_INSTALLED, POWERED_OFF, keep, once_told, powered_off
 from .limits import limits_of
 from .lost_posts import look_for_late_ones, searches_of
 from .observation import FailureKind, Observation, Offer, Record, Session
@@ -165,7 +165,7 @@ def _droplet(d: Draft, session: Session, offer: Offer, record: Record, now: date
         ip = d.previous.droplet.ip
     # The droplet of a running session is not waited for: one that is off would be listed for ever.
     ready = d.previous.ready_at is not None
-    booted = view is None or view.status == "active" or o.app is not None or ready
+    booted = ready or (view.status == "active" if view is not None else ip is not None)
     if ip is not None and entry.ip is None:
         d.ledger = with_address(record.status, entry.kind, entry.id, ip)
     d.put(
@@ -181,7 +181,9 @@ def _droplet(d: Draft, session: Session, offer: Offer, record: Record, now: date
             f"Droplet {entry.id} ({entry.size}) was made in {entry.region}",
         )
     if ip is None or not booted:
-        if not d.has(ConditionType.DROPLET_READY):
+        if view is not None and view.status == "off":
+            d.set_false(ConditionType.DROPLET_READY, POWERED_OFF, powered_off(entry.id))
+        elif not d.has(ConditionType.DROPLET_READY):
             d.set_false(ConditionType.DROPLET_READY, "Booting", "The droplet is booting")
         d.do(AwaitDroplet(int(entry.id)))
         return
@@ -207,11 +209,15 @@ def _firewall(d: Draft, offer: Offer, record: Record, now: datetime) -> None:
                 d.do(FindFirewall())
             else:
                 d.do(CreateFirewall(int(entry.id)))
-    d.set_false(ConditionType.FIREWALL_READY, "Pending", "The firewall is not in force yet")
+    words = "The firewall is not in force yet"
     if firewall_id is not None and d.address is not None:
-        d.do(CheckFirewall(firewall_id, int(entry.id)))
+        check = CheckFirewall(firewall_id, int(entry.id))
+        failure = o.effort(check.key).failure
+        words = words if failure is None else f"{words}: {failure.message}"
+        d.do(check)
     elif firewall_id is None:
         d.wake(now + timedelta(seconds=2))
+    d.set_false(ConditionType.FIREWALL_READY, "Pending", words)
 
 
 def _name(d: Draft, session: Session, offer: Offer, record: Record) -> None:

@@ -31,6 +31,9 @@ TELLING_TRIES = 5
 """After so many failures a longer life is promised although the droplet's switch could not be told
 of it. Should the operator die then, the switch may come before the promised end."""
 
+POWERED_OFF = "PoweredOff"
+"""Why DropletReady or AppHealthy is False: DigitalOcean shows the droplet as off."""
+
 LOG_AHEAD = timedelta(seconds=5)
 """How long before the end the app's log is kept, so that nothing waits for it at the end."""
 
@@ -68,6 +71,14 @@ def keep(d: Draft, session: Session, wanted: Expiry, expiry: Expiry, now: dateti
         elif not is_last_log(d.observation.effort(TakeLog(ip).key), expiry.time):
             d.do(TakeLog(ip))
     _look_after_the_app(d, CheckApp(ip), now)
+
+
+def powered_off(droplet_id: int | str) -> str:
+    """What is said of a droplet that DigitalOcean shows as off."""
+    return (
+        f"Droplet {droplet_id} is off: it was switched off, or its dead man's switch ended it. It "
+        "is billed until it is destroyed"
+    )
 
 
 def has_log(session: Session) -> bool:
@@ -160,6 +171,8 @@ def _say_how_the_app_is(d: Draft) -> None:
     if failure is not None:
         d.set_false(ConditionType.APP_HEALTHY, *failure)
         d.stall(*failure, "Watch")
+    elif o.droplet is not None and o.droplet.status == "off":
+        d.set_false(ConditionType.APP_HEALTHY, POWERED_OFF, powered_off(o.droplet.id))
     elif _is_silent(o):
         message = (
             f"The agent on the droplet {d.address or ''} does not answer, so nobody knows how the "

@@ -8,6 +8,7 @@ from spawnai.api.record import ResourceKind
 from .actions import CreateDroplet
 from .expiry import Limits
 from .observation import Observation, Offer, Record, Session
+from .settling import CLOCK_DOUBT
 
 
 def limits_of(offer: Offer, session: Session, record: Record | None = None) -> Limits:
@@ -28,10 +29,12 @@ def _ready_by(offer: Offer, record: Record) -> datetime:
     about to be deleted, gives no longer life.
     """
     made = [
-        entry.created_at for entry in record.status.resources if entry.kind is ResourceKind.DROPLET
+        record.begun_at(entry)
+        for entry in record.status.resources
+        if entry.kind is ResourceKind.DROPLET
     ]
     if record.droplet is not None:
-        made = [record.droplet.created_at]
+        made = [record.begun_at(record.droplet)]
     begun = max(made, default=record.created_at)
     return begun + parse_duration(offer.spec.lifetime.provisioning_deadline)
 
@@ -39,18 +42,22 @@ def _ready_by(offer: Offer, record: Record) -> datetime:
 def provisioning_deadline(
     o: Observation, started_at: datetime, offer: Offer, now: datetime
 ) -> datetime:
-    """Until when the app must be ready. A droplet that was waited for starts the time again, and
-    waiting for a turn among DigitalOcean's calls takes none of it.
+    """Until when the app must be ready. A droplet that was waited for starts the time again, by
+    this process's clock: DigitalOcean's may be minutes apart. Waiting for a turn among
+    DigitalOcean's calls takes none of it.
 
-    Without a droplet, which costs nothing, it counts from this operator's start at the earliest:
-    how long another one waited is not known.
+    After a restart, and without a droplet, which costs nothing, it counts from this operator's
+    start at the earliest: how long another one waited is not known.
     A start that is still to come was written by somebody else; then the ledger's begin counts.
     """
     if started_at > now and o.record is not None:
         started_at = o.record.created_at
     droplet = o.record.droplet if o.record is not None else None
-    if droplet is not None:
-        begun = droplet.created_at
+    if o.record is not None and droplet is not None:
+        begun = o.record.begun_at(droplet)
+        if o.earlier_life_may_have_created:
+            # Its date is by DigitalOcean's clock, and ours may be ahead of that.
+            begun = min(max(begun, o.operator_started_at), begun + CLOCK_DOUBT)
     else:
         begun = max(started_at, o.operator_started_at) + o.effort(CreateDroplet.__name__).waited
     return begun + parse_duration(offer.spec.lifetime.provisioning_deadline)

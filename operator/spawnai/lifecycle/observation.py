@@ -154,12 +154,16 @@ class Record:
     """The SpawnRecord with all that this process has learnt; `stored` is what a restart would read.
 
     Without `stored` everything that is known is stored.
+
+    `known_since`: since when this process has known of a thing, by kind and id and by its own
+    clock. Empty when an earlier process made the ledger.
     """
 
     spec: RecordSpec
     status: RecordStatus
     created_at: datetime
     stored: RecordStatus | None = None
+    known_since: Mapping[tuple[str, str], datetime] = field(default_factory=dict)
 
     def stores_address(self, ip: str) -> bool:
         """Whether a restart would know that the droplet has this address."""
@@ -199,6 +203,10 @@ class Record:
             one.deletion_accepted_at is not None and one.deletion_accepted_at != one.gone_at
             for one in droplets
         )
+
+    def begun_at(self, line: LedgerEntry) -> datetime:
+        """When a thing was made, by this process's clock; DigitalOcean's where it was not there."""
+        return self.known_since.get((line.kind, line.id), line.created_at)
 
     @property
     def made_anything(self) -> bool:

@@ -5,7 +5,15 @@ from datetime import UTC, datetime
 import pytest
 
 from spawnai.api.record import GenerationEntry, LedgerEntry, RecordStatus, ResourceKind
-from spawnai.billing.ledger import ADDRESS_COMES_WITHIN, AT_ONCE, write_within
+from spawnai.billing.ledger import (
+    ADDRESS_COMES_WITHIN,
+    AT_ONCE,
+    merged,
+    with_deletion_accepted,
+    with_gone,
+    with_resource,
+    write_within,
+)
 
 AT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 IP = "203.0.113.7"
@@ -66,3 +74,20 @@ def test_the_most_urgent_line_decides():
 def test_what_is_stored_is_not_written_again():
     stored = book(ADDRESSED, NAME, orders=1)
     assert write_within(stored, stored, named=True) is None
+
+
+def test_the_same_thing_is_noted_once():
+    twice = with_resource(with_resource(EMPTY, DROPLET), ADDRESSED)
+    assert twice == book(DROPLET)
+    other_kind = DROPLET.model_copy(update={"kind": ResourceKind.DOMAIN_RECORD})
+    assert with_resource(book(DROPLET), other_kind).resources == [DROPLET, other_kind]
+
+
+def test_two_writers_of_one_ledger_lose_no_line_no_order_and_no_receipt():
+    ours = with_deletion_accepted(book(DROPLET, NAME, orders=1), NAME.kind, NAME.id, AT)
+    theirs = with_gone(book(DROPLET, FIREWALL, orders=1), DROPLET.kind, DROPLET.id, AT)
+    both = merged(ours, theirs)
+    assert both.resources == [theirs.resources[0], ours.resources[1], FIREWALL]
+    assert both.generations == [ORDER]
+    assert merged(both, theirs) == both
+    assert merged(both, EMPTY) == both

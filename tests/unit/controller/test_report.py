@@ -7,7 +7,7 @@ import pytest
 
 from spawnai.api.conditions import Condition, ConditionStatus, ConditionType
 from spawnai.api.names import FINALIZER
-from spawnai.api.record import RecordStatus
+from spawnai.api.record import LedgerEntry, RecordStatus, ResourceKind
 from spawnai.api.session import Phase, SessionStatus
 from spawnai.clock import SystemClock
 from spawnai.controller.cluster import Conflict
@@ -161,3 +161,63 @@ async def test_a_secret_that_is_told_again_and_again_is_written_once(store):
 def test_a_status_without_a_secret_is_left_as_it_is():
     status = SessionStatus(message="Running at http://203.0.113.7")
     assert without_secrets(Redactor(), status) is status
+
+
+class LedgerServer:
+    """Holds one ledger, and refuses a write that was decided for another version of it."""
+
+    def __init__(self) -> None:
+        self.body: dict[str, Any] = {
+            "metadata": {
+                "name": UID,
+                "uid": "record-1",
+                "resourceVersion": "7",
+                "creationTimestamp": "2026-11-23T12:00:00Z",
+            },
+            "spec": {
+                "owner": {"kind": "SpawnSession", "namespace": "team", "name": "board", "uid": UID},
+                "clusterUid": "cluster",
+            },
+            "status": {},
+        }
+
+    def write(self, status: RecordStatus) -> None:
+        version = str(int(self.body["metadata"]["resourceVersion"]) + 1)
+        metadata = {**self.body["metadata"], "resourceVersion": version}
+        merged = {**self.body["status"], **status.document()}
+        self.body = {**self.body, "metadata": metadata, "status": merged}
+
+    async def patch_record_status(self, name, patch):
+        found, wanted = self.body["metadata"], patch["metadata"]
+        if any(found[key] != wanted[key] for key in ("uid", "resourceVersion")):
+            raise Conflict(f"patch record-status {name}", "it has changed", 409)
+        self.write(RecordStatus.model_validate({**self.body["status"], **patch["status"]}))
+        return self.body
+
+    async def get_record(self, _name):
+        return self.body
+
+
+def line(kind: ResourceKind, id_: str) -> LedgerEntry:
+    at = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    return LedgerEntry(kind=kind, id=id_, name=f"name-{id_}", created_at=at)
+
+
+async def test_a_line_that_another_writer_noted_is_never_dropped():
+    """A reaper by hand, and a leader whose write came late, write the same ledger."""
+    server, store = LedgerServer(), Store()
+    store.put_record(server.body)
+    server.write(RecordStatus(resources=[line(ResourceKind.DROPLET, "1")]))
+    reporter = Reporter(
+        cluster=server,  # type: ignore[arg-type]
+        store=store,
+        events=None,  # type: ignore[arg-type]
+        metrics=None,  # type: ignore[arg-type]
+        redactor=Redactor(),
+        clock=SystemClock(),
+    )
+    memory = Memory(ledger=RecordStatus(resources=[line(ResourceKind.FIREWALL, "2")]))
+    assert await reporter.report(UID, None, memory, Plan()) == 0.0, "refused, and looked at again"
+    assert await reporter.report(UID, None, memory, Plan()) == 0.0
+    assert [one["id"] for one in server.body["status"]["resources"]] == ["2", "1"]
+    assert await reporter.report(UID, None, memory, Plan()) is None

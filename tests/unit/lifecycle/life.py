@@ -99,6 +99,9 @@ class Life:
     statuses: list[SessionStatus] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     started_at: datetime = START
+    cloud_behind: timedelta = timedelta()
+    """By how much DigitalOcean's clock is behind the operator's."""
+    known_since: dict[tuple[str, str], datetime] = field(default_factory=dict)
     wake_at: datetime | None = None
     gone: bool = False
     without_record: bool = False
@@ -110,7 +113,7 @@ class Life:
             session=self.session,
             offer=self.offer,
             offer_problem=self.problem,
-            record=self.record,
+            record=self._record(),
             operator_started_at=self.started_at,
             record_made_here=self.record is not None and self.record.created_at >= self.started_at,
             droplet=self.droplet,
@@ -128,6 +131,11 @@ class Life:
             record_confirmed_absent=self.without_record,
             resync_spread=timedelta(minutes=5),
         )
+
+    def _record(self) -> Record | None:
+        made_here = self.record is not None and self.record.created_at >= self.started_at
+        known_since = dict(self.known_since) if made_here else {}
+        return replace(self.record, known_since=known_since) if self.record else None
 
     def plan(self) -> Plan:
         return plan(self.observe(), self.now)
@@ -336,7 +344,9 @@ class Life:
                 self.finds.pop(type(action), lambda: None)()
 
     def note(self, kind: ResourceKind, id_: str, **details: Any) -> None:
-        entry = LedgerEntry(kind=kind, id=id_, name=f"name-{id_}", created_at=self.now, **details)
+        created_at = self.now - self.cloud_behind
+        entry = LedgerEntry(kind=kind, id=id_, name=f"name-{id_}", created_at=created_at, **details)
+        self.known_since.setdefault((kind, id_), self.now)
         self.book(lambda book: books.with_resource(book, entry))
 
     def book(self, change: Callable[[RecordStatus], RecordStatus]) -> None:

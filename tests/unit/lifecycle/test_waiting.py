@@ -1,5 +1,8 @@
 """A session that waits for room says so once as an event, however long it waits."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 from tests.unit.lifecycle.life import IP, Life, an_offer
 
@@ -115,3 +118,45 @@ def test_who_waited_for_a_call_before_a_restart_does_not_fail_for_it():
     life.efforts.pop("CreateDroplet")
     life.settle()
     assert life.status.phase is Phase.RUNNING
+
+
+def test_a_clock_that_is_ahead_of_digitaloceans_fails_no_session():
+    """The droplet's date is an hour old when it is made; the deadline is ten minutes."""
+    life = Life(held={do.DeployApp}, cloud_behind=timedelta(hours=1)).settle()
+    life.pass_time(minutes=9, seconds=59)
+    assert life.status.termination_reason is None
+    life.pass_time(seconds=2)
+    assert life.status.termination_reason == "ProvisioningDeadlineExceeded"
+
+
+def test_a_restarted_operator_with_such_a_clock_fails_none_either():
+    life = Life(held={do.DeployApp}, cloud_behind=timedelta(minutes=40)).settle()
+    life.pass_time(minutes=5)
+    life.restart().pass_time(minutes=9, seconds=59)
+    assert life.status.termination_reason is None
+    life.pass_time(seconds=2)
+    assert life.status.termination_reason == "ProvisioningDeadlineExceeded"
+
+
+def test_an_operator_that_restarts_again_and_again_does_not_put_the_deadline_off_for_ever():
+    life = Life(held={do.DeployApp}).settle()
+    for _ in range(9):
+        life.pass_time(minutes=9)
+        life.restart().settle()
+    assert life.status.termination_reason == "ProvisioningDeadlineExceeded"
+
+
+def test_a_droplet_that_is_off_is_not_said_to_boot():
+    life = Life(new_droplet_status="off", held={do.AwaitDroplet, do.DeployApp}).settle()
+    assert life.condition("DropletReady") == ("False", "PoweredOff")
+
+
+def test_an_app_whose_droplet_is_off_is_not_said_to_answer():
+    life = Life().settle()
+    assert life.status.phase is Phase.RUNNING
+    life.droplet = replace(life.droplet, status="off")
+    life.settle()
+    assert life.condition("Ready") == ("False", "PoweredOff")
+    life.droplet = replace(life.droplet, status="active")
+    life.pass_time(minutes=5)
+    assert life.condition("Ready") == ("True", "Running")

@@ -24,6 +24,7 @@ from spawnai.api.record import LedgerEntry, ResourceKind
 from spawnai.api.spawnclass import ClassSpec
 from spawnai.billing import ledger as books
 from spawnai.clock import Clock
+from spawnai.controller.accounts import NotCovered
 from spawnai.controller.failures import NotYet, failure_of
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.errors import NoCapacity, NotFound, OverQuota, UnknownOption
@@ -213,7 +214,11 @@ class Provision:
     async def check_firewall(self, work: Work, action: do.CheckFirewall) -> None:
         """Wait until the firewall covers the droplet."""
         watch = work.backing.account.firewall_watch
-        if not await watch.in_force(action.firewall_id, action.droplet_id):
+        try:
+            exists = await watch.in_force(action.firewall_id, action.droplet_id)
+        except NotCovered as error:
+            raise NotYet(str(error)) from error
+        if not exists:
             raise NotYet(f"firewall {action.firewall_id} does not exist")
         work.memory.firewall_in_force = True
 

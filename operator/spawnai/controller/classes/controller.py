@@ -392,7 +392,7 @@ class ClassController:
         record = await self._firewalls.ledger(known.uid)
         if record is not None and record.status.completed_at is None:
             ledger = await self._firewalls.delete(record, state.account)
-            await write_ledger(self._cluster, self._store, known.uid, record.status, ledger)
+            await write_ledger(self._cluster, self._store, record, ledger)
             if ledger.completed_at is None:
                 self._wake_class_after(known.name, 1.0)
                 return

@@ -58,7 +58,7 @@ class ClassFirewalls:
             await account.firewalls.update(actual.id, wanted, priority=Priority.RUNNING)
         record = self._store.record(known.uid) or record
         ledger = books.with_resource(record.status, self._line_of(actual))
-        await write_ledger(self._cluster, self._store, known.uid, record.status, ledger)
+        await write_ledger(self._cluster, self._store, record, ledger)
         return actual.id
 
     def _line_of(self, firewall: Firewall) -> LedgerEntry:
@@ -79,7 +79,8 @@ class ClassFirewalls:
             if found is not None:
                 return found
             gone = books.with_gone(record.status, entry.kind, entry.id, self._clock.utc_now())
-            await write_ledger(self._cluster, self._store, known.uid, record.status, gone)
+            await write_ledger(self._cluster, self._store, record, gone)
+            record = self._store.record(known.uid) or record
         return None
 
     async def _find(self, account: CloudAccount, name: str) -> Firewall | None:

@@ -6,6 +6,7 @@ lists and has not seen gone is the reaper's, also after a crash half-way.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -79,7 +80,7 @@ class Receipts:
         new = _with(stored.status, lines)
         if stored.spec.orphaned:
             new = new.model_copy(update={"termination_reason": ORPHANED})
-        await self._write(uid, stored.status, new)
+        await self._write(stored, new)
         return True
 
     async def _make(self, spec: RecordSpec) -> StoredRecord | None:
@@ -122,12 +123,12 @@ class Receipts:
             book = books.with_gone(book, kind, outcome.id, now)
         left = books.residuals(book.resources)
         book = books.with_total(book.model_copy(update={"residuals": left}))
-        old = stored.status
         if stored.spec.orphaned and not left:
             # Until now it was closed by what it is; nobody had written when.
-            old = old.model_copy(update={"completed_at": None})
+            unwritten = stored.status.model_copy(update={"completed_at": None})
+            stored = replace(stored, status=unwritten)
             book = book.model_copy(update={"completed_at": now.replace(microsecond=0)})
-        await self._write(uid, old, book)
+        await self._write(stored, book)
 
     async def _read(self, uid: str) -> StoredRecord | None:
         """The ledger as the API server has it now."""
@@ -137,8 +138,8 @@ class Receipts:
             return None
         return self._store.record(uid)
 
-    async def _write(self, uid: str, old: RecordStatus, new: RecordStatus) -> None:
-        await write_ledger(self._cluster, self._store, uid, old, new)
+    async def _write(self, stored: StoredRecord, new: RecordStatus) -> None:
+        await write_ledger(self._cluster, self._store, stored, new)
 
     def _now(self) -> datetime:
         return self._clock.utc_now()
