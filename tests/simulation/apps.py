@@ -134,6 +134,9 @@ class SimulatedAgents:
     def credentials(self, _session: Session) -> SessionCredentials:
         return CREDENTIALS
 
+    def gateway_certificate(self, _session: Session) -> None:
+        return None
+
     def client(self, session: Session, ip: str) -> "SimulatedAgent":
         return SimulatedAgent(self, session, ip)
 

@@ -199,6 +199,9 @@ class SlowClaude:
 class Agents:
     """Agents that nobody hears."""
 
+    def gateway_certificate(self, _session) -> None:
+        return None
+
     def credentials(self, _session) -> SimpleNamespace:
         return SimpleNamespace(token="test-token", certificate_pem="", private_key_pem="")
 

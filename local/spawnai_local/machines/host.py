@@ -57,8 +57,9 @@ class MachineHost:
 
     `network` are the addresses it may give out (`AddressBlock.network`); `directory` holds the
     machines' roots and is emptied first. `http_port` is what machines serve apps at: 80 where that
-    may be bound, else 8080, unless given. `machine_environment` is added to each machine's
-    `machine.env`, for example tighter limits.
+    may be bound, else 8080, unless given; `https_port` the same: 443, else 4443. `caddy` is another
+    Caddy than the virtual environment's.
+    `machine_environment` is added to each machine's `machine.env`, for example tighter limits.
     """
 
     def __init__(
@@ -67,6 +68,8 @@ class MachineHost:
         network: IPv4Network,
         *,
         http_port: int | None = None,
+        https_port: int | None = None,
+        caddy: Path | None = None,
         machine_environment: Mapping[str, str] | None = None,
     ) -> None:
         self.on_power_off: Callable[[int], None] | None = None
@@ -74,14 +77,9 @@ class MachineHost:
         self._machines: dict[int, _Machine] = {}
         self._free_addresses = _addresses_for_ever(network)
         self._machine_environment = dict(machine_environment or {})
-        wanted = (80, 8080) if http_port is None else (http_port,)
-        port = first_bindable_port(network.broadcast_address - 1, wanted)
-        if port is None:
-            raise MachineError(
-                f"port {' and '.join(map(str, wanted))} cannot be bound in {network}: a server "
-                "holds it at every address of this host; give another http_port"
-            )
-        self.http_port = port
+        self.http_port = _bindable(network, (80, 8080) if http_port is None else (http_port,))
+        self.https_port = _bindable(network, (443, 4443) if https_port is None else (https_port,))
+        self._caddy = caddy
         self._userland: Userland | None = None
         self._supervisor: asyncio.subprocess.Process | None = None
         self._reports: asyncio.Task[None] | None = None
@@ -206,7 +204,7 @@ class MachineHost:
         cache.mkdir(parents=True, exist_ok=True)
         return Userland(
             self._directory / "userland",
-            caddy=toolchain.caddy(),
+            caddy=self._caddy or toolchain.caddy(),
             node=toolchain.node(),
             npm=toolchain.npm(),
             npm_cache=cache,
@@ -223,6 +221,7 @@ class MachineHost:
         settings = {
             "BIND_ADDRESS": address,
             "HTTP_PORT": str(self.http_port),
+            "HTTPS_PORT": str(self.https_port),
             "APP_PORT": str(port),
             "RUN_APP_WITH": "process",
             "POWEROFF_COMMAND": "systemctl poweroff",
@@ -271,6 +270,16 @@ class MachineHost:
             self.on_power_off(droplet_id)
         except Exception:
             log.exception("the power-off of droplet %d was not heard", droplet_id)
+
+
+def _bindable(network: IPv4Network, wanted: tuple[int, ...]) -> int:
+    port = first_bindable_port(network.broadcast_address - 1, wanted)
+    if port is None:
+        raise MachineError(
+            f"port {' and '.join(map(str, wanted))} cannot be bound in {network}: a server "
+            "holds it at every address of this host; give another port"
+        )
+    return port
 
 
 def _addresses_for_ever(network: IPv4Network) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 A machine of `MachineHost` is a group of processes; a thousand of them are too many for a laptop.
 A shell reads the same user_data and answers as the real agent does (operator/spawnai/droplet/
-agent.py): HTTPS on the droplet's own address with the certificate that user_data carries, the
+agent/): HTTPS on the droplet's own address with the certificate that user_data carries, the
 bearer token checked, the same documents. It installs and runs nothing: an app is `running` when
 the time that was set for it is over. All shells live in the process and event loop of the host.
 """

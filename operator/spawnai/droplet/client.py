@@ -12,7 +12,7 @@ input, bounded in size and time, and can never do more than end its own session.
 import asyncio
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -144,6 +144,52 @@ class AgentClient:
             AgentUnreachable, AgentRejected, AgentUntrusted: see there.
         """
         await self._call("PUT", "/v1/expiry", {"expiresAt": expires_at.timestamp()})
+
+    async def put_challenge(self, token: str, key_authorization: str) -> None:
+        """Have the droplet answer an ACME server's http-01 challenge, at port 80, before all else.
+
+        Raises:
+            AgentRejected: 422, this is no challenge.
+            AgentUnreachable, AgentUntrusted: see there.
+        """
+        await self._call("PUT", f"/v1/challenges/{token}", {"keyAuthorization": key_authorization})
+
+    async def delete_challenge(self, token: str) -> None:
+        """The challenge is over. One that is not there is none any more.
+
+        Raises:
+            AgentUnreachable, AgentRejected, AgentUntrusted: see there.
+        """
+        await self._call("DELETE", f"/v1/challenges/{token}")
+
+    async def put_certificate(self, chain_pem: str, key_pem: str, names: Sequence[str]) -> None:
+        """Have the droplet serve this certificate for HTTPS; no connection is dropped by that.
+
+        `names` are the host names and addresses that it is for; who asks for none of them by name
+        (as for a bare address) gets the certificate too. Returns when it is served, or kept until
+        the droplet's web server is installed. A new one takes the place of the one before.
+
+        Raises:
+            AgentRejected: 422, the key does not belong to the chain.
+            AgentUnreachable, AgentUntrusted: see there.
+        """
+        await self._call(
+            "PUT",
+            "/v1/certificate",
+            {"chain": chain_pem, "key": key_pem, "names": list(names)},
+        )
+
+    async def put_hosts(self, hosts: Sequence[str], *, redirect_http: bool) -> None:
+        """Have the droplet answer these host names (and addresses) only: 421 for all others.
+
+        Without any (as from birth) it answers every name. With `redirect_http`, plain HTTP leads
+        to HTTPS; challenges and /health stay where they are.
+
+        Raises:
+            AgentRejected: 422, one of them is no host name in small letters or address.
+            AgentUnreachable, AgentUntrusted: see there.
+        """
+        await self._call("PUT", "/v1/hosts", {"hosts": list(hosts), "redirectHttp": redirect_http})
 
     async def close(self) -> None:
         """Close its connections."""

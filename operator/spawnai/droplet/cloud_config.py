@@ -5,21 +5,23 @@ installed again. In the order in which cloud-init goes through it:
 
 1. `bootcmd` (early, before the files are written) leaves a helper behind that starts the units as
    soon as the last file is there, instead of at the end of the boot, seconds later.
-2. `write_files`: the agent, its certificate and settings, the packages' script, two units; last of
-   all the mark that the helper waits for.
+2. `write_files`: the agent (one archive of the files in agent/), its certificates and settings, the
+   packages' script, two units; last of all the mark that the helper waits for.
 3. `runcmd` (the last thing of a first boot) enables the units, so that they come back after a
    reboot, and starts them if the helper could not.
 
 The agent answers before the packages are there, and says so. Its unit and the packages' depend on
 nothing that waits for cloud-init to end: cloud-init waits for nothing of ours either.
 
-The only secret in user_data is the agent's own key, which every process that can read user_data
+The only secrets in user_data are the agent's own keys, which every process that can read user_data
 (169.254.169.254) could read; the app's unit cannot reach that address.
 """
 
 import base64
 import gzip
+import io
 import json
+import zipfile
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -27,7 +29,7 @@ from importlib import resources
 
 import yaml
 
-from spawnai.droplet.credentials import SessionCredentials
+from spawnai.droplet.credentials import GatewayCertificate, SessionCredentials
 
 MAX_USER_DATA_BYTES = 64 * 1024
 """DigitalOcean's limit for user_data."""
@@ -51,7 +53,7 @@ After=dbus.socket
 StartLimitIntervalSec=0
 
 [Service]
-ExecStart=/usr/bin/python3 -I {FOLDER}/agent.py
+ExecStart=/usr/bin/python3 -I {FOLDER}/agent.pyz
 Restart=always
 RestartSec=1
 WatchdogSec=60
@@ -131,6 +133,9 @@ systemctl mask --now --quiet caddy.service || true
 getent passwd spawnai-app > /dev/null || useradd --system --user-group --no-create-home \\
   --home-dir /nonexistent --shell /usr/sbin/nologin spawnai-app ||
   { say "the user spawnai-app could not be made"; exit 1; }
+getent passwd spawnai-web > /dev/null || useradd --system --user-group --no-create-home \
+  --home-dir /nonexistent --shell /usr/sbin/nologin spawnai-web ||
+  { say "the user spawnai-web could not be made"; exit 1; }
 tries=0
 while missing "$@"; do
   tries=$((tries + 1))
@@ -156,6 +161,9 @@ _EARLY_START = (
 class DropletBootstrap:
     """All that one droplet is told before it boots.
 
+    `agent_source` is what `read_agent_source` returns. `gateway` is the private certificate that
+    the droplet serves from birth, for a gateway to know it by; without one it serves HTTPS only
+    once it is given a public certificate.
     `expires_at` is the first deadline of its dead man's switch: `grace_seconds` after it the
     droplet powers itself off, unless the operator has moved it.
     """
@@ -168,11 +176,34 @@ class DropletBootstrap:
     grace_seconds: int
     agent_port: int = AGENT_PORT
     http_port: int = HTTP_PORT
+    gateway: GatewayCertificate | None = None
 
 
+@cache
 def read_agent_source() -> str:
-    """The agent as it ships: the text of `agent.py` of this installation."""
-    return resources.files("spawnai.droplet").joinpath("agent.py").read_text("utf-8")
+    """The agent as it ships: its files as an archive that Python can run, gzip and base64.
+
+    The files are stored in the archive as they are and compressed as a whole, which is smaller.
+    """
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as pack:
+        _store(pack, "__main__.py", "from spawnai_agent.main import main\n\nmain()\n")
+        for name, source in agent_files().items():
+            _store(pack, f"spawnai_agent/{name}", source)
+    # mtime=0: the time of packing must not change the bytes.
+    packed = gzip.compress(archive.getvalue(), compresslevel=9, mtime=0)
+    return base64.b64encode(packed).decode("ascii")
+
+
+def agent_files() -> dict[str, str]:
+    """The agent's source: file name to text, sorted by name."""
+    folder = resources.files("spawnai.droplet").joinpath("agent")
+    files = (file for file in folder.iterdir() if file.name.endswith(".py"))
+    return {file.name: file.read_text("utf-8") for file in sorted(files, key=lambda f: f.name)}
+
+
+def _store(pack: zipfile.ZipFile, name: str, text: str) -> None:
+    pack.writestr(zipfile.ZipInfo(name), text)
 
 
 def render_user_data(bootstrap: DropletBootstrap) -> str:
@@ -205,9 +236,10 @@ def render_user_data(bootstrap: DropletBootstrap) -> str:
             ]
         ],
         "write_files": [
-            _compressed(f"{FOLDER}/agent.py", bootstrap.agent_source),
+            _packed(f"{FOLDER}/agent.pyz", bootstrap.agent_source),
             _file(f"{FOLDER}/agent.crt", bootstrap.credentials.certificate_pem),
             _file(f"{FOLDER}/agent.key", bootstrap.credentials.private_key_pem),
+            *_gateway_files(bootstrap.gateway),
             _file(f"{FOLDER}/session.json", json.dumps(session, indent=2) + "\n"),
             _file(f"{FOLDER}/packages.sh", _PACKAGES_SCRIPT, mode="0755"),
             _file("/etc/systemd/system/spawnai-agent.service", _AGENT_UNIT, mode="0644"),
@@ -232,7 +264,7 @@ def render_user_data(bootstrap: DropletBootstrap) -> str:
     if size > MAX_USER_DATA_BYTES:
         raise ValueError(
             f"user_data would have {size} bytes, but DigitalOcean takes {MAX_USER_DATA_BYTES}; "
-            "make agent.py smaller"
+            "make the agent smaller"
         )
     return text
 
@@ -241,16 +273,17 @@ def _file(path: str, content: str, *, mode: str = "0600") -> dict[str, str]:
     return {"path": path, "permissions": mode, "content": content}
 
 
-def _compressed(path: str, content: str) -> dict[str, str]:
-    return {"path": path, "permissions": "0600", "encoding": "gz+b64", "content": _packed(content)}
+def _gateway_files(gateway: GatewayCertificate | None) -> list[dict[str, str]]:
+    if gateway is None:
+        return []
+    return [
+        _file(f"{FOLDER}/door.crt", gateway.certificate_pem),
+        _file(f"{FOLDER}/door.key", gateway.private_key_pem),
+    ]
 
 
-@cache
-def _packed(content: str) -> str:
-    """The agent is the same for all droplets: it is packed once, not for 4 ms each time."""
-    # mtime=0: the time of rendering must not change the bytes.
-    packed = gzip.compress(content.encode("utf-8"), compresslevel=9, mtime=0)
-    return base64.b64encode(packed).decode("ascii")
+def _packed(path: str, content: str) -> dict[str, str]:
+    return {"path": path, "permissions": "0600", "encoding": "gz+b64", "content": content}
 
 
 # The one in C where there is one: 30 KB take 0.5 ms instead of 11, in which nothing else is done.

@@ -18,12 +18,20 @@ from spawnai.droplet.cloud_config import (
     read_agent_source,
     render_user_data,
 )
-from spawnai.droplet.credentials import SessionCredentials, derive_credentials
+from spawnai.droplet.credentials import (
+    SessionCredentials,
+    derive_credentials,
+    derive_gateway_certificate,
+)
 from spawnai_local.machines import MachineHost
 
 MEMORY_BYTES = 1024**3
 # Generous: the tests wait for what must happen, and many may run on this machine at once.
 PATIENCE_SECONDS = 60.0
+
+MASTER_KEY = os.urandom(32)
+UID = "11111111-2222-3333-4444-555555555555"
+HOST_LABEL = "retro-board-11111111"
 
 STATIC_PAGE = {"index.html": "<h1>It lives</h1>"}
 ANSWERING_SERVER = """
@@ -46,7 +54,7 @@ def bundle(app_type: str, files: dict[str, str], **changes: Any) -> dict[str, An
 
 
 def new_credentials() -> SessionCredentials:
-    return derive_credentials(os.urandom(32), "11111111-2222-3333-4444-555555555555", now())
+    return derive_credentials(os.urandom(32), UID, now())
 
 
 def now() -> datetime:
@@ -83,12 +91,13 @@ class TestMachine:
     def user_data(self, *, expires_in: float = 3600.0, grace_seconds: int = 600) -> str:
         return render_user_data(
             DropletBootstrap(
-                session_uid="11111111-2222-3333-4444-555555555555",
+                session_uid=UID,
                 app_type=self.app_type,
                 credentials=self.credentials,
                 agent_source=read_agent_source(),
                 expires_at=now() + timedelta(seconds=expires_in),
                 grace_seconds=grace_seconds,
+                gateway=derive_gateway_certificate(MASTER_KEY, UID, now(), HOST_LABEL),
             )
         )
 

@@ -220,7 +220,7 @@ async def test_a_machine_with_unusable_user_data_boots_and_does_nothing(
     await eventually(cloud_init_is_done)
     log = root / "var/log/machine.log"
     assert complaint in (log.read_text() if log.exists() else "")
-    assert not (root / "opt/spawnai/agent.py").exists()
+    assert not (root / "opt/spawnai/agent.pyz").exists()
 
 
 async def test_user_data_of_others_is_obeyed_as_cloud_init_would(machine):

@@ -3,18 +3,24 @@
 import ast
 import sys
 
-from spawnai.droplet.cloud_config import read_agent_source
+import pytest
+
+from spawnai.droplet.cloud_config import agent_files
 
 
-def test_the_agent_needs_nothing_that_a_stock_image_does_not_have():
+@pytest.mark.parametrize(("name", "source"), agent_files().items())
+def test_the_agent_needs_nothing_that_a_stock_image_does_not_have(name, source):
     imported = set()
-    for node in ast.walk(ast.parse(read_agent_source(), feature_version=(3, 11))):
+    for node in ast.walk(ast.parse(source, feature_version=(3, 11))):
         if isinstance(node, ast.Import):
             imported |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
             imported.add((node.module or "").partition(".")[0])
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 1, f"{name} reaches out of the agent"
     assert imported <= sys.stdlib_module_names
 
 
-def test_the_agent_is_ascii():
-    assert read_agent_source().isascii()
+@pytest.mark.parametrize(("name", "source"), agent_files().items())
+def test_the_agent_is_ascii(name, source):
+    assert source.isascii(), name

@@ -5,10 +5,12 @@ After a wanted change: REWRITE_EXPECTED=1 python -m pytest tests/unit/droplet, t
 
 import base64
 import gzip
+import io
 import os
 import re
 import shutil
 import subprocess
+import zipfile
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,10 +21,15 @@ import yaml
 from spawnai.droplet.cloud_config import (
     MAX_USER_DATA_BYTES,
     DropletBootstrap,
+    agent_files,
     read_agent_source,
     render_user_data,
 )
-from spawnai.droplet.credentials import SessionCredentials, derive_credentials
+from spawnai.droplet.credentials import (
+    SessionCredentials,
+    derive_credentials,
+    derive_gateway_certificate,
+)
 
 EXPECTED = Path(__file__).parent / "expected"
 APP_TYPES = ("webapp", "api", "script")
@@ -31,7 +38,7 @@ BOOTSTRAP = DropletBootstrap(
     session_uid="0f0e0d0c-0b0a-0908-0706-050403020100",
     app_type="api",
     credentials=SessionCredentials("test-token", "the certificate\n", "the key\n"),
-    agent_source="print('the agent')\n",
+    agent_source="(the agent, packed)",
     expires_at=datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC),
     grace_seconds=600,
 )
@@ -43,16 +50,13 @@ def files(user_data):
 
 def unpack(file):
     if file.get("encoding") == "gz+b64":
-        return gzip.decompress(base64.b64decode(file["content"])).decode()
-    return file["content"]
+        return gzip.decompress(base64.b64decode(file["content"]))
+    return file["content"].encode()
 
 
 @pytest.mark.parametrize("app_type", APP_TYPES)
 def test_user_data_is_what_was_read_and_approved(app_type):
     rendered = render_user_data(replace(BOOTSTRAP, app_type=app_type))
-    # Compressed bytes differ between versions of zlib.
-    packed = files(rendered)["/opt/spawnai/agent.py"]["content"]
-    rendered = rendered.replace(packed, "(the agent, compressed)")
     expected = EXPECTED / f"user-data-{app_type}.yaml"
     if os.environ.get("REWRITE_EXPECTED"):
         expected.write_text(rendered)
@@ -71,25 +75,35 @@ def test_the_real_agent_fits_with_room_to_spare(app_type):
     bootstrap = replace(BOOTSTRAP, app_type=app_type, agent_source=read_agent_source())
     rendered = render_user_data(bootstrap)
     assert len(rendered) < MAX_USER_DATA_BYTES * 3 / 4
-    assert unpack(files(rendered)["/opt/spawnai/agent.py"]) == read_agent_source()
+    with zipfile.ZipFile(io.BytesIO(unpack(files(rendered)["/opt/spawnai/agent.pyz"]))) as archive:
+        shipped = {info.filename: archive.read(info).decode() for info in archive.infolist()}
+    assert shipped.pop("__main__.py").startswith("from spawnai_agent.main import main")
+    assert shipped == {f"spawnai_agent/{name}": text for name, text in agent_files().items()}
 
 
 def test_an_agent_that_does_not_fit_is_refused():
     noise = base64.b64encode(os.urandom(90_000)).decode()
-    with pytest.raises(ValueError, match=r"make agent\.py smaller"):
+    with pytest.raises(ValueError, match="make the agent smaller"):
         render_user_data(replace(BOOTSTRAP, agent_source=noise))
 
 
 def test_of_all_secrets_only_the_agents_own_key_is_in_it():
     created = datetime(2026, 11, 23, tzinfo=UTC)
     credentials = derive_credentials(b"test-master-key-of-32-bytes-long", "uid", created)
-    rendered = render_user_data(replace(BOOTSTRAP, credentials=credentials))
-    everything = rendered + "".join(map(unpack, files(rendered).values()))
-    assert credentials.token not in everything
-    assert credentials.token_sha256 in everything
-    holders = [path for path, f in files(rendered).items() if "PRIVATE KEY" in unpack(f)]
-    assert holders == ["/opt/spawnai/agent.key"]
-    assert files(rendered)["/opt/spawnai/agent.key"]["permissions"] == "0600"
+    gateway = derive_gateway_certificate(
+        b"test-master-key-of-32-bytes-long", "uid", created, "app-0f0e0d0c"
+    )
+    with_gateway = replace(BOOTSTRAP, credentials=credentials, gateway=gateway)
+    rendered = render_user_data(replace(with_gateway, agent_source=read_agent_source()))
+    everything = rendered.encode() + b"".join(map(unpack, files(rendered).values()))
+    assert credentials.token.encode() not in everything
+    assert credentials.token_sha256.encode() in everything
+    holders = {
+        path: file["permissions"]
+        for path, file in files(rendered).items()
+        if b"-----BEGIN PRIVATE KEY" in unpack(file)
+    }
+    assert holders == {"/opt/spawnai/agent.key": "0600", "/opt/spawnai/door.key": "0600"}
 
 
 def test_the_mark_that_the_early_start_waits_for_is_written_last():

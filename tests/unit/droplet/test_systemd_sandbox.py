@@ -13,9 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from spawnai.droplet import agent
+from spawnai.droplet.agent.app import App
+from spawnai.droplet.agent.processes import APP_UNIT, APP_USER, SANDBOX, WEB_UNIT, WEB_USER
+from spawnai.droplet.agent.settings import MIB, Machine, Session
+from spawnai.droplet.agent.state import Journal, State
+from spawnai.droplet.agent.web import Web, proxy_routes
 
-MACHINE = agent.Machine(memory_bytes=700 * agent.MIB, disk_bytes=2_000 * agent.MIB, processes=128)
+MACHINE = Machine(memory_bytes=700 * MIB, disk_bytes=2_000 * MIB, processes=128)
 UNIT_SETTINGS = ("BindsTo=", "After=")
 
 
@@ -73,13 +77,19 @@ def recorded(tmp_path, monkeypatch) -> Path:
     return recorded
 
 
-def session(app_type: str) -> agent.Session:
-    return agent.Session(app_type, "0" * 64, expires_at=0.0, grace_seconds=0.0)
+SESSION = Session("api", "0" * 64, expires_at=0.0, grace_seconds=0.0)
+
+
+def web(base: Path, journal: Journal) -> Web:
+    (base / "web").mkdir(exist_ok=True)
+    routes = proxy_routes(MACHINE.app_port)
+    return Web(MACHINE, journal, base, is_installed=lambda: True, routes=routes)
 
 
 def run_app(base: Path, recorded: Path) -> Asked:
-    journal = agent.Journal(base / "log")
-    app = agent.App(session("api"), MACHINE, agent.State(base / "state", 0.0), journal, base)
+    journal = Journal(base / "log")
+    state = State(base / "state", 0.0, lambda _: None)
+    app = App(SESSION, MACHINE, state, journal, web=web(base, journal), base=base)
     watched = app._run([sys.executable, "-c", "print('the app ran')"], {"NODE_ENV": "production"})
     watched.process._child.wait(timeout=20)
     watched.process._log.drain()
@@ -88,18 +98,17 @@ def run_app(base: Path, recorded: Path) -> Asked:
 
 
 def run_caddy(base: Path, recorded: Path) -> Asked:
-    journal = agent.Journal(base / "log")
-    agent.Web(session("api"), MACHINE, journal, base)._run_once()
+    web(base, Journal(base / "log"))._run_once()
     return read(recorded)
 
 
 def test_the_app_runs_as_a_user_of_its_own_in_the_sandbox_and_within_its_limits(tmp_path, recorded):
     asked = run_app(tmp_path, recorded)
-    assert asked.unit == agent.APP_UNIT
-    assert set(asked.properties) >= set(agent.SANDBOX)
-    assert {f"User={agent.APP_USER}", f"Group={agent.APP_USER}"} <= set(asked.properties)
-    assert {f"MemoryMax={700 * agent.MIB}", "MemorySwapMax=0"} <= set(asked.properties)
-    assert f"LimitFSIZE={2_000 * agent.MIB}" in asked.properties
+    assert asked.unit == APP_UNIT
+    assert set(asked.properties) >= set(SANDBOX)
+    assert {f"User={APP_USER}", f"Group={APP_USER}"} <= set(asked.properties)
+    assert {f"MemoryMax={700 * MIB}", "MemorySwapMax=0"} <= set(asked.properties)
+    assert f"LimitFSIZE={2_000 * MIB}" in asked.properties
     assert f"ReadWritePaths={tmp_path / 'app'} {tmp_path / 'scratch'}" in asked.properties
 
 
@@ -114,22 +123,27 @@ def test_the_app_is_given_its_port_and_nothing_of_the_agent_s_environment(
 
 def test_caddy_has_one_right_and_shares_the_rest_of_the_sandbox(tmp_path, recorded):
     asked = run_caddy(tmp_path, recorded)
-    assert asked.unit == agent.WEB_UNIT
+    assert asked.unit == WEB_UNIT
     rights = [line for line in asked.properties if "Capabilit" in line]
     assert rights == [
         "CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
         "AmbientCapabilities=CAP_NET_BIND_SERVICE",
     ]
-    assert "DynamicUser=yes" in asked.properties
-    missing = set(agent.SANDBOX) - set(asked.properties)
+    assert {f"User={WEB_USER}", f"Group={WEB_USER}"} <= set(asked.properties)
+    assert f"ReadWritePaths={tmp_path / 'web'}" in asked.properties
+    missing = set(SANDBOX) - set(asked.properties)
     assert missing == {"CapabilityBoundingSet="}
-    assert asked.command[1:] == [
-        "run",
-        "--config",
-        f"{tmp_path}/Caddyfile",
-        "--adapter",
-        "caddyfile",
-    ]
+    assert asked.command[1:] == ["run", "--config", "start.json"]
+
+
+def test_the_app_reaches_no_private_network_and_may_ask_for_its_own_addresses(tmp_path, recorded):
+    asked = run_app(tmp_path, recorded)
+    (denied,) = (line for line in asked.properties if line.startswith("IPAddressDeny="))
+    private = "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 169.254.0.0/16 fc00::/7"
+    assert set(private.split()) <= set(denied.partition("=")[2].split())
+    # Without it os.networkInterfaces() throws.
+    (families,) = (line for line in asked.properties if line.startswith("RestrictAddressFamilies"))
+    assert "AF_NETLINK" in families
 
 
 def test_neither_outlives_the_agent(tmp_path, recorded):

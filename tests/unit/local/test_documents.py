@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spawnai.controller.observe import RESYNC_SPREAD
-from spawnai.droplet import agent
+from spawnai.droplet.agent.settings import Machine
 from spawnai.lifecycle.keep import FIRST_LOOK, LONGEST_UNSEEN
 from spawnai_local.paths import checkout
 
@@ -53,7 +53,7 @@ def test_every_variable_of_the_local_stack_is_in_the_guide():
 
 def test_the_guide_names_the_times_after_which_an_app_is_given_up_and_asked_after():
     guide = " ".join((ROOT / "docs" / "guide.md").read_text().split())
-    machine = agent.Machine()
+    machine = Machine()
     answer, script = f"{machine.answer_seconds:.0f}", f"{machine.script_seconds:.0f}"
     assert f"An API has {answer} seconds to answer, a script {script} seconds to end." in guide
     assert (machine.restarts, machine.restart_window_seconds) == (5, 600)

@@ -1,7 +1,13 @@
 """The droplets' agents: how the operator reaches the one of a session."""
 
+from spawnai.api.names import session_host_label
 from spawnai.droplet.client import AgentClient
-from spawnai.droplet.credentials import SessionCredentials, derive_credentials
+from spawnai.droplet.credentials import (
+    GatewayCertificate,
+    SessionCredentials,
+    derive_credentials,
+    derive_gateway_certificate,
+)
 from spawnai.lifecycle.observation import Session
 
 AGENT_PORT = 8443
@@ -16,6 +22,11 @@ class Agents:
     def credentials(self, session: Session) -> SessionCredentials:
         """What the session's agent knows its operator by, and the other way round."""
         return derive_credentials(self._master_key, session.uid, session.created_at)
+
+    def gateway_certificate(self, session: Session) -> GatewayCertificate:
+        """What the session's droplet shows to a gateway."""
+        label = session_host_label(session.name, session.uid)
+        return derive_gateway_certificate(self._master_key, session.uid, session.created_at, label)
 
     def client(self, session: Session, ip: str) -> AgentClient:
         """A client for the agent at that address; close it."""

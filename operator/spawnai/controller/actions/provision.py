@@ -123,6 +123,7 @@ class Provision:
                 ),
                 agent_port=AGENT_PORT,
                 http_port=backing.spec.exposure.http_port,
+                gateway=self._agents.gateway_certificate(session),
             )
         )
 
