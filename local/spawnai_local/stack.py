@@ -405,6 +405,8 @@ class LocalStack:
         programs = self.directory / "bin"
         programs.mkdir(exist_ok=True)
         (programs / "kubectl").symlink_to(toolchain.kubectl())
+        for plugin in toolchain.kubectl_plugin():
+            (programs / plugin.name).symlink_to(plugin)
         lines = [
             f"export {name}={shlex.quote(value)}" for name, value in self.environment().items()
         ]

@@ -51,6 +51,11 @@ def kubectl() -> Path:
     return _program("kubectl")
 
 
+def kubectl_plugin() -> tuple[Path, Path]:
+    """Paths of `kubectl spawn` and of its completion."""
+    return _program("kubectl-spawn"), _program("kubectl_complete-spawn")
+
+
 def caddy() -> Path:
     """Path of Caddy."""
     return _program("caddy")

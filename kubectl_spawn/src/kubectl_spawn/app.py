@@ -1,0 +1,268 @@
+"""A session as a person sees it: one state, what it costs, what happens now."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import Any
+
+from kubectl_spawn.cluster import Object
+from kubectl_spawn.durations import format_duration, parse_time
+from kubectl_spawn.terminal import harmless
+
+TTL = "spawn-ai.com/ttl"
+EXPIRES_AT = "spawn-ai.com/expires-at"
+
+ORDERLY_ENDS = frozenset({"Expired", "Deleted", "Requested", "EndedOnRequest"})
+
+
+class State(StrEnum):
+    """What a person wants to know first."""
+
+    WAITING = "Waiting"
+    BUILDING = "Building"
+    RUNNING = "Running"
+    ENDS_SOON = "Ends soon"
+    NOT_ANSWERING = "Not answering"
+    IN_PART = "Works in part"
+    FAILED = "Failed"
+    ENDING = "Ending"
+    ENDED = "Ended"
+
+
+LIVING = frozenset({
+    State.WAITING, State.BUILDING, State.RUNNING, State.ENDS_SOON, State.NOT_ANSWERING,
+    State.IN_PART, State.ENDING,
+})  # fmt: skip
+UP = frozenset({State.RUNNING, State.ENDS_SOON, State.IN_PART})
+
+
+class StepState(StrEnum):
+    """How far one of the four steps is."""
+
+    OPEN = "open"
+    BUSY = "busy"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One of the four steps to a running app."""
+
+    name: str
+    state: StepState
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """One SpawnSession, read. `document` is the object itself."""
+
+    document: Object
+
+    @property
+    def name(self) -> str:
+        """metadata.name."""
+        return str(self.document["metadata"]["name"])
+
+    @property
+    def namespace(self) -> str:
+        """metadata.namespace."""
+        return str(self.document["metadata"].get("namespace", ""))
+
+    @property
+    def uid(self) -> str:
+        """metadata.uid."""
+        return str(self.document["metadata"].get("uid", ""))
+
+    @property
+    def spec(self) -> Object:
+        """The order."""
+        return dict(self.document.get("spec") or {})
+
+    @property
+    def status(self) -> Object:
+        """What the operator says."""
+        return dict(self.document.get("status") or {})
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """metadata.annotations."""
+        return dict(self.document["metadata"].get("annotations") or {})
+
+    @property
+    def url(self) -> str:
+        """Where the app answers; empty when it does not."""
+        return str(self.status.get("url") or "")
+
+    @property
+    def message(self) -> str:
+        """The operator's sentence."""
+        return harmless(str(self.status.get("message") or ""))
+
+    @property
+    def reason(self) -> str:
+        """Why it ended, in one word; empty while it lives."""
+        return str(self.status.get("terminationReason") or "")
+
+    @property
+    def expires(self) -> datetime | None:
+        """When it ends."""
+        return parse_time(self.status.get("expirationTime"))
+
+    @property
+    def created(self) -> datetime | None:
+        """When it was ordered."""
+        return parse_time(self.document["metadata"].get("creationTimestamp"))
+
+    @property
+    def progress(self) -> int:
+        """Percent of the way to a running app."""
+        return int(self.status.get("progress") or 0)
+
+    @property
+    def tier(self) -> str:
+        """The tier in force, or the one that was ordered."""
+        return str(self.status.get("tier") or self.spec.get("tier") or "")
+
+    @property
+    def revision(self) -> int | None:
+        """The number of the revision that runs, where the operator tells it."""
+        value = self.status.get("revision")
+        if isinstance(value, dict):
+            value = value.get("number")
+        return value if isinstance(value, int) else None
+
+    def condition(self, kind: str) -> Object:
+        """A condition; empty when it is not there."""
+        conditions: list[Object] = self.status.get("conditions") or []
+        return next((one for one in conditions if one.get("type") == kind), {})
+
+    def is_true(self, kind: str) -> bool:
+        """Whether a condition is True."""
+        return self.condition(kind).get("status") == "True"
+
+    @property
+    def state(self) -> State:
+        """The one state, by the table of the page's design."""
+        phase = self.status.get("phase")
+        if phase == "Destroyed":
+            return State.FAILED if self._failed else State.ENDED
+        if phase == "Destroying":
+            return State.FAILED if self._failed else State.ENDING
+        if not self.status.get("readyAt"):
+            admitted = self.condition("Admitted")
+            if admitted.get("status") == "False" and admitted.get("reason") == "Queued":
+                return State.WAITING
+            return State.FAILED if self.is_true("Stalled") else State.BUILDING
+        if self.condition("Ready").get("status") in {"False", "Unknown"}:
+            return State.NOT_ANSWERING
+        if self.is_true("ExpiringSoon"):
+            return State.ENDS_SOON
+        if self.is_true("Degraded"):
+            return State.IN_PART
+        return State.RUNNING
+
+    @property
+    def _failed(self) -> bool:
+        return bool(self.reason) and self.reason not in ORDERLY_ENDS
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self.status.get("phase") == "Destroyed"
+
+    def left(self, now: datetime) -> timedelta | None:
+        """How long it still lives."""
+        return None if self.expires is None else max(self.expires - now, timedelta())
+
+    def cost_so_far(self, now: datetime) -> Decimal | None:
+        """Dollars spent until now: what is booked, and the droplet since then. None: not known."""
+        cost: dict[str, Any] = self.status.get("cost") or {}
+        actual = decimal(cost.get("actual"))
+        if actual is not None:
+            return actual
+        running = decimal(cost.get("running"))
+        if running is not None:
+            return running
+        hourly = decimal(cost.get("hourly"))
+        started = parse_time(self.status.get("startedAt"))
+        if hourly is None or started is None or not self.status.get("droplet"):
+            return None
+        hours = Decimal(str((now - started).total_seconds())) / 3600
+        return (hourly * max(hours, Decimal(0))).quantize(Decimal("0.0001"))
+
+    @property
+    def cost_in_all(self) -> Decimal | None:
+        """Dollars for the whole life, estimated."""
+        return decimal((self.status.get("cost") or {}).get("estimated"))
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Server, Code, Start, Check: what each has done or does now."""
+        droplet, firewall = self.condition("DropletReady"), self.condition("FirewallReady")
+        code, started = self.condition("Generated"), self.condition("AppHealthy")
+        checks = [self.condition("DNSReady"), self.condition("CertificateReady")]
+        place = " ".join(
+            str(part) for part in (self.status.get("region"), self.status.get("size")) if part
+        )
+        server_done = _true(droplet) and _true(firewall)
+        code_done = _true(code)
+        start_done = _true(started)
+        ready = bool(self.status.get("readyAt"))
+        begun = bool(self.status.get("startedAt"))
+        return (
+            Step(
+                "Server",
+                _step(done=server_done, busy=begun),
+                f"{place}, firewall closed" if server_done else _says(droplet, firewall) or place,
+            ),
+            Step("Code", _step(done=code_done, busy=begun), _says(code)),
+            Step("Start", _step(done=start_done, busy=server_done and code_done), _says(started)),
+            Step("Check", _step(done=ready, busy=start_done), _says(*checks)),
+        )
+
+
+def _true(condition: Object) -> bool:
+    return condition.get("status") == "True"
+
+
+def _says(*conditions: Object) -> str:
+    """The message of the first condition that is not true, or of the last."""
+    for condition in conditions:
+        if condition and not _true(condition):
+            return harmless(str(condition.get("message") or ""))
+    return harmless(str(conditions[-1].get("message") or "")) if conditions else ""
+
+
+def _step(*, done: bool, busy: bool) -> StepState:
+    if done:
+        return StepState.DONE
+    return StepState.BUSY if busy else StepState.OPEN
+
+
+def decimal(value: object) -> Decimal | None:
+    """Dollars from a status; None when there are none."""
+    try:
+        return None if value in {None, ""} else Decimal(str(value))
+    except InvalidOperation:
+        return None
+
+
+def dollars(value: Decimal | None, *, about: bool = False, digits: int = 4) -> str:
+    """An amount for people: $0.0907, ~$0.11; `-` when it is not known."""
+    if value is None:
+        return "-"
+    return f"{'~' if about else ''}${value:.{digits}f}"
+
+
+def left_shown(app: App, now: datetime) -> str:
+    """The LEFT column: time left, percent, or place in the queue."""
+    state = app.state
+    if state is State.BUILDING:
+        return f"{app.progress}%"
+    if state is State.WAITING:
+        return app.condition("Admitted").get("message", "").split(" ", 1)[0] or "-"
+    left = app.left(now)
+    return "-" if left is None or state not in LIVING else format_duration(left)

@@ -1,0 +1,82 @@
+"""`kubectl spawn end`: end an app now, and see it gone."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import click
+
+from kubectl_spawn.app import EXPIRES_AT, App, dollars
+from kubectl_spawn.cli import call_of, common_options
+from kubectl_spawn.cluster import SESSIONS
+from kubectl_spawn.commands.create_command import duration_option
+from kubectl_spawn.commands.find import find_app
+from kubectl_spawn.durations import format_duration
+from kubectl_spawn.errors import CommandError, ExitCode
+from kubectl_spawn.follow import follow
+
+_USUAL = timedelta(minutes=3)
+
+
+class _Silent:
+    def show(self, app: App, elapsed: timedelta) -> None:
+        del app, elapsed
+
+
+@click.command("end")
+@click.argument("app")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--wait/--no-wait", default=True, help="Wait until it is seen gone (the default).")
+@click.option("--timeout", help="How long to wait at most: 3m by default.")
+@common_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    app: str,
+    *,
+    yes: bool,
+    wait: bool,
+    timeout: str | None,
+    namespace: str | None,
+    output: str | None,
+) -> int:
+    """End an app now: its server and all data on it are destroyed. The receipt stays."""
+    call = call_of(ctx, output, namespace)
+    limit = duration_option("--timeout", timeout) or _USUAL
+    found = find_app(call.cluster, app)
+    if found.has_ended:
+        call.terminal.done(f"{app} has ended already")
+        return ExitCode.OK
+    if not yes:
+        answer = call.terminal.confirm(f"End {app} now? Its server and data are destroyed.")
+        if answer is None:
+            raise CommandError(
+                f"{app} was not ended: nobody is here to confirm it",
+                code=ExitCode.USAGE,
+                next_steps=(f"kubectl spawn end {app} --yes",),
+            )
+        if not answer:
+            call.terminal.say(f"{app} goes on.")
+            return ExitCode.OK
+    began = time.monotonic()
+    call.cluster.patch(SESSIONS, app, {"metadata": {"annotations": {EXPIRES_AT: "now"}}})
+    if not wait:
+        call.terminal.done(f"{app} ends")
+        return ExitCode.OK
+    outcome = follow(call.cluster, app, lambda seen: seen.has_ended, _Silent(), limit=limit)
+    took = format_duration(timedelta(seconds=time.monotonic() - began))
+    last = outcome.app
+    if last is None:
+        call.terminal.done(f"{app} is gone after {took}")
+        return ExitCode.OK
+    if call.terminal.as_json:
+        call.terminal.document(last.document)
+    if not last.has_ended:
+        raise CommandError(
+            f"{app} is not seen gone after {format_duration(limit)}. The operator goes on.",
+            code=ExitCode.TIMEOUT,
+            cause=last.message,
+            next_steps=(f"kubectl spawn status {app}",),
+        )
+    cost = dollars(last.cost_so_far(datetime.now(UTC)))
+    call.terminal.done(f"{app}: server destroyed and seen gone after {took} · cost {cost}")
+    return ExitCode.OK

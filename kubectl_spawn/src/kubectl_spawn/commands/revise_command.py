@@ -1,0 +1,140 @@
+"""`kubectl spawn revise`: another prompt for a running app, or an earlier version again."""
+
+import time
+from datetime import timedelta
+from typing import TextIO
+
+import click
+
+from kubectl_spawn.app import App
+from kubectl_spawn.cli import call_of, common_options
+from kubectl_spawn.cluster import SESSIONS, Object
+from kubectl_spawn.commands.create_command import duration_option
+from kubectl_spawn.commands.find import find_living_app
+from kubectl_spawn.durations import format_duration
+from kubectl_spawn.errors import CommandError, ExitCode
+from kubectl_spawn.follow import follow, follower_for
+
+_USUAL = timedelta(minutes=10)
+
+
+@click.command("revise")
+@click.argument("app")
+@click.argument("prompt", required=False)
+@click.option("-f", "--file", type=click.File(), help="Read the prompt from a file; - is stdin.")
+@click.option("--edit", is_flag=True, help="Open the present prompt in your editor.")
+@click.option("--to", "version", type=int, help="Go back to this version; it costs nothing.")
+@click.option("--wait/--no-wait", default=True, help="Wait until the new version runs.")
+@click.option("--timeout", help="How long to wait at most: 10m by default.")
+@common_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    app: str,
+    prompt: str | None,
+    file: TextIO | None,
+    *,
+    edit: bool,
+    version: int | None,
+    wait: bool,
+    timeout: str | None,
+    namespace: str | None,
+    output: str | None,
+) -> int:
+    """Change a running app: PROMPT is the whole new text.
+
+    Claude changes as little as it can. The app runs on and switches when the new version works;
+    when it does not, the old version stays. Data is kept.
+    """
+    call = call_of(ctx, output, namespace)
+    limit = duration_option("--timeout", timeout) or _USUAL
+    found = find_living_app(call.cluster, app)
+    text = _text(found, prompt, file, edit=edit, version=version)
+    if text == found.spec.get("prompt"):
+        call.terminal.done(f"{app} has this prompt already")
+        return ExitCode.OK
+    began = time.monotonic()
+    changed = call.cluster.patch(SESSIONS, app, {"spec": {"prompt": text}})
+    generation = int(changed["metadata"].get("generation") or 0)
+    if not wait:
+        call.terminal.done(f"{app} is being changed")
+        return ExitCode.OK
+    try:
+        with follower_for(call.terminal) as follower:
+            outcome = follow(
+                call.cluster, app, lambda seen: _is_decided(seen, text, generation), follower,
+                limit=limit,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        call.terminal.say(f"\nThe change of {app} goes on without this command.")
+        return ExitCode.INTERRUPTED
+    took = format_duration(timedelta(seconds=time.monotonic() - began))
+    last = outcome.app
+    if last is None:
+        raise CommandError(f"{app} was deleted", code=ExitCode.APP_FAILED)
+    failed = last.condition("UpdateFailed")
+    if failed.get("status") == "True":
+        raise CommandError(
+            f"the new version of {app} does not work; the old one still runs",
+            code=ExitCode.APP_FAILED,
+            cause=str(failed.get("message") or ""),
+            next_steps=(f"kubectl spawn revise {app} --edit",),
+        )
+    if outcome.timed_out:
+        raise CommandError(
+            f"the new version of {app} does not run after {format_duration(limit)}. It goes on.",
+            code=ExitCode.TIMEOUT,
+            cause=last.message,
+            next_steps=(f"kubectl spawn status {app}",),
+        )
+    number = f"version {last.revision}" if last.revision is not None else "the new version"
+    call.terminal.done(f"{number} of {app} runs after {took} · data kept")
+    return ExitCode.OK
+
+
+def _text(
+    found: App,
+    prompt: str | None,
+    file: TextIO | None,
+    *,
+    edit: bool,
+    version: int | None,
+) -> str:
+    present = str(found.spec.get("prompt", ""))
+    if version is not None:
+        return _prompt_of(found, version)
+    text = file.read() if file is not None else prompt or (present if edit else "")
+    if edit:
+        text = click.edit(text, extension=".txt") or ""
+    if not text.strip():
+        raise CommandError(
+            "no prompt: give it as an argument, with -f FILE, with --edit, or a version with --to",
+            code=ExitCode.USAGE,
+        )
+    return str(text).strip()
+
+
+def _prompt_of(found: App, version: int) -> str:
+    revisions: list[Object] = found.status.get("revisions") or []
+    for revision in revisions:
+        if revision.get("number") == version and revision.get("prompt"):
+            return str(revision["prompt"])
+    kept = ", ".join(str(revision.get("number")) for revision in revisions) or "none"
+    raise CommandError(
+        f"{found.name} has no version {version} any more; kept are: {kept}",
+        code=ExitCode.NOT_FOUND,
+        next_steps=(f"kubectl spawn status {found.name}",),
+    )
+
+
+def _is_decided(app: App, prompt: str, generation: int) -> bool:
+    """Whether the change runs, has failed, or its app is over."""
+    if app.has_ended:
+        return True
+    failed = app.condition("UpdateFailed")
+    if failed.get("status") == "True" and int(failed.get("observedGeneration") or 0) >= generation:
+        return True
+    revisions: list[Object] = app.status.get("revisions") or []
+    running = next((one for one in revisions if one.get("number") == app.revision), {})
+    observed = int(app.status.get("observedGeneration") or 0)
+    return observed >= generation and running.get("prompt") == prompt

@@ -1,0 +1,143 @@
+"""`kubectl spawn` as a person runs it, against the whole product on this machine."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from tests.support.local_program import Local, local
+
+from spawnai_local.paths import checkout
+
+BROKEN = "A server that ends as soon as it is started (simulate:app-dies-at-once)"
+CREATE = 'kubectl spawn create --name board --ttl 30m "A retro board with three columns"'
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    with local(tmp_path_factory.mktemp("plugin") / "stack") as running:
+        running.until_up()
+        yield running
+
+
+def run(stack: Local, command: str) -> subprocess.CompletedProcess[str]:
+    """A command in another terminal, whatever its exit code."""
+    return subprocess.run(
+        ["sh", "-euc", f". {stack.directory}/env\n{command}"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        cwd=checkout(),
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@pytest.fixture(scope="module")
+def created(stack: Local) -> subprocess.CompletedProcess[str]:
+    return run(stack, CREATE)
+
+
+def test_create_waits_and_prints_the_url_alone(stack, created):
+    assert created.returncode == 0, created.stderr
+    url = stack.shell("kubectl get ss board -o jsonpath='{.status.url}'")
+    assert created.stdout == f"{url}\n"
+    assert "board runs after" in created.stderr
+    assert "100%" in created.stderr or "Next: kubectl spawn open" in created.stderr
+
+
+def test_the_same_name_again_is_refused_with_what_to_do(stack, created):
+    again = run(stack, CREATE)
+    assert again.returncode == 2
+    assert "board exists already" in again.stderr
+    other = run(stack, 'kubectl spawn create --name board "A chess clock"')
+    assert "board exists already with another order" in other.stderr
+
+
+def test_list_and_status_tell_the_same_as_the_object(stack, created):
+    assert "board" in run(stack, "kubectl spawn list").stdout
+    items = json.loads(run(stack, "kubectl spawn list -o json").stdout)["items"]
+    assert [item["metadata"]["name"] for item in items] == ["board"]
+    status = run(stack, "kubectl spawn status board")
+    assert status.returncode == 0
+    assert "board · Running" in status.stdout
+
+
+def test_extend_moves_the_end_and_says_how_to_undo_it(stack, created):
+    end = "kubectl get ss board -o jsonpath='{.status.expirationTime}'"
+    before = stack.shell(end)
+    extended = run(stack, "kubectl spawn extend board 1h")
+    assert extended.returncode == 0, extended.stderr
+    assert "undo: kubectl spawn extend board -1h" in extended.stderr
+    assert stack.shell(end) > before
+    undone = run(stack, "kubectl spawn extend board -1h")
+    assert undone.returncode == 0, undone.stderr
+    assert stack.shell(end) == before
+    managers = stack.shell(
+        "kubectl get ss board -o jsonpath='{.metadata.managedFields[*].manager}'"
+    )
+    assert "spawn" in managers.split()
+
+
+def test_an_app_that_is_not_there_is_not_found_and_the_nearest_is_named(stack, created):
+    missing = run(stack, "kubectl spawn status bord")
+    assert missing.returncode == 5
+    assert "Did you mean board?" in missing.stderr
+
+
+def test_a_refused_value_comes_with_the_sentence_of_the_api_server(stack):
+    refused = run(stack, 'kubectl spawn create --region nowhere "A page"')
+    assert refused.returncode == 2
+    assert "write a DigitalOcean region slug" in refused.stderr
+
+
+def test_without_a_right_the_exit_code_is_4(stack):
+    account = "system:serviceaccount:default:default"
+    stranger = f"{stack.directory}/stranger"
+    as_stranger = f"kubectl --kubeconfig {stranger} config"
+    stack.shell(
+        f"cp {stack.directory}/kubeconfig {stranger}\n"
+        f"{as_stranger} set-credentials stranger --token=$(kubectl create token default)\n"
+        f"{as_stranger} set-context --current --user=stranger"
+    )
+    refused = run(stack, f'kubectl spawn --kubeconfig {stranger} create "A page about tea"')
+    assert refused.returncode == 4
+    assert account in refused.stderr
+    assert "kubectl spawn doctor" in refused.stderr
+
+
+def test_an_app_that_fails_ends_with_3_and_its_reason(stack):
+    broken = run(stack, f"echo '{BROKEN}' | kubectl spawn create --type api -f -")
+    assert broken.returncode == 3, broken.stderr
+    assert "failed (" in broken.stderr
+
+
+def test_the_time_limit_of_waiting_ends_with_6_and_the_app_goes_on(stack):
+    limited = run(stack, 'kubectl spawn create --name slow "A countdown" --timeout 0s')
+    assert limited.returncode == 6
+    assert "kubectl spawn status --wait slow" in limited.stderr
+    waited = run(stack, "kubectl spawn status --wait slow")
+    assert waited.returncode == 0, waited.stderr
+
+
+def test_end_asks_first_and_sees_it_gone(stack, created):
+    unsure = run(stack, "kubectl spawn end board")
+    assert unsure.returncode == 2
+    assert "kubectl spawn end board --yes" in unsure.stderr
+    ended = run(stack, "kubectl spawn end board --yes")
+    assert ended.returncode == 0, ended.stderr
+    assert "seen gone after" in ended.stderr
+    assert stack.shell("kubectl get ss board -o jsonpath='{.status.phase}'") == "Destroyed"
+    assert "board" in run(stack, "kubectl spawn list --ended").stdout
+    assert "in all" in run(stack, "kubectl spawn cost").stderr
+
+
+def test_the_doctor_finds_this_cluster_in_order(stack):
+    examined = run(stack, "kubectl spawn doctor")
+    assert "the operator leads" in examined.stderr, examined.stderr
+    assert "class local is ready" in examined.stderr
+
+
+def test_kubectl_completes_the_commands_and_the_apps(stack):
+    assert "create\t" in stack.shell("kubectl __complete spawn cr")
+    assert "slow" in stack.shell("kubectl __complete spawn end sl")

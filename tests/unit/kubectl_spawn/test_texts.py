@@ -1,0 +1,172 @@
+"""What the plugin reads and prints, without a cluster."""
+
+import io
+from datetime import timedelta
+
+import pytest
+
+from kubectl_spawn.app import App
+from kubectl_spawn.cli import COMMANDS, cli, run
+from kubectl_spawn.cluster import AlreadyExistsError, Cluster, UnreachableError, flags_of
+from kubectl_spawn.commands.eject_command import readme
+from kubectl_spawn.commands.source_command import _safe, write_files
+from kubectl_spawn.completion import candidates
+from kubectl_spawn.durations import format_duration, parse_duration, parse_time
+from kubectl_spawn.errors import CommandError, ExitCode
+from kubectl_spawn.names import name_for
+from kubectl_spawn.terminal import Terminal, table
+from spawnai_local.paths import checkout
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90m", 5400), ("1h30m", 5400), ("3d", 259200), ("0s", 0)]
+)
+def test_durations_are_read_as_the_ttl_is(text, seconds):
+    assert parse_duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["", "2 hours", "h", "1.5h", "-1h", "99999999d"])
+def test_what_is_no_duration_is_refused_with_what_to_write(text):
+    with pytest.raises(ValueError, match="write a duration such as 90m"):
+        parse_duration(text)
+
+
+def test_durations_are_written_with_their_two_largest_units():
+    assert format_duration(timedelta(hours=1, minutes=57, seconds=30)) == "1h57m"
+    assert format_duration(timedelta(seconds=-5)) == "0s"
+
+
+def test_a_time_that_cannot_be_read_is_none():
+    assert parse_time("soon") is None
+    assert parse_time(None) is None
+
+
+def test_a_name_is_made_of_the_telling_words():
+    name = name_for("A retro board with three columns")
+    assert name.rsplit("-", 1)[0] == "retro-board"
+    assert name != name_for("A retro board with three columns")
+    assert name_for("éàü 漢字").startswith("eau-")
+    assert name_for("漢字").startswith("app-")
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ('Error from server (NotFound): spawnsessions "a" not found', ExitCode.NOT_FOUND),
+        ('Error from server (Forbidden): spawnsessions is forbidden: User "d"', ExitCode.NO_RIGHT),
+        ("error: You must be logged in to the server (Unauthorized)", ExitCode.NO_RIGHT),
+        ('The SpawnSession "a" is invalid: spec.tier: Unsupported value', ExitCode.USAGE),
+        ('error: the server doesn\'t have a resource type "spawnsessions"', ExitCode.UNEXPECTED),
+    ],
+)
+def test_the_words_of_kubectl_become_exit_codes(said, code):
+    error = Cluster()._error(said)
+    assert error.code is code
+    assert error.cause == said.removeprefix("error: ")
+
+
+def test_a_request_that_may_have_arrived_is_told_apart_from_one_that_was_refused():
+    cluster = Cluster()
+    refused = (
+        "The connection to the server 127.0.0.1:1 was refused - did you specify the right host?"
+    )
+    assert isinstance(cluster._error(refused), UnreachableError)
+    assert isinstance(cluster._error("Error from server (Timeout): x"), UnreachableError)
+    exists = 'Error from server (AlreadyExists): spawnsessions "a" already exists'
+    assert isinstance(cluster._error(exists), AlreadyExistsError)
+
+
+def test_a_missing_kubectl_is_told_as_such():
+    with pytest.raises(CommandError, match="kubectl is not on the PATH"):
+        Cluster(program="/nowhere/kubectl").get("pods", "a")
+
+
+def test_flags_pass_what_was_given():
+    flags = flags_of(context="dev", kubeconfig=None, namespace="team-a")
+    assert flags == ("--context=dev", "--namespace=team-a")
+    assert Cluster(flags).in_namespace("other")._flags == ("--context=dev", "--namespace=other")
+
+
+def test_every_command_loads_and_says_what_it_is_for():
+    for name in COMMANDS:
+        command = cli.get_command(None, name)
+        assert command is not None
+        assert command.name == name
+        assert command.help, name
+
+
+@pytest.mark.parametrize("arguments", [["created"], ["extend"], ["create", "--tier", "huge", "x"]])
+def test_wrong_arguments_end_with_2_and_the_help_that_leads_on(arguments, capsys):
+    assert run(arguments) == ExitCode.USAGE
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "--help" in said.err
+
+
+def test_a_blank_prompt_is_refused_before_anything_is_asked(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO("  \n"))
+    assert run(["create"]) == ExitCode.USAGE
+    assert "no prompt: give it as an argument, with -f FILE or on stdin" in capsys.readouterr().err
+
+
+def test_a_bad_ttl_is_refused_before_anything_is_asked(capsys):
+    assert run(["create", "x", "--ttl", "2 hours"]) == ExitCode.USAGE
+    assert '--ttl "2 hours": write a duration such as 90m, 1h30m or 3d' in capsys.readouterr().err
+
+
+def test_errors_are_documents_for_programs(capsys):
+    assert run(["create", "x", "--ttl", "soon", "-o", "json"]) == ExitCode.USAGE
+    assert '"code": 2' in capsys.readouterr().err
+
+
+def test_a_pipe_gets_no_colours_and_ascii_where_the_encoding_has_no_more():
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    terminal = Terminal(out, out, {})
+    assert terminal.green("ok") == "ok"
+    assert terminal.symbols.done == "ok"
+    assert not terminal.is_live
+
+
+def test_columns_are_as_wide_as_their_widest_cell():
+    assert table([["NAME", "STATE"], ["retro-board", "Running"]]) == [
+        "NAME          STATE",
+        "retro-board   Running",
+    ]
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "a\\..\\x", ""])
+def test_an_archive_cannot_write_beside_its_folder(path):
+    with pytest.raises(CommandError, match="leaves the folder"):
+        _safe(path)
+
+
+def test_source_is_not_written_over_what_is_there(tmp_path):
+    (tmp_path / "mine").write_text("x")
+    with pytest.raises(CommandError, match="is not empty"):
+        write_files({"index.html": b""}, tmp_path)
+
+
+def test_an_ejected_app_says_how_to_run_it():
+    app = App(
+        {
+            "metadata": {"name": "quotes"},
+            "spec": {"appType": "api", "prompt": "Quotes\nas JSON"},
+            "status": {"note": "Quotes are kept in a file."},
+        }
+    )
+    text = readme(app)
+    assert "> Quotes\n> as JSON" in text
+    assert "node server.js" in text
+    assert "Quotes are kept in a file." in text
+
+
+def test_commands_and_options_are_completed():
+    assert ("create", COMMANDS["create"]) in candidates(["cr"])
+    assert "--ttl" in [value for value, _ in candidates(["create", "--t"])]
+
+
+def test_every_command_is_documented():
+    page = (checkout() / "docs" / "kubectl-spawn.md").read_text()
+    missing = [name for name in COMMANDS if f"`{name}" not in page and name not in page]
+    assert missing == []
+    assert all(f"| {int(code)} |" in page for code in ExitCode)
