@@ -144,6 +144,21 @@ _TIME_HELP = 'write an RFC 3339 time such as 2026-12-24T18:00:00Z, or "now"'
             id="no prompt",
         ),
         pytest.param(
+            session("nul", prompt="a clock\x00"),
+            "the prompt holds control characters",
+            id="a prompt with NUL",
+        ),
+        pytest.param(
+            session("escape", prompt="\x1b[31ma clock"),
+            "the prompt holds control characters",
+            id="a prompt with a terminal's escape sequence",
+        ),
+        pytest.param(
+            session("c1", prompt="a \x9b31m clock"),
+            "the prompt holds control characters",
+            id="a prompt with a C1 control character",
+        ),
+        pytest.param(
             session("long", prompt="x" * 2001),
             "spec.prompt: Forbidden: the prompt is too long: write at most 2000 characters",
             id="2001 characters",
@@ -262,6 +277,27 @@ _TIME_HELP = 'write an RFC 3339 time such as 2026-12-24T18:00:00Z, or "now"'
             'spec.firewall.operatorAddresses[0]: Invalid value: "office": write an IP address or a '
             "range in CIDR notation, such as 203.0.113.7 or 203.0.113.0/24",
             id="an address that is none",
+        ),
+        pytest.param(
+            spawn_class("nobody", allowedNamespaces={"from": "Selector"}),
+            "write a selector with matchLabels or matchExpressions, or from: All",
+            id="a class that selects namespaces by nothing",
+        ),
+        pytest.param(
+            spawn_class(
+                "valueless",
+                allowedNamespaces={
+                    "from": "Selector",
+                    "selector": {"matchExpressions": [{"key": "team", "operator": "In"}]},
+                },
+            ),
+            "write values for In and NotIn",
+            id="a class that selects by In without values",
+        ),
+        pytest.param(
+            spawn_class("tierless", allowedTiers=[]),
+            "the list is empty: write at least one tier",
+            id="a class without a tier",
         ),
         pytest.param(
             spawn_class("effort", model={"effort": "extreme"}),
@@ -647,6 +683,104 @@ async def test_a_ledger_shows_whose_it_is_and_its_intent_is_fixed(kubectl):
         ) in await refusal(kubectl, record)
     finally:
         await kubectl.run("delete", "sr", RECORD_UID)
+
+
+async def as_user(kubectl: Kubectl, user: str, manifest: dict[str, Any]) -> str:
+    """`kubectl create` by somebody else, without a trace."""
+    return await kubectl.run(
+        *("create", "--filename", "-", "--dry-run=server", "--as", user),
+        standard_input=json.dumps(manifest),
+    )
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def people(kubectl: Kubectl) -> None:
+    """Dana may order in the namespace, a portal may name anybody, an owner may do all there."""
+    await kubectl.run(
+        *("create", "role", "everything", "--namespace", NAMESPACE),
+        *("--verb=*", f"--resource=*.{GROUP}"),
+    )
+    for number, (person, role) in enumerate(
+        (
+            ("dana@example.com", "--clusterrole=spawnai-session-editor"),
+            ("portal", "--clusterrole=spawnai-session-editor"),
+            ("portal", "--clusterrole=spawnai-user-setter"),
+            ("owner", "--role=everything"),
+        )
+    ):
+        await kubectl.run(
+            *("create", "rolebinding", f"people-{number}", "--namespace", NAMESPACE),
+            *(role, f"--user={person}"),
+        )
+
+
+@pytest.mark.parametrize(
+    ("person", "user", "taken"),
+    [
+        ("dana@example.com", None, True),
+        ("dana@example.com", NAMESPACE, True),
+        ("dana@example.com", "dana@example.com", True),
+        ("dana@example.com", "eve@example.com", False),
+        ("dana@example.com", "other-namespace", False),
+        ("portal", "eve@example.com", True),
+    ],
+)
+async def test_only_who_may_set_the_user_names_another_than_himself(
+    kubectl, people, person, user, taken
+):
+    order = session("whose", user=user)
+    if taken:
+        await as_user(kubectl, person, order)
+        return
+    with pytest.raises(KubectlError) as caught:
+        await as_user(kubectl, person, order)
+    assert f'spec.user is somebody else than you, "{person}": leave it out' in caught.value.answer
+
+
+async def test_an_owner_of_a_namespace_with_every_right_in_it_cannot_write_a_status(
+    kubectl, people
+):
+    await create(kubectl, session("unforgeable"))
+    with pytest.raises(KubectlError) as caught:
+        await kubectl.run(
+            *("patch", "ss", "unforgeable", "--namespace", NAMESPACE, "--subresource=status"),
+            *("--type=merge", "--patch", json.dumps({"status": RUNNING}), "--as", "owner"),
+        )
+    assert "every status are written by the operator" in caught.value.answer
+
+
+async def test_only_the_operator_and_administrators_of_the_cluster_write_ledgers(kubectl):
+    """Whatever RBAC says of the usual verbs: nobody is given `keep` by mistake."""
+    writer = "ledger-writer"
+    await kubectl.run(
+        *("create", "clusterrole", writer, "--verb=get,create,update,patch,delete"),
+        "--resource=spawnrecords.spawn-ai.com,spawnrecords.spawn-ai.com/status",
+    )
+    await kubectl.run(
+        *("create", "clusterrolebinding", writer, f"--clusterrole={writer}", "--user=eve")
+    )
+    record = {
+        "apiVersion": API_VERSION,
+        "kind": "SpawnRecord",
+        "metadata": {"name": RECORD_UID},
+        "spec": {
+            "owner": {"kind": "SpawnSession", "name": "x", "uid": RECORD_UID},
+            "clusterUid": "c",
+        },
+    }
+    await create(kubectl, record)
+    forged = json.dumps({"status": {"residuals": ["droplet 1"]}})
+    try:
+        for arguments in (
+            ("patch", "sr", RECORD_UID, "--subresource=status", "--type=merge", "--patch", forged),
+            ("delete", "sr", RECORD_UID),
+        ):
+            with pytest.raises(KubectlError) as caught:
+                await kubectl.run(*arguments, "--as", "eve")
+            assert "written by the operator" in caught.value.answer
+    finally:
+        await kubectl.run("delete", "sr", RECORD_UID)
+        await kubectl.run("delete", "clusterrolebinding,clusterrole", writer)
 
 
 OPERATOR_GROUPS = ["system:serviceaccounts", "system:authenticated"]

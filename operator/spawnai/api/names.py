@@ -57,9 +57,13 @@ def session_host_label(session_name: str, session_uid: str) -> str:
     """The DNS label of a session: its name, shortened, and eight hex digits of its UID.
 
     A label has at most 63 octets (RFC 1035, section 2.3.4); object names may be longer and hold
-    dots.
+    dots. A label with hyphens in its third and fourth place is reserved (RFC 5891, section
+    4.2.3.1): `xn--` begins an internationalised name, and browsers would show another one.
     """
-    stem = session_name.replace(".", "-")[:54].strip("-")
+    stem = session_name.replace(".", "-")
+    if stem[2:4] == "--":
+        stem = f"app-{stem}"
+    stem = stem[:54].strip("-")
     return f"{stem}{session_host_suffix(session_uid)}"
 
 

@@ -16,6 +16,8 @@ NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)
 LABEL_PATTERN = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 # The slugs of DigitalOcean's regions: letters for the place, a number for the data centre.
 REGION_PATTERN = "^[a-z]{2,8}[0-9]{1,3}$"
+# All but the C0 and C1 control characters of ISO 6429; tab, line feed and carriage return are text.
+_NO_CONTROL_CHARACTERS = r"^[^\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x{9F}]*$"
 REGION_HELP = "write a DigitalOcean region slug such as nyc3, ams3 or sgp1"
 
 
@@ -91,6 +93,13 @@ class SessionSpec(ApiModel):
                 reason=Reason.REQUIRED,
             ),
             Rule(
+                rule=cel_matches("self", _NO_CONTROL_CHARACTERS),
+                message=(
+                    "the prompt holds control characters, such as NUL or an escape sequence of a "
+                    "terminal: write it as plain text; line breaks and tabs are fine"
+                ),
+            ),
+            Rule(
                 rule=f"size(self) <= {LONGEST_PROMPT}",
                 message=f"the prompt is too long: write at most {LONGEST_PROMPT} characters",
                 reason=Reason.FORBIDDEN,
@@ -117,7 +126,9 @@ class SessionSpec(ApiModel):
         default=None,
         description=(
             "Whom limits and cost belong to, such as a login name or an e-mail address, up to 253 "
-            "characters. When it is not set: the namespace."
+            "characters: yourself as the API server knows you (`kubectl auth whoami`), or the "
+            "namespace. To name anybody else takes the right to set spawnsessions/user. When it "
+            "is not set: the namespace."
         ),
         examples=["dana@example.com"],
         json_schema_extra=for_api_server(

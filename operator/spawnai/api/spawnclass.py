@@ -439,7 +439,7 @@ class AllowedNamespaces(ApiModel):
         json_schema_extra=for_api_server(
             Rule(
                 rule=(
-                    "self.from != 'Selector' || (has(self.selector) && "
+                    "!has(self.from) || self.from != 'Selector' || (has(self.selector) && "
                     "((has(self.selector.matchLabels) && size(self.selector.matchLabels) > 0) || "
                     "(has(self.selector.matchExpressions) && "
                     "size(self.selector.matchExpressions) > 0)))"

@@ -7,6 +7,7 @@ was tried.
 """
 
 from datetime import datetime, timedelta
+from urllib.parse import urlsplit
 
 from spawnai.api.conditions import ConditionType
 from spawnai.api.durations import parse_duration
@@ -87,6 +88,7 @@ def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -
     _droplet(d, session, offer, o.record, now)
     _firewall(d, offer, o.record, now)
     _name(d, session, offer, o.record)
+    _put_right(d, session, offer, o.record)
     look_for_late_ones(d, searches_of(o, o.record), now)
     _app(d, session, offer, now)
     wanted = resolve(
@@ -108,6 +110,28 @@ def _begin(d: Draft, session: Session, offer: Offer, now: datetime) -> None:
         d.put(started_at=now.replace(microsecond=0), class_name=offer.name, tier=session.tier)
         d.notice("Normal", "Provisioning", "Provision", "The droplet and the app are being made")
     d.drop(ConditionType.STALLED)
+
+
+def _put_right(d: Draft, session: Session, offer: Offer, record: Record) -> None:
+    """What follows from the order and the ledger says so, whatever somebody wrote into the status:
+    a page or a tool may trust it.
+    """
+    d.put(class_name=offer.name, tier=session.tier)
+    url, ip = d.previous.url, d.address
+    if url is None or ip is None or d.previous.ready_at is None:
+        return
+    names = {line.name for line in record.living(ResourceKind.DOMAIN_RECORD)}
+    if not _leads_to(url, {ip, *names}):
+        d.put(url=url_of(session, offer, ip))
+
+
+def _leads_to(url: str, hosts: set[str]) -> bool:
+    try:
+        parts = urlsplit(url)
+        rest = (parts.username, parts.path.strip("/"), parts.query, parts.fragment)
+        return parts.scheme in {"http", "https"} and parts.hostname in hosts and not any(rest)
+    except ValueError:
+        return False
 
 
 def _generation(d: Draft, o: Observation) -> None:

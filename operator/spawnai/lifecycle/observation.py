@@ -118,11 +118,11 @@ class Session:
 
     @property
     def tier(self) -> Tier:
-        """The tier in force: asked for, or the default of the app type."""
-        if self.status.tier is not None:
-            return self.status.tier
+        """The tier in force: asked for, or the default of the app type. The status tells it only
+        where the spec cannot be read.
+        """
         if self.spec is None:
-            return Tier.LIGHT
+            return self.status.tier or Tier.LIGHT
         return self.spec.tier or DEFAULT_TIER[self.spec.app_type]
 
 

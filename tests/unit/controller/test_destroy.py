@@ -22,11 +22,13 @@ from spawnai.lifecycle.actions import DeleteResource, VerifyGone
 from spawnai.lifecycle.observation import FailureKind
 from spawnai.lifecycle.settling import APPEARS_WITHIN, SETTLING
 
+UID = "7f3a0c52-0d3c-4b5e-9a52-0c2f6b1f6a11"
+LABEL = "retro-board-7f3a0c52"
 DOMAIN, OURS, ELSEWHERE = "apps.example", "203.0.113.7", "198.51.100.7"
 NAME = LedgerEntry(
     kind=ResourceKind.DOMAIN_RECORD,
     id="5",
-    name=f"retro-board.{DOMAIN}",
+    name=f"{LABEL}.{DOMAIN}",
     domain=DOMAIN,
     ip=OURS,
     created_at=START,
@@ -47,6 +49,7 @@ class Cloud:
     def __init__(self) -> None:
         self.shows = True
         self.address: str | None = OURS
+        self.label = LABEL
         self.listed: tuple[int, ...] = ()
         self.calls: list[str] = []
 
@@ -58,7 +61,7 @@ class Cloud:
     def _record(self) -> DomainRecord | None:
         if self.address is None:
             return None
-        return DomainRecord(5, DOMAIN, "A", "retro-board", self.address, 30)
+        return DomainRecord(5, DOMAIN, "A", self.label, self.address, 30)
 
     async def get(self, *of, priority):
         if not await self._answer("GET"):
@@ -112,7 +115,7 @@ class Desk:
         if made_here:
             self.memory.proven = {(line.kind, line.id) for line in lines}
         backing = Backing("standard", "class-uid", account, None, None)
-        self.work = Work("uid", None, self.memory, backing, self.clock.utc_now)
+        self.work = Work(UID, None, self.memory, backing, self.clock.utc_now)
         self._destroy = Destroy(cluster_uid="cluster-uid", wake=lambda _uid: None)
         self.deploy = Deploy(agents=None, bundles=None, clock=self.clock)
 
@@ -255,3 +258,15 @@ async def test_a_name_that_a_listing_showed_as_ours_costs_one_call():
     await desk.look_at_domain()
     await desk.delete()
     assert desk.cloud.calls == ["DELETE"]
+
+
+@virtual_time
+async def test_a_foreign_name_that_somebody_wrote_into_the_ledger_is_left_alone():
+    """Line and record agree in everything; but the record does not bear the session's mark."""
+    desk = Desk(NAME.model_copy(update={"name": f"www.{DOMAIN}"}), made_here=False)
+    desk.cloud.label = "www"
+    await asyncio.sleep(APPEARS_WITHIN.total_seconds())
+    with pytest.raises(NotOurs):
+        await desk.delete()
+    assert desk.cloud.calls == ["GET"]
+    assert desk.line.presence is Presence.UNKNOWN

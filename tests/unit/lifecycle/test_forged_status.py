@@ -6,7 +6,7 @@ import pytest
 from tests.unit.lifecycle.life import START, Life, a_session
 
 from spawnai.api.record import Presence, ResourceKind
-from spawnai.api.session import Phase, SessionStatus
+from spawnai.api.session import Phase, SessionStatus, Tier
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import FailureKind
 
@@ -109,3 +109,28 @@ def test_a_condition_of_any_time_does_not_hold_up_a_teardown():
     life.change(status=SessionStatus.model_validate(document), expires_at="now")
     life.pass_time(minutes=1)
     assert is_gone(life)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://evil.example",
+        "http://evil.example@{ip}",
+        "javascript:alert(1)",
+        "http://[",
+        "",
+        "http://{ip}/phish",
+    ],
+)
+def test_a_forged_address_of_the_app_is_put_right(url):
+    life = Life().settle()
+    url_before, ip = life.status.url, life.status.droplet.ip
+    forge(life, url=url.format(ip=ip)).pass_time(minutes=1)
+    assert life.status.url == url_before
+
+
+def test_a_forged_class_and_tier_are_put_right():
+    life = Life().settle()
+    before = life.status
+    forge(life, class_name="another", tier=Tier.COMPLEX).pass_time(minutes=1)
+    assert (life.status.class_name, life.status.tier) == (before.class_name, before.tier)

@@ -3,7 +3,12 @@
 from collections.abc import Callable
 from typing import assert_never
 
-from spawnai.api.names import cluster_tag, session_firewall_name, session_tag
+from spawnai.api.names import (
+    cluster_tag,
+    session_firewall_name,
+    session_host_suffix,
+    session_tag,
+)
 from spawnai.api.record import LedgerEntry, ResourceKind
 from spawnai.billing import ledger as books
 from spawnai.controller.accounts import CloudAccount
@@ -27,7 +32,7 @@ class Destroy:
         """Delete one thing by its recorded identity, once it has shown that it is ours."""
         account, entry = work.backing.account, action.entry
         proven = (entry.kind, entry.id) in work.memory.proven
-        if not proven or _seems_changed(account, entry):
+        if not proven or _seems_changed(account, work.uid, entry):
             ours = await self._is_ours(work, account, entry)
             if ours is None:
                 await self._not_found(work, entry)
@@ -121,10 +126,10 @@ class Destroy:
             case ResourceKind.DOMAIN_RECORD:
                 domain = entry.domain or ""
                 record = account.record_listings.seen(domain, int(entry.id))
-                if record is None or not _is_as_made(record, entry):
+                if record is None or not _is_as_made(record, work.uid, entry):
                     # Whoever changed it may have changed it back meanwhile, or deleted it.
                     record = await account.records.get(domain, int(entry.id), priority=priority)
-                return None if record is None else _is_as_made(record, entry)
+                return None if record is None else _is_as_made(record, work.uid, entry)
             case ResourceKind.FIREWALL:
                 firewall = await account.firewalls.get(entry.id, priority=priority)
                 if firewall is None:
@@ -156,14 +161,21 @@ class Destroy:
         work.saw_gone(action.kind, action.id)
 
 
-def _seems_changed(account: CloudAccount, entry: LedgerEntry) -> bool:
+def _seems_changed(account: CloudAccount, uid: str, entry: LedgerEntry) -> bool:
     """Whether a listing showed that somebody changed what was proven to be ours before."""
     if entry.kind is not ResourceKind.DOMAIN_RECORD:
         return False
     shown = account.record_listings.seen(entry.domain or "", int(entry.id))
-    return shown is not None and not _is_as_made(shown, entry)
+    return shown is not None and not _is_as_made(shown, uid, entry)
 
 
-def _is_as_made(record: DomainRecord, entry: LedgerEntry) -> bool:
-    """Whether a name still is the one that was made, and leads where it was to lead."""
-    return f"{record.name}.{record.domain}" == entry.name and record.data == entry.ip
+def _is_as_made(record: DomainRecord, uid: str, entry: LedgerEntry) -> bool:
+    """Whether a name still is the one that was made, and leads where it was to lead.
+
+    It bears the session's own mark: what somebody else wrote into a ledger is no proof.
+    """
+    return (
+        record.name.endswith(session_host_suffix(uid))
+        and f"{record.name}.{record.domain}" == entry.name
+        and record.data == entry.ip
+    )
