@@ -563,6 +563,9 @@ class SimulatedCatalog:
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
 
+    async def missing_scopes(self, wanted, *, priority) -> tuple:
+        return ()
+
     async def account(self, *, priority) -> Account:
         return Account(status="active", uuid="account")
 

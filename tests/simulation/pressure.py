@@ -8,8 +8,10 @@ modelled is the network between them, the API server, the agents, and Claude, wh
 import asyncio
 import contextvars
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from ipaddress import ip_network
 from random import Random
 from types import SimpleNamespace
 from typing import Any, Self
@@ -116,6 +118,21 @@ class Wire:
         return effect()
 
 
+@dataclass(frozen=True)
+class Answered:
+    """An answer whose body comes in one block."""
+
+    status_code: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    async def iter_raw(self):
+        yield self.body
+
+    async def close(self) -> None:
+        pass
+
+
 class Network:
     """Stands for pydo's client: carries requests to the local cloud, and takes its time for it.
 
@@ -130,7 +147,8 @@ class Network:
         self._meddle = meddle
         self._delays = delays
 
-    async def send_request(self, request, *, trace_request_ctx) -> SimpleNamespace:
+    async def send_request(self, request, *, stream, trace_request_ctx) -> Answered:
+        assert stream
         await asyncio.sleep(self._random.uniform(0.01, 0.1))
         trace_request_ctx.leave()
         parts = urlsplit(request.url)
@@ -138,7 +156,7 @@ class Network:
         if foreign is not None:
             status, headers = foreign
             body = b'{"id": "refused", "message": "the required permission is missing"}'
-            return SimpleNamespace(status_code=status, headers=headers, content=body)
+            return Answered(status, headers, body)
         content = request.content or b""
         answer = self._emulator.api.call(
             Request(
@@ -152,9 +170,7 @@ class Network:
         assert answer is not None
         await asyncio.sleep(self._random.uniform(0.01, 0.1))
         await asyncio.sleep(self._delays.get(f"{request.method} {parts.path}", 0.0))
-        return SimpleNamespace(
-            status_code=answer.status, headers=answer.headers, content=answer.body or b""
-        )
+        return Answered(answer.status, answer.headers, answer.body or b"")
 
     async def close(self) -> None:
         pass
@@ -166,7 +182,13 @@ class Client(ApiClient):
     def __init__(
         self, token: str, budget: RateBudget, network: Network, before_change: Callable[[], None]
     ) -> None:
-        super().__init__(token, "http://127.0.0.1", budget, before_change=before_change)
+        super().__init__(
+            token,
+            "http://127.0.0.1",
+            budget,
+            before_change=before_change,
+            droplet_networks=(ip_network("127.0.0.0/8"),),
+        )
         self._network = network
 
     def _connect(self) -> Network:

@@ -480,3 +480,70 @@ async def test_a_class_whose_settings_change_has_its_sessions_look_again():
         crowd.set_class(records={"retention": "0s"})
         await crowd.until(lambda: crowd.server.get("record", uid) is None, 60)
         await crowd.close()
+
+
+@virtual_time
+async def test_a_token_that_lacks_scopes_is_named_by_them_and_what_ends_goes_all_the_same():
+    """Without tag:read droplets show no tags, and none would be known as ours again."""
+    with prepared():
+        crowd = await operated()
+        crowd.set_keys(token=OTHER_TOKEN)
+        crowd.meddle = lambda method, path, by: (
+            (403, {})
+            if by == OTHER_TOKEN
+            and (method, path) in {("GET", "/v2/tags"), ("POST", "/v2/droplets")}
+            else None
+        )
+        await asyncio.sleep(70)
+        reason, message = crowd.class_says()
+        assert reason == "ScopesMissing"
+        for words in ("SpawnClass 'standard'", "tag:read", "droplet:create"):
+            assert words in message
+        assert "droplet:read" not in message
+        await ends(crowd)
+        await crowd.close()
+
+
+@virtual_time
+async def test_what_a_token_may_do_is_asked_once():
+    with prepared():
+        crowd = await operated()
+        probes: list[str] = []
+
+        def note(method, path, _token):
+            if (method, path) == ("GET", "/v2/tags"):
+                probes.append(path)
+
+        crowd.meddle = note
+        crowd.set_class(image="debian-12-x64")
+        await asyncio.sleep(5)
+        assert crowd.class_says()[0] == "Usable"
+        assert probes == []
+        await crowd.close()
+
+
+@virtual_time
+async def test_a_locked_account_shows_on_the_class_and_what_ends_goes_all_the_same():
+    with prepared():
+        crowd = await operated()
+        account = crowd.emulator.cloud.account
+        account.status, account.status_message = "locked", "Please contact support."
+        crowd.set_class(image="debian-12-x64")
+        await asyncio.sleep(5)
+        reason, message = crowd.class_says()
+        assert reason == "AccountLocked"
+        assert "Please contact support." in message
+        await ends(crowd)
+        await crowd.close()
+
+
+@virtual_time
+async def test_one_401_at_the_start_does_not_keep_what_ended_from_being_destroyed():
+    with prepared():
+        crowd = await operated()
+        await crowd.stop()
+        refusals = iter([(401, {})])
+        crowd.meddle = lambda *_call: next(refusals, None)
+        crowd.start()
+        await ends(crowd, 30)
+        await crowd.close()

@@ -268,6 +268,8 @@ class CloudAccount:
     record_listings: RecordListings
     task: asyncio.Task[None]
     prices: dict[str, Decimal] = field(default_factory=dict)
+    scopes: set[tuple[str, str]] = field(default_factory=set)
+    """What the token has shown that it may do: scopes, and the paths they were shown at."""
 
     async def close(self) -> None:
         """End its listings and connections."""

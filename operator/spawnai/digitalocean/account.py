@@ -1,5 +1,7 @@
 """What DigitalOcean offers and what the account may use."""
 
+from collections.abc import Collection
+
 from pydantic import TypeAdapter
 
 from spawnai.digitalocean.answers import member, read
@@ -7,6 +9,7 @@ from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.client import ApiClient, Call
 from spawnai.digitalocean.listing import PER_PAGE, list_all, read_page
 from spawnai.digitalocean.models import Account, Page, Size, owner_of
+from spawnai.digitalocean.scopes import Scope, missing_scopes
 
 _SIZE = TypeAdapter(Size)
 _ACCOUNT = TypeAdapter(Account)
@@ -32,6 +35,16 @@ class Catalog:
 
         sizes = await list_all(fetch, identity=lambda size: size.slug)
         return {size.slug: size for size in sizes}
+
+    async def missing_scopes(
+        self, wanted: Collection[Scope], *, priority: Priority
+    ) -> tuple[Scope, ...]:
+        """Which of the scopes the token lacks.
+
+        Raises:
+            Unauthorized: the token is wrong.
+        """
+        return await missing_scopes(self._api, wanted, priority=priority)
 
     async def account(self, *, priority: Priority) -> Account:
         """The account that the token belongs to.

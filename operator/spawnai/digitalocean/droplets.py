@@ -37,16 +37,18 @@ class Droplets:
                 key, so look for it, for as long as a listing may lag, before ordering again.
             OverQuota, NoCapacity, UnknownOption, Refused: nothing was made.
         """
-        body = {
+        body: dict[str, Any] = {
             "name": order.name,
             "region": order.region,
             "size": order.size,
             "image": order.image,
             "user_data": order.user_data,
             "tags": list(order.tags),
-            "monitoring": order.monitoring,
+            "monitoring": False,
             "with_droplet_agent": False,
         }
+        if order.ssh_keys:
+            body["ssh_keys"] = list(order.ssh_keys)
         return await self._api.call(
             Call("POST", "/v2/droplets", body=body), self._read, priority=priority
         )

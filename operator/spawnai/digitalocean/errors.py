@@ -2,11 +2,13 @@
 
     DigitalOceanError
     ├── NotFound        the object is not there (a real 404, in DigitalOcean's own words)
-    ├── Unauthorized    the token is wrong or lacks a right: nothing works until it is replaced
+    ├── Unauthorized    the token is wrong: nothing works until it is replaced
+    │   └── Forbidden       the token lacks a scope, or the account may not do this
     ├── RateLimited     too many calls: nothing happened, come back after `retry_after_seconds`
     ├── OverQuota       the account's droplet limit: wait until a droplet goes, or raise the limit
     ├── NoCapacity      this size cannot be had in this region now: take the next region
     ├── UnknownOption   such a size, region or image does not exist: choose another
+    │   └── ImageNotInRegion   the image exists, but not in this region: take the next region
     ├── Refused         any other "no": the same call will get the same answer
     │   └── AlreadyExists   another object has that (unique) name: look for it
     ├── Busy            an action on the object is still running: repeat later
@@ -62,6 +64,10 @@ class Unauthorized(DigitalOceanError):
     """The token is wrong, was revoked, or lacks the right to do this."""
 
 
+class Forbidden(Unauthorized):
+    """The token works but lacks a scope, or may only read, or the account may not do this."""
+
+
 class RateLimited(DigitalOceanError):
     """The token's calls for this minute or hour are used up. Nothing happened.
 
@@ -98,6 +104,15 @@ class UnknownOption(DigitalOceanError):
         """Which of them DigitalOcean's words name: "size", "region" or "image"."""
         named = [option for option in ("size", "region", "image") if option in self.message.lower()]
         return named[0] if len(named) == 1 else None
+
+
+class ImageNotInRegion(UnknownOption):
+    """The image was not transferred to the region. Another region may have it."""
+
+    @property
+    def option(self) -> str | None:
+        """The region, whatever DigitalOcean's words name besides."""
+        return "region"
 
 
 class Refused(DigitalOceanError):

@@ -18,6 +18,8 @@ from spawnai.digitalocean.errors import (
     Ambiguous,
     Busy,
     DigitalOceanError,
+    Forbidden,
+    ImageNotInRegion,
     NoCapacity,
     NotFound,
     OverQuota,
@@ -33,20 +35,33 @@ _LONGEST_MESSAGE = 300
 _RETRY_AFTER_SECONDS = 60.0
 
 _DROPLET_LIMIT = re.compile(r"droplet limit", re.IGNORECASE)
-_PENDING = re.compile(r"pending event|is locked|currently locked|in progress", re.IGNORECASE)
-_EXISTS = re.compile(r"already exists|duplicate name|name .*already.*(taken|use)", re.IGNORECASE)
+_PENDING = re.compile(
+    r"pending event|blocking events?|is locked|currently locked|in progress"
+    r"|processes previous actions|not in use before deleting",
+    re.IGNORECASE,
+)
+_EXISTS = re.compile(
+    r"already exists|duplicate name|name is not unique|name .{0,80}already.{0,80}(taken|use)",
+    re.IGNORECASE,
+)
+_IMAGE_ELSEWHERE = re.compile(r"image\b.{0,80}not available in the selected region", re.IGNORECASE)
 _UNKNOWN_OPTION = re.compile(
     r"invalid (size|region|image)"
-    r"|(size|region|image)( slug)?( .*)? (is invalid|does not exist|not found|not recognized)",
+    r"|(size|region|image)( slug)?( .{0,80})? (is invalid|does not exist|not found|not recognized)",
     re.IGNORECASE,
 )
 _NO_CAPACITY = re.compile(
     r"(un|not (currently )?)available|capacity|sold out|out of stock|temporarily disabled"
-    r"|region is disabled",
+    r"|currently restricted|region is disabled",
     re.IGNORECASE,
 )
 _NOT_FOUND = re.compile(r".*not[ _]?found", re.IGNORECASE)
-_NO_RIGHT = re.compile(r"not authorized|permission|scope|unable to authenticate", re.IGNORECASE)
+# "You are not authorized to perform this operation" (a custom scope is missing) and "You do not
+# have access for the attempted action" (a read-only token, and some services).
+_NO_RIGHT = re.compile(
+    r"not authorized|not have access|permission|scope|unable to authenticate|account.{0,40}locked",
+    re.IGNORECASE,
+)
 
 
 def shown(text: str, secret: str) -> str:
@@ -109,7 +124,10 @@ def error_of_answer(
     if status == HTTPStatus.UNAUTHORIZED:
         return Unauthorized(message, **known)
     if status == HTTPStatus.FORBIDDEN:
-        return (Unauthorized if _NO_RIGHT.search(message) else Refused)(message, **known)
+        # Load balancers and certificates that are in use say so with a 403, too.
+        if _PENDING.search(message):
+            return Busy(message, **known)
+        return (Forbidden if _NO_RIGHT.search(message) else Refused)(message, **known)
     if status == HTTPStatus.NOT_FOUND:
         if _NOT_FOUND.fullmatch(identifier):
             return NotFound(message, **known)
@@ -128,6 +146,8 @@ def _refusal(endpoint: str, message: str) -> type[DigitalOceanError]:
     if _EXISTS.search(message):
         return AlreadyExists
     if endpoint == "POST /v2/droplets":
+        if _IMAGE_ELSEWHERE.search(message):
+            return ImageNotInRegion
         if _UNKNOWN_OPTION.search(message):
             return UnknownOption
         if _NO_CAPACITY.search(message):

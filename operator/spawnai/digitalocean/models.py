@@ -126,7 +126,15 @@ class Droplet:
 
 @dataclass(frozen=True, slots=True)
 class DropletOrder:
-    """What POST /v2/droplets is asked for. DigitalOcean's own agent is never installed."""
+    """What POST /v2/droplets is asked for.
+
+    DigitalOcean's agents are never installed: its first-boot installer races ours for apt, and a
+    custom image refuses `monitoring`.
+
+    Attributes:
+        ssh_keys: ids of keys for root. Without any DigitalOcean switches password login on and
+            mails the password to the account's owner; a custom image needs one.
+    """
 
     name: str
     region: str
@@ -134,7 +142,7 @@ class DropletOrder:
     image: str
     user_data: str = field(repr=False)
     tags: tuple[str, ...]
-    monitoring: bool = True
+    ssh_keys: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -410,6 +410,12 @@ async def test_a_cancelled_call_ends_at_once_and_is_counted(server, api, outcome
 REFUSALS = [
     (422, "creating this/these droplet(s) will exceed your droplet limit", errors.OverQuota),
     (422, "Size is not available in this region.", errors.NoCapacity),
+    (422, "The requested size is currently restricted.", errors.NoCapacity),
+    (
+        422,
+        "The image you specified is not available in the selected region, you can transfer it",
+        errors.ImageNotInRegion,
+    ),
     (422, "The specified size is currently unavailable in nyc3", errors.NoCapacity),
     (422, "Region is not available", errors.NoCapacity),
     (422, "You specified an invalid size for Droplet creation.", errors.UnknownOption),
@@ -421,7 +427,12 @@ REFUSALS = [
     (409, "duplicate name", errors.AlreadyExists),
     (422, "Name is invalid", errors.Refused),
     (400, "Invalid JSON", errors.Refused),
-    (403, "You are not authorized to perform this operation", errors.Unauthorized),
+    (403, "You are not authorized to perform this operation", errors.Forbidden),
+    (403, "You do not have access for the attempted action.", errors.Forbidden),
+    (403, "Load Balancer can't be updated while it processes previous actions", errors.Busy),
+    (403, "Make sure the certificate is not in use before deleting it", errors.Busy),
+    (422, "there are currently blocking events processing on this resource", errors.Busy),
+    (422, "load balancer name is not unique", errors.AlreadyExists),
     (403, "This certificate is used by a load balancer", errors.Refused),
     (401, "Unable to authenticate you.", errors.Unauthorized),
 ]
@@ -515,7 +526,7 @@ async def test_a_droplet_is_ordered_without_digitaloceans_agent_and_read_with_it
         "image": "debian-12-x64",
         "user_data": "#cloud-config",
         "tags": ["t"],
-        "monitoring": True,
+        "monitoring": False,
         "with_droplet_agent": False,
     }
     assert str(made.price_hourly) == "0.00893"

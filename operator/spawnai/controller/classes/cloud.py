@@ -7,7 +7,8 @@ from spawnai.api.spawnclass import ClassSpec, FirewallMode
 from spawnai.controller.accounts import Accounts, CloudAccount
 from spawnai.controller.store import StoredClass
 from spawnai.digitalocean.budget import Priority
-from spawnai.digitalocean.errors import DigitalOceanError, Unauthorized
+from spawnai.digitalocean.errors import DigitalOceanError, Forbidden, Unauthorized
+from spawnai.digitalocean.scopes import BASE, of_domain
 
 from .firewalls import ClassFirewalls
 from .memory import ClassMemory, OpenAccount
@@ -56,7 +57,7 @@ class ClassCloud:
             ) from error
         memory.tried = account
         try:
-            opened = OpenAccount(account, await self._owner(known, memory, account))
+            opened = await self._opened(known, memory, account)
             if memory.opened is None and len(self._users_known(known.name)) >= LISTED_FROM:
                 await self._list_what_exists(known, account)
         except (ClassProblem, Unauthorized):
@@ -78,10 +79,10 @@ class ClassCloud:
             if domain:
                 await account.record_listings.domain_exists(domain, priority=Priority.DESTROY)
 
-    async def _owner(
+    async def _opened(
         self, known: StoredClass, memory: ClassMemory, account: CloudAccount
-    ) -> str | None:
-        """The account behind the token; None where the token may not read it.
+    ) -> OpenAccount:
+        """The account behind the token, which may not be allowed to read whose it is.
 
         In another account every droplet of the class is a 404, which would be taken for its proof
         of being gone while it goes on in the first one, unseen and paid for. So while anything of
@@ -94,18 +95,23 @@ class ClassCloud:
         before = opened.uuid if opened is not None else None
         before = before or known.status.account_uuid
         found: str | None = None
+        locked = ""
         try:
-            found = (await account.catalog.account(priority=Priority.DESTROY)).uuid
-        except Unauthorized:
+            owner = await account.catalog.account(priority=Priority.DESTROY)
+            found = owner.uuid
+            if owner.status == "locked":
+                locked = owner.message or "no reason given"
+        except Forbidden:
             # A token of custom scopes may not read its account. Does it work at all?
             await self._read_prices(account, Priority.DESTROY)
             if opened is not None and opened.account is account:
-                return opened.uuid  # A token stays in its account, and this one has shown it.
+                return opened  # A token stays in its account, and this one has shown it.
+        result = OpenAccount(account, found, locked)
         if before is None or found == before:
-            return found
+            return result
         users = await self._users_of(known.name)
         if not users:
-            return found
+            return result
         made = f"what {', '.join(users[:5])} made lives in account {before}"
         if found is None:
             raise ClassProblem(
@@ -126,6 +132,30 @@ class ClassCloud:
         sizes = await account.catalog.sizes(priority=priority)
         account.prices.update({slug: size.price_hourly for slug, size in sizes.items()})
 
+    @staticmethod
+    async def _check_scopes(known: StoredClass, domain: str | None, account: CloudAccount) -> None:
+        """Find out once for each token and domain whether it may do what sessions need.
+
+        A token without `tag:read`, for example, makes droplets that show no tags: none of them
+        would be known as ours again.
+        """
+        wanted = [
+            scope
+            for scope in (*BASE, *(of_domain(domain) if domain else ()))
+            if (scope.name, scope.probe.url_path) not in account.scopes
+        ]
+        missing = await account.catalog.missing_scopes(wanted, priority=Priority.NEW)
+        account.scopes |= {
+            (scope.name, scope.probe.url_path) for scope in wanted if scope not in missing
+        }
+        if missing:
+            lacks = "; ".join(f"{scope.name} ({scope.without})" for scope in missing)
+            raise ClassProblem(
+                "ScopesMissing",
+                f"The DigitalOcean token of SpawnClass {known.name!r} lacks scopes: {lacks}. Give "
+                "it the scopes that the guide lists, or a token with full access",
+            )
+
     async def prepare(
         self, known: StoredClass, spec: ClassSpec, account: CloudAccount
     ) -> str | None:
@@ -137,6 +167,7 @@ class ClassCloud:
         """
         await self._read_prices(account, Priority.NEW)
         domain = spec.exposure.domain
+        await self._check_scopes(known, domain, account)
         if domain and not await account.record_listings.domain_exists(
             domain, priority=Priority.NEW
         ):

@@ -51,6 +51,7 @@ UNAVAILABLE = "DigitalOceanUnavailable"
 FOR_A_PERSON = frozenset(
     {
         "AccountChanged",
+        "AccountLocked",
         "AccountUnknown",
         "ClaudeUnauthorized",
         "DigitalOceanUnauthorized",
@@ -58,12 +59,17 @@ FOR_A_PERSON = frozenset(
         "GenerationRejected",
         "InvalidSpec",
         "ModelWithoutPrice",
+        "ScopesMissing",
         "SecretKeyMissing",
     }
 )
 PROBLEM_CHECK_INTERVAL = timedelta(minutes=2)
 """How often the cloud is asked again about a problem that only a person can mend. A new key or a
 changed class is tried at once."""
+
+UNAUTHORIZED_BELIEVED_AFTER = 3
+"""How often in a row DigitalOcean must refuse a token before it is asked rarely: until then a
+single 401 does not keep what has ended from being destroyed."""
 
 SECRET_CHECK_SECONDS = 60.0
 """How often the keys are read again, so that a rotated key is taken up by itself."""
@@ -300,7 +306,13 @@ class ClassController:
             look.task.add_done_callback(lambda _: self._wake_class_after(name, 0.0))
             raise
         memory.look = None
-        return look.task.result()
+        try:
+            state = look.task.result()
+        except Unauthorized:
+            memory.unauthorized += 1
+            raise
+        memory.unauthorized = 0
+        return state
 
     async def _look(
         self, known: StoredClass, memory: ClassMemory, keys: ClassKeys, wanted: CheckedFor
@@ -314,6 +326,12 @@ class ClassController:
         now = self._clock.utc_now()
         opened = await self._cloud.open(known, memory, keys.digitalocean_token)
         self._hand_out_account(known, memory)
+        if opened.locked:
+            raise ClassProblem(
+                "AccountLocked",
+                f"The DigitalOcean account of SpawnClass {known.name!r} is locked, so nothing can "
+                f"be made in it: {opened.locked}",
+            )
         if known.spec is None:
             raise _unreadable(known)
         firewall_id = await self._cloud.prepare(known, known.spec, opened.account)
@@ -347,6 +365,8 @@ class ClassController:
             return
         (looked_for, looked_at), problem = memory.looked, memory.state.problem
         due = self._clock.utc_now() >= looked_at + PROBLEM_CHECK_INTERVAL
+        if 0 < memory.unauthorized < UNAUTHORIZED_BELIEVED_AFTER:
+            return
         if looked_for == wanted and not due and problem.reason in FOR_A_PERSON:
             raise ClassProblem(problem.reason, problem.message)
 

@@ -13,10 +13,16 @@ from .state import CheckedFor, ClassProblem, ClassState
 
 @dataclass(frozen=True, slots=True)
 class OpenAccount:
-    """An account that was seen to be the class's own. `uuid`: None where the token may not tell."""
+    """An account that was seen to be the class's own.
+
+    Attributes:
+        uuid: None where the token may not tell.
+        locked: DigitalOcean's words when the account is locked, else "".
+    """
 
     account: CloudAccount
     uuid: str | None
+    locked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,8 @@ class ClassMemory:
     """What was looked at last, and when that began."""
     refused: ClassProblem | None = None
     """Why Claude refuses the orders of the class."""
+    unauthorized: int = 0
+    """How many looks in a row DigitalOcean refused the token."""
     answered_at: float = float("-inf")
     """When Claude last began to answer an order of the class."""
 
