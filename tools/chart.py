@@ -142,6 +142,11 @@ def generated_files(root: Path) -> dict[Path, str]:
             rf"\g<1>: {version}",
             (root / CHART / "Chart.yaml").read_text(),
         ),
+        Path("operator", "spawnai", "__init__.py"): re.sub(
+            r'(?m)^__version__ = ".*"$',
+            f'__version__ = "{version}"',
+            (root / "operator" / "spawnai" / "__init__.py").read_text(),
+        ),
         Path("manifests", "deployment.yaml"): re.sub(
             r"image: spawnai-operator:\S+",
             f"image: spawnai-operator:{version}",

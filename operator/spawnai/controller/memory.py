@@ -52,6 +52,7 @@ class Memory:
     minor_status_written_at: float = float("-inf")
     expired_at: datetime | None = None
     overrun_counted: bool = False
+    end_counted: bool = False
 
     def saw_droplet(self, view: DropletView) -> None:
         """The droplet was shown; tells the action that waits for it."""

@@ -84,7 +84,7 @@ class Reconciler:
             return
         if observed is None:
             self._memories.forget(uid)
-            self._metrics.session_phase(uid, None)
+            self._metrics.session_seen(uid, None)
             return
         observation, backing = observed
         memory = self._memories.of(uid)
@@ -154,14 +154,22 @@ class Reconciler:
     def _count(self, observation: Observation, planned: Plan, memory: Memory) -> None:
         session = observation.session
         if session is None:
-            self._metrics.session_phase(observation.uid, None)
+            self._metrics.session_seen(observation.uid, None)
             return
         status = planned.status or session.status
-        self._metrics.session_phase(observation.uid, str(status.phase) if status.phase else None)
+        self._metrics.session_seen(observation.uid, status)
+        if session.status.termination_reason is None and status.termination_reason is not None:
+            self._count_end(memory, status)
         now = self._clock.utc_now()
         if session.status.ready_at is None and status.ready_at is not None:
             self._metrics.ready((now - session.created_at).total_seconds())
         memory.expired_at = memory.expired_at or _expired_at(session.status, status, now)
+
+    def _count_end(self, memory: Memory, status: SessionStatus) -> None:
+        """Count an end once, although its status may have to be written more than once."""
+        if not memory.end_counted:
+            memory.end_counted = True
+            self._metrics.session_ended(status)
 
     def _count_overrun(self, memory: Memory, entry: LedgerEntry) -> None:
         """Count, once for a session whose time was over, how late its droplet's deletion came."""

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -153,7 +154,7 @@ class Reporter:
         """Write what has changed. Returns after how many seconds the rest is to be written."""
         if plan.ledger is not None:
             if plan.ledger.completed_at is not None and memory.book.completed_at is None:
-                self._count_cost(plan.ledger)
+                self._count_cost(uid, session, plan.ledger)
             memory.ledger = self._with_clean_log(plan.ledger, memory.book)
         ledger_later = await self._write_ledger(uid, memory, at_once=plan.store_ledger)
         status_later = None
@@ -168,10 +169,15 @@ class Reporter:
         lines = [self._redactor.redact(line) for line in ledger.log]
         return ledger.model_copy(update={"log": lines})
 
-    def _count_cost(self, closed: RecordStatus) -> None:
-        tokens = tokens_cost(closed)
-        self._metrics.cost(tokens, "claude")
-        self._metrics.cost(known_cost(closed) - tokens, "droplet")
+    def _count_cost(self, uid: str, session: Session | None, closed: RecordStatus) -> None:
+        record = self._store.record(uid)
+        class_name = (record.spec.class_name if record is not None else None) or "unknown"
+        total, tokens = known_cost(closed), tokens_cost(closed)
+        self._metrics.cost(tokens, "claude", class_name)
+        self._metrics.cost(total - tokens, "droplet", class_name)
+        known = session.status.cost if session is not None else None
+        if known is not None and known.estimated is not None:
+            self._metrics.estimate(class_name, estimated=Decimal(known.estimated), actual=total)
 
     async def _write_ledger(self, uid: str, memory: Memory, *, at_once: bool) -> float | None:
         """Write it when it is time. Returns in how many seconds to come back.

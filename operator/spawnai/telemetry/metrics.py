@@ -8,19 +8,29 @@ series does not grow with the number of sessions.
 from collections import Counter as Tally
 from collections.abc import Callable
 from decimal import Decimal
+from enum import StrEnum
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.process_collector import ProcessCollector
 
-from spawnai.api.session import Phase
+from spawnai import __version__
+from spawnai.api.conditions import ConditionStatus, ConditionType, find_condition, is_true
+from spawnai.api.session import Phase, SessionStatus
 
 # The targets stand among the bounds, so that a quantile near one is read exactly: Ready in 90 s,
 # the droplet's deletion accepted within 150 ms of the expiry, all of it gone within 5 s.
 _READY_BOUNDS = (5, 10, 15, 20, 30, 45, 60, 75, 90, 120, 180, 300, 600, 1200)
 _OVERRUN_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600)
 _RECONCILE_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+# What a session cost, in parts of its estimate. 1.5 is the bound of the alert.
+_RATIO_BOUNDS = (0.25, 0.5, 0.75, 0.9, 1, 1.1, 1.25, 1.5, 2, 4)
 _CALL_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+# A part that is missing for these reasons is being made; nothing is waited for.
+_USUAL_REASONS = frozenset({"Creating", "Booting", "Generating"})
+_ADMITTED = "Admitted"
 
 
 class CallOutcome(Protocol):
@@ -42,22 +52,105 @@ class CallOutcome(Protocol):
         ...
 
 
+class EndResult(StrEnum):
+    """How a session ended, as far as its promise goes."""
+
+    COMPLETED = "completed"
+    """It was Ready, and ended when its time was over or somebody asked for it."""
+    FAILED_START = "failed_start"
+    """It was never Ready, for a reason that its user did not choose."""
+    FAILED_LATER = "failed_later"
+    """It was Ready, and its app or its droplet failed."""
+    WITHDRAWN = "withdrawn"
+    """It was ended before it was Ready, by its user or by its time."""
+
+
+def result_of(status: SessionStatus) -> EndResult:
+    """How a session that ends, or has ended, is counted."""
+    failed = is_true(status.conditions, ConditionType.STALLED)
+    if status.ready_at is None:
+        return EndResult.FAILED_START if failed else EndResult.WITHDRAWN
+    return EndResult.FAILED_LATER if failed else EndResult.COMPLETED
+
+
+class _Sorted:
+    """A gauge of how many sessions have each value of a label; None: it counts nowhere."""
+
+    def __init__(self, gauge: Gauge) -> None:
+        self._gauge = gauge
+        self._value_of: dict[str, str] = {}
+        self._counts: Tally[str] = Tally()
+
+    def put(self, uid: str, value: str | None) -> None:
+        before = self._value_of.get(uid)
+        if value == before:
+            return
+        if before is not None:
+            self._add(before, -1)
+        if value is None:
+            del self._value_of[uid]
+            return
+        self._value_of[uid] = value
+        self._add(value, 1)
+
+    def _add(self, value: str, by: int) -> None:
+        self._counts[value] += by
+        self._gauge.labels(value).set(self._counts[value])
+
+
 class Metrics:
     """All metrics of one operator process, in the registry it is given."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
         ProcessCollector(registry=registry)
-        self._phase_of: dict[str, str] = {}
-        self._phases: Tally[str] = Tally()
-        self._sessions = Gauge(
+        Gauge(
+            "spawnai_build_info",
+            "1; the label tells the version",
+            ["version"],
+            registry=registry,
+        ).labels(__version__).set(1)
+        phases = Gauge(
             "spawnai_sessions",
             "SpawnSessions in the cluster, by phase",
             ["phase"],
             registry=registry,
         )
+        ready = Gauge(
+            "spawnai_sessions_running",
+            "SpawnSessions in phase Running, by their condition Ready",
+            ["ready"],
+            registry=registry,
+        )
+        waiting = Gauge(
+            "spawnai_sessions_waiting",
+            "SpawnSessions that cannot go on yet, by what they wait for",
+            ["reason"],
+            registry=registry,
+        )
         for phase in Phase:
-            self._sessions.labels(phase.value).set(0)
+            phases.labels(phase.value).set(0)
+        for known in ConditionStatus:
+            ready.labels(known.value).set(0)
+        self._phases, self._readiness, self._waiting = map(_Sorted, (phases, ready, waiting))
+        self._ends = Counter(
+            "spawnai_session_ends_total",
+            "Sessions whose end was decided, by result and reason",
+            ["result", "reason"],
+            registry=registry,
+        )
+        self._cost_ratio = Histogram(
+            "spawnai_session_cost_ratio",
+            "What a session cost, in parts of its estimate",
+            buckets=_RATIO_BOUNDS,
+            registry=registry,
+        )
+        self._estimated = Counter(
+            "spawnai_estimated_dollars_total",
+            "Dollars that closed sessions were estimated to cost, by class",
+            ["class"],
+            registry=registry,
+        )
         self._reconciles = Counter(
             "spawnai_reconciles_total",
             "Finished reconciles, by kind and result",
@@ -102,10 +195,27 @@ class Metrics:
             ["model", "kind"],
             registry=registry,
         )
+        self._claude_orders = Counter(
+            "spawnai_claude_orders_total",
+            "Orders to Claude that were paid for, by outcome",
+            ["outcome"],
+            registry=registry,
+        )
+        self._repairs = Counter(
+            "spawnai_claude_repairs_total",
+            "Repair rounds within orders to Claude",
+            registry=registry,
+        )
+        self._notices = Counter(
+            "spawnai_notices_total",
+            "Notices to users, by channel and what became of them",
+            ["channel", "result"],
+            registry=registry,
+        )
         self._cost = Counter(
             "spawnai_cost_dollars_total",
-            "Dollars spent, by kind",
-            ["kind"],
+            "Dollars spent, by kind and class",
+            ["kind", "class"],
             registry=registry,
         )
         self._events = Counter(
@@ -168,20 +278,21 @@ class Metrics:
             registry=registry,
         )
 
-    def session_phase(self, uid: str, phase: str | None) -> None:
-        """A session is seen in `phase`; None: the session is gone from the cluster."""
-        before = self._phase_of.get(uid)
-        if phase == before:
-            return
-        if before is not None:
-            self._phases[before] -= 1
-            self._sessions.labels(before).set(self._phases[before])
-        if phase is None:
-            del self._phase_of[uid]
-            return
-        self._phase_of[uid] = phase
-        self._phases[phase] += 1
-        self._sessions.labels(phase).set(self._phases[phase])
+    def session_seen(self, uid: str, status: SessionStatus | None) -> None:
+        """A session has this status now; None: the session is gone from the cluster."""
+        phase = status.phase if status is not None else None
+        self._phases.put(uid, str(phase) if phase is not None else None)
+        ready = None
+        if status is not None and phase is Phase.RUNNING:
+            found = find_condition(status.conditions, ConditionType.READY)
+            ready = str(found.status if found is not None else ConditionStatus.UNKNOWN)
+        self._readiness.put(uid, ready)
+        self._waiting.put(uid, _waits_for(status) if status is not None else None)
+
+    def session_ended(self, status: SessionStatus) -> None:
+        """The end of a session was decided, for `status.termination_reason`."""
+        reason = status.termination_reason or "Unknown"
+        self._ends.labels(result_of(status).value, reason).inc()
 
     def reconciled(self, kind: str, result: str, seconds: float) -> None:
         """A reconcile of an object of `kind` ended: `result` is "ok" or "failed"."""
@@ -205,12 +316,27 @@ class Metrics:
         """Tokens were paid for; `kind` is "input", "output", "cache_read" or "cache_write"."""
         self._tokens.labels(model, kind).inc(count)
 
-    def cost(self, dollars: Decimal, kind: str) -> None:
+    def claude_order(self, outcome: str, repairs: int) -> None:
+        """An order to Claude was paid for; `outcome` is one word, as in the ledger."""
+        self._claude_orders.labels(outcome).inc()
+        self._repairs.inc(repairs)
+
+    def notice(self, channel: str, result: str) -> None:
+        """A notice to a user was "sent", "refused", "failed" or "dropped" (queue full)."""
+        self._notices.labels(channel, result).inc()
+
+    def estimate(self, class_name: str, *, estimated: Decimal, actual: Decimal) -> None:
+        """A session of that class is closed: what was estimated, and what it cost."""
+        self._estimated.labels(class_name).inc(float(estimated))
+        if estimated > 0:
+            self._cost_ratio.observe(float(actual / estimated))
+
+    def cost(self, dollars: Decimal, kind: str, class_name: str) -> None:
         """`dollars` were spent on `kind`, such as "droplet" or "claude"; never counted twice.
 
         The sum is for graphs, and starts at zero with every process. The bill is in the records.
         """
-        self._cost.labels(kind).inc(float(dollars))
+        self._cost.labels(kind, class_name).inc(float(dollars))
 
     def api_write(self, write: str) -> None:
         """A write was sent to the API server: verb and object, such as "patch session-status"."""
@@ -257,3 +383,21 @@ class Metrics:
     def watch_leadership(self, is_held: Callable[[], bool]) -> None:
         """Ask `is_held` whether this process leads whenever the metrics are read."""
         self._leading.set_function(lambda: float(is_held()))
+
+
+def _waits_for(status: SessionStatus) -> str | None:
+    """Why a session cannot go on yet: the reason of a condition, which is one of a few words."""
+    if status.phase in (Phase.RUNNING, Phase.DESTROYED):
+        return None
+    if status.phase is Phase.DESTROYING:
+        # False for longer than a teardown takes only when something cannot be destroyed.
+        cleanup = find_condition(status.conditions, ConditionType.CLEANUP_COMPLETE)
+        is_late = cleanup is not None and status.message == cleanup.message
+        return "Cleanup" if is_late else None
+    for type_ in (_ADMITTED, ConditionType.DROPLET_READY, ConditionType.GENERATED):
+        found = find_condition(status.conditions, type_)
+        if found is not None and found.status is not ConditionStatus.TRUE:
+            if found.reason in _USUAL_REASONS:
+                continue
+            return found.reason
+    return None

@@ -63,7 +63,7 @@ class Surroundings:
         ignore: Callable[..., Any] = lambda *_: None  # noqa: E731
         self._generate = Generate(
             bundles=Bundles(self.secrets, "spawnai-system", lambda _: None),  # type: ignore[arg-type]
-            metrics=SimpleNamespace(claude_tokens=ignore),  # type: ignore[arg-type]
+            metrics=SimpleNamespace(claude_order=ignore, claude_tokens=ignore),  # type: ignore[arg-type]
             clock=SystemClock(),
             before_call=ignore,
             on_answer=ignore,

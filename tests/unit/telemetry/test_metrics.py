@@ -1,13 +1,19 @@
 """What the metrics say after something happened, and that the reference says it too."""
 
 import re
+import shutil
+import subprocess
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from spawnai.api.conditions import Condition, ConditionType
+from spawnai.api.session import Phase, SessionStatus
 from spawnai.telemetry.metrics import Metrics
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
@@ -30,14 +36,41 @@ def metrics(registry) -> Metrics:
     return Metrics(registry)
 
 
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def condition(type_: ConditionType, status: str, reason: str, message: str = "") -> Condition:
+    return Condition(
+        type=type_, status=status, reason=reason, message=message, last_transition_time=NOW
+    )
+
+
+def seen(phase: str, *conditions: Condition, **status: Any) -> SessionStatus:
+    return SessionStatus(phase=Phase(phase), conditions=list(conditions), **status)
+
+
+def waiting(reason: str) -> SessionStatus:
+    return seen("Provisioning", condition(ConditionType.DROPLET_READY, "False", reason))
+
+
+def ended(reason: str, *, failed: bool = False, was_ready: bool = False) -> SessionStatus:
+    stalled = [condition(ConditionType.STALLED, "True", reason)] if failed else []
+    ready_at = NOW if was_ready else None
+    return seen("Destroying", *stalled, termination_reason=reason, ready_at=ready_at)
+
+
 def use_every_method(metrics: Metrics) -> None:
-    metrics.session_phase("uid", "Running")
+    metrics.session_seen("uid", waiting("Queued"))
+    metrics.session_ended(ended("AppCrashed", failed=True))
+    metrics.claude_order("Stored", 1)
+    metrics.notice("Slack", "sent")
+    metrics.estimate("standard", estimated=Decimal(1), actual=Decimal(2))
     metrics.reconciled("SpawnSession", "ok", 0.01)
     metrics.ready(41.5)
     metrics.ttl_overrun(0.012)
     metrics.digitalocean_call(Outcome("GET /v2/droplets/{id}", "ok", 0.2))
     metrics.claude_tokens("some-model", "output", 900)
-    metrics.cost(Decimal("0.0125"), "claude")
+    metrics.cost(Decimal("0.0125"), "claude", "standard")
     metrics.api_write("patch session-status")
     metrics.event("written")
     metrics.orphans(1)
@@ -85,22 +118,105 @@ def test_a_session_counts_in_the_phase_it_was_seen_in_last(metrics, registry):
         return registry.get_sample_value("spawnai_sessions", {"phase": phase})
 
     assert count("Running") == 0, "shown before the first session"
-    metrics.session_phase("one", "Requested")
-    metrics.session_phase("two", "Requested")
-    metrics.session_phase("one", "Running")
-    metrics.session_phase("one", "Running")
+    metrics.session_seen("one", seen("Requested"))
+    metrics.session_seen("two", seen("Requested"))
+    metrics.session_seen("one", seen("Running"))
+    metrics.session_seen("one", seen("Running"))
     assert (count("Requested"), count("Running")) == (1, 1)
-    metrics.session_phase("one", None)
-    metrics.session_phase("never seen", None)
+    metrics.session_seen("one", None)
+    metrics.session_seen("never seen", None)
     assert (count("Requested"), count("Running")) == (1, 0)
 
 
+def test_a_running_session_counts_by_whether_its_app_answers(metrics, registry):
+    def count(ready: str) -> float | None:
+        return registry.get_sample_value("spawnai_sessions_running", {"ready": ready})
+
+    assert (count("True"), count("Unknown")) == (0, 0)
+    metrics.session_seen("one", seen("Running", condition(ConditionType.READY, "True", "Running")))
+    assert count("True") == 1
+    unreachable = condition(ConditionType.READY, "Unknown", "AgentUnreachable")
+    metrics.session_seen("one", seen("Running", unreachable))
+    assert (count("True"), count("Unknown")) == (0, 1)
+    metrics.session_seen("one", seen("Destroying"))
+    assert count("Unknown") == 0
+
+
+def test_a_session_that_waits_counts_by_what_it_waits_for(metrics, registry):
+    def count(reason: str) -> float | None:
+        return registry.get_sample_value("spawnai_sessions_waiting", {"reason": reason})
+
+    metrics.session_seen("one", waiting("Booting"))
+    assert count("Booting") is None, "a droplet that boots waits for nothing"
+    metrics.session_seen("one", waiting("WaitingForDropletLimit"))
+    assert count("WaitingForDropletLimit") == 1
+    metrics.session_seen("one", seen("Running"))
+    assert count("WaitingForDropletLimit") == 0
+    left = "Not seen gone yet: Droplet 1"
+    cleanup = condition(ConditionType.CLEANUP_COMPLETE, "False", "Destroying", left)
+    metrics.session_seen("one", seen("Destroying", cleanup, message="Its time was over"))
+    assert count("Cleanup") is None, "a teardown takes its time"
+    metrics.session_seen("one", seen("Destroying", cleanup, message=left))
+    assert count("Cleanup") == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "result"),
+    [
+        (ended("Expired", was_ready=True), "completed"),
+        (ended("AppCrashed", failed=True, was_ready=True), "failed_later"),
+        (ended("AppCrashed", failed=True), "failed_start"),
+        (ended("Deleted"), "withdrawn"),
+    ],
+)
+def test_an_end_is_counted_by_whether_the_promise_was_kept(metrics, registry, status, result):
+    metrics.session_ended(status)
+    labels = {"result": result, "reason": status.termination_reason}
+    assert registry.get_sample_value("spawnai_session_ends_total", labels) == 1
+
+
+def test_the_cost_of_a_session_is_held_against_its_estimate(metrics, registry):
+    metrics.estimate("standard", estimated=Decimal("0.50"), actual=Decimal("0.75"))
+    metrics.estimate("standard", estimated=Decimal("0.50"), actual=Decimal("0.76"))
+    within = registry.get_sample_value("spawnai_session_cost_ratio_bucket", {"le": "1.5"})
+    assert within == 1, "the bound of the alert is one of the histogram"
+    estimated = {"class": "standard"}
+    assert registry.get_sample_value("spawnai_estimated_dollars_total", estimated) == 1
+    metrics.estimate("standard", estimated=Decimal(0), actual=Decimal(0))
+    assert registry.get_sample_value("spawnai_session_cost_ratio_count") == 2
+
+
 def test_ten_thousand_sessions_make_no_more_series_than_one(metrics, registry):
-    metrics.session_phase("uid", "Running")
+    metrics.session_seen("uid", seen("Running"))
     lines = len(generate_latest(registry).splitlines())
     for number in range(10_000):
-        metrics.session_phase(f"uid-{number}", "Running")
+        metrics.session_seen(f"uid-{number}", seen("Running"))
     assert len(generate_latest(registry).splitlines()) == lines
+
+
+@pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)"
+)
+def test_names_types_and_units_are_as_prometheus_wants_them(metrics, registry):
+    use_every_method(metrics)
+    checked = subprocess.run(
+        ["promtool", "check", "metrics"],
+        check=False,
+        input=generate_latest(registry).decode(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+
+def test_no_label_holds_a_session(metrics, registry):
+    use_every_method(metrics)
+    labels = {label for _, names in families(registry).values() for label in names}
+    assert labels == {
+        "phase", "ready", "reason", "result", "kind", "class", "outcome", "channel", "endpoint",
+        "model", "write", "window", "version",
+    }  # fmt: skip
 
 
 def test_gauges_are_asked_when_they_are_read(metrics, registry):

@@ -160,6 +160,7 @@ class Generate:
         known = memory.book
         memory.ledger = books.with_generation(known, entry)
         if memory.ledger is not known:
+            self._metrics.claude_order(entry.outcome, entry.repairs)
             for kind in ("input", "output", "cache_read", "cache_write"):
                 count = getattr(entry, f"{kind}_tokens")
                 if count:
