@@ -133,10 +133,18 @@ class Metrics:
         for known in ConditionStatus:
             ready.labels(known.value).set(0)
         self._phases, self._readiness, self._waiting = map(_Sorted, (phases, ready, waiting))
+        self._results = Counter(
+            "spawnai_session_results_total",
+            "Sessions whose end was decided, by result",
+            ["result"],
+            registry=registry,
+        )
+        for end in EndResult:
+            self._results.labels(end.value)
         self._ends = Counter(
             "spawnai_session_ends_total",
-            "Sessions whose end was decided, by result and reason",
-            ["result", "reason"],
+            "Sessions whose end was decided, by reason",
+            ["reason"],
             registry=registry,
         )
         self._cost_ratio = Histogram(
@@ -291,8 +299,8 @@ class Metrics:
 
     def session_ended(self, status: SessionStatus) -> None:
         """The end of a session was decided, for `status.termination_reason`."""
-        reason = status.termination_reason or "Unknown"
-        self._ends.labels(result_of(status).value, reason).inc()
+        self._results.labels(result_of(status).value).inc()
+        self._ends.labels(status.termination_reason or "Unknown").inc()
 
     def reconciled(self, kind: str, result: str, seconds: float) -> None:
         """A reconcile of an object of `kind` ended: `result` is "ok" or "failed"."""

@@ -257,6 +257,46 @@ def test_prometheus_operator_is_told_where_the_metrics_are(render, value, kind, 
     )
 
 
+def alerts_of(charted):
+    groups = charted["PrometheusRule", "spawnai-operator"]["spec"]["groups"]
+    return [rule for group in groups for rule in group["rules"] if "alert" in rule]
+
+
+def test_the_rules_are_those_of_the_repository_with_the_changes_asked_for(render):
+    assert not [kind for kind, _ in render() if kind == "PrometheusRule"]
+    source = yaml.safe_load((checkout() / "rules" / "spawnai.yaml").read_text())["groups"]
+    plain = render('prometheusRule={"enabled": true}')["PrometheusRule", "spawnai-operator"]
+    assert plain["spec"]["groups"] == source
+    changes = {
+        "SpawnAIQueueStuck": {"for": "9m", "severity": "warning", "threshold": "120"},
+        "SpawnAIDown": {"enabled": False},
+    }
+    settings = {
+        "enabled": True,
+        "runbookBaseUrl": "https://runbooks.example.com/",
+        "alerts": changes,
+        "extraGroups": [{"name": "mine", "rules": [{"alert": "Mine", "expr": "1"}]}],
+        "additionalLabels": {"release": "prometheus"},
+    }
+    charted = render(f"prometheusRule={json.dumps(settings)}")
+    labels = charted["PrometheusRule", "spawnai-operator"]["metadata"]["labels"]
+    assert labels["release"] == "prometheus"
+    alerts = {rule["alert"]: rule for rule in alerts_of(charted)}
+    stuck = alerts["SpawnAIQueueStuck"]
+    assert (stuck["for"], stuck["labels"]["severity"]) == ("9m", "warning")
+    assert stuck["expr"] == "max(spawnai_queue_oldest_wait_seconds) > 120"
+    url = stuck["annotations"]["runbook_url"]
+    assert url == "https://runbooks.example.com/queue-stuck.md"
+    assert "SpawnAIDown" not in alerts
+    assert "Mine" in alerts
+
+
+def test_a_threshold_for_an_alert_that_has_none_is_refused(render):
+    change = {"enabled": True, "alerts": {"SpawnAIDown": {"threshold": "1"}}}
+    with pytest.raises(HelmError, match="this alert has no threshold"):
+        render(f"prometheusRule={json.dumps(change)}")
+
+
 def test_uninstalling_is_guarded_unless_said_otherwise(render):
     guard = ("Job", "spawnai-uninstall-guard")
     assert render()[guard]["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"

@@ -171,8 +171,9 @@ def test_a_session_that_waits_counts_by_what_it_waits_for(metrics, registry):
 )
 def test_an_end_is_counted_by_whether_the_promise_was_kept(metrics, registry, status, result):
     metrics.session_ended(status)
-    labels = {"result": result, "reason": status.termination_reason}
-    assert registry.get_sample_value("spawnai_session_ends_total", labels) == 1
+    assert registry.get_sample_value("spawnai_session_results_total", {"result": result}) == 1
+    reason = {"reason": status.termination_reason}
+    assert registry.get_sample_value("spawnai_session_ends_total", reason) == 1
 
 
 def test_the_cost_of_a_session_is_held_against_its_estimate(metrics, registry):

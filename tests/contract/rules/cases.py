@@ -1,0 +1,273 @@
+"""For each alert: series with which it fires, and series with which it stays silent.
+
+A series is written as promtool reads it: `0+1x60` is 0, 1, 2 … 60, one value each minute.
+"""
+
+from dataclasses import dataclass, field
+
+Series = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Input series, when to look, and the severities of the alerts that fire then."""
+
+    alert: str
+    name: str
+    series: Series
+    at: str
+    severities: tuple[str, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def fires(self) -> bool:
+        return bool(self.severities)
+
+
+def ready(within_90: str, count: str) -> Series:
+    return {
+        'spawnai_session_ready_seconds_bucket{le="90.0"}': within_90,
+        "spawnai_session_ready_seconds_count": count,
+        'spawnai_session_results_total{result="failed_start"}': "0x400",
+    }
+
+
+def starts(failed: str, count: str) -> Series:
+    return {
+        'spawnai_session_results_total{result="failed_start"}': failed,
+        "spawnai_session_ready_seconds_count": count,
+        'spawnai_session_ready_seconds_bucket{le="90.0"}': count,
+    }
+
+
+def overruns(in_time: str, count: str) -> Series:
+    return {
+        'spawnai_ttl_overrun_seconds_bucket{le="5.0"}': in_time,
+        "spawnai_ttl_overrun_seconds_count": count,
+    }
+
+
+def ratios(within: str, count: str) -> Series:
+    return {
+        'spawnai_session_cost_ratio_bucket{le="1.5"}': within,
+        "spawnai_session_cost_ratio_count": count,
+    }
+
+
+CASES = (
+    # Nine of ten are slow; all the time.
+    Case(
+        "SpawnAITimeToReadyBurn",
+        "most sessions are slow",
+        ready("0+1x400", "0+10x400"),
+        "380m",
+        ("critical", "warning"),
+    ),
+    # A third is slow: less than 14.4 times the budget, more than six times.
+    Case(
+        "SpawnAITimeToReadyBurn",
+        "a third is slow",
+        ready("0+6x400", "0+9x400"),
+        "380m",
+        ("warning",),
+    ),
+    Case("SpawnAITimeToReadyBurn", "one of 30 is slow", ready("0+29x400", "0+30x400"), "380m"),
+    # The only session of the night took two minutes.
+    Case("SpawnAITimeToReadyBurn", "one slow session alone", ready("0x400", "0x300 1x100"), "302m"),
+    Case("SpawnAITimeToReadyBurn", "no session at all", ready("0x400", "0x400"), "380m"),
+    Case(
+        "SpawnAISuccessBurn",
+        "nothing starts",
+        starts("0+1x400", "0x400"),
+        "380m",
+        ("critical", "warning"),
+    ),
+    Case("SpawnAISuccessBurn", "one of 40 fails", starts("0+1x400", "0+39x400"), "380m"),
+    Case("SpawnAISuccessBurn", "one failure alone", starts("0x300 1x100", "0x400"), "302m"),
+    Case(
+        "SpawnAITTLOverrunBurn",
+        "a fifth is late",
+        overruns("0+4x400", "0+5x400"),
+        "380m",
+        ("critical", "warning"),
+    ),
+    # All took at most 5 s, some more than 2.5: an interpolated quantile would cry.
+    Case("SpawnAITTLOverrunBurn", "all in time", overruns("0+5x400", "0+5x400"), "380m"),
+    Case(
+        "SpawnAICostAboveEstimate",
+        "a tenth is dear",
+        ratios("0+9x1500", "0+10x1500"),
+        "1450m",
+        ("warning",),
+    ),
+    Case("SpawnAICostAboveEstimate", "none is", ratios("0+10x1500", "0+10x1500"), "1450m"),
+    Case("SpawnAIOrphans", "one stays", {"spawnai_orphans": "1x30"}, "15m", ("critical",)),
+    Case("SpawnAIOrphans", "one is reaped", {"spawnai_orphans": "1x5 0x25"}, "15m"),
+    Case(
+        "SpawnAICleanupLate",
+        "a firewall cannot be deleted",
+        {'spawnai_sessions_waiting{reason="Cleanup"}': "1x40"},
+        "20m",
+        ("critical",),
+    ),
+    Case(
+        "SpawnAICleanupLate",
+        "it goes in time",
+        {'spawnai_sessions_waiting{reason="Cleanup"}': "1x10 0x30"},
+        "20m",
+    ),
+    Case(
+        "SpawnAIReaperInDoubt",
+        "only doubt",
+        {
+            'spawnai_reaper_looks_total{result="ok"}': "5x90",
+            'spawnai_reaper_looks_total{result="doubt"}': "0+2x90",
+        },
+        "80m",
+        ("warning",),
+    ),
+    Case(
+        "SpawnAIReaperInDoubt",
+        "some doubt",
+        {
+            'spawnai_reaper_looks_total{result="ok"}': "0+1x90",
+            'spawnai_reaper_looks_total{result="doubt"}': "0+2x90",
+        },
+        "80m",
+    ),
+    Case("SpawnAIDown", "no metrics", {"up": "0x20"}, "10m", ("critical",)),
+    Case("SpawnAIDown", "metrics", {'spawnai_build_info{version="1"}': "1x20"}, "10m"),
+    Case(
+        "SpawnAINobodyLeads",
+        "both wait",
+        {'spawnai_leader{pod="a"}': "0x20", 'spawnai_leader{pod="b"}': "0x20"},
+        "10m",
+        ("critical",),
+    ),
+    Case(
+        "SpawnAINobodyLeads",
+        "a hand-over of a minute",
+        {'spawnai_leader{pod="a"}': "1x5 0x15", 'spawnai_leader{pod="b"}': "0x6 1x14"},
+        "10m",
+    ),
+    Case(
+        "SpawnAIQueueStuck",
+        "it waits",
+        {"spawnai_queue_oldest_wait_seconds": "90x10"},
+        "5m",
+        ("critical",),
+    ),
+    Case("SpawnAIQueueStuck", "a burst", {"spawnai_queue_oldest_wait_seconds": "2x10"}, "5m"),
+    Case(
+        "SpawnAIReconcilesFailing",
+        "half fail",
+        {
+            'spawnai_reconciles_total{result="ok"}': "0+5x40",
+            'spawnai_reconciles_total{result="failed"}': "0+5x40",
+        },
+        "30m",
+        ("warning",),
+    ),
+    Case(
+        "SpawnAIReconcilesFailing",
+        "few fail",
+        {
+            'spawnai_reconciles_total{result="ok"}': "0+50x40",
+            'spawnai_reconciles_total{result="failed"}': "0+1x40",
+        },
+        "30m",
+    ),
+    Case(
+        "SpawnAIBlind",
+        "half cannot be reached",
+        {
+            'spawnai_sessions_running{ready="True"}': "5x20",
+            'spawnai_sessions_running{ready="Unknown"}': "5x20",
+        },
+        "10m",
+        ("critical",),
+    ),
+    # Two of two: too few to tell a cut network from two broken droplets.
+    Case(
+        "SpawnAIBlind",
+        "two cannot",
+        {
+            'spawnai_sessions_running{ready="True"}': "0x20",
+            'spawnai_sessions_running{ready="Unknown"}': "2x20",
+        },
+        "10m",
+    ),
+    Case(
+        "SpawnAIDigitalOceanCallsLow",
+        "few are left",
+        {'spawnai_digitalocean_remaining_calls{window="hour"}': "100x10"},
+        "5m",
+        ("warning",),
+    ),
+    Case(
+        "SpawnAIDigitalOceanCallsLow",
+        "enough are left",
+        {
+            'spawnai_digitalocean_remaining_calls{window="hour"}': "4000x10",
+            'spawnai_digitalocean_remaining_calls{window="minute"}': "10x10",
+        },
+        "5m",
+    ),
+    Case(
+        "SpawnAIDigitalOceanErrors",
+        "half fail",
+        {
+            'spawnai_digitalocean_calls_total{result="ok"}': "0+5x30",
+            'spawnai_digitalocean_calls_total{result="unavailable"}': "0+5x30",
+        },
+        "25m",
+        ("warning",),
+    ),
+    Case(
+        "SpawnAIDigitalOceanErrors",
+        "all succeed",
+        {'spawnai_digitalocean_calls_total{result="ok"}': "0+5x30"},
+        "25m",
+    ),
+    Case(
+        "SpawnAIClaudeAway",
+        "no credit",
+        {'spawnai_sessions_waiting{reason="ClaudeNoCredit"}': "1x20"},
+        "10m",
+        ("critical",),
+    ),
+    Case(
+        "SpawnAIClaudeAway",
+        "sessions wait for something else",
+        {'spawnai_sessions_waiting{reason="WaitingForDropletLimit"}': "1x20"},
+        "10m",
+    ),
+    Case(
+        "SpawnAISessionsWaiting",
+        "for a droplet",
+        {'spawnai_sessions_waiting{reason="WaitingForDropletLimit"}': "2x30"},
+        "20m",
+        ("warning",),
+        {"reason": "WaitingForDropletLimit"},
+    ),
+    Case(
+        "SpawnAISessionsWaiting",
+        "for a moment",
+        {'spawnai_sessions_waiting{reason="WaitingForDropletLimit"}': "2x5 0x25"},
+        "20m",
+    ),
+    Case(
+        "SpawnAINoticesFailing",
+        "the webhook is gone",
+        {'spawnai_notices_total{channel="Slack",result="refused"}': "0+1x40"},
+        "35m",
+        ("warning",),
+        {"channel": "Slack"},
+    ),
+    Case(
+        "SpawnAINoticesFailing",
+        "all are sent",
+        {'spawnai_notices_total{channel="Slack",result="sent"}': "0+1x40"},
+        "35m",
+    ),
+)
