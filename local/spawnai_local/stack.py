@@ -4,7 +4,8 @@
 
 1. the control plane (or takes the cluster of the current KUBECONFIG),
 2. the cloud: DigitalOcean's API with droplets that boot, its DNS, and Claude's API,
-3. the operator, under the rights that manifests/ give it; it comes back when it dies.
+3. the operator, under the rights that manifests/ give it; it comes back when it dies,
+4. the console, which has no rights of its own.
 
 `make local`, `make demo`, the benchmarks and the end-to-end tests all use it, and differ only in
 the settings they hand in. When it stops, or its process is killed, nothing is left running.
@@ -33,6 +34,7 @@ from spawnai_local import toolchain
 from spawnai_local.browser import DnsServer
 from spawnai_local.classes import LOCAL_DOMAIN, digitalocean_class, local_classes
 from spawnai_local.cloud_settings import NO_CLOUD, CloudReport
+from spawnai_local.console import LocalConsole
 from spawnai_local.control_plane import ControlPlane
 from spawnai_local.guard import Guard
 from spawnai_local.installation import (
@@ -101,6 +103,7 @@ class LocalStack:
         self.settings = settings
         self.directory = settings.directory
         self.operator: ChildProcess | None = None
+        self.console: LocalConsole | None = None
         self.forgotten_processes = 0
         """After `stop`: how many processes its own order of ending had missed; a defect if any."""
         self._report = report
@@ -143,6 +146,8 @@ class LocalStack:
         await self._install()
         if self.settings.operator:
             await self._start_operator()
+        if self.settings.console:
+            await self._start_console()
         self._write_environment_file()
 
     async def stop(self) -> None:
@@ -152,6 +157,8 @@ class LocalStack:
             StackError: sessions are left in a cluster or a cloud that goes on without us.
         """
         problem = await self._leave_nothing_behind() if self.settings.outlives_us else None
+        if self.console is not None:
+            await self.console.process.stop()
         if self.operator is not None:
             await self.operator.stop()
         if self._cloud_process is not None:
@@ -203,6 +210,8 @@ class LocalStack:
             "SPAWNAI_METRICS_URL": self.metrics_url if self.settings.operator else None,
             "SPAWNAI_DNS": str(self.dns) if self.dns is not None else None,
             "SPAWNAI_DROPLET_NETWORKS": self.cloud.network or None,
+            "SPAWNAI_CONSOLE_URL": self.console.url if self.console is not None else None,
+            "SPAWNAI_CONSOLE_TOKEN": self.console.token if self.console is not None else None,
         }
         return {name: value for name, value in variables.items() if value is not None}
 
@@ -372,6 +381,14 @@ class LocalStack:
             await self.operator.wait_until_ready(is_ready, limit_seconds=_OPERATOR_SECONDS)
         what = f"{self.metrics_url}  as {self.manifests.service_account}"
         self._report("operator", what, time.monotonic() - started)
+
+    async def _start_console(self) -> None:
+        started = time.monotonic()
+        self.console = await LocalConsole.start(
+            self.directory, self.kubectl, operator_namespace=self.manifests.namespace
+        )
+        what = f"{self.console.url}  the page and its API"
+        self._report("console", what, time.monotonic() - started)
 
     def operator_environment(self, http_address: str) -> dict[str, str]:
         """What an operator of this stack needs, also one that a test starts by itself."""

@@ -71,6 +71,8 @@ class StackSettings:
     """Which of the two local classes a session gets that names none."""
     operator: bool = True
     """False: the caller runs operators itself."""
+    console: bool = False
+    """True: the page and its API are served too."""
     api_server_flags: tuple[str, ...] = ()
     """With Cluster.EMBEDDED: added to kube-apiserver's own flags."""
 
@@ -114,6 +116,7 @@ def settings_from_environment(
         digitalocean_api_url=environment.get("DIGITALOCEAN_API_URL")
         or DEFAULT_DIGITALOCEAN_API_URL,
         domain=environment.get("DOMAIN") or None,
+        console=True,
     )
 
 

@@ -91,6 +91,12 @@ def _explain(narrator: Narrator, stack: LocalStack) -> None:
     narrator.command(f"kubectl apply -f {_EXAMPLE}")
     narrator.command("kubectl get spawnsessions --watch")
     narrator.blank()
+    if stack.console is not None:
+        narrator.say(f"Or in a browser: {stack.console.url}")
+        narrator.say("Sign in there with this token:")
+        narrator.blank()
+        print(stack.console.token, flush=True)  # unbroken, so that it can be copied
+        narrator.blank()
     narrator.say(f"Logs and pids are in {directory}; docs/guide.md goes on from here.")
     end = "Ctrl-C, or `make local-down`, ends all of it."
     if stack.settings.outlives_us:

@@ -1,21 +1,46 @@
-"""The command line: `spawnai run` is the operator, `spawnai reap` cleans up by hand."""
+"""The command line: `spawnai run` is the operator, `spawnai console` the page and its API,
+`spawnai reap` cleans up by hand, and the chart's hooks and tests use the rest.
+
+Commands import their libraries when they are run: the console's process does without the
+operator's, which would take most of its memory, and the operator without the console's, which are
+an extra of the package.
+"""
 
 import argparse
 import asyncio
 import os
 import sys
 
-from spawnai.controller.installation import check_install, guard_uninstall
-from spawnai.controller.operator import run
-from spawnai.controller.reaping import command as reap_command
 from spawnai.settings import SettingsError, settings_from
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        if given == ["console"]:
+            return _run_console()
+        return _run_operator_command(given)
+    except SettingsError as error:
+        print(f"spawnai: {error}", file=sys.stderr)
+        return 2
+
+
+def _run_console() -> int:
+    from spawnai.console.command import main as run_console  # noqa: PLC0415
+
+    return run_console(os.environ)
+
+
+def _run_operator_command(arguments: list[str]) -> int:
+    from spawnai.controller.installation import check_install, guard_uninstall  # noqa: PLC0415
+    from spawnai.controller.operator import run  # noqa: PLC0415
+    from spawnai.controller.reaping import command as reap_command  # noqa: PLC0415
+
     parser = argparse.ArgumentParser(prog="spawnai", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="run the operator until it is told to stop")
+    commands.add_parser("console", help="serve the page and its API until it is told to stop")
     reap_command.add_arguments(
         commands.add_parser("reap", help="find and delete what was left in DigitalOcean")
     )
@@ -32,12 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         return asyncio.run(check_install(given.ready_url, given.namespace, sys.stdout.write))
     if given.command == "reap":
         return reap_command.run(given, os.environ, sys.stdout.write)
-    try:
-        settings = settings_from()
-    except SettingsError as error:
-        print(f"spawnai: {error}", file=sys.stderr)
-        return 2
-    return asyncio.run(run(settings))
+    return asyncio.run(run(settings_from()))
 
 
 if __name__ == "__main__":

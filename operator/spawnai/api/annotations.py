@@ -3,7 +3,12 @@
 from dataclasses import dataclass
 
 from .durations import DURATION_HELP, TIME_HELP
-from .names import DEFAULT_CLASS_ANNOTATION, EXPIRES_AT_ANNOTATION, TTL_ANNOTATION
+from .names import (
+    DEFAULT_CLASS_ANNOTATION,
+    EXPIRES_AT_ANNOTATION,
+    FEEDBACK_ANNOTATION,
+    TTL_ANNOTATION,
+)
 
 _A_TIME = "2026-12-24T18:00:00Z"
 
@@ -51,6 +56,16 @@ ANNOTATIONS = (
             f"kubectl annotate --overwrite ss retro-board {EXPIRES_AT_ANNOTATION}=now",
             f"kubectl annotate ss retro-board {EXPIRES_AT_ANNOTATION}-",
         ),
+    ),
+    Annotation(
+        name=FEEDBACK_ANNOTATION,
+        kind="SpawnSession",
+        values="yes or no; anything else counts as no answer.",
+        meaning=(
+            "Whether the app works as its owner expected. The page asks for it; the metric "
+            "spawnai_session_feedback counts the answers."
+        ),
+        examples=(f"kubectl annotate --overwrite ss retro-board {FEEDBACK_ANNOTATION}=yes",),
     ),
     Annotation(
         name=DEFAULT_CLASS_ANNOTATION,

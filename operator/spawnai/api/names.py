@@ -6,6 +6,7 @@ API_VERSION = f"{GROUP}/{VERSION}"
 
 TTL_ANNOTATION = f"{GROUP}/ttl"
 EXPIRES_AT_ANNOTATION = f"{GROUP}/expires-at"
+FEEDBACK_ANNOTATION = f"{GROUP}/feedback"
 DEFAULT_CLASS_ANNOTATION = f"{GROUP}/is-default-class"
 
 FINALIZER = f"{GROUP}/cleanup"

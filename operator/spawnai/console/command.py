@@ -1,0 +1,90 @@
+"""`spawnai console`: the composition root of the console's process."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from random import SystemRandom
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+
+from spawnai.clock import SystemClock
+from spawnai.telemetry.http import TelemetryServer
+from spawnai.telemetry.logs import configure_logging
+
+from .api_server import ApiServer
+from .app import build_app
+from .live import Live
+from .rate_limit import RateLimit
+from .settings import ConsoleSettings, console_settings_from
+
+_LOGGER = logging.getLogger(__name__)
+
+_SHUTDOWN_SECONDS = 3
+_PING_SECONDS = 30.0
+
+
+def main(environment: Mapping[str, str]) -> int:
+    """Run the console until it is told to stop; returns the exit code.
+
+    Raises:
+        SettingsError: the environment has a value that cannot be used.
+    """
+    settings = console_settings_from(environment)
+    configure_logging(settings.log_level, settings.log_format)
+    return asyncio.run(_run(settings))
+
+
+async def _run(settings: ConsoleSettings) -> int:
+    clock, random = SystemClock(), SystemRandom()
+    registry = CollectorRegistry()
+    async with ApiServer(settings.kubernetes_url, settings.kubernetes_ca) as api:
+        live = Live(api, clock, random)
+        app = build_app(
+            api=api,
+            live=live,
+            rate_limit=RateLimit(settings.requests_per_minute, clock),
+            default_namespace=settings.default_namespace,
+        )
+        telemetry = TelemetryServer(
+            registry,
+            check_health=lambda: None,
+            host=settings.telemetry_host,
+            port=settings.telemetry_port,
+        )
+        try:
+            await telemetry.start()
+        except OSError as error:
+            _LOGGER.error(  # noqa: TRY400 - the sentence says all
+                "Cannot listen at %s:%d (%s): free the port, or set SPAWNAI_HTTP_ADDRESS",
+                settings.telemetry_host,
+                settings.telemetry_port,
+                error.strerror,
+            )
+            return 2
+        rechecking = asyncio.create_task(live.run(), name="rights")
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                log_config=None,
+                access_log=False,  # a line for each request says little, and paths hold names
+                server_header=False,
+                ws="websockets-sansio",
+                # A compressor for each page would cost more memory than all else together.
+                ws_per_message_deflate=False,
+                ws_max_size=4096,  # pages have nothing to say
+                ws_ping_interval=_PING_SECONDS,
+                ws_ping_timeout=_PING_SECONDS,
+                timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+                proxy_headers=False,
+            )
+        )
+        try:
+            await server.serve()
+        finally:
+            rechecking.cancel()
+            await asyncio.wait([rechecking])
+            await telemetry.stop()
+    return 0 if server.started else 2

@@ -1,0 +1,130 @@
+// All apps of the namespace, the living ones first; also the history.
+import { button, h } from './dom.js';
+import { tag } from './line.js';
+import { costOf } from './money.js';
+import { serverNow } from './server.js';
+import { BUILDING, ENDED, ENDING, ENDS_SOON, FAILED, LIVING, SENT, WAITING, all, onChange, stateOf, world } from './sessions.js';
+import { HOUR, clockTime, duration, isFrench, money, t } from './words.js';
+
+const PAGE = 40;
+const filter = { text: '', state: 'all', shown: PAGE };
+
+const GROUPS = {
+  all: () => true,
+  running: (state) => LIVING.has(state),
+  building: (state) => [SENT, BUILDING, WAITING, ENDING].includes(state),
+  failed: (state) => state === FAILED,
+  ended: (state) => state === ENDED,
+};
+const GROUP_WORDS = { all: 'all', running: 'stateRunning', building: 'stateBuilding', failed: 'stateFailed', ended: 'stateEnded' };
+
+const rank = (session) => {
+  const state = stateOf(session);
+  if (LIVING.has(state)) return 0;
+  if ([SENT, BUILDING, ENDING].includes(state)) return 1;
+  return state === WAITING ? 2 : 3;
+};
+
+const endOf = (session) => Date.parse(session.destroyedAt || session.expiresAt) || 0;
+
+function order(a, b) {
+  const [x, y] = [rank(a), rank(b)];
+  if (x !== y) return x - y;
+  return x < 3 ? (endOf(a) || Infinity) - (endOf(b) || Infinity) : (endOf(b) || Date.parse(b.createdAt)) - (endOf(a) || Date.parse(a.createdAt));
+}
+
+// Where a moment stands on the chart: a square root of the distance from now, three days each side.
+function position(moment) {
+  const distance = moment - serverNow();
+  return 0.5 + Math.sign(distance) * 0.5 * Math.sqrt(Math.min(1, Math.abs(distance) / (72 * HOUR)));
+}
+
+export function view({ go, render }) {
+  if (world.synced && !all().length) return empty();
+  const body = h('tbody');
+  const foot = h('div.row');
+  const count = h('p.soft.small', { role: 'status' });
+  const rows = new Map();
+
+  function draw() {
+    const text = filter.text.toLowerCase();
+    const found = all().filter((one) => GROUPS[filter.state](stateOf(one))
+      && `${one.name} ${one.prompt} ${one.userId || ''}`.toLowerCase().includes(text)).sort(order);
+    count.textContent = t('shown', { n: found.length, m: all().length });
+    const shown = found.slice(0, filter.shown);
+    const kept = new Set(shown.map((one) => one.uid));
+    for (const [uid, row] of rows) if (!kept.has(uid)) { row.element.remove(); rows.delete(uid); }
+    // The order changes only when nobody points at the list or works in it.
+    const quiet = !body.matches(':hover') && !body.contains(document.activeElement);
+    shown.forEach((session, i) => {
+      let row = rows.get(session.uid);
+      if (!row) { row = makeRow(session); rows.set(session.uid, row); body.append(row.element); }
+      row.draw(session);
+      if (quiet && body.children[i] !== row.element) body.insertBefore(row.element, body.children[i] || null);
+    });
+    foot.replaceChildren(...footOf(found.length));
+  }
+
+  const footOf = (n) => {
+    if (!n) return [h('div.empty', h('p', t('noMatch')), button(t('clear'), () => { Object.assign(filter, { text: '', state: 'all', shown: PAGE }); render(); }))];
+    if (n > filter.shown) return [button(t('more', { n: Math.min(PAGE, n - filter.shown) }), () => { filter.shown += PAGE; draw(); })];
+    return [];
+  };
+
+  const search = h('input', {
+    type: 'search', id: 'find', 'aria-label': t('find'), placeholder: t('find'),
+    oninput: () => { filter.text = search.value; filter.shown = PAGE; draw(); },
+  });
+  search.value = filter.text;
+  draw();
+  const axis = [[-24, isFrench() ? '−1 j' : '−1 d'], [-4, '−4 h'], [0, t('now')], [4, '+4 h'], [24, isFrench() ? '+1 j' : '+1 d'], [64, isFrench() ? '+3 j' : '+3 d']];
+  return {
+    element: h('div', h('h1', t('apps')), h('div.filters', search,
+      h('div.chips', { role: 'radiogroup', 'aria-label': t('state') }, Object.keys(GROUPS).map((name) => h('label',
+        h('input', { type: 'radio', name: 'group', checked: filter.state === name, onchange: () => { filter.state = name; filter.shown = PAGE; draw(); } }),
+        h('span', t(GROUP_WORDS[name]))))), count),
+    h('table.list', h('thead', h('tr', h('th', { scope: 'col' }, t('app')), h('th', { scope: 'col' }, t('state')),
+      h('th.chart', { 'aria-hidden': 'true' }, h('div.axis', axis.map(([hours, label]) => h('span', { '--a': position(serverNow() + hours * HOUR) }, label)))),
+      h('th', { scope: 'col' }, t('ends')), h('th.r', { scope: 'col' }, t('cost')))), body), foot),
+    update: draw,
+    tick: draw,
+    slow: true,
+    go,
+  };
+}
+
+function makeRow(session) {
+  const name = h('a', { href: `#/s/${session.name}` }, session.name);
+  const who = h('span.soft.small');
+  const prompt = h('span.p', { dir: 'auto' });
+  const state = h('td');
+  const chart = h('div.tide');
+  const when = h('td.num.nb.small');
+  const cost = h('td.r.num');
+  const element = h('tr', h('td', name, who, prompt), state, h('td.chart.bodyline', { 'aria-hidden': 'true' }, chart), when, cost);
+  return {
+    element,
+    draw(next) {
+      who.textContent = next.userId ? ` · ${next.userId}` : '';
+      prompt.textContent = next.prompt;
+      state.replaceChildren(tag(next));
+      const kind = stateOf(next);
+      const off = [ENDED, FAILED].includes(kind);
+      const from = Date.parse(next.readyAt || next.createdAt);
+      const ends = endOf(next) || serverNow() + 2 * HOUR;
+      chart.replaceChildren(
+        h(`i.u${kind === FAILED ? '.bad' : ''}`, { '--a': position(from), '--z': position(Math.min(ends, serverNow())) }),
+        ...(off || ends < serverNow() ? [] : [h(`i.l${LIVING.has(kind) ? (kind === ENDS_SOON ? '.soon' : '') : kind === WAITING ? '.wait' : '.make'}`, { '--a': 0.5, '--z': position(ends) })]));
+      if (off) when.textContent = endOf(next) ? clockTime(endOf(next), serverNow()) : '–';
+      else when.textContent = next.expiresAt ? duration(Date.parse(next.expiresAt) - serverNow()) : '–';
+      const known = costOf(next);
+      cost.textContent = known ? money(known.total) : '–';
+    },
+  };
+}
+
+const empty = () => ({
+  element: h('div.empty', h('h1', t('emptyTitle')), h('p.soft', t('emptyMore')), h('a.btn.pri', { href: '#/new' }, t('newApp'))),
+});
+
+export { onChange };

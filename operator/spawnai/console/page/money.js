@@ -1,0 +1,44 @@
+// What a session costs by now and in all. Amounts come as decimal strings and are shown, never sent.
+import { serverNow } from './server.js';
+import { world } from './sessions.js';
+import { HOUR } from './words.js';
+
+const MINIMUM = 0.01; // DigitalOcean's, for a droplet that lived for less
+
+const serverCost = (hourly, ms) => Math.max(hourly * Math.max(ms, 60_000) / HOUR, MINIMUM);
+
+// {server, claude, overhead, total, expected, price}, in dollars; null where nothing is known.
+export function costOf(session) {
+  const hourly = Number(session.costHourly);
+  const begun = Date.parse(session.startedAt);
+  if (!session.costHourly || Number.isNaN(begun)) return null;
+  const end = Date.parse(session.expiresAt);
+  const expected = session.estimatedCost === null ? null : Number(session.estimatedCost);
+  const actual = session.actualCost === null ? null : Number(session.actualCost);
+  const whole = Number.isNaN(end) ? null : serverCost(hourly, end - begun);
+  const share = overheadShare();
+  const claude = expected === null || whole === null
+    ? 0 : Math.max(0, expected / (1 + share) - whole);
+  const server = serverCost(hourly, serverNow() - begun);
+  const overhead = (server + claude) * share;
+  return {
+    server, claude, overhead, share, hourly, expected,
+    total: actual ?? server + claude + overhead,
+    price: session.price === null ? null : Number(session.price),
+  };
+}
+
+export const overheadShare = () => Number(world.offer?.overhead || 0);
+
+// The estimate before an order; null without an operator that knows the prices.
+export function estimate(appType, tier, ms) {
+  const offered = world.offer?.tiers.find((one) => one.tier === tier);
+  const kind = world.offer?.appTypes.find((one) => one.appType === appType);
+  if (!offered?.hourly || !kind?.claudeCost) return null;
+  const server = serverCost(Number(offered.hourly), ms + 75_000);
+  const claude = Number(kind.claudeCost);
+  const share = overheadShare();
+  const overhead = (server + claude) * share;
+  const total = server + claude + overhead;
+  return { hourly: Number(offered.hourly), server, claude, overhead, share, total, price: null, ready: kind.readySeconds };
+}

@@ -1,0 +1,241 @@
+// Below a running app: change its text, read its log, take its source, see the details.
+import { $, button, command, h, icon, pairs, save, say, setText } from './dom.js';
+import { blob, call, lines } from './server.js';
+import { change, condition, isTrue } from './sessions.js';
+import { clockSeconds, number, place, t } from './words.js';
+
+const NAMES = ['change', 'logs', 'source', 'details'];
+const TITLES = { change: 'tabChange', logs: 'tabLogs', source: 'tabSource', details: 'tabDetails' };
+let chosen = 'logs';
+
+export function tabs(first) {
+  let session = first;
+  let part = null;
+  const panel = h('div', { role: 'tabpanel', id: 'panel', tabindex: 0 });
+  const buttons = NAMES.map((name) => button(t(TITLES[name]), () => pick(name), '', {
+    role: 'tab', id: `tab-${name}`, 'aria-controls': 'panel',
+  }));
+  const list = h('div.tabs', {
+    role: 'tablist',
+    onkeydown: (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      pick(NAMES[(NAMES.indexOf(chosen) + step + NAMES.length) % NAMES.length]);
+      $(`#tab-${chosen}`).focus();
+    },
+  }, buttons);
+
+  function pick(name) {
+    part?.close?.();
+    chosen = name;
+    buttons.forEach((one, i) => {
+      one.setAttribute('aria-selected', String(NAMES[i] === name));
+      one.tabIndex = NAMES[i] === name ? 0 : -1;
+    });
+    panel.setAttribute('aria-labelledby', `tab-${name}`);
+    part = PARTS[name](session);
+    panel.replaceChildren(part.element);
+  }
+  pick(chosen);
+  return {
+    element: h('div.noprint', list, panel),
+    update(next) { session = next; part.update?.(next); },
+    close() { part.close?.(); },
+  };
+}
+
+const PARTS = { change: changePart, logs: logsPart, source: sourcePart, details: detailsPart };
+
+function changePart(first) {
+  let session = first;
+  const area = h('textarea', { id: 'change-text', dir: 'auto', 'aria-describedby': 'change-hint change-told' });
+  area.value = session.prompt;
+  const told = h('p.hint', { id: 'change-told' });
+  const versions = h('ol.revs');
+  let asked = session.prompt;
+
+  async function send(prompt) {
+    if (prompt === session.prompt) { setText(told, t('changeSame')); return; }
+    try {
+      await change(session, { prompt });
+      asked = prompt;
+      setText(told, t('changing'));
+      say(t('changing'));
+    } catch (error) {
+      told.className = 'err';
+      setText(told, error.message);
+      say(error.message, { loudly: true });
+    }
+  }
+
+  function draw() {
+    const kept = [...session.revisions].sort((a, b) => (b.number ?? b.revision ?? 0) - (a.number ?? a.revision ?? 0));
+    versions.replaceChildren(...kept.map((one) => {
+      const n = one.number ?? one.revision;
+      return h('li', h('span.num.soft', `v${n}`), h('p.small', { dir: 'auto' }, one.prompt || ''),
+        n === session.revision ? h('span.tag.live', t('versionRuns'))
+          : button(t('goBack'), () => { area.value = one.prompt; send(one.prompt); }, '.small', { 'aria-label': `${t('goBack')} v${n}, ${t('free')}` }));
+    }));
+    const failed = condition(session, 'UpdateFailed');
+    told.className = 'hint';
+    if (failed?.status === 'True') {
+      told.className = 'err';
+      setText(told, `${t('updateFailed', { n: session.revision ?? 1 })} ${failed.message}`);
+    } else if (isTrue(session, 'Reconciling') && session.prompt === asked && asked !== first.prompt) {
+      setText(told, `${t('changing')} ${t('changingMore', { n: session.revision ?? 1 })}`);
+    } else if (told.textContent.startsWith(t('changing'))) setText(told, '');
+  }
+  draw();
+  return {
+    element: h('div.two', h('div.field.stack', h('label', { for: 'change-text' }, t('changeTitle')), area,
+      h('p.hint', { id: 'change-hint' }, t('changeHint')), told,
+      h('div', button(t('changeGo'), () => send(area.value.trim()), '.pri', { id: 'change-go' }))),
+    session.revisions.length ? h('div', h('h2', t('versions')), versions) : h('div')),
+    update(next) { session = next; draw(); },
+  };
+}
+
+const LINES_KEPT = 2000;
+
+function logsPart(session) {
+  const box = h('div.log', { role: 'log', 'aria-live': 'off', tabindex: 0, 'aria-label': t('tabLogs') });
+  const follow = button(t('follow'), () => setFollow(follow.getAttribute('aria-pressed') !== 'true'), '', { 'aria-pressed': 'true', id: 'follow' });
+  const fresh = button('', () => setFollow(true), '.fresh', { hidden: true });
+  const kept = [];
+  let filter = '';
+  let unseen = 0;
+  let stopped = null;
+
+  const matches = (text) => !filter || text.toLowerCase().includes(filter);
+  const follows = () => follow.getAttribute('aria-pressed') === 'true';
+
+  function setFollow(yes) {
+    follow.setAttribute('aria-pressed', String(yes));
+    if (!yes) return;
+    unseen = 0;
+    fresh.hidden = true;
+    box.scrollTop = box.scrollHeight;
+  }
+
+  function row(text) {
+    const [, time, rest] = /^(\d{4}-\d\d-\d\dT[\d:.]+Z)\s(.*)$/.exec(text) || [null, null, text];
+    return h(/\b(error|exception|traceback)\b/i.test(rest) ? 'div.e' : 'div',
+      time ? h('span.t', clockSeconds(Date.parse(time))) : null, rest);
+  }
+
+  function add(text) {
+    kept.push(text);
+    if (kept.length > LINES_KEPT) kept.shift();
+    if (!matches(text)) return;
+    box.append(row(text));
+    while (box.childElementCount > LINES_KEPT) box.firstChild.remove();
+    if (follows()) {
+      box.scrollTop = box.scrollHeight;
+    } else {
+      unseen += 1;
+      setText(fresh, t('newLines', { n: unseen }));
+      fresh.hidden = false;
+    }
+  }
+
+  // Scrolling up stops following; the end starts it again.
+  box.addEventListener('scroll', () => {
+    const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 8;
+    if (atEnd !== follows()) setFollow(atEnd);
+  });
+
+  read();
+  async function read() {
+    let tries = 0;
+    while (!stopped?.signal.aborted) {
+      stopped = new AbortController();
+      let opened = false;
+      try {
+        const seen = kept.length;
+        let skip = seen;
+        for await (const text of lines(`api/sessions/${session.id}/logs?follow=true`, stopped.signal)) {
+          if (!opened) { opened = true; tries = 0; skip = overlap(); box.querySelector('.problem')?.remove(); }
+          if (text === '') continue; // keeps the connection alive
+          if (skip > 0) { skip -= 1; continue; }
+          add(text);
+        }
+        return;
+      } catch (error) {
+        if (stopped.signal.aborted) return;
+        if (!kept.length) box.replaceChildren(h('div.problem.soft', t('noLogs', { e: error.message })));
+        tries += 1;
+        await new Promise((done) => { setTimeout(done, Math.min(30_000, 1000 * 2 ** tries)); });
+      }
+    }
+  }
+
+  // After a cut the server tells the log from its start again.
+  const overlap = () => kept.length;
+
+  const search = h('input', {
+    type: 'search', 'aria-label': t('filterLines'), placeholder: t('filterLines'),
+    oninput: () => {
+      filter = search.value.toLowerCase();
+      box.replaceChildren(...kept.filter(matches).map(row));
+    },
+  });
+  return {
+    element: h('div.stack', h('div.row.between', h('div.grow', search), h('div.row', follow,
+      button(t('download'), () => save(new Blob([kept.join('\n'), '\n'], { type: 'text/plain' }), `${session.name}.log`)))),
+    box, fresh, command(`kubectl spawn logs -f ${session.name}`)),
+    close() { stopped?.abort(); },
+  };
+}
+
+function sourcePart(session) {
+  const files = h('ul.files');
+  const told = h('p.err', { hidden: true });
+  load();
+  async function load() {
+    try {
+      const source = await call(`api/sessions/${session.id}/files`);
+      files.replaceChildren(...source.files.map((file) => h('li', h('span', { dir: 'auto' }, file.path),
+        h('span.soft.num.nb', `${number(file.bytes / 1000, 1)}\u00a0${t('kilobytes')}`))));
+    } catch (error) {
+      told.hidden = false;
+      setText(told, t('noSource', { e: error.message }));
+    }
+  }
+  async function fetchZip() {
+    try {
+      save(await blob(`api/sessions/${session.id}/source`), `${session.name}.zip`);
+    } catch (error) {
+      told.hidden = false;
+      setText(told, t('noSource', { e: error.message }));
+    }
+  }
+  return {
+    element: h('div.two', h('div.stack', files, told), h('div.stack', h('p', t('eject')),
+      h('div', button([icon('down'), t('downloadZip')], fetchZip, '', { id: 'zip' })), h('p.small.soft', t('sameInShell')),
+      command(`kubectl spawn eject ${session.name} --to ./${session.name}`))),
+  };
+}
+
+function detailsPart(first) {
+  const element = h('div.two');
+  function draw(session) {
+    element.replaceChildren(
+      pairs([
+        [t('kind'), t(session.appType)],
+        [t('machine'), session.size || '–'],
+        [t('region'), session.region ? `${session.region}, ${place(session.region)}` : '–'],
+        ['IP', session.dropletIp || '–'],
+        [t('model'), session.model || '–'],
+        [t('tokens'), t('tokensInOut', { i: number(session.inputTokens), o: number(session.outputTokens) })],
+        [t('class'), session.className || '–'],
+        [t('forWhom'), session.userId || session.namespace],
+      ]),
+      h('div.stack', h('p.small.soft', t('sameInShell')), command(`kubectl spawn status ${session.name}`),
+        command(`kubectl -n ${session.namespace} get ss ${session.name} -o yaml`)),
+    );
+  }
+  draw(first);
+  // Not drawn again under a reader who may have selected something.
+  return { element, update: (next) => { if (!element.contains(document.activeElement)) draw(next); } };
+}
