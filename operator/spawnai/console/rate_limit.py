@@ -8,6 +8,8 @@ from spawnai.clock import Clock
 _MOST_CALLERS = 10_000
 """A flood of invented tokens must not fill the memory. A forgotten caller starts anew."""
 
+_ROUNDING = 1e-9
+
 
 @dataclass(slots=True)
 class _Bucket:
@@ -40,7 +42,7 @@ class RateLimit:
         self._buckets.move_to_end(caller)
         bucket.left = min(self._burst, bucket.left + (now - bucket.at) * self._per_second)
         bucket.at = now
-        if bucket.left >= 1:
+        if bucket.left >= 1 - _ROUNDING:
             bucket.left -= 1
             return None
         return (1 - bucket.left) / self._per_second
