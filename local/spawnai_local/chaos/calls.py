@@ -137,7 +137,7 @@ def of_api_server(request: Request) -> Call:
 def _named_in(name: str, body: Mapping[str, Any]) -> tuple[str, ...]:
     """All names and UIDs that a path's last part and a body mention as their object."""
     hints = [name, *_UUID.findall(name)]
-    hints += [str(body.get(key, {}).get("name", "")) for key in ("metadata", "regarding")]
+    hints += [str(body.get(key, {}).get("name", "")) for key in ("metadata", "involvedObject")]
     hints.append(str(body.get("spec", {}).get("owner", {}).get("name", "")))
     hints += _UUID.findall(str(body.get("metadata", {}).get("name", "")))
     return tuple(one for one in hints if one)

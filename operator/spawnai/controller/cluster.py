@@ -333,7 +333,7 @@ class Cluster:
         """
         headers = {"Accept": "application/json"}
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = MERGE_PATCH if method == "PATCH" else "application/json"
         request = await self._api.param_serialize(
             method=method,
             resource_path=f"/api/v1{path}",
@@ -359,19 +359,14 @@ class Cluster:
         patch: bool,  # noqa: FBT001
     ) -> Any:
         """Create an Event, or count it up."""
-        group, version, plural = "events.k8s.io", "v1", "events"
+        path = f"/namespaces/{namespace}/events"
         if patch:
             return await self._call(
                 f"patch event {namespace}/{name}",
-                lambda: self._custom.patch_namespaced_custom_object(
-                    group, version, namespace, plural, name, body, _content_type=MERGE_PATCH
-                ),
+                lambda: self._core("PATCH", f"{path}/{name}", body),
             )
         return await self._call(
-            f"create event {namespace}/{name}",
-            lambda: self._custom.create_namespaced_custom_object(
-                group, version, namespace, plural, body
-            ),
+            f"create event {namespace}/{name}", lambda: self._core("POST", path, body)
         )
 
 

@@ -1,4 +1,8 @@
-"""Kubernetes Events (events.k8s.io/v1): what a person asks about, told beside the object.
+"""Kubernetes Events: what a person asks about, told beside the object.
+
+They are written as v1 Events with all of the newer fields, because events.k8s.io/v1 refuses
+`firstTimestamp` and `lastTimestamp` on new ones, and `kubectl describe` and `kubectl get events`
+order by these.
 
 An Event is a courtesy. Emitting one never waits and never fails; a repeated one is counted, not
 written again; and where the API server is slow or refuses, it is given up and counted as lost.
@@ -22,7 +26,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Literal
 
-from spawnai.api.durations import format_micro_time
+from spawnai.api.durations import format_micro_time, format_time
 from spawnai.clock import Clock
 
 from .redaction import Redactor
@@ -39,6 +43,8 @@ Write = Callable[[str, str, dict[str, Any], bool], Awaitable[object]]
 _NOTE_BYTES = 1024
 _NAME_CHARACTERS = 253
 _INSTANCE_CHARACTERS = 128
+
+_REPORTER = "spawn-ai.com/operator"
 
 _WINDOW_SECONDS = 600.0
 _PATCH_SECONDS = 60.0
@@ -242,7 +248,9 @@ class EventRecorder:
         self, series: _Series, count: int, last_seen_at: datetime, *, patch: bool
     ) -> Exception | None:
         heartbeat = {
-            "series": {"count": count, "lastObservedTime": format_micro_time(last_seen_at)}
+            "count": count,
+            "lastTimestamp": format_time(last_seen_at),
+            "series": {"count": count, "lastObservedTime": format_micro_time(last_seen_at)},
         }
         body = heartbeat if patch else series.body
         if not patch and count > 1:
@@ -288,17 +296,21 @@ class EventRecorder:
         if regarding.namespace is not None:
             reference["namespace"] = regarding.namespace
         return {
-            "apiVersion": "events.k8s.io/v1",
+            "apiVersion": "v1",
             "kind": "Event",
             "metadata": {"name": series.name, "namespace": series.namespace},
             "eventTime": format_micro_time(series.last_seen_at),
-            "reportingController": "spawn-ai.com/operator",
+            "firstTimestamp": format_time(series.last_seen_at),
+            "lastTimestamp": format_time(series.last_seen_at),
+            "count": 1,
+            "source": {"component": _REPORTER},
+            "reportingComponent": _REPORTER,
             "reportingInstance": self._instance,
             "type": kind,
             "reason": reason,
             "action": action,
-            "note": note,
-            "regarding": reference,
+            "message": note,
+            "involvedObject": reference,
         }
 
 

@@ -1,11 +1,17 @@
 """Keeps secrets out of whatever leaves the process as text: log lines, events, messages.
 
 A net under the code, not an excuse: secrets are not to be put into messages to begin with. It
-catches what a library's exception or a cloud's answer brings along.
+catches what a library's exception or a cloud's answer brings along. Whatever acts on a terminal or
+hides text goes first (`plain_text`), so that nothing can stand in the middle of a secret.
+
+Foreign text may be long and made to be slow. Each pattern takes time that grows with the length of
+the text alone: it can only begin where a run of its own characters begins.
 """
 
 import base64
 import re
+
+from .plain_text import plain_text
 
 REDACTED = "[redacted]"
 
@@ -23,7 +29,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     # Anthropic: API and administration keys.
     (re.compile(r"\bsk-ant-[\w-]+"), REDACTED),
     # JSON web tokens, such as a ServiceAccount's.
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), REDACTED),
+    (re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), REDACTED),
     # Whatever stands in an Authorization header, even of a kind nobody foresaw.
     (re.compile(r"(?i)\b(bearer|basic)(\s+)[\w.~+/=-]{8,}"), rf"\1\2{REDACTED}"),
     (re.compile(r"(?i)\b(x-api-key\W{1,4})(?!redacted\])[\w.~+/=-]{8,}"), rf"\1{REDACTED}"),
@@ -56,7 +62,8 @@ class Redactor:
         )
 
     def redact(self, text: str) -> str:
-        """Return `text` without secrets."""
+        """Return `text` without secrets, and without what a terminal would act on."""
+        text = plain_text(text)
         for secret in self._secrets:
             text = text.replace(secret, REDACTED)
         for pattern, replacement in _PATTERNS:

@@ -82,7 +82,7 @@ def tell(recorder: EventRecorder, note: str = "The droplet is ready", regarding=
 
 
 @virtual_time
-async def test_an_event_is_what_events_k8s_io_asks_for():
+async def test_an_event_has_all_fields_old_and_new_so_that_every_reader_orders_it():
     server = Server()
     async with recording(server) as recorder:
         tell(recorder)
@@ -91,17 +91,21 @@ async def test_an_event_is_what_events_k8s_io_asks_for():
     assert namespace == "team-a"
     assert re.fullmatch(r"board\.[0-9a-f]{16}", name)
     assert server.only == {
-        "apiVersion": "events.k8s.io/v1",
+        "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"name": name, "namespace": "team-a"},
         "eventTime": "2026-11-01T12:00:00.000000Z",
-        "reportingController": "spawn-ai.com/operator",
+        "firstTimestamp": "2026-11-01T12:00:00Z",
+        "lastTimestamp": "2026-11-01T12:00:00Z",
+        "count": 1,
+        "source": {"component": "spawn-ai.com/operator"},
+        "reportingComponent": "spawn-ai.com/operator",
         "reportingInstance": "operator-0",
         "type": "Normal",
         "reason": "DropletReady",
         "action": "CreateDroplet",
-        "note": "The droplet is ready",
-        "regarding": {
+        "message": "The droplet is ready",
+        "involvedObject": {
             "apiVersion": "spawn-ai.com/v1alpha1",
             "kind": "SpawnSession",
             "namespace": "team-a",
@@ -118,7 +122,7 @@ async def test_an_event_about_a_cluster_scoped_object_lives_in_default():
         tell(recorder, regarding=RECORD)
         await asyncio.sleep(1)
     assert server.only["metadata"]["namespace"] == "default"
-    assert "namespace" not in server.only["regarding"]
+    assert "namespace" not in server.only["involvedObject"]
 
 
 @virtual_time
@@ -226,7 +230,7 @@ async def test_a_write_is_tried_three_times_and_then_given_up():
         tell(recorder, "second")
         await asyncio.sleep(60)
     assert len(server.writes) == 4
-    assert server.only["note"] == "second"
+    assert server.only["message"] == "second"
     assert results == {"failed": 1, "written": 1}
 
 
@@ -264,7 +268,7 @@ async def test_a_series_whose_event_ran_out_is_made_afresh_with_its_count():
         tell(recorder)
         await asyncio.sleep(10)
     assert server.only["series"]["count"] == 2
-    assert server.only["note"] == "The droplet is ready"
+    assert server.only["message"] == "The droplet is ready"
 
 
 @virtual_time
@@ -284,7 +288,7 @@ async def test_shutting_down_writes_what_is_left_once_each():
     server.faults = []
     await recorder.shut_down()
     tell(recorder, "too late")
-    assert {event["note"] for event in server.events.values()} == {"first", "second"}
+    assert {event["message"] for event in server.events.values()} == {"first", "second"}
     assert max(event.get("series", {}).get("count", 1) for event in server.events.values()) == 2
 
 
@@ -295,7 +299,7 @@ async def test_a_note_is_redacted_and_cut_at_the_limit_of_kubernetes():
     async with recording(server) as recorder:
         tell(recorder, f"{secret} " + "é" * 2_000)
         await asyncio.sleep(1)
-    note = server.only["note"]
+    note = server.only["message"]
     assert note.startswith("[redacted] é")
     assert note.endswith("é…")
     assert 1_021 <= len(note.encode()) <= 1_024

@@ -228,8 +228,8 @@ def test_a_write_that_serves_two_purposes_bears_both_names_and_makes_both_bounda
 def test_a_call_is_known_by_the_names_and_uids_in_it():
     assert "plan-0001" in patch(SESSION, {"metadata": {}}).hints
     assert "2f1c0c52-8d25-4c5e-9f07-0e6d7a0c9f11" in patch(f"{RECORD}/status", {}).hints
-    event = {"metadata": {"name": "x"}, "regarding": {"name": "plan-0001"}}
-    path = "/apis/events.k8s.io/v1/namespaces/chaos/events"
+    event = {"metadata": {"name": "x"}, "involvedObject": {"name": "plan-0001"}}
+    path = "/api/v1/namespaces/chaos/events"
     assert (
         "plan-0001"
         in of_api_server(Request("POST", path, {}, {}, json.dumps(event).encode())).hints
