@@ -40,6 +40,10 @@ test: setup ## Run every test, several side by side: unit, simulation, contract,
 test-unit: setup ## Run the quick tests alone
 	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
 
+.PHONY: helm-test
+helm-test: setup ## Run the tests of the chart alone: lint, values, and a release's whole life
+	$(BIN)/python -m pytest tests/contract/chart tests/e2e/chart -n0 $(PYTEST_ARGS)
+
 .PHONY: check
 check: setup ## Lint, format, types, generated files, import directions
 	$(BIN)/ruff check .
@@ -47,12 +51,14 @@ check: setup ## Lint, format, types, generated files, import directions
 	$(BIN)/mypy
 	$(BIN)/python -m spawnai.api.crds --check
 	$(BIN)/python tools/chart.py --check
+	$(BIN)/python tools/dashboards.py --check
 	$(BIN)/lint-imports
 
 .PHONY: generate
-generate: setup ## Write crds/, the reference and the chart's schema again from their sources
+generate: setup ## Write crds/, reference, chart schema and dashboards again from their sources
 	$(BIN)/python -m spawnai.api.crds
 	$(BIN)/python tools/chart.py
+	$(BIN)/python tools/dashboards.py
 
 .PHONY: bench
 bench: setup ## Measure the product and print a table

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from spawnai_local.helm import Helm
 from spawnai_local.kubectl import Kubectl, KubectlError
 
 # Longer than anyone leaves a local cloud running. Some clusters allow less, and give less.
@@ -81,15 +82,25 @@ def read_manifests(checkout: Path) -> Manifests:
 
 
 async def install(
-    kubectl: Kubectl, manifests: Manifests, *, digitalocean_token: str, anthropic_api_key: str
+    kubectl: Kubectl,
+    manifests: Manifests,
+    helm: Helm | None,
+    *,
+    digitalocean_token: str,
+    anthropic_api_key: str,
 ) -> None:
-    """Apply everything, wait until the new kinds are served, and put the keys into their Secret.
+    """Install everything, wait until the new kinds are served, and put the keys into their Secret.
+
+    With Helm the chart is installed; without, crds/ and manifests/ are applied.
 
     Raises:
-        KubectlError: the cluster refused.
+        KubectlError, HelmError: the cluster refused.
         InstallationError: it does not serve the new kinds.
     """
-    await kubectl.apply(*manifests.definitions)
+    if helm is None:
+        await kubectl.apply(*manifests.definitions)
+    else:
+        await helm.install(manifests.namespace)
     await until_established(kubectl, *(_name_of(one) for one in manifests.definitions))
     secret = {
         "apiVersion": "v1",
@@ -100,7 +111,7 @@ async def install(
             "anthropic-api-key": anthropic_api_key,
         },
     }
-    await kubectl.apply(*manifests.others, secret)
+    await kubectl.apply(*(manifests.others if helm is None else ()), secret)
 
 
 async def until_established(kubectl: Kubectl, *names: str) -> None:

@@ -37,6 +37,7 @@ from spawnai_local.cloud_settings import NO_CLOUD, CloudReport
 from spawnai_local.console import LocalConsole
 from spawnai_local.control_plane import ControlPlane
 from spawnai_local.guard import Guard
+from spawnai_local.helm import Helm
 from spawnai_local.installation import (
     Manifests,
     delete_sessions,
@@ -50,7 +51,13 @@ from spawnai_local.installation import (
 from spawnai_local.kubectl import Kubectl, KubectlError
 from spawnai_local.paths import checkout
 from spawnai_local.processes import MARK, ChildProcess, RestartPolicy, end_leftovers, free_port
-from spawnai_local.stack_settings import Claude, Cloud, Cluster, StackSettings
+from spawnai_local.stack_settings import (
+    Claude,
+    Cloud,
+    Cluster,
+    Installer,
+    StackSettings,
+)
 
 _CLOUD_SECONDS = 30.0
 _CLOUD_STOP_SECONDS = 15.0
@@ -86,6 +93,8 @@ class LocalStack:
     """
 
     kubectl: Kubectl
+    helm: Helm
+    """Only with Installer.HELM."""
     kubeconfig: Path
     operator_kubeconfig: Path
     cloud: CloudReport
@@ -345,6 +354,7 @@ class LocalStack:
         await install(
             self.kubectl,
             self.manifests,
+            await self._helm(),
             digitalocean_token=self.settings.digitalocean_token,
             anthropic_api_key=self.settings.anthropic_api_key,
         )
@@ -352,8 +362,18 @@ class LocalStack:
         self._is_installed = True
         self.operator_kubeconfig = self.directory / "operator.kubeconfig"
         await write_operator_kubeconfig(self.kubectl, self.manifests, self.operator_kubeconfig)
-        what = f"crds/ and manifests/, SpawnClass {' and '.join(self.classes)}"
+        source = (
+            "the chart" if self.settings.installer is Installer.HELM else "crds/ and manifests/"
+        )
+        what = f"{source}, SpawnClass {' and '.join(self.classes)}"
         self._report("installation", what, time.monotonic() - started)
+
+    async def _helm(self) -> Helm | None:
+        if self.settings.installer is not Installer.HELM:
+            return None
+        program = await _in_a_thread_that_may_be_left(lambda: toolchain.helm(self._progress))
+        self.helm = Helm(program, self.kubectl, self.directory / "helm")
+        return self.helm
 
     async def _start_operator(self) -> None:
         started = time.monotonic()

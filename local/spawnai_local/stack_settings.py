@@ -5,6 +5,7 @@
 | CLUSTER | `embedded` (default), or `kubeconfig`: the current KUBECONFIG's cluster |
 | CLOUD | `local` (default), or `digitalocean`: real droplets, with your DIGITALOCEAN_TOKEN |
 | CLAUDE | `simulator`, or `anthropic`: your ANTHROPIC_API_KEY, the default when it is set |
+| INSTALL | `kubectl` (default): crds/ and manifests/; or `helm`: the chart helm/spawnai |
 | DOMAIN | with CLOUD=digitalocean: a domain in that account for the apps' names |
 """
 
@@ -43,6 +44,13 @@ class Cloud(StrEnum):
     DIGITALOCEAN = "digitalocean"
 
 
+class Installer(StrEnum):
+    """What puts the operator's objects into the cluster."""
+
+    KUBECTL = "kubectl"
+    HELM = "helm"
+
+
 class Claude(StrEnum):
     """Who writes the apps."""
 
@@ -60,6 +68,7 @@ class StackSettings:
     """With Cluster.KUBECONFIG: the value of KUBECONFIG, or None for ~/.kube/config."""
     cloud: Cloud = Cloud.LOCAL
     claude: Claude = Claude.SIMULATOR
+    installer: Installer = Installer.KUBECTL
     digitalocean_token: str = field(default=LOCAL_DIGITALOCEAN_TOKEN, repr=False)
     anthropic_api_key: str = field(default=LOCAL_ANTHROPIC_KEY, repr=False)
     digitalocean_api_url: str = DEFAULT_DIGITALOCEAN_API_URL
@@ -107,6 +116,7 @@ def settings_from_environment(
         kubeconfig=_kubeconfig(environment, directory) if cluster is Cluster.KUBECONFIG else None,
         cloud=cloud,
         claude=claude,
+        installer=_choice(Installer, "INSTALL", environment, Installer.KUBECTL),
         digitalocean_token=token
         if token is not None and cloud is Cloud.DIGITALOCEAN
         else LOCAL_DIGITALOCEAN_TOKEN,

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from spawnai_local.building import ToolchainError
+from spawnai_local.helm import HelmError
 from spawnai_local.installation import InstallationError
 from spawnai_local.interruption import run_until_interrupted
 from spawnai_local.kubectl import KubectlError
@@ -22,6 +23,7 @@ from spawnai_local.stack_settings import (
 )
 
 READABLE_ERRORS = (
+    HelmError,
     InstallationError,
     KubectlError,
     ProcessError,

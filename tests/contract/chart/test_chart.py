@@ -297,6 +297,18 @@ def test_a_threshold_for_an_alert_that_has_none_is_refused(render):
         render(f"prometheusRule={json.dumps(change)}")
 
 
+def test_each_dashboard_is_a_config_map_for_grafanas_sidecar(render):
+    assert not [kind for kind, _ in render() if kind == "ConfigMap"]
+    charted = render('dashboards={"enabled": true}')
+    files = sorted((checkout() / "dashboards").glob("*.json"))
+    assert files
+    for file in files:
+        one = charted["ConfigMap", f"spawnai-dashboard-{file.stem}"]
+        assert one["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert one["metadata"]["annotations"] == {"grafana_folder": "SpawnAI"}
+        assert json.loads(one["data"][file.name]) == json.loads(file.read_text())
+
+
 def test_uninstalling_is_guarded_unless_said_otherwise(render):
     guard = ("Job", "spawnai-uninstall-guard")
     assert render()[guard]["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"

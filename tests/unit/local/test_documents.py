@@ -47,7 +47,7 @@ def test_every_variable_of_the_local_stack_is_in_the_guide():
     settings = (ROOT / "local" / "spawnai_local" / "stack_settings.py").read_text()
     variables = set(re.findall(r"^\| ([A-Z]+) \|", settings, re.MULTILINE))
     guide = (ROOT / "docs" / "guide.md").read_text()
-    assert variables == {"CLUSTER", "CLOUD", "CLAUDE", "DOMAIN"}
+    assert variables == {"CLUSTER", "CLOUD", "CLAUDE", "INSTALL", "DOMAIN"}
     assert [name for name in sorted(variables) if name not in guide] == []
 
 

@@ -1,0 +1,1 @@
+"""`make observe`: the product under a real Prometheus and Alertmanager."""
