@@ -628,17 +628,38 @@ async def test_get_shows_what_a_person_wants_to_know_of_a_session(kubectl):
     await create(kubectl, session("shown"))
     which = ("ss", "shown", "--namespace", NAMESPACE)
     header, row = await table(kubectl, *which)
-    assert header == "NAME PHASE READY URL EXPIRES COST AGE"
+    assert header == "NAME STATUS READY URL EXPIRES COST AGE"
     await write_status(kubectl, "ss", "shown", RUNNING)
     header, row = await table(kubectl, *which)
     assert row.startswith("shown Running True http://203.0.113.7 2096-12-24T18:00:00Z 0.0500 ")
     await write_status(kubectl, "ss", "shown", {"cost": {"actual": "0.0312"}})
     header, row = await table(kubectl, *which, "--output", "wide")
     assert header == (
-        "NAME PHASE READY URL EXPIRES COST AGE TYPE PROGRESS REGION SIZE IP REASON MESSAGE"
+        "NAME STATUS READY URL EXPIRES COST AGE PHASE TYPE PROGRESS REGION SIZE IP MESSAGE"
     )
     assert " 0.0312 " in row
-    assert row.endswith("webapp 100 ams3 s-1vcpu-1gb 203.0.113.7 Running")
+    assert row.endswith("Running webapp 100 ams3 s-1vcpu-1gb 203.0.113.7 Running")
+    ended = {"phase": "Destroyed", "terminationReason": "AppCrashed"}
+    await write_status(kubectl, "ss", "shown", ended)
+    _, row = await table(kubectl, *which)
+    assert row.startswith("shown AppCrashed ")
+    for selector, found in (
+        ("status.phase=Destroyed,status.terminationReason=AppCrashed", "shown"),
+        ("status.phase=Running", ""),
+    ):
+        selected = await kubectl.run(
+            *("get", "ss", "--namespace", NAMESPACE, "--field-selector", selector),
+            *("--output", "jsonpath={.items[*].metadata.name}"),
+        )
+        assert selected.split() == found.split()
+
+
+async def test_a_session_that_nobody_has_looked_at_says_so(kubectl):
+    """Or tools that follow kstatus would call it done before the operator has seen it."""
+    await create(kubectl, session("fresh"), spawn_class("fresh"))
+    assert (await read(kubectl, "fresh"))["status"] == {"observedGeneration": -1}
+    fresh = await kubectl.json("get", "spawnclass", "fresh")
+    assert fresh["status"] == {"observedGeneration": -1}
 
 
 async def test_get_shows_which_class_is_the_default(kubectl):
@@ -675,8 +696,8 @@ async def test_a_ledger_shows_whose_it_is_and_its_intent_is_fixed(kubectl):
             kubectl, "sr", RECORD_UID, {"totalCost": "0.0312", "terminationReason": "Expired"}
         )
         header, row = await table(kubectl, "sr", RECORD_UID)
-        assert header == "NAME NAMESPACE SESSION USER COST REASON COMPLETED AGE"
-        assert row.startswith(f"{RECORD_UID} {NAMESPACE} shown dana 0.0312 Expired ")
+        assert header == "NAME KIND NAMESPACE OWNER USER COST REASON COMPLETED AGE"
+        assert row.startswith(f"{RECORD_UID} SpawnSession {NAMESPACE} shown dana 0.0312 Expired ")
         record["spec"]["planned"] = []
         assert (
             "spec: Forbidden: a ledger's intent cannot change: leave SpawnRecords to the operator"
@@ -932,3 +953,10 @@ async def test_an_editor_of_a_namespace_may_order_apps_but_not_write_ledgers(kub
         await asyncio.sleep(0.1)
     assert ("spawnsessions", "create") in found
     assert {resource for resource, _ in found} == {"spawnsessions"}
+
+
+async def test_whoever_may_order_may_see_the_offers(kubectl, people):
+    await kubectl.run(
+        *("auth", "can-i", "--quiet", "list", f"spawnclasses.{GROUP}"),
+        *("--as", "dana@example.com", "--as-group", "system:authenticated"),
+    )

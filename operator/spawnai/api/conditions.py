@@ -50,8 +50,9 @@ MEANINGS: Mapping[ConditionType, str] = {
     ),
     ConditionType.RECONCILING: "The operator is at work on the object; False or absent at rest.",
     ConditionType.STALLED: (
-        "The object cannot go on: the message says what is wrong and what to write or provide "
-        "instead. Some stalls end by themselves when what was missing appears."
+        "The object cannot go on until a person changes something: the message says what is wrong "
+        "and what to write or provide instead. What only waits for something that may appear, such "
+        "as its class or a Secret, is Reconciling."
     ),
     ConditionType.DROPLET_READY: (
         "DigitalOcean says that the droplet is active; its agent answers some seconds later."
@@ -75,6 +76,22 @@ MEANINGS: Mapping[ConditionType, str] = {
         "Everything the session used has been seen gone. False: the message lists what is left."
     ),
 }
+
+
+WAITED_FOR = frozenset(
+    {
+        "ClassDeleting",
+        "ClassNotFound",
+        "DigitalOceanUnavailable",
+        "NamespaceUnknown",
+        "NoDefaultClass",
+        "SecretKeyMissing",
+        "SecretMissing",
+    }
+)
+"""Reasons that go away by themselves when what is missing appears. An object that waits so is
+Reconciling and not Stalled: a tool that applies class, Secret and session together would otherwise
+take the first moment for a failure."""
 
 
 class Condition(ApiModel):

@@ -23,6 +23,17 @@ from .structural import ordered, structural_schema
 RESOURCES = (SPAWN_SESSION, SPAWN_CLASS, SPAWN_RECORD)
 CATEGORY = "spawnai"
 
+NOT_PRUNED = {
+    "argocd.argoproj.io/sync-options": "Prune=false",
+    "kustomize.toolkit.fluxcd.io/prune": "disabled",
+}
+"""A GitOps tool that is told to remove the installation removes everything at once. Without its
+kinds and rights the operator could destroy nothing, and all sessions would hang Terminating."""
+
+NOT_OBSERVED = {"observedGeneration": -1}
+"""The status of an object that nobody has looked at. Tools that follow kstatus read it as in
+progress; an empty status would read as done."""
+
 _HEADER = "# Made from the models in operator/spawnai/api by `make generate`. Do not edit.\n"
 
 
@@ -37,24 +48,28 @@ def custom_resource_definition(resource: CustomResource) -> dict[str, Any]:
     }
     if resource.short_names:
         names["shortNames"] = list(resource.short_names)
+    version: dict[str, Any] = {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": [_column(column) for column in resource.columns],
+        "schema": {"openAPIV3Schema": object_schema(resource)},
+    }
+    if resource.selectable:
+        version["selectableFields"] = [{"jsonPath": path} for path in resource.selectable]
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{resource.plural}.{GROUP}"},
+        "metadata": {
+            "name": f"{resource.plural}.{GROUP}",
+            "annotations": dict(NOT_PRUNED),
+        },
         "spec": {
             "group": GROUP,
             "names": names,
             "scope": "Namespaced" if resource.namespaced else "Cluster",
-            "versions": [
-                {
-                    "name": VERSION,
-                    "served": True,
-                    "storage": True,
-                    "subresources": {"status": {}},
-                    "additionalPrinterColumns": [_column(column) for column in resource.columns],
-                    "schema": {"openAPIV3Schema": object_schema(resource)},
-                }
-            ],
+            "versions": [version],
         },
     }
 
@@ -67,6 +82,8 @@ def object_schema(resource: CustomResource) -> dict[str, Any]:
         spec["default"] = {}
     status = structural_schema(resource.status, defaults=False)
     status["description"] = resource.status_description
+    if "observedGeneration" in status["properties"]:
+        status["default"] = dict(NOT_OBSERVED)
     schema: dict[str, Any] = {
         "description": resource.description,
         "type": "object",

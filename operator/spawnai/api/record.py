@@ -189,9 +189,9 @@ SPAWN_RECORD = CustomResource(
     status=RecordStatus,
     status_description="What happened. Written by the operator only.",
     columns=(
-        Column("Kind", ".spec.owner.kind", "What the ledger belongs to.", priority=1),
+        Column("Kind", ".spec.owner.kind", "What the ledger belongs to: a session or a class."),
         Column("Namespace", ".spec.owner.namespace", "The namespace of the session."),
-        Column("Session", ".spec.owner.name", "The name of the session (or class)."),
+        Column("Owner", ".spec.owner.name", "The name of that session or class."),
         Column("User", ".spec.owner.user", "Whom the cost belongs to."),
         Column("Cost", ".status.totalCost", "US dollars in all; known once all is gone."),
         Column("Reason", ".status.terminationReason", "Why the session ended."),

@@ -20,8 +20,9 @@ class Column:
 class CustomResource:
     """A kind, from which its CustomResourceDefinition is made.
 
-    `defaults`: whether the API server fills in what a spec leaves out. `spec_required`: whether an
-    object without a spec is refused.
+    `selectable` names the fields that `--field-selector` takes, as JSON paths. `defaults`: whether
+    the API server fills in what a spec leaves out. `spec_required`: whether an object without a
+    spec is refused.
     """
 
     kind: str
@@ -34,6 +35,7 @@ class CustomResource:
     status_description: str
     columns: tuple[Column, ...]
     short_names: tuple[str, ...] = ()
+    selectable: tuple[str, ...] = ()
     defaults: bool = False
     spec_required: bool = True
 

@@ -234,8 +234,11 @@ class SessionStatus(ApiModel):
 
     observed_generation: int | None = Field(
         default=None,
-        description="The metadata.generation that this status was decided for.",
-        json_schema_extra=for_api_server(minimum=0),
+        description=(
+            "The metadata.generation that this status was decided for; -1 before the operator has "
+            "looked at the object."
+        ),
+        json_schema_extra=for_api_server(minimum=-1),
     )
     phase: Phase | None = Field(
         default=None,
@@ -308,6 +311,7 @@ SPAWN_SESSION = CustomResource(
     kind="SpawnSession",
     plural="spawnsessions",
     short_names=("ss",),
+    selectable=(".status.phase", ".status.terminationReason"),
     namespaced=True,
     description=(
         "A SpawnSession is one ephemeral app on a server of its own: say what app you want, and "
@@ -325,7 +329,11 @@ SPAWN_SESSION = CustomResource(
     status=SessionStatus,
     status_description="What is true about the session now. Written by the operator only.",
     columns=(
-        Column("Phase", ".status.phase", "Where the session is in its life."),
+        Column(
+            "Status",
+            ".status['terminationReason','phase']",
+            "Why the session ended or is ending, or else where it is in its life.",
+        ),
         Column(
             "Ready",
             '.status.conditions[?(@.type=="Ready")].status',
@@ -345,12 +353,12 @@ SPAWN_SESSION = CustomResource(
             "US dollars: what is known to have been spent, or else what is expected in all.",
         ),
         Column("Age", ".metadata.creationTimestamp", "Time since the order.", type="date"),
+        Column("Phase", ".status.phase", "Where the session is in its life.", priority=1),
         Column("Type", ".spec.appType", "The kind of app.", priority=1),
         Column("Progress", ".status.progress", "Percent.", type="integer", priority=1),
         Column("Region", ".status.region", "The region of the droplet.", priority=1),
         Column("Size", ".status.size", "The size of the droplet.", priority=1),
         Column("IP", ".status.droplet.ip", "The address of the droplet.", priority=1),
-        Column("Reason", ".status.terminationReason", "Why the session ended.", priority=1),
         Column("Message", ".status.message", "What is happening, or went wrong.", priority=1),
     ),
 )

@@ -580,8 +580,11 @@ class ClassStatus(ApiModel):
 
     observed_generation: int | None = Field(
         default=None,
-        description="The metadata.generation that this status was decided for.",
-        json_schema_extra=for_api_server(minimum=0),
+        description=(
+            "The metadata.generation that this status was decided for; -1 before the operator has "
+            "looked at the object."
+        ),
+        json_schema_extra=for_api_server(minimum=-1),
     )
     conditions: list[Condition] = conditions_field(
         "What is true about the class, for machines: Ready (sessions can use it), Stalled (the "

@@ -20,7 +20,12 @@ Rules that hold between the parts:
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from spawnai.api.conditions import ConditionStatus, ConditionType, find_condition
+from spawnai.api.conditions import (
+    WAITED_FOR,
+    ConditionStatus,
+    ConditionType,
+    find_condition,
+)
 from spawnai.api.durations import parse_duration
 from spawnai.api.record import Presence, ResourceKind
 from spawnai.api.session import Phase, SessionStatus
@@ -305,7 +310,10 @@ def _cannot_begin(o: Observation, session: Session, wish: Wish) -> tuple[str, st
 def _stall(d: Draft, reason: str, message: str, now: datetime) -> None:
     phase = d.previous.phase or Phase.REQUESTED
     d.put(phase=phase, message=message)
-    d.stall(reason, message, "Wait")
     d.set_false(ConditionType.READY, reason, message)
-    d.drop(ConditionType.RECONCILING)
+    if reason in WAITED_FOR:
+        d.wait(reason, message, "Wait")
+    else:
+        d.stall(reason, message, "Wait")
+        d.drop(ConditionType.RECONCILING)
     d.wake(now + STALLED_RETRY)

@@ -162,6 +162,16 @@ class Draft:
         else:
             self._stall_notice = None
 
+    def wait(self, reason: str, message: str, action: str) -> None:
+        """Say that the session waits for something that may appear by itself; the event comes when
+        the reason is a new one.
+        """
+        self.drop(ConditionType.STALLED)
+        self.set_true(ConditionType.RECONCILING, reason, message)
+        before = find_condition(self.previous.conditions, ConditionType.RECONCILING)
+        if before is None or before.reason != reason:
+            self.notice("Warning", reason, action, message)
+
     def _set(
         self, type_: ConditionType, status: ConditionStatus, reason: str, message: str
     ) -> bool:

@@ -188,8 +188,7 @@ def _still_ending(
     o = d.observation
     if o.session is not None:
         phase = d.move_to(Phase.DESTROYING)
-        if not ending.failed:
-            d.set_true(ConditionType.RECONCILING, str(phase), ending.message)
+        d.set_true(ConditionType.RECONCILING, str(phase), ending.message)
         began = _begun_at(d, now)
         words = BEING_DESTROYED
         if now >= began + RESIDUAL_AFTER:

@@ -17,6 +17,7 @@ from tests.e2e.sessions.eventually import eventually
 from tests.e2e.sessions.kstatus import condition
 from tests.e2e.sessions.scrape import Scrape
 
+from spawnai.api.conditions import WAITED_FOR
 from spawnai.api.names import (
     API_VERSION,
     EXPIRES_AT_ANNOTATION,
@@ -171,16 +172,19 @@ class Session:
         )
 
     async def until_stalled(self, reason: str, seconds: float = 20.0) -> str:
-        """Wait until it is Stalled for that reason, and return what it says."""
+        """Wait until it is held up for that reason, and return what it says: Stalled, or
+        Reconciling where it waits for something that may appear by itself.
+        """
+        kind = "Reconciling" if reason in WAITED_FOR else "Stalled"
         await self.until(
-            f"is Stalled with {reason}",
+            f"is {kind} with {reason}",
             lambda one: (
-                one.condition("Stalled").get("status") == "True"
-                and one.condition("Stalled")["reason"] == reason
+                one.condition(kind).get("status") == "True"
+                and one.condition(kind)["reason"] == reason
             ),
             seconds,
         )
-        return str(self.condition("Stalled")["message"])
+        return str(self.condition(kind)["message"])
 
     async def until_gone(self, seconds: float = GONE_SECONDS) -> "Session":
         """Wait until the API server has it no more."""

@@ -106,8 +106,11 @@ def test_conditions_are_merged_by_type():
         assert type_ in conditions["description"]
 
 
-def test_nothing_is_filled_into_a_session():
-    assert [path for path, schema in fields(SPAWN_SESSION) if "default" in schema] == []
+def test_nothing_is_filled_into_a_session_but_that_nobody_has_looked_at_it():
+    assert [path for path, schema in fields(SPAWN_SESSION) if "default" in schema] == ["status"]
+    status = object_schema(SPAWN_SESSION)["properties"]["status"]
+    assert status["default"] == {"observedGeneration": -1}
+    assert status["properties"]["observedGeneration"]["minimum"] == -1
 
 
 def test_every_field_of_a_session_spec_is_immutable():

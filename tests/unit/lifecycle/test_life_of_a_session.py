@@ -727,7 +727,8 @@ def test_without_a_class_nothing_is_made_and_the_message_names_what_is_missing()
     )
     life.settle()
     assert life.done == []
-    assert life.condition("Stalled") == ("True", "ClassNotFound")
+    assert life.condition("Stalled") is None
+    assert life.condition("Reconciling") == ("True", "ClassNotFound")
     life.offer = an_offer()
     life.pass_time(minutes=1)
     assert life.status.phase is Phase.RUNNING
@@ -740,7 +741,9 @@ def test_a_class_with_a_problem_makes_nothing_until_it_is_mended():
     )
     life = Life(offer=broken).settle()
     assert life.done == []
-    assert life.condition("Stalled") == ("True", "SecretMissing")
+    assert life.condition("Stalled") is None
+    assert life.condition("Reconciling") == ("True", "SecretMissing")
+    assert [one.reason for one in life.notices].count("SecretMissing") == 1
 
 
 def test_a_closed_ledger_is_never_built_on_again_whatever_a_status_says():

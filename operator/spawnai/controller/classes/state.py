@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from spawnai.api.conditions import Condition, ConditionStatus, ConditionType
+from spawnai.api.conditions import WAITED_FOR, Condition, ConditionStatus, ConditionType
 from spawnai.api.spawnclass import ClassStatus
 from spawnai.controller.accounts import CloudAccount
 from spawnai.controller.store import StoredClass
@@ -79,9 +79,11 @@ def status_of(
         words = USABLE_WORDS
         conditions = [condition(ConditionType.READY, true=True, reason=USABLE, message=words)]
     else:
+        waits = problem.reason in WAITED_FOR
+        why = ConditionType.RECONCILING if waits else ConditionType.STALLED
         conditions = [
             condition(type_, true=true, reason=problem.reason, message=str(problem))
-            for type_, true in ((ConditionType.READY, False), (ConditionType.STALLED, True))
+            for type_, true in ((ConditionType.READY, False), (why, True))
         ]
     return ClassStatus(
         observed_generation=known.generation,
