@@ -56,8 +56,7 @@ def _broken(app: App, app_type: str, faults: Collection[str], round_number: int)
         files = {f"other/{path}": content for path, content in files.items()}
     if "missing-dependency" in faults:
         if app_type == "api":
-            dependencies = {}
-            files[app.main] = f"{main}\nrequire('express');\n"
+            files[app.main] = f"{main}\nrequire('lodash');\n"
         elif app_type == "script":
             files[app.main] = f"import numpy\n{main}"
     return App(entrypoint, files, dependencies, app.main)

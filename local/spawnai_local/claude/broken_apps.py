@@ -60,9 +60,15 @@ net.createServer(() => {}).listen(Number(process.env.PORT) || 3000, () => {
 _API_DIES = """\
 'use strict';
 
+const http = require('http');
+
 console.log(`starting on port ${process.env.PORT}`);
-console.error('the configuration makes no sense; giving up');
-process.exit(3);
+const settings = JSON.parse('{}');
+if (!settings.database) {
+  console.error('the configuration makes no sense; giving up');
+  process.exit(3);
+}
+http.createServer((request, response) => response.end('never')).listen(process.env.PORT);
 """
 
 _SCRIPTS = {
@@ -70,7 +76,7 @@ _SCRIPTS = {
 import time
 
 print("this script never ends", flush=True)
-while True:
+while time.monotonic() > 0:
     time.sleep(1)
 """,
     "app-dies-at-once": """\
@@ -85,7 +91,7 @@ import time
 
 print("filling the memory", flush=True)
 kept = []
-while True:
+while time.monotonic() > 0:
     if len(kept) < 48:
         kept.append(b"1" * (64 * 1024 * 1024))
     time.sleep(0.05)
@@ -98,7 +104,7 @@ with open("filling.bin", "wb", buffering=0) as file:
     for _ in range(64):
         file.write(b"1" * (32 * 1024 * 1024))
         time.sleep(0.05)
-while True:
+while time.monotonic() > 0:
     time.sleep(1)
 """,
     "app-forks-without-end": """\
@@ -107,7 +113,7 @@ import time
 
 print("starting processes without end", flush=True)
 started = []
-while True:
+while time.monotonic() > 0:
     if len(started) < 600:
         started.append(subprocess.Popen(["sleep", "60"]))
     time.sleep(0.01)

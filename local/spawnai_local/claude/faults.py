@@ -47,7 +47,7 @@ FAULTS: Mapping[str, str] = {
     "too-many-files": "60 files",
     "secret": "a file holds something that looks like a private key",
     "missing-entrypoint": "the entry point is not among the files",
-    "missing-dependency": "a module is needed that is not among the dependencies (api, script)",
+    "missing-dependency": "a module is needed that cannot be installed (api, script)",
     # Apps that pass every check and then misbehave (api and script; a webapp has no process).
     "app-never-answers": "api: takes connections and never answers; script: never ends",
     "app-dies-at-once": "ends with exit code 3 as soon as it is started",

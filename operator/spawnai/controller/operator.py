@@ -15,6 +15,7 @@ from spawnai.api.names import cluster_tag
 from spawnai.clock import Clock, SystemClock
 from spawnai.droplet.cloud_config import read_agent_source
 from spawnai.generation.claude import Generator, open_client, warm_up
+from spawnai.generation.judging.judge import Judge
 from spawnai.lifecycle.reaping import ReapingRules
 from spawnai.settings import Settings
 from spawnai.telemetry.events import EventRecorder
@@ -165,7 +166,8 @@ class Process:
         )
         key = await installation_key(cluster, settings.namespace)
         random = SystemRandom()
-        claude = ClaudeKeys(settings.anthropic_base_url, clock, random)
+        judge = Judge()
+        claude = ClaudeKeys(settings.anthropic_base_url, clock, random, judge)
         self.controller = controller = Controller(
             Outside(
                 cluster=cluster,
@@ -202,6 +204,7 @@ class Process:
         tasks: list[asyncio.Task[None]] = []
         try:
             await warm_up()
+            await judge.start()
             await controller.load()
             set_apart()
             tasks += [
@@ -222,6 +225,7 @@ class Process:
         finally:
             await end(controller, tasks)
             await claude.close()
+            await judge.close()
             with suppress(TimeoutError):
                 async with asyncio.timeout(SHUTDOWN_SECONDS):
                     await events.shut_down()
@@ -251,8 +255,9 @@ def _connection() -> client.Configuration:
 class ClaudeKeys:
     """Claude, opened once for each API key."""
 
-    def __init__(self, base_url: str | None, clock: Clock, random: Random) -> None:
+    def __init__(self, base_url: str | None, clock: Clock, random: Random, judge: Judge) -> None:
         self._base_url = base_url
+        self._judge = judge
         self._clock = clock
         self._random = random
         self._open: dict[str, Claude] = {}
@@ -261,7 +266,9 @@ class ClaudeKeys:
         """Claude behind that key."""
         if api_key not in self._open:
             opened = open_client(api_key, self._base_url)
-            generator = Generator(opened, clock=self._clock, random=self._random)
+            generator = Generator(
+                opened, clock=self._clock, random=self._random, judge=self._judge.judge
+            )
             self._open[api_key] = Claude(opened, generator)
         return self._open[api_key]
 

@@ -7,15 +7,11 @@ from typing import Any
 import jiter
 
 from .bundle import AppFile, Bundle
-from .validation import MAX_BUNDLE_BYTES
+from .limits import MAX_BUNDLE_BYTES
 
 # Room for JSON's escapes (a line break takes two characters) above the largest bundle. What is
 # longer is cut off while it arrives: it can hold no valid app, and each further token is paid.
 MAX_ANSWER_CHARACTERS = MAX_BUNDLE_BYTES + MAX_BUNDLE_BYTES // 2
-
-# Files that npm reads as its own are made by the agent from `dependencies`; what Claude writes
-# there (lifecycle scripts above all) is dropped without a repair, because nothing needs it.
-_DISCARDED = frozenset({"package.json", "package-lock.json", "npm-shrinkwrap.json"})
 
 
 class AnswerTooLong(Exception):
@@ -52,7 +48,6 @@ class Answer:
                 files=tuple(
                     AppFile(_text(file["path"]), _text(file["content"]))
                     for file in document["files"]
-                    if file["path"] not in _DISCARDED
                 ),
                 dependencies={
                     _text(item["name"]): _text(item["version"]) for item in document["dependencies"]

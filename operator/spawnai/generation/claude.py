@@ -15,7 +15,7 @@ Money rules, in one place:
 import asyncio
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, cast
@@ -36,12 +36,13 @@ from .errors import (
     GenerationUnavailable,
 )
 from .failures import FOREIGN_ERRORS, TryAgain, understand
+from .judging.judge import Judgement, JudgeUnavailable
+from .normalise import finished, normalised_answer, normalised_bundle
 from .problems import Problem
 from .prompts import ANSWER_SCHEMA, order_message, repair_message, system_prompt, trimmed
 from .usage import TokenUsage
-from .validation import validate
 
-Validator = Callable[[Bundle], Sequence[Problem]]
+Judging = Callable[[Bundle], Awaitable[Judgement]]
 
 # What an answer of each type usually takes, for the progress shown to people and nothing else.
 _USUAL_OUTPUT_TOKENS = {"webapp": 6000, "api": 3500, "script": 2500}
@@ -169,13 +170,13 @@ class Generator:
         *,
         clock: Clock,
         random: Random,
-        validator: Validator = validate,
+        judge: Judging,
         limits: GenerationLimits = DEFAULT_LIMITS,
     ) -> None:
         self._client = client
         self._clock = clock
         self._random = random
-        self._validator = validator
+        self._judge = judge
         self._limits = limits
 
     async def generate(
@@ -200,7 +201,7 @@ class Generator:
             order,
             clock=self._clock,
             random=self._random,
-            validator=self._validator,
+            judge=self._judge,
             limits=self._limits,
             on_progress=on_progress,
             on_retry=on_retry,
@@ -291,6 +292,7 @@ class _Reading:
     bundle: Bundle | None
     problems: tuple[Problem, ...]
     digest: str
+    deployable: Bundle | None = None
 
 
 class _Generation:
@@ -303,7 +305,7 @@ class _Generation:
         *,
         clock: Clock,
         random: Random,
-        validator: Validator,
+        judge: Judging,
         limits: GenerationLimits,
         on_progress: Callable[[GenerationProgress], None],
         on_retry: Callable[[str], None],
@@ -313,7 +315,7 @@ class _Generation:
         self._order = order
         self._clock = clock
         self._random = random
-        self._validator = validator
+        self._judge = judge
         self._limits = limits
         self._on_progress = on_progress
         self._on_retry = on_retry
@@ -342,12 +344,12 @@ class _Generation:
         repairs = 0
         while True:
             text = await self._ask(message)
-            reading = await asyncio.to_thread(self._read, text, current)
-            if reading.bundle is not None and not reading.problems:
+            reading = await self._read(text, current)
+            if reading.deployable is not None:
                 self._fraction = 1.0
-                self._files_done = len(reading.bundle.files)
+                self._files_done = len(reading.deployable.files)
                 self.report()
-                return Generated(reading.bundle, self.usage, repairs, order.model)
+                return Generated(reading.deployable, self.usage, repairs, order.model)
             if reading.digest in seen:
                 raise _invalid("Claude's repair is an answer that it gave before", reading.problems)
             if repairs == self._limits.max_repairs:
@@ -366,18 +368,28 @@ class _Generation:
             GenerationProgress(self._fraction, self._files_done, usage.output_tokens, usage)
         )
 
-    def _read(self, text: str, current: Bundle | None) -> _Reading:
-        """Parse, merge and validate. Runs in a thread: it is work for the processor."""
+    async def _read(self, text: str, current: Bundle | None) -> _Reading:
+        """Parse, put right, merge, and have it judged."""
         try:
-            answer = Answer.parse(text)
+            bundle = await asyncio.to_thread(self._bundle_of, text, current)
         except AnswerUnreadable as error:
             digest = hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()
             return _Reading(None, (Problem("answer", str(error)),), digest)
+        try:
+            judgement = await self._judge(bundle)
+        except JudgeUnavailable as error:
+            raise GenerationUnavailable(f"the app cannot be checked now: {error}") from error
+        if judgement.problems:
+            return _Reading(bundle, judgement.problems, bundle.digest)
+        deployable = finished(bundle, judgement.packages, judgement.module_type)
+        return _Reading(bundle, (), bundle.digest, deployable)
+
+    def _bundle_of(self, text: str, current: Bundle | None) -> Bundle:
+        """The app after an answer. Runs in a thread: it is work for the processor."""
+        answer = normalised_answer(Answer.parse(text))
         if current is None:
-            bundle = answer.as_bundle(self._order.app_type)
-        else:
-            bundle = answer.merged_into(current)
-        return _Reading(bundle, tuple(self._validator(bundle)), bundle.digest)
+            return normalised_bundle(answer.as_bundle(self._order.app_type))
+        return normalised_bundle(answer.merged_into(current))
 
     async def _ask(self, message: str) -> str:
         """The text of one complete answer; calls that failed in passing are repeated."""

@@ -8,7 +8,9 @@ from random import Random
 
 import anthropic
 import pytest
+from tests.support.judging import judged
 
+from spawnai.generation.bundle import Bundle
 from spawnai.generation.claude import (
     Generated,
     GenerationLimits,
@@ -17,6 +19,7 @@ from spawnai.generation.claude import (
     Generator,
     open_client,
 )
+from spawnai.generation.judging.judge import Judgement
 from spawnai.generation.usage import TokenUsage
 from spawnai_local.claude import ClaudeSimulator, SimulatorSettings
 from spawnai_local.claude.settings import DEFAULT_API_KEY
@@ -26,6 +29,11 @@ SESSION = "6f1d2c3b-0000-4000-8000-1234567890ab"
 IMMEDIATE = SimulatorSettings(first_token_seconds=0, tokens_per_second=0, hang_seconds=5)
 # Silence is short, so that a hang ends soon; all else is as in production.
 LIMITS = GenerationLimits(silence_seconds=0.5)
+
+
+async def judge(bundle: Bundle) -> Judgement:
+    """The judging process of the whole run."""
+    return judged(bundle)
 
 
 @dataclass
@@ -63,6 +71,7 @@ class Workbench:
             self.client,
             clock=self.clock,
             random=Random(7),
+            judge=judge,
             limits=replace(self.limits, **limits),
         )
 

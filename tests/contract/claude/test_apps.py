@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.support.judging import validate
 
 from spawnai.generation.bundle import AppFile, Bundle
-from spawnai.generation.validation import validate
 from spawnai_local import toolchain
 from spawnai_local.claude import broken_apps
 from spawnai_local.claude.faults import FAULTS

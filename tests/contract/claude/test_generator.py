@@ -9,6 +9,7 @@ import json
 import logging
 
 import pytest
+from tests.support.judging import validate
 
 from spawnai.billing.token_prices import token_cost
 from spawnai.generation.bundle import Bundle
@@ -22,8 +23,8 @@ from spawnai.generation.errors import (
     GenerationUnauthorized,
     GenerationUnavailable,
 )
+from spawnai.generation.normalise import sources_of
 from spawnai.generation.usage import TokenUsage
-from spawnai.generation.validation import validate
 from spawnai_local.claude import SimulatorSettings
 from spawnai_local.claude.settings import DEFAULT_API_KEY, NO_CREDIT_API_KEY
 
@@ -40,7 +41,7 @@ class TestAnOrder:
     @pytest.mark.parametrize("app_type", APP_TYPES)
     async def test_becomes_an_app_that_may_be_deployed(self, workbench, app_type):
         generated = await workbench.generate("Something small and useful", app_type)
-        assert validate(generated.bundle) == []
+        assert validate(sources_of(generated.bundle)) == []
         assert generated.bundle.app_type == app_type
         assert Bundle.from_document(generated.bundle.document()) == generated.bundle
         assert (generated.repairs, generated.model, workbench.calls) == (0, "claude-sonnet-5-5", 1)
@@ -191,7 +192,7 @@ class TestWhatPassesIsTriedAgain:
     async def test_and_what_was_streamed_before_is_counted(self, workbench, fault):
         generated = await workbench.generate(f"Retro board simulate:{fault}-once")
         assert workbench.calls == 2
-        assert validate(generated.bundle) == []
+        assert validate(sources_of(generated.bundle)) == []
         assert_estimated(generated.usage, workbench)
 
     @pytest.mark.parametrize(
@@ -360,7 +361,7 @@ class TestABrokenApp:
     )
     async def test_is_repaired_with_one_more_call(self, workbench, app_type, fault):
         generated = await workbench.generate(f"A small app simulate:{fault}-once", app_type)
-        assert validate(generated.bundle) == []
+        assert validate(sources_of(generated.bundle)) == []
         assert (generated.repairs, workbench.calls) == (1, 2)
         assert generated.usage == workbench.billed
         assert [call.repair for call in workbench.simulator.calls()] == [False, True]

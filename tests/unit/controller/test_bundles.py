@@ -19,7 +19,7 @@ from spawnai.controller.cluster import Conflict, ObjectNotFound
 from spawnai.controller.failures import SessionFailed
 from spawnai.controller.memory import WrittenApp
 from spawnai.generation.bundle import AppFile, Bundle
-from spawnai.generation.validation import MAX_BUNDLE_BYTES, MAX_FILE_BYTES
+from spawnai.generation.limits import MAX_BUNDLE_BYTES, MAX_FILE_BYTES
 
 SESSION = a_session()
 NAMESPACE = "spawnai-system"

@@ -12,6 +12,7 @@ from spawnai.generation.answer import (
     AnswerUnreadable,
 )
 from spawnai.generation.bundle import AppFile, Bundle
+from spawnai.generation.normalise import normalised_answer
 
 
 def document(**changes):
@@ -56,7 +57,7 @@ def test_what_npm_owns_is_dropped_without_a_word():
         {"path": "package.json", "content": '{"scripts": {"postinstall": "id"}}'},
         {"path": "package-lock.json", "content": "{}"},
     ]
-    answer = Answer.parse(json.dumps(document(files=files)))
+    answer = normalised_answer(Answer.parse(json.dumps(document(files=files))))
     assert [file.path for file in answer.files] == ["index.html"]
 
 

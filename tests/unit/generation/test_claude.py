@@ -1,8 +1,9 @@
 """What the generator decides without asking anyone."""
 
+from tests.support.judging import validate
+
 from spawnai.generation.bundle import AppFile, Bundle
 from spawnai.generation.claude import GenerationOrder, _without_refused_paths
-from spawnai.generation.validation import validate
 
 PAGE = "<!doctype html><html lang=en><body><p>hello</p></body></html>"
 

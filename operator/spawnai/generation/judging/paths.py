@@ -1,15 +1,13 @@
-"""Which paths a generated app may use, and which versions of which npm packages.
+"""Which paths a generated app may use.
 
-Everything that Claude writes is untrusted input: these rules are lists of what is allowed, so
-that what nobody thought of is refused.
+Everything that Claude writes is untrusted input: the rules say what is allowed, so that what nobody
+thought of is refused.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
-from spawnai.app_runtime import npm_packages
-
-from .problems import Problem, printable
+from spawnai.generation.problems import Problem, printable
 
 MAX_PATH_LENGTH = 200
 MAX_PATH_DEPTH = 8
@@ -23,11 +21,6 @@ _SEGMENT = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.+@-]*[A-Za-z0-9_+@-])?")
 RESERVED_NAMES = frozenset(
     {"node_modules", "package.json", "package-lock.json", "npm-shrinkwrap.json", "__pycache__"}
 )
-
-MAX_DEPENDENCIES = 10
-
-# An exact version or a caret or tilde range of one: no URL, no git, no file, no tag, no alias.
-_VERSION = re.compile(r"[\^~]?\d{1,5}(?:\.(?:\d{1,5}|x)){0,2}(?:-[0-9A-Za-z.-]{1,40})?")
 
 
 def path_problems(paths: Iterable[str]) -> Iterator[Problem]:
@@ -82,31 +75,3 @@ def _path_problem(path: str) -> Problem | None:
                 "'.', '_', '-', '+' and '@'"
             )
     return None
-
-
-def dependency_problems(app_type: str, dependencies: Mapping[str, str]) -> Iterator[Problem]:
-    """What is wrong with the npm packages that an app asks for."""
-    if app_type != "api" and dependencies:
-        yield Problem(
-            "dependency",
-            f"a {app_type} has no dependencies, but this one names "
-            f"{', '.join(printable(name) for name in sorted(dependencies))}; write what they would "
-            "do yourself and leave the list empty",
-        )
-        return
-    if len(dependencies) > MAX_DEPENDENCIES:
-        message = f"{len(dependencies)} dependencies, at most {MAX_DEPENDENCIES} are possible"
-        yield Problem("dependency", message)
-    for name, version in dependencies.items():
-        if name not in npm_packages():
-            yield Problem(
-                "dependency",
-                f"the package {printable(name)!r} cannot be installed; only these can: "
-                f"{', '.join(npm_packages())}",
-            )
-        elif not _VERSION.fullmatch(version):
-            yield Problem(
-                "dependency",
-                f"the version {printable(version)!r} of {name} is none that can be installed; "
-                "write a version or a range such as ^5.1.0",
-            )
