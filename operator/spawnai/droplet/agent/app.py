@@ -372,24 +372,21 @@ def packages(base: Path) -> str:
 def package_json(bundle: Bundle) -> str:
     """The app's package.json: ours, so that no generated script or setting is ever obeyed.
 
-    Node.js before 20.19 cannot tell by itself which of its two module systems a .js file wants.
+    Only the type that the operator's parser found is kept: a text in a comment or a template may
+    look like an import. Without one, Node.js decides for each file.
     """
-    kind = "commonjs"
+    kind = ""
     with contextlib.suppress(ValueError, AttributeError):
         kind = json.loads(bundle.files.get("package.json", "{}")).get("type", "")
-    if kind not in {"module", "commonjs"}:
-        kind = "commonjs"
-    source = bundle.files[bundle.entrypoint]
-    if re.search(r"^\s*(import\s*[\w{*'\"]|export\s+[\w{*])", source, re.MULTILINE):
-        kind = "module"
     document = {
         "name": "app",
         "version": "1.0.0",
         "private": True,
-        "type": kind,
         "main": bundle.entrypoint,
         "dependencies": bundle.dependencies,
     }
+    if kind in {"module", "commonjs"}:
+        document["type"] = kind
     return json.dumps(document, indent=2) + "\n"
 
 
