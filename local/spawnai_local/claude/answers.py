@@ -53,7 +53,7 @@ def _broken(app: App, app_type: str, faults: Collection[str], round_number: int)
         begin = "-----BEGIN " + "PRIVATE KEY-----"
         files["key.txt"] = f"{begin}\nno key, it only looks like one\n"
     if "missing-entrypoint" in faults:
-        files = {f"other/{path}": content for path, content in files.items()}
+        files[f"first-{entrypoint}"] = files.pop(entrypoint)
     if "missing-dependency" in faults:
         if app_type == "api":
             files[app.main] = f"{main}\nrequire('lodash');\n"
