@@ -44,7 +44,7 @@ TOKENS = 1000
 
 CLOUD = CloudSettings(
     boot_seconds=(0.8, 1.2),
-    delays={"network": 0.3, "firewall": 0.3},
+    delays={"network": 0.3, "firewall": 0.3, "tags": 0.1},
     first_token_seconds=1.5,
     tokens_per_second=3000.0,
     agents=ShellPace(agent=0.1, install=0.2, start=0.2),

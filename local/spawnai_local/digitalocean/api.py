@@ -17,6 +17,7 @@ from spawnai_local.digitalocean.exchange import Answer, Request, refusal
 from spawnai_local.digitalocean.faults import NO_FAULT, Fault, FaultPlan, Kind
 from spawnai_local.digitalocean.rate_limits import RateLimits
 from spawnai_local.digitalocean.router import Route
+from spawnai_local.digitalocean.scopes import Scopes, has_scope, scope_of, withheld
 from spawnai_local.digitalocean.state.droplets import Anomalies
 
 BEARER = "bearer "
@@ -28,9 +29,10 @@ Exchange = Generator[float, None, Answer | None]
 class Api:
     """DigitalOcean's API over one account."""
 
-    def __init__(self, cloud: Cloud, tokens: frozenset[str]) -> None:
+    def __init__(self, cloud: Cloud, tokens: frozenset[str], scopes: Scopes) -> None:
         self._cloud = cloud
-        self._tokens = tokens
+        self.tokens = {**dict.fromkeys(tokens), **scopes}
+        """The tokens that open the account, each with its scopes; None is full access."""
         self._router = cloud.router()
         self._attribution = Attribution(cloud.droplets)
         self.rate_limits = RateLimits(cloud.world)
@@ -95,7 +97,7 @@ class Api:
         with call.working():
             self._cloud.timeline.settle()
             request.anomalies = _anomalies_of(fault)
-            answer = self._perform(route, request, call)
+            answer = withheld(self._perform(route, request, call), self.tokens[token])
 
         match fault.kind:
             case Kind.CUT_AFTER:
@@ -129,6 +131,7 @@ class Api:
             headers |= self.rate_limits.take(token)
             if route is None:
                 raise errors.not_emulated(request.method, request.path)
+            self._check_right(token, route)
             fault = self.faults.for_call(route, call.session)
             call.fault = None if fault is NO_FAULT else fault.line
             return token, route, fault
@@ -138,9 +141,17 @@ class Api:
     def _token(self, request: Request) -> str:
         authorization = request.headers.get("authorization", "")
         token = authorization[len(BEARER) :].strip()
-        if authorization[: len(BEARER)].lower() != BEARER or token not in self._tokens:
+        if authorization[: len(BEARER)].lower() != BEARER or token not in self.tokens:
             raise errors.unauthorized()
         return token
+
+    def _check_right(self, token: str, route: Route) -> None:
+        scopes = self.tokens[token]
+        if not has_scope(scopes, scope_of(route)):
+            reads_only = scopes is not None and all(one.endswith(":read") for one in scopes)
+            raise errors.read_only() if reads_only else errors.missing_scope()
+        if route.method == "POST" and self._cloud.account.status == "locked":
+            raise errors.account_locked()
 
     def _perform(self, route: Route, request: Request, call: Call) -> Answer:
         try:

@@ -74,16 +74,32 @@ class ControlClient:
         return await self._object("POST", "limits/reset")
 
     async def set_capacity(
-        self, *, closed_regions: tuple[str, ...] = (), sold_out: tuple[tuple[str, str], ...] = ()
+        self,
+        *,
+        closed_regions: tuple[str, ...] = (),
+        sold_out: tuple[tuple[str, str], ...] = (),
+        restricted_sizes: tuple[str, ...] = (),
     ) -> dict[str, Any]:
-        """Set the closed regions and the pairs of region and size that are sold out."""
+        """Set the closed regions, the pairs of region and size that are sold out, and the sizes
+        that are restricted.
+        """
         pairs = [{"region": region, "size": size} for region, size in sold_out]
-        order = {"closed_regions": list(closed_regions), "sold_out": pairs}
+        order = {
+            "closed_regions": list(closed_regions),
+            "sold_out": pairs,
+            "restricted_sizes": list(restricted_sizes),
+        }
         return await self._object("PUT", "capacity", order)
 
     async def change_account(self, **changes: str) -> dict[str, Any]:
         """Set the account's status, or its uuid, as if the token belonged to another one."""
         return await self._object("PUT", "account", changes)
+
+    async def set_token(
+        self, token: str, scopes: list[str] | None = None, *, valid: bool = True
+    ) -> None:
+        """Make a token valid with these scopes (None: full access), or revoke it."""
+        await self._ask("PUT", "tokens", {"token": token, "scopes": scopes, "valid": valid})
 
     async def calls(self, *, sessions: bool = True) -> dict[str, Any]:
         """Return the counters of calls; those of each session only if wanted."""

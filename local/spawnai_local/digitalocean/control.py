@@ -14,6 +14,7 @@ from spawnai_local.digitalocean.cloud import Cloud
 from spawnai_local.digitalocean.exchange import Answer, Handler, Request, answer, nothing
 from spawnai_local.digitalocean.faults import Fault
 from spawnai_local.digitalocean.router import Router
+from spawnai_local.digitalocean.scopes import read_scopes
 from spawnai_local.digitalocean.state.catalogue import REGIONS
 
 PREFIX = "/_local/"
@@ -49,6 +50,7 @@ class Control:
             "GET /_local/capacity": self.capacity,
             "PUT /_local/capacity": self.change_capacity,
             "PUT /_local/account": self.change_account,
+            "PUT /_local/tokens": self.change_token,
             "GET /_local/calls": self.calls,
             "DELETE /_local/calls": self.reset_calls,
             "GET /_local/calls/log": self.call_log,
@@ -165,20 +167,23 @@ class Control:
                 "sold_out": [
                     {"region": region, "size": size} for region, size in sorted(catalogue.sold_out)
                 ],
+                "restricted_sizes": sorted(catalogue.restricted_sizes),
             },
         )
 
     def change_capacity(self, request: Request) -> Answer:
-        """Set which regions are closed and which sizes are sold out where."""
+        """Set which regions are closed, and which sizes are sold out where or are restricted."""
         order = request.document()
         closed = set(order.get("closed_regions", ()))
         sold_out = {(one["region"], one["size"]) for one in order.get("sold_out", ())}
         regions = closed | {region for region, _ in sold_out}
-        sizes = {size for _, size in sold_out}
+        restricted = set(order.get("restricted_sizes", ()))
+        sizes = {size for _, size in sold_out} | restricted
         if unknown := sorted((regions - set(REGIONS)) | (sizes - set(self._cloud.catalogue.sizes))):
             raise ValueError(f"there is no region or size called {', '.join(map(str, unknown))}")
         self._cloud.catalogue.closed_regions = closed
         self._cloud.catalogue.sold_out = sold_out
+        self._cloud.catalogue.restricted_sizes = restricted
         return self.capacity(request)
 
     def change_account(self, request: Request) -> Answer:
@@ -191,6 +196,19 @@ class Control:
         account.uuid = str(order.get("uuid", account.uuid))
         account.status_message = str(order.get("status_message", account.status_message))
         return answer(200, account.document())
+
+    def change_token(self, request: Request) -> Answer:
+        """Make a token valid with `scopes`, or with full access; `valid: false` revokes it."""
+        order = request.document()
+        token = order.get("token")
+        if not isinstance(token, str) or not token:
+            raise ValueError('write {"token": "…", "scopes": ["droplet:read", …] or null}')
+        scopes = read_scopes(order.get("scopes"))
+        if order.get("valid", True):
+            self._api.tokens[token] = scopes
+        else:
+            self._api.tokens.pop(token, None)
+        return nothing()
 
     def calls(self, request: Request) -> Answer:
         """Show the counters; without those of each session when `sessions=false`."""

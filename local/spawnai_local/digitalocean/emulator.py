@@ -28,7 +28,7 @@ class Emulator:
         self.clock = clock if clock is not None else SystemClock()
         self.settings = settings if settings is not None else Settings()
         self.cloud = Cloud(self.clock, self.settings, machines)
-        self.api = Api(self.cloud, self.settings.tokens)
+        self.api = Api(self.cloud, self.settings.tokens, self.settings.scopes)
         self.dns = DnsServer(self.cloud.domains, self.cloud.timeline.settle)
         self.control = Control(self.cloud, self.api, lambda: self.dns.port)
         self._server = HttpServer(self.api, self.control, self.clock)

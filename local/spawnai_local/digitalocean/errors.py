@@ -33,6 +33,7 @@ IDENTIFIERS = {
     429: "too_many_requests",
     500: "server_error",
     502: "bad_gateway",
+    501: "not_implemented",
     503: "service_unavailable",
     504: "gateway_timeout",
 }
@@ -72,8 +73,26 @@ def not_found() -> ApiError:
 
 
 def not_emulated(method: str, path: str) -> ApiError:
-    """404: the API has no such path here, whether or not the real one does."""
-    return of_status(404, f"{MESSAGES[404]} The local cloud does not emulate {method} {path}.")
+    """501: nothing is known here of such a path, so nothing may follow from the answer.
+
+    A 404 would be taken for the proof that an object is gone.
+    """
+    return of_status(501, f"The local cloud does not emulate {method} {path}.")
+
+
+def missing_scope() -> ApiError:
+    """403: the token has custom scopes, and not this one."""
+    return of_status(403, "You are not authorized to perform this operation")
+
+
+def read_only() -> ApiError:
+    """403: the token may only read."""
+    return of_status(403, "You do not have access for the attempted action.")
+
+
+def account_locked() -> ApiError:
+    """403: nothing can be made in a locked account. The words are ours."""
+    return of_status(403, "Your account is locked. Please contact support.")
 
 
 def conflict(message: str) -> ApiError:
@@ -99,6 +118,19 @@ def pending_event() -> ApiError:
 def size_not_available() -> ApiError:
     """422: not offered in that region, or sold out there: the API says the same of both."""
     return unprocessable("Size is not available in this region.")
+
+
+def size_restricted() -> ApiError:
+    """422: the account may not have this size at present."""
+    return unprocessable("The requested size is currently restricted.")
+
+
+def image_not_in_region() -> ApiError:
+    """422: the image was not transferred to the region."""
+    return unprocessable(
+        "The image you specified is not available in the selected region, you can transfer it to "
+        "this region from your images page."
+    )
 
 
 def region_not_available() -> ApiError:

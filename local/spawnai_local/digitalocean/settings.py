@@ -1,7 +1,7 @@
 """What an emulator is made with; delays and limits may change as it runs."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
@@ -60,7 +60,10 @@ class Delays:
     """From a droplet's creation to `active`; its machine starts then."""
     action: Delay = field(default=_delay(0.5))
     """A power action, from in-progress to completed."""
-    firewall: Delay = field(default=_delay(0.5))
+    tags: Delay = field(default=_delay(0.5))
+    """From a droplet's creation to its tags: until then it shows none and no firewall of its tags
+    covers it."""
+    firewall: Delay = field(default=_delay(3.0))
     """From a change to a firewall, or a droplet it newly covers, to `succeeded`."""
     delete_visible: Delay = field(default=_delay(0.0))
     """How long a deleted droplet is still shown."""
@@ -146,6 +149,8 @@ class Settings:
     """
 
     tokens: frozenset[str] = field(default=frozenset({DEFAULT_TOKEN}), repr=False)
+    scopes: Mapping[str, frozenset[str] | None] = field(default_factory=dict, repr=False)
+    """The scopes of tokens that have not full access."""
     delays: Delays = field(default_factory=Delays)
     limits: Limits = field(default_factory=Limits)
     seed: int = 0

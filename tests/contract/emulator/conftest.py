@@ -8,14 +8,17 @@ import pytest
 from tests.contract.emulator.support import Account
 from tests.contract.openapi import violations
 
-from spawnai_local.digitalocean import Emulator, ManualClock, Settings
+from spawnai_local.digitalocean import Delay, Delays, Emulator, ManualClock, Settings
 from spawnai_local.digitalocean.client import ControlClient
 
 
 @pytest.fixture
 def settings() -> Settings:
-    """Tests that need other settings define this fixture for themselves."""
-    return Settings()
+    """Tests that need other settings define this fixture for themselves.
+
+    Tags show at once here: most tests are about something else.
+    """
+    return Settings(delays=Delays(tags=Delay(0.0, 0.0)))
 
 
 @pytest.fixture

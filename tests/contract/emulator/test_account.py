@@ -1,6 +1,7 @@
 """The account, what is on offer, tokens and rate limits."""
 
 import pytest
+from tests.contract.emulator.support import DROPLET
 
 from spawnai_local.digitalocean import Limits, Settings
 
@@ -49,10 +50,72 @@ async def test_every_answer_has_a_request_id_and_an_error_repeats_it(account):
     assert (await account.get("/v2/account")).headers["x-request-id"] != reply.body["request_id"]
 
 
-async def test_a_path_that_is_not_emulated_is_a_404_that_says_so(account):
-    reply = await account.post("/v2/load_balancers", {"name": "lb"})
-    assert reply.status == 404
-    assert "does not emulate POST /v2/load_balancers" in reply.message
+async def test_a_path_that_is_not_emulated_is_a_501_that_says_so(account):
+    """A 404 would be taken for the proof that something is gone."""
+    reply = await account.post("/v2/kubernetes/clusters", {"name": "k8s"})
+    assert (reply.status, reply.body["id"]) == (501, "not_implemented")
+    assert "does not emulate POST /v2/kubernetes/clusters" in reply.message
+
+
+async def as_token(account, method, path, body=None):
+    return await account.send(method, path, body, headers={"authorization": "Bearer limited"})
+
+
+async def test_a_token_without_a_scope_is_refused_in_digitaloceans_words(account, control):
+    await control.set_token("limited", ["droplet:create", "droplet:read"])
+    refused = await as_token(account, "GET", "/v2/firewalls")
+    assert (refused.status, refused.body["id"]) == (403, "forbidden")
+    assert refused.message == "You are not authorized to perform this operation"
+    assert (await as_token(account, "GET", "/v2/sizes")).status == 200, "droplet:read brings it"
+    await control.set_token("limited", ["droplet:read"])
+    refused = await as_token(account, "POST", "/v2/droplets", DROPLET)
+    assert refused.message == "You do not have access for the attempted action."
+    await control.set_token("limited", valid=False)
+    assert (await as_token(account, "GET", "/v2/droplets")).status == 401
+
+
+async def test_a_token_without_tag_read_is_shown_no_tags(account, control):
+    await account.create_droplet(tags=["blue"])
+    await control.set_token("limited", ["droplet:read"])
+    [droplet] = (await as_token(account, "GET", "/v2/droplets")).body["droplets"]
+    assert droplet["tags"] == []
+    shown = await as_token(account, "GET", f"/v2/droplets/{droplet['id']}")
+    assert shown.body["droplet"]["tags"] == []
+    [droplet] = (await account.get("/v2/droplets")).body["droplets"]
+    assert droplet["tags"] == ["blue"]
+
+
+async def test_a_token_without_droplet_read_is_not_shown_which_droplets_a_firewall_covers(
+    account, control
+):
+    droplet = await account.create_droplet()
+    rule = {"protocol": "tcp", "ports": "80", "sources": {"addresses": ["0.0.0.0/0"]}}
+    order = {"name": "fw", "inbound_rules": [rule], "droplet_ids": [droplet["id"]]}
+    await account.post("/v2/firewalls", order)
+    await control.set_token("limited", ["firewall:read", "tag:read"])
+    [firewall] = (await as_token(account, "GET", "/v2/firewalls")).body["firewalls"]
+    assert firewall["droplet_ids"] == []
+
+
+async def test_in_a_locked_account_nothing_is_made_and_everything_can_go(account, control):
+    droplet = await account.active_droplet()
+    await control.change_account(status="locked", status_message="Please contact support.")
+    refused = await account.post("/v2/droplets", {"name": "b", **DROPLET})
+    assert (refused.status, refused.body["id"]) == (403, "forbidden")
+    assert (await account.delete(f"/v2/droplets/{droplet['id']}")).status == 204
+
+
+async def test_a_restricted_size_is_still_listed_and_refused(account, control):
+    await control.set_capacity(restricted_sizes=("s-1vcpu-1gb",))
+    refused = await account.post("/v2/droplets", {"name": "b", **DROPLET})
+    assert (refused.status, refused.message) == (422, "The requested size is currently restricted.")
+    sizes = (await account.get("/v2/sizes", per_page=200)).body["sizes"]
+    assert next(one for one in sizes if one["slug"] == "s-1vcpu-1gb")["available"]
+
+
+async def test_without_an_ssh_key_the_password_is_mailed(account, control):
+    await account.create_droplet("a")
+    assert [one["what"] for one in await control.history()].count("password mailed") == 1
 
 
 async def test_a_body_that_is_no_json_object_is_a_400(account):

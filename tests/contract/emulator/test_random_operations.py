@@ -43,7 +43,7 @@ tag_sets = st.lists(st.sampled_from(TAGS), unique=True, max_size=3)
 class RandomOperations(RuleBasedStateMachine):
     @initialize()
     def begin(self):
-        delays = Delays(boot=Delay(BOOT, BOOT))
+        delays = Delays(boot=Delay(BOOT, BOOT), tags=Delay(0.0, 0.0))
         limits = Limits(droplets=LIMIT, rate_limited=False)
         self.clock = ManualClock()
         self.emulator = Emulator(self.clock, None, Settings(delays=delays, limits=limits))

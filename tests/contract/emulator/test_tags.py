@@ -49,3 +49,27 @@ async def test_deleting_a_tag_takes_it_off_its_droplets_and_leaves_them(account)
     assert (await account.delete("/v2/tags/blue")).status == 404
     droplet = (await account.get("/v2/droplets")).body["droplets"][0]
     assert droplet["tags"] == ["red"]
+
+
+async def test_the_tags_of_a_new_droplet_show_later_and_a_firewall_of_theirs_covers_it_then(
+    account, control, clock
+):
+    await control.set_delays(tags=2, firewall=3, boot=1)
+    await account.post("/v2/tags", {"name": "blue"})
+    rule = {"protocol": "tcp", "ports": "80", "sources": {"addresses": ["0.0.0.0/0"]}}
+    order = {"name": "fw", "inbound_rules": [rule], "tags": ["blue"]}
+    firewall = (await account.post("/v2/firewalls", order)).body["firewall"]
+    clock.advance(3)
+    droplet = await account.create_droplet(tags=["blue"])
+    assert droplet["tags"] == []
+    assert await account.names(tag_name="blue") == []
+    shown = (await account.get(f"/v2/firewalls/{firewall['id']}")).body["firewall"]
+    assert (shown["status"], shown["pending_changes"]) == ("succeeded", [])
+    clock.advance(2)
+    assert await account.names(tag_name="blue") == ["web-1"]
+    shown = (await account.get(f"/v2/firewalls/{firewall['id']}")).body["firewall"]
+    assert shown["status"] == "waiting"
+    assert [one["droplet_id"] for one in shown["pending_changes"]] == [droplet["id"]]
+    clock.advance(3)
+    shown = (await account.get(f"/v2/firewalls/{firewall['id']}")).body["firewall"]
+    assert shown["status"] == "succeeded"

@@ -35,6 +35,8 @@ LIFETIME = LifetimeSpec(
 CLOUD = CloudSettings(
     agents=ShellPace(agent=0.0, install=0.1, start=0.1),
     boot_seconds=(0.3, 0.5),
+    # These tests are about something else than firewalls.
+    delays={"firewall": 0.3, "tags": 0.1},
     tokens_per_second=20_000.0,
     first_token_seconds=0.05,
     droplet_limit=200,

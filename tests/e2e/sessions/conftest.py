@@ -26,7 +26,12 @@ LIFETIME = LifetimeSpec(
 """Everything a test waits for comes soon; what it does not wait for comes never."""
 
 CLOUD = CloudSettings(
-    boot_seconds=(1.5, 2.0), tokens_per_second=2500.0, first_token_seconds=0.3, droplet_limit=100
+    boot_seconds=(1.5, 2.0),
+    # Most of these tests are about something else than firewalls.
+    delays={"firewall": 0.5, "tags": 0.3},
+    tokens_per_second=2500.0,
+    first_token_seconds=0.3,
+    droplet_limit=100,
 )
 
 

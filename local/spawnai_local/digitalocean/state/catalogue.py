@@ -144,6 +144,8 @@ class Catalogue:
     """Regions that take no new droplets. They are still listed as available."""
     sold_out: set[tuple[str, str]] = field(default_factory=set)
     """Pairs of region and size without capacity. They are still listed as offered."""
+    restricted_sizes: set[str] = field(default_factory=set)
+    """Sizes that the account may not have at present. They are still listed as available."""
     texts: dict[str, str] = field(default_factory=dict)
     """The JSON text of each size, image and region, by kind and slug."""
 

@@ -135,6 +135,8 @@ class _Order:
     tags: list[str]
     user_data: str
     features: list[str] = field(default_factory=list)
+    has_keys: bool = False
+    """Without an SSH key DigitalOcean switches password login on and mails the password."""
 
 
 class Droplets:
@@ -346,13 +348,15 @@ class Droplets:
             raise errors.over_droplet_limit()
         if wanted.region in self._catalogue.closed_regions:
             raise errors.region_not_available()
+        if wanted.size.slug in self._catalogue.restricted_sizes:
+            raise errors.size_restricted()
         if (wanted.region, wanted.size.slug) in self._catalogue.sold_out:
             raise errors.size_not_available()
 
     def _create(self, name: str, wanted: _Order, anomalies: Anomalies, *, canary: bool) -> Created:
         world, delays = self._world, self._world.delays
         droplet_id = world.number("droplet", FIRST_DROPLET_ID)
-        tags = [self._tags.attach(tag, droplet_id).name for tag in wanted.tags]
+        tags = [self._tags.ensure(tag).name for tag in wanted.tags]
         shell = (
             canary
             or self._machine_host is None
@@ -366,7 +370,7 @@ class Droplets:
             size=wanted.size,
             region=wanted.region,
             image=wanted.image,
-            tags=tags,
+            tags=[],
             user_data="" if shell else wanted.user_data,
             user_data_bytes=len(wanted.user_data),
             features=wanted.features,
@@ -385,8 +389,8 @@ class Droplets:
         self._droplets[droplet_id] = droplet
         self._of_name.setdefault(name.lower(), {})[droplet_id] = None
         self._at[droplet.public_address] = droplet_id
-        if droplet.session is not None:
-            self.sessions[droplet_id] = droplet.session
+        if (session := session_of(tags)) is not None:
+            self.sessions[droplet_id] = session
         self._bill.begin(
             BillLine(
                 droplet_id,
@@ -408,7 +412,11 @@ class Droplets:
             size=droplet.size.slug,
             address=droplet.public_address,
         )
-        self.firewalls.droplet_tagged(droplet_id, tags)
+        if not wanted.has_keys:
+            world.record("password mailed", droplet_id, name=name)
+        self._soon(
+            0.0 if canary else world.draw(delays.tags), lambda: self._show_tags(droplet, tags)
+        )
         created = Created(droplet, action)
         if canary:
             droplet.addressed = True
@@ -444,6 +452,16 @@ class Droplets:
         if droplet.deleted_at is None:
             droplet.addressed = True
             droplet.text = None
+
+    def _show_tags(self, droplet: Droplet, tags: list[str]) -> None:
+        """Put the tags of its order on a droplet, which happens after it was made."""
+        if droplet.deleted_at is not None:
+            return
+        for name in tags:
+            self._tags.attach(name, droplet.id)
+        droplet.tags = list(dict.fromkeys([*droplet.tags, *tags]))
+        droplet.text = None
+        self.firewalls.droplet_tagged(droplet.id, tags)
 
     def _become_active(self, created: Created) -> None:
         droplet = created.droplet
@@ -574,6 +592,7 @@ class Droplets:
             self._tags.validate(order.get("tags")),
             user_data,
             [*features, "private_networking"],
+            has_keys=bool(order.get("ssh_keys")),
         )
 
     def _render(self, droplet: Droplet) -> str:
