@@ -3,10 +3,11 @@
 from typing import Any
 
 from spawnai.api.names import API_VERSION, DEFAULT_CLASS_ANNOTATION
-from spawnai.api.spawnclass import ClassSpec, ExposureSpec, LifetimeSpec
+from spawnai.api.spawnclass import ClassSpec, ExposureSpec, Https, LifetimeSpec
 
 LOCAL_CLASS = "local"
 LOCAL_DNS_CLASS = "local-dns"
+LOCAL_HTTP_CLASS = "local-http"
 LOCAL_DOMAIN = "apps.spawn-ai.test"
 """In the emulator's account from the start. `.test` is reserved (RFC 6761): it is nobody's."""
 
@@ -20,16 +21,24 @@ LAPTOP_LIFETIME = LifetimeSpec(
 
 
 def local_classes(
-    http_port: int, lifetime: LifetimeSpec, default_class: str
+    ports: tuple[int, int], lifetime: LifetimeSpec, default_class: str
 ) -> list[dict[str, Any]]:
-    """A class without a domain (its URLs are addresses), and one with names in DNS."""
+    """A class without a domain (its URLs are addresses), one with names in DNS, one without HTTPS.
+
+    `ports`: where droplets answer HTTP and HTTPS.
+    """
+    http_port, https_port = ports
+    direct = ExposureSpec(http_port=http_port, https_port=https_port)
+    exposures = {
+        LOCAL_CLASS: direct,
+        LOCAL_DNS_CLASS: direct.model_copy(update={"domain": LOCAL_DOMAIN}),
+        LOCAL_HTTP_CLASS: direct.model_copy(update={"https": Https.OFF}),
+    }
     return [
         _document(
-            name,
-            ClassSpec(lifetime=lifetime, exposure=ExposureSpec(http_port=http_port, domain=domain)),
-            is_default=name == default_class,
+            name, ClassSpec(lifetime=lifetime, exposure=exposure), is_default=name == default_class
         )
-        for name, domain in ((LOCAL_CLASS, None), (LOCAL_DNS_CLASS, LOCAL_DOMAIN))
+        for name, exposure in exposures.items()
     ]
 
 

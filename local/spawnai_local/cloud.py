@@ -1,4 +1,4 @@
-"""The local cloud as one process: DigitalOcean's API and DNS, the machines of its droplets, Claude.
+"""The local cloud as one process: DigitalOcean's API and DNS, its droplets' machines, Claude, ACME.
 
 Run as `python -m spawnai_local.cloud DIRECTORY SETTINGS`, where SETTINGS is the JSON of
 `CloudSettings`. Once everything answers, DIRECTORY/cloud.json says where (`CloudReport`). It ends
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
+from spawnai_local.acme import AcmeServer
 from spawnai_local.address_block import claim_address_block, first_bindable_port
 from spawnai_local.classes import LOCAL_DOMAIN
 from spawnai_local.claude import ClaudeSimulator, SimulatorSettings
@@ -34,6 +35,8 @@ _API_PORTS = (8080, 8000, 0)
 _CLAUDE_PORTS = (8081, 8001, 0)
 _DNS_PORTS = (53, 5353, 0)
 _HTTP_PORTS = (80, 8080, 8888, 18080)
+_HTTPS_PORTS = (443, 4443, 14443)
+_ACME_PORTS = (14000, 0)  # as Pebble's own
 
 
 class CloudError(Exception):
@@ -55,6 +58,7 @@ class LocalCloud:
     claude: ClaudeSimulator | None
     machines: MachineHost | ShellHost | None
     report: CloudReport
+    acme: AcmeServer | None = None
 
 
 @asynccontextmanager
@@ -81,16 +85,19 @@ async def local_cloud(
     # Apart from one another: services, droplets with a machine, droplets without one.
     _, shells = block.network.subnets(prefixlen_diff=1)
     http_port = first_bindable_port(address, _HTTP_PORTS)
-    if http_port is None:
+    https_port = first_bindable_port(address, _HTTPS_PORTS)
+    if http_port is None or https_port is None:
+        tried = _HTTP_PORTS if http_port is None else _HTTPS_PORTS
         raise CloudError(
-            f"none of the ports {_HTTP_PORTS} can be bound at {address}, so no droplet could serve "
-            "its app; end what holds them at every address"
+            f"none of the ports {tried} can be bound at {address}, so no droplet could serve its "
+            "app; end what holds them at every address"
         )
     async with AsyncExitStack() as parts:
         parts.callback(block.close)
-        emulator = claude = machines = None
+        emulator = claude = machines = acme = None
         if settings.digitalocean:
-            machines = _machines(directory, settings, block.network, http_port, door)
+            doors = http_port, https_port
+            machines = _machines(directory, settings, block.network, doors, door)
             if machines is not None:
                 parts.push_async_callback(machines.close)
             emulator = await _start_emulator(settings, machines, address, shells, tokens)
@@ -98,6 +105,17 @@ async def local_cloud(
         if settings.claude:
             claude = await _start_claude(settings, address)
             parts.push_async_callback(claude.stop)
+        if settings.pebble is not None and emulator is not None:
+            acme = AcmeServer(
+                directory / "acme",
+                pebble=Path(settings.pebble),
+                address=str(address),
+                dns=f"{address}:{emulator.dns.port}",
+                http_port=http_port,
+                https_port=https_port,
+            )
+            parts.push_async_callback(acme.stop)
+            await acme.start(_port(address, _ACME_PORTS))
         report = CloudReport(
             digitalocean_url=emulator.url if emulator is not None else None,
             claude_url=claude.url if claude is not None else None,
@@ -105,8 +123,12 @@ async def local_cloud(
             dns_port=emulator.dns.port if emulator is not None else None,
             http_port=http_port,
             network=str(block.network),
+            https_port=https_port,
+            acme_directory_url=acme.directory_url if acme is not None else None,
+            acme_ca=str(acme.ca_path) if acme is not None else None,
+            acme_root=str(acme.root_path) if acme is not None else None,
         )
-        yield LocalCloud(emulator, claude, machines, report)
+        yield LocalCloud(emulator, claude, machines, report, acme)
 
 
 async def _run(directory: Path, settings: CloudSettings) -> int:
@@ -119,12 +141,19 @@ async def _run(directory: Path, settings: CloudSettings) -> int:
 
 
 def _machines(
-    directory: Path, settings: CloudSettings, network: IPv4Network, http_port: int, door: Door
+    directory: Path,
+    settings: CloudSettings,
+    network: IPv4Network,
+    ports: tuple[int, int],
+    door: Door,
 ) -> MachineHost | ShellHost | None:
     if settings.agents is not None:
         return ShellHost(network, settings.agents, door=door)
     if settings.machines:
-        return MachineHost(directory / "machines", network=network, http_port=http_port)
+        http_port, https_port = ports
+        return MachineHost(
+            directory / "machines", network=network, http_port=http_port, https_port=https_port
+        )
     return None
 
 

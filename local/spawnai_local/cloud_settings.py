@@ -35,6 +35,8 @@ class CloudSettings:
     tokens_per_second: float = 400.0
     first_token_seconds: float = 0.8
     droplet_limit: int = 25
+    pebble: str | None = None
+    """The program of the ACME server; None: there is none, and no HTTPS."""
     seed: int = 0
     clock_offset_seconds: float = 0.0
     """How far DigitalOcean's clock is ahead of this machine's; behind, if negative."""
@@ -68,6 +70,13 @@ class CloudReport:
     http_port: int
     """The port at which droplets serve their apps: 80 where this user may bind it."""
     network: str
+    https_port: int = 443
+    """The port at which droplets serve HTTPS: 443 where this user may bind it."""
+    acme_directory_url: str | None = None
+    acme_ca: str | None = None
+    """A file with the root by which the ACME server's own certificate is checked."""
+    acme_root: str | None = None
+    """A file with the root of the certificates that it issues, new at each start."""
 
     def to_json(self) -> str:
         """The report as the stack reads it."""

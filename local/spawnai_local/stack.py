@@ -30,8 +30,10 @@ from typing import IO, Any, Self, TypeVar
 
 import httpx
 
+from spawnai.settings import NO_ACME
 from spawnai_local import toolchain
 from spawnai_local.browser import DnsServer
+from spawnai_local.building import ToolchainError
 from spawnai_local.classes import LOCAL_DOMAIN, digitalocean_class, local_classes
 from spawnai_local.cloud_settings import NO_CLOUD, CloudReport
 from spawnai_local.console import LocalConsole
@@ -218,6 +220,7 @@ class LocalStack:
             else None,
             "SPAWNAI_METRICS_URL": self.metrics_url if self.settings.operator else None,
             "SPAWNAI_DNS": str(self.dns) if self.dns is not None else None,
+            "SPAWNAI_CA": self.cloud.acme_root,
             "SPAWNAI_DROPLET_NETWORKS": self.cloud.network or None,
             "SPAWNAI_CONSOLE_URL": self.console.url if self.console is not None else None,
             "SPAWNAI_CONSOLE_TOKEN": self.console.token if self.console is not None else None,
@@ -312,6 +315,7 @@ class LocalStack:
             self.settings.local_cloud,
             digitalocean=self.settings.cloud is Cloud.LOCAL,
             claude=self.settings.claude is Claude.SIMULATOR,
+            pebble=await self._pebble(),
         )
         if not settings.digitalocean and not settings.claude:
             self.cloud = NO_CLOUD
@@ -337,13 +341,32 @@ class LocalStack:
             what = f"{self.cloud.digitalocean_url}  {droplets} {self.cloud.network}"
             self._report("DigitalOcean", what, seconds)
             self._report("DNS", f"{self.dns}  answers for {LOCAL_DOMAIN}", seconds)
+        if self.cloud.acme_directory_url is not None:
+            what = f"{self.cloud.acme_directory_url}  its root is {self.cloud.acme_root}"
+            self._report("ACME", what, seconds)
         if self.cloud.claude_url is not None:
             self._report("Claude", f"{self.cloud.claude_url}  a simulator, free of charge", seconds)
+
+    async def _pebble(self) -> str | None:
+        """The program of the ACME server; None where none is wanted, or none can be built."""
+        if not self.settings.https or self.settings.cloud is not Cloud.LOCAL:
+            return None
+        try:
+            return str(
+                await _in_a_thread_that_may_be_left(lambda: toolchain.pebble(self._progress))
+            )
+        except ToolchainError as error:
+            self._progress(f"no ACME server, so apps are reached by HTTP: {error}")
+            return None
 
     async def _install(self) -> None:
         started = time.monotonic()
         classes = (
-            local_classes(self.cloud.http_port, self.settings.lifetime, self.settings.default_class)
+            local_classes(
+                (self.cloud.http_port, self.cloud.https_port),
+                self.settings.lifetime,
+                self.settings.default_class,
+            )
             if self.settings.cloud is Cloud.LOCAL
             else digitalocean_class(self.settings.domain)
         )
@@ -431,6 +454,8 @@ class LocalStack:
         if self.cloud.digitalocean_url is not None:
             # Local droplets have addresses of this machine alone.
             variables["SPAWNAI_DROPLET_NETWORKS"] = self.cloud.network
+            variables["SPAWNAI_ACME_DIRECTORY_URL"] = self.cloud.acme_directory_url or NO_ACME
+            variables["SPAWNAI_ACME_CA_FILE"] = self.cloud.acme_ca or ""
         if self.cloud.digitalocean_url is not None and self.cloud.claude_url is not None:
             # A proxy of the machine cannot reach addresses that exist on this machine alone.
             names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")

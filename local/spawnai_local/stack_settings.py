@@ -78,6 +78,8 @@ class StackSettings:
     lifetime: LifetimeSpec = LAPTOP_LIFETIME
     default_class: str = LOCAL_CLASS
     """Which of the two local classes a session gets that names none."""
+    https: bool = False
+    """With Cloud.LOCAL: whether there is an ACME server, so that apps get certificates."""
     operator: bool = True
     """False: the caller runs operators itself."""
     console: bool = False
@@ -126,6 +128,7 @@ def settings_from_environment(
         digitalocean_api_url=environment.get("DIGITALOCEAN_API_URL")
         or DEFAULT_DIGITALOCEAN_API_URL,
         domain=environment.get("DOMAIN") or None,
+        https=True,
         console=True,
     )
 

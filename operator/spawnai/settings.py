@@ -11,6 +11,9 @@ from ipaddress import IPv4Network
 from spawnai.api.durations import parse_duration
 
 DEFAULT_DIGITALOCEAN_API_URL = "https://api.digitalocean.com"
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+NO_ACME = "none"
+"""As SPAWNAI_ACME_DIRECTORY_URL: no certificate is ever ordered."""
 
 
 class SettingsError(ValueError):
@@ -37,6 +40,8 @@ class Settings:
         reaper_minimum_age: how old a droplet must be for the reaper to look at it.
         droplet_networks: networks whose addresses count as public ones of droplets, for a local
             cloud. The operator connects to no other address that is not public.
+        acme_directory_url: the ACME server that certificates are ordered from; None: none is.
+        acme_ca_file: the roots that the ACME server itself is checked by; None: the system's.
     """
 
     namespace: str
@@ -53,6 +58,8 @@ class Settings:
     reaper_most_per_hour: int = 20
     reaper_minimum_age: timedelta = timedelta(minutes=10)
     droplet_networks: tuple[IPv4Network, ...] = ()
+    acme_directory_url: str | None = None
+    acme_ca_file: str | None = None
 
 
 def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -79,7 +86,21 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
         reaper_most_per_hour=_number(environment, "SPAWNAI_REAPER_MOST_PER_HOUR", 20),
         reaper_minimum_age=_duration(environment, "SPAWNAI_REAPER_MINIMUM_AGE", "10m"),
         droplet_networks=droplet_networks_from(environment),
+        acme_directory_url=_acme_directory(environment),
+        acme_ca_file=environment.get("SPAWNAI_ACME_CA_FILE") or None,
     )
+
+
+def _acme_directory(environment: Mapping[str, str]) -> str | None:
+    url = environment.get("SPAWNAI_ACME_DIRECTORY_URL") or LETS_ENCRYPT
+    if url == NO_ACME:
+        return None
+    if not url.startswith("https://"):
+        raise SettingsError(
+            f"SPAWNAI_ACME_DIRECTORY_URL is {url!r}: write the https:// address of an ACME "
+            f"server's directory, or {NO_ACME}"
+        )
+    return url
 
 
 def droplet_networks_from(environment: Mapping[str, str]) -> tuple[IPv4Network, ...]:

@@ -61,7 +61,10 @@ MEANINGS: Mapping[ConditionType, str] = {
         "The firewall that covers the droplet is in force. No app is started before it is."
     ),
     ConditionType.DNS_READY: "The host name of status.url leads to the droplet.",
-    ConditionType.CERTIFICATE_READY: "Kept for HTTPS with certificates; not set yet.",
+    ConditionType.CERTIFICATE_READY: (
+        "The app is served with a certificate that browsers accept. False: not yet, or the message "
+        "says why none can be had and the app is reached by HTTP."
+    ),
     ConditionType.GENERATED: "Claude has written the app, and what it wrote was checked and kept.",
     ConditionType.APP_HEALTHY: (
         "The app on the droplet answers. False: it is not up yet, or has stopped for good; "

@@ -111,6 +111,14 @@ class ExposureMode(StrEnum):
     DIRECT = "Direct"
 
 
+class Https(StrEnum):
+    """Whether apps are served with HTTPS."""
+
+    REQUIRE = "Require"
+    PREFER = "Prefer"
+    OFF = "Off"
+
+
 class FirewallMode(StrEnum):
     """One firewall for all sessions of the class, or one for each."""
 
@@ -305,7 +313,8 @@ class ExposureSpec(ApiModel):
         default=None,
         description=(
             "The domain below which apps get their host names; DigitalOcean must serve it, in the "
-            "account of the token. When it is not set: apps are reached at http://<address>."
+            "account of the token. When it is not set: apps are reached at their addresses, with "
+            "HTTPS all the same."
         ),
         examples=["apps.example.com"],
         json_schema_extra=for_api_server(
@@ -325,8 +334,19 @@ class ExposureSpec(ApiModel):
         le=86400,
         description="How long resolvers may keep an app's DNS record, in seconds: 30 to 86400.",
     )
+    https: Https = Field(
+        default=Https.PREFER,
+        description=(
+            "Prefer: each app gets a certificate, and is reached by HTTP when none can be had; the "
+            "condition CertificateReady says why. Require: an app without a certificate is not "
+            "ready. Off: apps are reached by HTTP."
+        ),
+    )
     http_port: int = Field(
         default=80, ge=1, le=65535, description="The port at which apps answer plain HTTP."
+    )
+    https_port: int = Field(
+        default=443, ge=1, le=65535, description="The port at which apps answer HTTPS."
     )
 
 

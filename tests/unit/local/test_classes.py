@@ -2,12 +2,13 @@ import pytest
 
 from spawnai.api.durations import parse_duration
 from spawnai.api.names import DEFAULT_CLASS_ANNOTATION
-from spawnai.api.spawnclass import ClassSpec
+from spawnai.api.spawnclass import ClassSpec, Https
 from spawnai_local.classes import (
     LAPTOP_LIFETIME,
     LOCAL_CLASS,
     LOCAL_DNS_CLASS,
     LOCAL_DOMAIN,
+    LOCAL_HTTP_CLASS,
     digitalocean_class,
     local_classes,
 )
@@ -24,18 +25,21 @@ def defaults(documents) -> list[str]:
 
 @pytest.mark.parametrize("default", [LOCAL_CLASS, LOCAL_DNS_CLASS])
 def test_one_of_the_local_classes_is_the_default(default):
-    assert defaults(local_classes(80, LAPTOP_LIFETIME, default)) == [default]
+    assert defaults(local_classes((80, 443), LAPTOP_LIFETIME, default)) == [default]
 
 
-def test_the_two_local_classes_differ_in_their_domain_alone():
+def test_the_local_classes_differ_in_domain_and_https_alone():
     specs = {
         document["metadata"]["name"]: ClassSpec.model_validate(document["spec"])
-        for document in local_classes(8080, LAPTOP_LIFETIME, LOCAL_CLASS)
+        for document in local_classes((8080, 4443), LAPTOP_LIFETIME, LOCAL_CLASS)
     }
     assert specs[LOCAL_CLASS].exposure.domain is None
     assert specs[LOCAL_DNS_CLASS].exposure.domain == LOCAL_DOMAIN
+    assert [name for name, spec in specs.items() if spec.exposure.https is Https.OFF] == [
+        LOCAL_HTTP_CLASS
+    ]
     for spec in specs.values():
-        assert spec.exposure.http_port == 8080
+        assert (spec.exposure.http_port, spec.exposure.https_port) == (8080, 4443)
         assert spec.lifetime == LAPTOP_LIFETIME
 
 
