@@ -442,6 +442,7 @@ class LocalStack:
             "POD_NAME": "spawnai-operator",
             "POD_UID": f"local-{os.getpid()}",
             "SPAWNAI_HTTP_ADDRESS": http_address,
+            "SPAWNAI_DOOR_ADDRESS": f"127.0.0.1:{free_port()}" if self.settings.console else "",
             "SPAWNAI_LOG_FORMAT": "json",
             "MALLOC_ARENA_MAX": "2",  # as in the image
             # The operator reads its keys from the Secret. What a shell holds must not mislead it.

@@ -38,6 +38,7 @@ class Settings:
         reaper_dry_run: whether the reaper only tells what it would delete.
         reaper_most_per_hour: how many droplets the reaper deletes within an hour at most.
         reaper_minimum_age: how old a droplet must be for the reaper to look at it.
+        door: where the inner door listens and is reached; None: there is none.
         droplet_networks: networks whose addresses count as public ones of droplets, for a local
             cloud. The operator connects to no other address that is not public.
         acme_directory_url: the ACME server that certificates are ordered from; None: none is.
@@ -60,6 +61,16 @@ class Settings:
     droplet_networks: tuple[IPv4Network, ...] = ()
     acme_directory_url: str | None = None
     acme_ca_file: str | None = None
+    door: "DoorSettings | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class DoorSettings:
+    """Where the operator's inner door listens, and the address at which the console reaches it."""
+
+    host: str
+    port: int
+    address: str
 
 
 def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -88,6 +99,7 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
         droplet_networks=droplet_networks_from(environment),
         acme_directory_url=_acme_directory(environment),
         acme_ca_file=environment.get("SPAWNAI_ACME_CA_FILE") or None,
+        door=_door(environment),
     )
 
 
@@ -101,6 +113,21 @@ def _acme_directory(environment: Mapping[str, str]) -> str | None:
             f"server's directory, or {NO_ACME}"
         )
     return url
+
+
+def _door(environment: Mapping[str, str]) -> DoorSettings | None:
+    """The inner door of SPAWNAI_DOOR_ADDRESS; in a pod it is reached at POD_IP."""
+    address = environment.get("SPAWNAI_DOOR_ADDRESS")
+    if not address:
+        return None
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdigit():
+        raise SettingsError(
+            f"SPAWNAI_DOOR_ADDRESS is {address!r}: write host:port, such as 0.0.0.0:8444"
+        )
+    reached = environment.get("POD_IP") or host
+    bracketed = f"[{reached}]" if ":" in reached else reached
+    return DoorSettings(host=host, port=int(port), address=f"{bracketed}:{port}")
 
 
 def droplet_networks_from(environment: Mapping[str, str]) -> tuple[IPv4Network, ...]:

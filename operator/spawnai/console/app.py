@@ -11,8 +11,10 @@ from .api_server import ApiServer
 from .assets import SECURITY_HEADERS, Assets, read_assets
 from .caller import is_foreign
 from .errors import Problem, add_error_handlers, answer_with
+from .inside import Inside
 from .live import Live
 from .me import Me
+from .operator_door import OperatorDoor
 from .rate_limit import RateLimit
 from .sessions import Sessions
 from .watch import Watch
@@ -27,7 +29,12 @@ cluster's RBAC decides, and a refusal is Kubernetes' own sentence. The API itsel
 
 
 def build_app(
-    *, api: ApiServer, live: Live, rate_limit: RateLimit, default_namespace: str
+    *,
+    api: ApiServer,
+    door: OperatorDoor,
+    live: Live,
+    rate_limit: RateLimit,
+    default_namespace: str,
 ) -> FastAPI:
     """The application, from parts that are open already."""
     app = FastAPI(
@@ -44,6 +51,7 @@ def build_app(
     for part in (
         Watch(live, sessions),
         sessions,
+        Inside(door, sessions),
         Me(api, sessions),
         Assets(read_assets()),
     ):

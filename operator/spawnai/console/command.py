@@ -15,6 +15,7 @@ from spawnai.telemetry.logs import configure_logging
 from .api_server import ApiServer
 from .app import build_app
 from .live import Live
+from .operator_door import OperatorDoor
 from .rate_limit import RateLimit
 from .settings import ConsoleSettings, console_settings_from
 
@@ -38,10 +39,14 @@ def main(environment: Mapping[str, str]) -> int:
 async def _run(settings: ConsoleSettings) -> int:
     clock, random = SystemClock(), SystemRandom()
     registry = CollectorRegistry()
-    async with ApiServer(settings.kubernetes_url, settings.kubernetes_ca) as api:
+    async with (
+        ApiServer(settings.kubernetes_url, settings.kubernetes_ca) as api,
+        OperatorDoor(api, clock, settings.operator_namespace) as door,
+    ):
         live = Live(api, clock, random)
         app = build_app(
             api=api,
+            door=door,
             live=live,
             rate_limit=RateLimit(settings.requests_per_minute, clock),
             default_namespace=settings.default_namespace,

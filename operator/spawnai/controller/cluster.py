@@ -324,6 +324,39 @@ class Cluster:
             lambda: self._core("POST", f"/namespaces/{namespace}/secrets", body),
         )
 
+    async def review_token(self, token: str) -> dict[str, Any]:
+        """Whom a token belongs to: the status of a TokenReview."""
+        return await self._review("authentication.k8s.io", "TokenReview", {"token": token})
+
+    async def review_access(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Whether somebody may do something: the status of a SubjectAccessReview."""
+        return await self._review("authorization.k8s.io", "SubjectAccessReview", spec)
+
+    async def _review(self, group: str, kind: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+        body = {"apiVersion": f"{group}/v1", "kind": kind, "spec": dict(spec)}
+        path = f"/apis/{group}/v1/{kind.lower()}s"
+        answer = await self._call(f"make a {kind}", lambda: self._request("POST", path, body))
+        return dict(answer.get("status") or {})
+
+    async def put_config_map(self, namespace: str, name: str, data: Mapping[str, str]) -> None:
+        """Write a ConfigMap, whether it is there or not."""
+        body = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": namespace},
+            "data": dict(data),
+        }
+        path = f"/namespaces/{namespace}/configmaps"
+        try:
+            await self._write(
+                f"create configmap {namespace}/{name}", lambda: self._core("POST", path, body)
+            )
+        except Conflict:
+            await self._write(
+                f"patch configmap {namespace}/{name}",
+                lambda: self._core("PATCH", f"{path}/{name}", {"data": dict(data)}),
+            )
+
     async def _core(
         self, method: str, path: str, body: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
@@ -331,12 +364,17 @@ class Cluster:
 
         Importing CoreV1Api loads a model of every core kind: 25 MB, for a Secret's data.
         """
+        return await self._request(method, f"/api/v1{path}", body)
+
+    async def _request(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         headers = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = MERGE_PATCH if method == "PATCH" else "application/json"
         request = await self._api.param_serialize(
             method=method,
-            resource_path=f"/api/v1{path}",
+            resource_path=path,
             header_params=headers,
             body=body,
             auth_settings=["BearerToken"],

@@ -112,7 +112,7 @@ class Controller:
             wake_session=self.queue.add,
             wake_class_after=lambda name, delay: self.queue.add_after(CLASS_PREFIX + name, delay),
         )
-        bundles = Bundles(cluster, outside.namespace, self._ledger_uid)
+        self.bundles = bundles = Bundles(cluster, outside.namespace, self._ledger_uid)
         self._observer = Observer(
             self.store,
             self.memories,

@@ -40,6 +40,8 @@ class Memory:
     log: tuple[str, ...] = ()
     switch: datetime | None = None
     generation_fraction: float | None = None
+    generation_files: tuple[tuple[str, int], ...] = ()
+    """Path and bytes so far of each file that Claude has begun, for those who watch it."""
     ledger: RecordStatus | None = None
     ledger_waits_since: float | None = None
     record_made_here: bool = False
@@ -108,6 +110,10 @@ class Memories:
     def of(self, uid: str) -> Memory:
         """The memory of a session, new where there was none."""
         return self._memories.setdefault(uid, Memory())
+
+    def get(self, uid: str) -> Memory | None:
+        """The memory of a session, if there is one."""
+        return self._memories.get(uid)
 
     def forget(self, uid: str) -> None:
         """Nothing of this session matters any more."""

@@ -29,6 +29,8 @@ from .actions.agents import Agents
 from .classes.claude import Claude
 from .cluster import Cluster
 from .controller import Controller, Outside
+from .door.log import AppLogs
+from .door.server import Door
 from .heap import keep_trimmed, set_apart
 from .installation_key import installation_key
 from .leader import KubernetesLeases, Leadership, LeadershipLost
@@ -166,6 +168,7 @@ class Process:
         )
         key = await installation_key(cluster, settings.namespace)
         random = SystemRandom()
+        agents = Agents(key)
         judge = Judge()
         claude = ClaudeKeys(settings.anthropic_base_url, clock, random, judge)
         self.controller = controller = Controller(
@@ -181,7 +184,7 @@ class Process:
                     droplet_networks=settings.droplet_networks,
                 ),
                 claude_for=claude.open,
-                agents=Agents(key),
+                agents=agents,
                 events=events,
                 metrics=metrics,
                 redactor=self._redactor,
@@ -219,6 +222,22 @@ class Process:
                 asyncio.create_task(events.run(), name="events"),
                 asyncio.create_task(keep_trimmed(clock), name="heap"),
             ]
+            if settings.door is not None:
+                door = Door(
+                    cluster=cluster,
+                    store=controller.store,
+                    memories=controller.memories,
+                    classes=controller.classes,
+                    bundles=controller.bundles,
+                    logs=AppLogs(controller.store, agents, clock),
+                    redactor=self._redactor,
+                    clock=clock,
+                    namespace=settings.namespace,
+                    address=settings.door.address,
+                    host=settings.door.host,
+                    port=settings.door.port,
+                )
+                tasks.append(asyncio.create_task(door.run(), name="inner door"))
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()

@@ -104,14 +104,27 @@ class AnswerStream:
             self._parts = ["".join(self._parts)]
         return self._parts[0] if self._parts else ""
 
-    def files_done(self) -> int:
-        """How many files have arrived whole, judged by the next one having begun."""
+    def files(self) -> tuple[tuple[str, int], ...]:
+        """Path and bytes so far of each file that has begun to arrive; the last is being written.
+
+        A path that has not arrived whole is left out.
+        """
         try:
             document: Any = jiter.from_json(self.text().encode(), partial_mode="trailing-strings")
         except (ValueError, UnicodeEncodeError):
-            return 0
+            return ()
         files = document.get("files") if isinstance(document, dict) else None
-        return max(0, len(files) - 1) if isinstance(files, list) else 0
+        return tuple(
+            (file["path"], len(file["content"].encode("utf-8", "surrogatepass")))
+            for file in (files if isinstance(files, list) else [])
+            if isinstance(file, dict)
+            and isinstance(file.get("path"), str)
+            and isinstance(file.get("content"), str)
+        )
+
+    def files_done(self) -> int:
+        """How many files have arrived whole, judged by the next one having begun."""
+        return max(0, len(self.files()) - 1)
 
 
 def _text(value: object) -> str:

@@ -83,6 +83,8 @@ class GenerationProgress:
     files_done: int
     output_tokens: int
     usage: TokenUsage = field(default_factory=TokenUsage)
+    files: tuple[tuple[str, int], ...] = ()
+    """Path and bytes so far of each file that was begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +328,7 @@ class _Generation:
         self._paid = TokenUsage()
         self._attempt: _Attempt | None = None
         self._fraction = 0.0
+        self._files: tuple[tuple[str, int], ...] = ()
         self._files_done = 0
         self._reported_at = -math.inf
 
@@ -365,7 +368,9 @@ class _Generation:
         usage = self.usage
         self._reported_at = self._clock.now()
         self._on_progress(
-            GenerationProgress(self._fraction, self._files_done, usage.output_tokens, usage)
+            GenerationProgress(
+                self._fraction, self._files_done, usage.output_tokens, usage, self._files
+            )
         )
 
     async def _read(self, text: str, current: Bundle | None) -> _Reading:
@@ -494,7 +499,8 @@ class _Generation:
         )
         written = attempt.usage().output_tokens
         self._fraction = max(self._fraction, 0.95 * (1 - math.exp(-1.5 * written / usual)))
-        self._files_done = max(self._files_done, attempt.stream.files_done())
+        self._files = attempt.stream.files() or self._files
+        self._files_done = max(self._files_done, len(self._files) - 1)
         self.report()
 
 

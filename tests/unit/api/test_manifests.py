@@ -115,12 +115,26 @@ def test_the_pod_can_do_nothing_that_it_need_not():
 
 def test_probes_metrics_and_network_policy_mean_the_port_that_the_operator_opens():
     port = settings_from({}).http_port
-    assert container()["ports"] == [{"name": "http", "containerPort": port}]
+    (address,) = (
+        variable["value"]
+        for variable in container()["env"]
+        if variable["name"] == "SPAWNAI_DOOR_ADDRESS"
+    )
+    door = settings_from({"SPAWNAI_DOOR_ADDRESS": address}).door.port
+    assert container()["ports"] == [
+        {"name": "http", "containerPort": port},
+        {"name": "door", "containerPort": door},
+    ]
     assert container()["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
     assert container()["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
     assert the("Service")["spec"]["ports"] == [{"name": "http", "port": port, "targetPort": "http"}]
-    (ingress,) = the("NetworkPolicy")["spec"]["ingress"]
-    assert ingress["ports"] == [{"protocol": "TCP", "port": port}]
+    metrics, console = the("NetworkPolicy")["spec"]["ingress"]
+    assert metrics["ports"] == [{"protocol": "TCP", "port": port}]
+    assert console["ports"] == [{"protocol": "TCP", "port": door}]
+    assert console["from"][0]["podSelector"]["matchLabels"] == {
+        "app.kubernetes.io/name": "spawnai",
+        "app.kubernetes.io/component": "console",
+    }
 
 
 def test_selectors_find_the_pod():
@@ -134,7 +148,11 @@ def test_selectors_find_the_pod():
 
 
 def test_the_lease_that_may_be_renewed_is_the_one_that_is_used():
-    (named,) = (rule for rule in the("Role")["rules"] if "resourceNames" in rule)
+    (named,) = (
+        rule
+        for rule in the("Role")["rules"]
+        if "resourceNames" in rule and rule["resources"] == ["leases"]
+    )
     assert named["resourceNames"] == [LEASE_NAME]
 
 

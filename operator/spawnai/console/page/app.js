@@ -42,6 +42,8 @@ function render() {
   const path = route();
   const hadFocus = $('#main').contains(document.activeElement) ? document.activeElement.id : null;
   current?.close?.();
+  // An Undo for what is no longer on the screen would surprise.
+  $('.toast:has(.undo)')?.remove();
   document.documentElement.lang = languageTag();
   document.title = 'SpawnAI';
   $('#skip').textContent = t('skip');

@@ -68,7 +68,7 @@ export async function copy(text) {
 export function toast(text, undo) {
   $('.toast')?.remove();
   const element = h('section.toast', { 'aria-label': t('notices') }, h('span', text),
-    undo && button(t('undo'), () => { element.remove(); undo(); }),
+    undo && button(t('undo'), () => { element.remove(); undo(); }, '.undo'),
     button(icon('no'), () => element.remove(), '', { 'aria-label': t('close') }));
   document.body.append(element);
   say(text);

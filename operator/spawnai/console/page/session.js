@@ -312,14 +312,14 @@ function troubleOf(session) {
 }
 
 function askFeedback(current) {
-  const element = h('fieldset.feedback');
+  const element = h('div.feedback', { role: 'group', 'aria-labelledby': 'feedback-title' });
   const answer = (value) => attempt(async () => {
     await change(current(), { feedback: current().feedback === value ? null : value });
     say(t('thanks'));
   });
   const yes = button(t('yes'), () => answer('yes'), '', { id: 'feedback-yes' });
   const no = button(t('no'), () => answer('no'), '', { id: 'feedback-no' });
-  element.append(h('legend', t('asExpected')), h('div.row', yes, no));
+  element.append(h('h2', { id: 'feedback-title' }, t('asExpected')), h('div.row', yes, no));
   return {
     element,
     draw() {
@@ -423,7 +423,7 @@ function ended(first, { go }) {
     const readyAt = Date.parse(session.readyAt);
     const over = Date.parse(session.destroyedAt) || Date.parse(session.expiresAt);
     lives.replaceChildren(line(session), Number.isNaN(readyAt) ? '' : h('div.ends.num',
-      h('span', `${t('ready')} ${clockTime(readyAt, now)}`), h('span', `${t('ends')} ${clockTime(over, now)}`)));
+      h('span', `${t('ready')} ${clockTime(readyAt, now)}`), h('span', `${t('stateEnded')} ${clockTime(over, now)}`)));
     slip.replaceChildren(...receiptSlip(session, receipt));
     feedback.draw();
     document.title = `${t('stateEnded')} · ${session.name}`;
@@ -458,7 +458,8 @@ function ended(first, { go }) {
 
 function receiptSlip(session, receipt) {
   const cost = costOf(session);
-  const reason = { Expired: 'timeOver', EndedOnRequest: 'youEnded', Deleted: 'youEnded' }[session.terminationReason];
+  const onRequest = session.expiresAtAsked === 'now' || session.ttl === '0s';
+  const reason = { Expired: onRequest ? 'youEnded' : 'timeOver', Deleted: 'youEnded' }[session.terminationReason];
   const rows = receipt?.resources || [];
   const left = rows.filter((row) => row.presence !== 'Gone');
   const at = (moment) => (moment ? clockSeconds(Date.parse(moment)) : '–');

@@ -102,11 +102,13 @@ function logsPart(session) {
   const box = h('div.log', { role: 'log', 'aria-live': 'off', tabindex: 0, 'aria-label': t('tabLogs') });
   const follow = button(t('follow'), () => setFollow(follow.getAttribute('aria-pressed') !== 'true'), '', { 'aria-pressed': 'true', id: 'follow' });
   const fresh = button('', () => setFollow(true), '.fresh', { hidden: true });
+  const empty = h('p.soft.empty-log');
   const kept = [];
   let filter = '';
   let unseen = 0;
   let stopped = null;
 
+  box.append(empty);
   const matches = (text) => !filter || text.toLowerCase().includes(filter);
   const follows = () => follow.getAttribute('aria-pressed') === 'true';
 
@@ -125,6 +127,7 @@ function logsPart(session) {
   }
 
   function add(text) {
+    empty.remove();
     kept.push(text);
     if (kept.length > LINES_KEPT) kept.shift();
     if (!matches(text)) return;
@@ -142,7 +145,7 @@ function logsPart(session) {
   // Scrolling up stops following; the end starts it again.
   box.addEventListener('scroll', () => {
     const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 8;
-    if (atEnd !== follows()) setFollow(atEnd);
+    if (kept.length && atEnd !== follows()) setFollow(atEnd);
   });
 
   read();
@@ -155,7 +158,8 @@ function logsPart(session) {
         const seen = kept.length;
         let skip = seen;
         for await (const text of lines(`api/sessions/${session.id}/logs?follow=true`, stopped.signal)) {
-          if (!opened) { opened = true; tries = 0; skip = overlap(); box.querySelector('.problem')?.remove(); }
+          if (!kept.length && text === '') setText(empty, t('nothingLogged'));
+          if (!opened) { opened = true; tries = 0; skip = overlap(); }
           if (text === '') continue; // keeps the connection alive
           if (skip > 0) { skip -= 1; continue; }
           add(text);
@@ -163,7 +167,7 @@ function logsPart(session) {
         return;
       } catch (error) {
         if (stopped.signal.aborted) return;
-        if (!kept.length) box.replaceChildren(h('div.problem.soft', t('noLogs', { e: error.message })));
+        if (!kept.length) setText(empty, t('noLogs', { e: error.message }));
         tries += 1;
         await new Promise((done) => { setTimeout(done, Math.min(30_000, 1000 * 2 ** tries)); });
       }

@@ -174,6 +174,7 @@ const TEXTS = {
   newLines: ['{n} new lines', '{n} nouvelles lignes'],
   download: ['Download', 'Télécharger'],
   noLogs: ['The log cannot be read now: {e}', 'Le journal est illisible pour l’instant : {e}'],
+  nothingLogged: ['Nothing has been logged yet.', 'Rien n’a encore été écrit.'],
   logEnded: ['The log ends here.', 'Fin du journal.'],
   downloadZip: ['Download .zip', 'Télécharger .zip'],
   eject: ['Take it with you: the code, the prompt and every version as commits, in a Git repository of your own.', 'Emportez-la : le code, le texte et chaque version en commits, dans votre propre dépôt Git.'],
@@ -356,12 +357,12 @@ export function durationParts(ms) {
   if (seconds < 600) return [[Math.floor(seconds / 60), 'min'], [seconds % 60, 's']];
   const minutes = Math.ceil(seconds / 60);
   const days = Math.floor(minutes / 1440);
-  if (days) return [[days, isFrench() ? 'j' : 'd'], [Math.floor((minutes % 1440) / 60), 'h']];
-  return minutes >= 60 ? [[Math.floor(minutes / 60), 'h'], [minutes % 60, 'min']] : [[minutes, 'min']];
+  if (days) return [[days, isFrench() ? 'j' : 'd'], [Math.floor((minutes % 1440) / 60), 'h']].filter(([n], i) => n || i === 0);
+  const whole = minutes >= 60 ? [[Math.floor(minutes / 60), 'h'], [minutes % 60, 'min']] : [[minutes, 'min']];
+  return whole.filter(([n], i) => n || i === 0);
 }
 
 export const duration = (ms) => durationParts(ms)
-  .filter(([n], i, all) => n || i === 0 || all.length === 1)
   .map((part) => part.join('\u00a0')).join(' ');
 
 const PLACES = {

@@ -95,6 +95,7 @@ class Generate:
             nonlocal paid, woken
             begins = memory.generation_fraction is None
             paid, memory.generation_fraction = news.usage, news.fraction
+            memory.generation_files = news.files
             memory.note_failure(action.key, None)
             if begins:
                 self._on_answer(backing.class_name, None)

@@ -1,0 +1,104 @@
+"""What a caller may order, and what it would cost: the estimate before the order. Pure."""
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from spawnai.api.durations import parse_duration
+from spawnai.api.session import AppType, Tier
+from spawnai.api.spawnclass import ClassSpec
+from spawnai.billing.ledger import money
+from spawnai.billing.token_prices import UnknownModelPrice, token_cost
+from spawnai.controller.store import StoredRecord
+
+# Tokens that Claude usually takes for an app of each type, before there are records of some.
+# (input, output); output as in docs/benchmarks.md, input is the system prompt and the order.
+_USUAL_TOKENS = {"webapp": (3500, 6000), "api": (3500, 3500), "script": (3500, 2500)}
+_USUAL_FALLBACK = (3500, 6500)
+_USUAL_READY_SECONDS = (60, 80)
+
+_LOW, _HIGH = 0.1, 0.9
+_FEWEST_RECORDS = 3
+_MOST_RECORDS = 200
+
+
+def offer_document(
+    *,
+    class_name: str,
+    spec: ClassSpec,
+    prices: Mapping[str, Decimal],
+    records: Iterable[StoredRecord],
+    ready_seconds: Mapping[str, list[float]],
+) -> dict[str, Any]:
+    """The offer of a class, as JSON.
+
+    Args:
+        class_name: its name.
+        spec: what it offers.
+        prices: dollars an hour for each droplet size.
+        records: ledgers of the class; what Claude cost there is what Claude costs.
+        ready_seconds: by app type, how long past sessions took to run.
+    """
+    paid = _paid_to_claude(records, class_name)
+    return {
+        "className": class_name,
+        "operator": "ok",
+        "maxTtlSeconds": int(parse_duration(spec.lifetime.max).total_seconds()),
+        "provisioningDeadlineSeconds": int(
+            parse_duration(spec.lifetime.provisioning_deadline).total_seconds()
+        ),
+        "overhead": "0",
+        "model": spec.model.name,
+        "tiers": [_tier(tier, spec, prices) for tier in Tier],
+        "appTypes": [
+            {
+                "appType": app_type.value,
+                "claudeCost": _claude_cost(app_type.value, spec.model.name, paid),
+                "readySeconds": _range(ready_seconds.get(app_type.value, [])),
+            }
+            for app_type in AppType
+        ],
+    }
+
+
+def _tier(tier: Tier, spec: ClassSpec, prices: Mapping[str, Decimal]) -> dict[str, Any]:
+    offered = getattr(spec.tiers, tier.value)
+    price = prices.get(offered.sizes[0])
+    return {
+        "tier": tier.value,
+        "sizes": offered.sizes,
+        "hourly": None if price is None else money(price),
+        "ttlSeconds": int(parse_duration(offered.ttl).total_seconds()),
+    }
+
+
+def _claude_cost(app_type: str, model: str, paid: list[Decimal]) -> str | None:
+    if len(paid) >= _FEWEST_RECORDS:
+        return money(sum(paid, Decimal(0)) / len(paid))
+    read, written = _USUAL_TOKENS.get(app_type, _USUAL_FALLBACK)
+    try:
+        return money(token_cost(model, input_tokens=read, output_tokens=written))
+    except UnknownModelPrice:
+        return None
+
+
+def _paid_to_claude(records: Iterable[StoredRecord], class_name: str) -> list[Decimal]:
+    """What Claude was paid for each of the newest sessions of the class."""
+    ours = sorted(
+        (one for one in records if one.spec.class_name == class_name and one.status.generations),
+        key=lambda one: one.created_at,
+    )
+    return [
+        sum((Decimal(order.cost) for order in one.status.generations), Decimal(0))
+        for one in ours[-_MOST_RECORDS:]
+    ]
+
+
+def _range(seconds: list[float]) -> list[int] | None:
+    """From the 10th to the 90th percentile, once there are some; else the usual."""
+    if len(seconds) < _FEWEST_RECORDS:
+        return list(_USUAL_READY_SECONDS)
+    ordered = sorted(seconds)
+    last = len(ordered) - 1
+    low, high = (round(ordered[round(last * share)]) for share in (_LOW, _HIGH))
+    return [max(1, low), max(2, high, low + 1)]

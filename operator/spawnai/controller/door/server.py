@@ -1,0 +1,340 @@
+"""The door itself: a small HTTPS server that answers for the leader alone."""
+
+import asyncio
+import json
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+
+from spawnai.clock import Clock
+from spawnai.controller.actions.bundles import Bundles
+from spawnai.controller.classes.controller import ClassController
+from spawnai.controller.cluster import Cluster, ClusterError, ObjectNotFound
+from spawnai.controller.failures import SessionFailed
+from spawnai.controller.memory import Memories, Memory
+from spawnai.controller.store import Store
+from spawnai.lifecycle.observation import Session
+from spawnai.telemetry.redaction import Redactor
+
+from .certificate import HOST_NAME, make_certificate
+from .log import AppLogs
+from .offers import offer_document
+from .reviews import Access, Denied, Reviews
+from .source import listing_of, zip_of
+
+_LOGGER = logging.getLogger(__name__)
+
+CONFIG_MAP = "spawnai-operator"
+"""Where everyone who is signed in finds the door: its address and its certificate."""
+
+_MOST_STREAMS = 200
+_MOST_STREAMS_OF_ONE = 10
+_WRITE_SECONDS = 30.0
+"""A reader that takes nothing for so long is let go."""
+_KEEP_ALIVE_SECONDS = 15.0
+_GENERATION_LOOK_SECONDS = 0.3
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Door:
+    """Answers callers whom the API server knows. Started by the leader, ended with it.
+
+    Args:
+        cluster: for the reviews, and for the ConfigMap that tells where the door is.
+        namespace: the operator's own.
+        address: where it is reached, as host:port.
+        host: where it listens.
+        port: its port.
+    """
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        store: Store,
+        memories: Memories,
+        classes: ClassController,
+        bundles: Bundles,
+        logs: AppLogs,
+        redactor: Redactor,
+        clock: Clock,
+        namespace: str,
+        address: str,
+        host: str,
+        port: int,
+    ) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._memories = memories
+        self._classes = classes
+        self._bundles = bundles
+        self._logs = logs
+        self._redactor = redactor
+        self._clock = clock
+        self._namespace = namespace
+        self._address = address
+        self._host = host
+        self._port = port
+        self._reviews = Reviews(cluster, clock)
+        self._streams: Counter[str] = Counter()
+
+    async def run(self) -> None:
+        """Listen, tell where, and answer until cancelled. A door that fails ends nothing else."""
+        certificate = make_certificate(self._clock.utc_now())
+        application = web.Application(middlewares=[self._guarded], client_max_size=1024)
+        session = "/v1/namespaces/{namespace}/sessions/{name}"
+        application.add_routes(
+            [
+                web.get(f"{session}/log", self._log),
+                web.get(f"{session}/source", self._source),
+                web.get(f"{session}/files", self._files),
+                web.get(f"{session}/generation", self._generation),
+                web.get(f"{session}/receipt", self._receipt),
+                web.get("/v1/namespaces/{namespace}/offer", self._offer),
+                web.get("/v1/namespaces/{namespace}/history", self._history),
+            ]
+        )
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, self._host, self._port, ssl_context=certificate.context)
+            try:
+                await site.start()
+            except OSError as error:
+                _LOGGER.error(  # noqa: TRY400 - the sentence says all
+                    "The inner door cannot listen at %s:%d (%s): logs and source stay closed; "
+                    "free the port, or set SPAWNAI_DOOR_ADDRESS",
+                    self._host,
+                    self._port,
+                    error.strerror,
+                )
+                await asyncio.Event().wait()
+            await self._announce(certificate.pem)
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
+
+    async def _announce(self, certificate: str) -> None:
+        data = {"address": self._address, "serverName": HOST_NAME, "ca.crt": certificate}
+        while True:
+            try:
+                await self._cluster.put_config_map(self._namespace, CONFIG_MAP, data)
+            except ClusterError as error:
+                _LOGGER.warning("The inner door is not announced yet: %s", error)
+                await self._clock.sleep(_KEEP_ALIVE_SECONDS)
+            else:
+                return
+
+    @web.middleware
+    async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except Denied as error:
+            return _problem(error.status, str(error))
+        except ClusterError as error:
+            _LOGGER.warning("The inner door could not answer: %s", error)
+            return _problem(HTTPStatus.SERVICE_UNAVAILABLE, "the API server does not answer")
+
+    # What a caller asks for. Each handler asks for the right first.
+
+    async def _log(self, request: web.Request) -> web.StreamResponse:
+        user, session = await self._session(request, subresource="log")
+        follow = request.query.get("follow") == "true"
+        with _Stream(self._streams, user):
+            response = await self._begin(request, "text/plain; charset=utf-8")
+            last = float("-inf")
+            async for lines in self._logs.lines(session, follow=follow):
+                if lines:
+                    text = self._redactor.redact("\n".join(lines))
+                elif self._clock.now() - last < _KEEP_ALIVE_SECONDS:
+                    continue
+                else:
+                    text = ""
+                last = self._clock.now()
+                await self._write(response, f"{text}\n".encode())
+            await response.write_eof()
+        return response
+
+    async def _generation(self, request: web.Request) -> web.StreamResponse:
+        """The files of the app as Claude writes them: a JSON object a line, when it changes."""
+        user, session = await self._session(request)
+        memory = self._memories.get(session.uid) or Memory()
+        with _Stream(self._streams, user):
+            response = await self._begin(request, "application/x-ndjson")
+            told, last = b"", self._clock.now()
+            while True:
+                current = self._store.session(session.uid)
+                document = {
+                    "fraction": round(memory.generation_fraction or 0.0, 3),
+                    "files": [
+                        {"path": path, "bytes": size} for path, size in memory.generation_files
+                    ],
+                }
+                line = json.dumps(document).encode() + b"\n"
+                if line != told:
+                    told, last = line, self._clock.now()
+                    await self._write(response, line)
+                elif self._clock.now() - last >= _KEEP_ALIVE_SECONDS:
+                    last = self._clock.now()
+                    await self._write(response, b"\n")
+                over = current is None or current.status.ready_at is not None
+                if over or memory.bundle is not None:
+                    break
+                await self._clock.sleep(_GENERATION_LOOK_SECONDS)
+            await response.write_eof()
+        return response
+
+    async def _source(self, request: web.Request) -> web.StreamResponse:
+        _, session = await self._session(request, subresource="source")
+        document = await self._document(session)
+        packed = await asyncio.to_thread(zip_of, session.name, document)
+        return web.Response(body=packed, content_type="application/zip")
+
+    async def _files(self, request: web.Request) -> web.StreamResponse:
+        _, session = await self._session(request, subresource="source")
+        return web.json_response(listing_of(await self._document(session)))
+
+    async def _document(self, session: Session) -> Any:
+        try:
+            return await self._bundles.document(session)
+        except ObjectNotFound as error:
+            raise Denied(HTTPStatus.NOT_FOUND, "the app is not written yet") from error
+        except SessionFailed as error:
+            raise Denied(HTTPStatus.NOT_FOUND, str(error)) from error
+
+    async def _receipt(self, request: web.Request) -> web.StreamResponse:
+        """What was made for a session, when it was seen gone, and what it cost."""
+        _, session = await self._session(request)
+        record = self._store.record(session.uid)
+        if record is None:
+            raise Denied(HTTPStatus.NOT_FOUND, "there is no ledger for this session")
+        memory = self._memories.get(session.uid)
+        book = record.status if memory is None or memory.ledger is None else memory.ledger
+        document = book.document()
+        document.pop("log", None)
+        return web.json_response(document)
+
+    async def _offer(self, request: web.Request) -> web.StreamResponse:
+        namespace = request.match_info["namespace"]
+        await self._reviews.require(
+            _token(request), Access("list", namespace), Access("create", namespace)
+        )
+        wanted = request.query.get("class")
+        known = self._store.spawn_class(wanted) if wanted else self._store.default_class()
+        if known is None or known.spec is None:
+            raise Denied(HTTPStatus.NOT_FOUND, "no class serves this namespace")
+        state = self._classes.state(known.name)
+        account = state.account if state is not None else None
+        took: dict[str, list[float]] = {}
+        for session in self._store.sessions():
+            ready = session.status.ready_at
+            if ready is not None and session.spec is not None:
+                seconds = (ready - session.created_at).total_seconds()
+                took.setdefault(session.spec.app_type.value, []).append(seconds)
+        return web.json_response(
+            offer_document(
+                class_name=known.name,
+                spec=known.spec,
+                prices=account.prices if account is not None else {},
+                records=self._store.records(),
+                ready_seconds=took,
+            )
+        )
+
+    async def _history(self, request: web.Request) -> web.StreamResponse:
+        """Ended sessions of a namespace from their ledgers, also of those that were deleted."""
+        namespace = request.match_info["namespace"]
+        await self._reviews.require(_token(request), Access("list", namespace))
+        user, class_name = request.query.get("user"), request.query.get("class")
+        since = request.query.get("since") or ""
+        found = [
+            {
+                "uid": one.uid,
+                "name": one.spec.owner.name,
+                "user": one.spec.owner.user,
+                "className": one.spec.class_name,
+                "createdAt": one.created_at.isoformat(),
+                "completedAt": completed.isoformat(),
+                "terminationReason": one.status.termination_reason,
+                "totalCost": one.status.total_cost,
+            }
+            for one in self._store.records()
+            if (completed := one.status.completed_at) is not None
+            and one.spec.owner.kind == "SpawnSession"
+            and one.spec.owner.namespace == namespace
+            and (user is None or one.spec.owner.user == user)
+            and (class_name is None or one.spec.class_name == class_name)
+            and completed.isoformat() >= since
+        ]
+        found.sort(key=lambda one: str(one["completedAt"]), reverse=True)
+        return web.json_response({"items": found[:_MOST_HISTORY]})
+
+    # What all of them share.
+
+    async def _session(
+        self, request: web.Request, *, subresource: str | None = None
+    ) -> tuple[str, Session]:
+        namespace, name = request.match_info["namespace"], request.match_info["name"]
+        user = await self._reviews.require(
+            _token(request), Access("get", namespace, name, subresource)
+        )
+        found = [
+            one for one in self._store.sessions() if one.name == name and one.namespace == namespace
+        ]
+        if not found:
+            raise Denied(HTTPStatus.NOT_FOUND, f'spawnsessions.spawn-ai.com "{name}" not found')
+        return user, max(found, key=lambda one: one.created_at)
+
+    async def _begin(self, request: web.Request, content_type: str) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": content_type})
+        await response.prepare(request)
+        return response
+
+    async def _write(self, response: web.StreamResponse, data: bytes) -> None:
+        try:
+            async with asyncio.timeout(_WRITE_SECONDS):
+                await response.write(data)
+        except TimeoutError as error:
+            raise ConnectionResetError("the reader takes nothing") from error
+
+
+_MOST_HISTORY = 1_000
+
+
+class _Stream:
+    """Counts a caller's open streams, and refuses one too many."""
+
+    def __init__(self, streams: Counter[str], user: str) -> None:
+        self._streams = streams
+        self._user = user
+
+    def __enter__(self) -> None:
+        if (
+            self._streams.total() >= _MOST_STREAMS
+            or self._streams[self._user] >= _MOST_STREAMS_OF_ONE
+        ):
+            raise Denied(
+                HTTPStatus.TOO_MANY_REQUESTS, "too many streams are open: close one of them"
+            )
+        self._streams[self._user] += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._streams[self._user] -= 1
+        if not self._streams[self._user]:
+            del self._streams[self._user]
+
+
+def _token(request: web.Request) -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Denied(HTTPStatus.UNAUTHORIZED, "Unauthorized")
+    return token
+
+
+def _problem(status: int, message: str) -> web.Response:
+    return web.json_response({"message": message}, status=status)
