@@ -71,6 +71,10 @@ PLAN ?=
 chaos: setup ## Let each call of the operator go wrong in every way (25 minutes)
 	@$(BIN)/python -m spawnai_local.chaos $(if $(PLAN),--plan '$(PLAN)')
 
+.PHONY: observe
+observe: setup ## Run sessions under Prometheus and Alertmanager, and print every panel's value
+	@$(BIN)/python -m spawnai_local.observe
+
 .PHONY: kind-up
 kind-up: setup ## Make a kind cluster (needs Docker) for `make local CLUSTER=kubeconfig`
 	@$(BIN)/python -m spawnai_local.kind

@@ -53,6 +53,7 @@ from spawnai.digitalocean.budget import RateBudget
 from spawnai.digitalocean.client import ApiClient
 from spawnai.droplet.client import AgentUnreachable
 from spawnai.generation.claude import GenerationProgress
+from spawnai.notices.sender import NoticeSender
 from spawnai.telemetry.metrics import Metrics
 from spawnai.telemetry.redaction import Redactor
 from spawnai_local.digitalocean import Emulator, Limits, Settings
@@ -67,6 +68,10 @@ SIZE = "s-1vcpu-1gb"
 DELETED = 204
 LIMITED = 429
 MISSING = 404
+
+
+async def _no_secret(name: str) -> dict[str, bytes]:
+    raise AssertionError(f"no class names channels: {name}")
 
 
 class Clock:
@@ -558,6 +563,7 @@ class Crowd:
                 namespace="spawnai",
                 cluster_uid=CLUSTER_UID,
                 agent_source="",
+                notices=NoticeSender(_no_secret, self.clock),
             )
         )
         shows = {

@@ -39,6 +39,7 @@ from spawnai.controller.controller import Controller, Outside
 from spawnai.controller.leader import LeadershipLost
 from spawnai.digitalocean.inventory import Inventory
 from spawnai.digitalocean.models import FirewallOrder
+from spawnai.notices.sender import NoticeSender
 from spawnai.telemetry.redaction import Redactor
 
 from .api_server import ApiServer, SimulatedCluster, session_body
@@ -83,6 +84,10 @@ REFUSED_PAUSE_SECONDS = 40.0
 """How long after a refusal that a person had to lift an operator may wait before it tries again."""
 STILL_SECONDS = 120.0
 QUIET_SECONDS = 300.0
+
+
+async def _no_secret(name: str) -> dict[str, bytes]:
+    raise AssertionError(f"no class names channels: {name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +371,7 @@ class World:
                 namespace="spawnai",
                 cluster_uid=CLUSTER_UID,
                 agent_source="",
+                notices=NoticeSender(_no_secret, process),
             )
         )
         self._controllers.append(controller)

@@ -389,6 +389,72 @@ class RecordsSpec(ApiModel):
     )
 
 
+class NoticeChannel(StrEnum):
+    """Where notices go."""
+
+    DISCORD = "Discord"
+    SLACK = "Slack"
+    WEBHOOK = "Webhook"
+
+
+class NoticeEvent(StrEnum):
+    """What people are told of."""
+
+    READY = "Ready"
+    EXPIRING = "Expiring"
+    FAILED = "Failed"
+    ENDED = "Ended"
+    COST = "Cost"
+    QUEUED = "Queued"
+    BUDGET = "Budget"
+
+
+class NoticeSecret(ApiModel):
+    """The Secret that holds the address of a channel."""
+
+    name: str = Field(
+        description=(
+            "The name of a Secret in the operator's namespace. Its key `url` is the webhook's "
+            "address; for a Webhook, `signing-key` is what its messages are signed with."
+        ),
+        json_schema_extra=for_api_server(
+            Rule(
+                rule=cel_matches("self", NAME_PATTERN),
+                message=(
+                    "write the name of a Secret in the operator's namespace (small letters, "
+                    "digits, - and .)"
+                ),
+            ),
+            max_length=253,
+        ),
+    )
+
+
+class NoticeSpec(ApiModel):
+    """One channel that people are told in."""
+
+    type: NoticeChannel = Field(
+        description=(
+            "Discord or Slack: an incoming webhook of a channel. Webhook: JSON to an address of "
+            "your own, signed with HMAC-SHA-256."
+        )
+    )
+    secret_ref: NoticeSecret = Field(description="The Secret that holds its address.")
+    events: list[NoticeEvent] = Field(
+        default_factory=lambda: list(NoticeEvent),
+        max_length=len(NoticeEvent),
+        description=(
+            "What is told there: Ready, Expiring (the warning before the end), Failed, Ended, Cost "
+            "(more than 150 % of the estimate), Queued (over a limit), Budget (no money left). "
+            "Default: all."
+        ),
+        json_schema_extra=for_api_server(
+            Rule(rule="size(self) > 0", message="the list is empty: write at least one event"),
+            x_kubernetes_list_type="set",
+        ),
+    )
+
+
 class NamespacesFrom(StrEnum):
     """Which namespaces may use a class."""
 
@@ -592,6 +658,15 @@ class ClassSpec(ApiModel):
     records: RecordsSpec = Field(
         default_factory=RecordsSpec,
         description="How long the ledgers of ended sessions are kept.",
+    )
+    notices: list[NoticeSpec] = Field(
+        default_factory=list,
+        max_length=8,
+        description=(
+            "Channels in which people are told what happens to the sessions of this class, at most "
+            "8. Each news is sent once."
+        ),
+        json_schema_extra=for_api_server(x_kubernetes_list_type="atomic"),
     )
 
 

@@ -21,6 +21,7 @@ from spawnai.digitalocean.inventory import Sweep
 from spawnai.digitalocean.models import Droplet
 from spawnai.lifecycle.observation import DropletView
 from spawnai.lifecycle.reaping import owner_of
+from spawnai.notices.sender import NoticeSender
 from spawnai.telemetry.events import EventRecorder
 from spawnai.telemetry.logs import session_context
 from spawnai.telemetry.metrics import Metrics
@@ -48,6 +49,7 @@ from .reconciler import Reconciler
 from .report import Reporter
 from .resync import Kind
 from .store import Store
+from .user_notices import UserNotices
 from .workqueue import WorkQueue, log_failure
 
 CLASS_PREFIX = "class/"
@@ -74,6 +76,7 @@ class Outside:
     namespace: str
     cluster_uid: str
     agent_source: str
+    notices: NoticeSender
     reaper: ReaperSettings = field(default_factory=ReaperSettings)
 
 
@@ -159,6 +162,7 @@ class Controller:
                 metrics=metrics,
                 redactor=outside.redactor,
                 clock=clock,
+                tell_users=UserNotices(outside.notices, self.store, clock).tell,
             ),
             queue=self.queue,
             metrics=metrics,

@@ -5,6 +5,7 @@ import logging
 import signal
 from collections.abc import Collection
 from contextlib import suppress
+from functools import partial
 from random import Random, SystemRandom
 from typing import Any
 
@@ -17,6 +18,7 @@ from spawnai.droplet.cloud_config import read_agent_source
 from spawnai.generation.claude import Generator, open_client, warm_up
 from spawnai.generation.judging.judge import Judge
 from spawnai.lifecycle.reaping import ReapingRules
+from spawnai.notices.sender import NoticeSender
 from spawnai.settings import Settings
 from spawnai.telemetry.events import EventRecorder
 from spawnai.telemetry.http import TelemetryServer
@@ -171,6 +173,12 @@ class Process:
         agents = Agents(key)
         judge = Judge()
         claude = ClaudeKeys(settings.anthropic_base_url, clock, random, judge)
+        notices = NoticeSender(
+            partial(cluster.get_secret, settings.namespace),
+            clock,
+            on_result=metrics.notice,
+            register_secret=self._redactor.register,
+        )
         self.controller = controller = Controller(
             Outside(
                 cluster=cluster,
@@ -194,6 +202,7 @@ class Process:
                 namespace=settings.namespace,
                 cluster_uid=cluster_uid,
                 agent_source=read_agent_source(),
+                notices=notices,
                 reaper=ReaperSettings(
                     rules=ReapingRules(
                         minimum_age=settings.reaper_minimum_age,
@@ -245,6 +254,7 @@ class Process:
             await end(controller, tasks)
             await claude.close()
             await judge.close()
+            await notices.close()
             with suppress(TimeoutError):
                 async with asyncio.timeout(SHUTDOWN_SECONDS):
                     await events.shut_down()

@@ -27,6 +27,7 @@ from spawnai.telemetry.redaction import Redactor
 from .cluster import Cluster, ClusterError, Conflict, ObjectNotFound
 from .memory import Memory
 from .store import Store, StoredRecord
+from .user_notices import TellUsers
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -140,7 +141,9 @@ class Reporter:
         metrics: Metrics,
         redactor: Redactor,
         clock: Clock,
+        tell_users: TellUsers = lambda _session, _status: None,
     ) -> None:
+        self._tell_users = tell_users
         self._cluster = cluster
         self._store = store
         self._events = events
@@ -239,6 +242,7 @@ class Reporter:
         memory.minor_status_written_at = self._clock.now()
         self._store.put_session(body)
         self._emit(session, plan)
+        self._tell_users(session, status)
         return 0.0 if self._has_changed(session) else None
 
     async def _look_again(self, session: Session, conflict: Conflict) -> float | None:

@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from ipaddress import ip_network
 
 import pytest
@@ -24,6 +25,7 @@ from spawnai.controller.cluster import Cluster
 from spawnai.controller.controller import Controller, Outside
 from spawnai.controller.reaping.reaper import ReaperSettings
 from spawnai.lifecycle.reaping import ReapingRules
+from spawnai.notices.sender import NoticeSender
 from spawnai.telemetry.events import EventRecorder
 from spawnai.telemetry.metrics import Metrics
 from spawnai.telemetry.redaction import Redactor
@@ -94,6 +96,7 @@ async def world(emulator, api_server, reaper_settings) -> AsyncIterator[World]:
                 namespace="spawnai-system",
                 cluster_uid=CLUSTER,
                 agent_source="",
+                notices=NoticeSender(partial(cluster.get_secret, "spawnai-system"), clock),
                 reaper=reaper_settings,
             )
         )
