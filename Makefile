@@ -74,6 +74,13 @@ chaos: setup ## Let each call of the operator go wrong in every way (25 minutes)
 .PHONY: observe
 observe: setup ## Run sessions under Prometheus and Alertmanager, and print every panel's value
 	@$(BIN)/python -m spawnai_local.observe
+# For make quality: a folder of answers (ours by default); DEPLOY=1 runs each on the local stack.
+BUNDLES ?=
+DEPLOY ?=
+
+.PHONY: quality
+quality: setup ## Say what becomes of each answer of a folder: accepted, refused, and why
+	@$(BIN)/python -m spawnai_local.quality $(if $(BUNDLES),'$(BUNDLES)') $(if $(DEPLOY),--deploy)
 
 .PHONY: kind-up
 kind-up: setup ## Make a kind cluster (needs Docker) for `make local CLUSTER=kubeconfig`

@@ -189,6 +189,7 @@ async def _start_claude(settings: CloudSettings, address: IPv4Address) -> Claude
             first_token_seconds=settings.first_token_seconds,
             tokens_per_second=settings.tokens_per_second,
             seed=settings.seed,
+            bundles=Path(settings.bundles) if settings.bundles else None,
         )
     )
     await claude.start(str(address), _port(address, _CLAUDE_PORTS))

@@ -38,6 +38,8 @@ class CloudSettings:
     pebble: str | None = None
     """The program of the ACME server; None: there is none, and no HTTPS."""
     seed: int = 0
+    bundles: str | None = None
+    """A folder of answers that the simulated Claude gives to prompts with `bundle:NAME`."""
     clock_offset_seconds: float = 0.0
     """How far DigitalOcean's clock is ahead of this machine's; behind, if negative."""
 

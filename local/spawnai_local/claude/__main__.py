@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 from spawnai_local.claude.settings import DEFAULT_API_KEY, SimulatorSettings
 from spawnai_local.claude.simulator import ClaudeSimulator
@@ -34,6 +35,12 @@ def arguments() -> argparse.ArgumentParser:
         help="0: as fast as it goes",
     )
     parser.add_argument("--seed", type=int, default=usual.seed, help="seed of all that is chance")
+    parser.add_argument(
+        "--bundles",
+        type=Path,
+        metavar="FOLDER",
+        help="answers that a prompt may ask for by bundle:NAME (FOLDER/NAME/answer.json)",
+    )
     return parser
 
 
@@ -45,6 +52,7 @@ async def run(options: argparse.Namespace) -> None:
             first_token_seconds=options.first_token_seconds,
             tokens_per_second=options.tokens_per_second,
             seed=options.seed,
+            bundles=options.bundles,
         )
     )
     url = await simulator.start(options.host, options.port)

@@ -8,7 +8,7 @@ from typing import Any
 
 from spawnai_local.claude.checks import text_of
 
-_APP_TYPE = re.compile(r"^App type: (webapp|api|script)$", re.MULTILINE)
+_APP_TYPE = re.compile(r"^App type: (webapp|api|fullstack|script)$", re.MULTILINE)
 _PROMPT = re.compile(r"<prompt-([0-9a-f]{16})>\n(.*?)\n</prompt-\1>", re.DOTALL)
 _FILE = re.compile(
     r"^File \d+: (?P<path>[^\n]+) \(\d+ bytes\)"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 DEFAULT_API_KEY = "local-key"
@@ -22,6 +23,8 @@ class SimulatorSettings:
     tokens_per_second: float = 400.0
     seed: int = 0
     hang_seconds: float = 600.0
+    bundles: Path | None = None
+    """A folder with an answer for each `bundle:NAME` that a prompt may ask for."""
 
     def document(self) -> dict[str, float]:
         """What may be read and changed while the simulator runs."""

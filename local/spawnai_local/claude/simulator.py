@@ -27,6 +27,7 @@ from spawnai_local.claude.checks import (
     text_of,
 )
 from spawnai_local.claude.faults import Fault, FaultPlan, marked
+from spawnai_local.claude.given import given_answer
 from spawnai_local.claude.ledger import Bill, Call, Ledger
 from spawnai_local.claude.request import Request
 from spawnai_local.claude.settings import NO_CREDIT_API_KEY, REPEATED_API_KEY, SimulatorSettings
@@ -223,7 +224,9 @@ class ClaudeSimulator:
             if name in _ERRORS:
                 wait = seconds.get(name, 1.0) if name == "rate-limited" else None
                 raise replace(_ERRORS[name], retry_after_seconds=wait)
-        text = answer_text(order, names, round_number)
+        text = given_answer(self.settings.bundles, order.prompt, round_number)
+        if text is None or not order.wants_app:
+            text = answer_text(order, names, round_number)
         reply = _Reply(request_id, order, call, names, self._message(order, call), text)
         if order.streamed:
             return await self._stream(request, reply)

@@ -15,7 +15,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from dataclasses import dataclass
 from pathlib import Path
 
-from spawnai.generation.bundle import Bundle
+from spawnai.generation.bundle import AppFile, Bundle
 from spawnai.generation.problems import Problem
 
 # The largest bundle that is not made to hurt takes well below a second.
@@ -26,6 +26,7 @@ MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
 _log = logging.getLogger(__name__)
 
+_SMALLEST = Bundle("webapp", "index.html", (AppFile("index.html", "<p>1</p>"),))
 _PACKAGE_FOLDER = Path(__file__).parents[3]
 
 
@@ -56,9 +57,8 @@ class Judge:
         self._turn = asyncio.Lock()
 
     async def start(self) -> None:
-        """Start the process, so that the first bundle does not wait for it."""
-        async with self._turn:
-            await self._running()
+        """Start the process and wait until it answers, so that the first bundle need not wait."""
+        await self.judge(_SMALLEST)
 
     async def judge(self, bundle: Bundle) -> Judgement:
         """Find everything that is wrong with a bundle.
