@@ -1,5 +1,6 @@
 """The command line: `spawnai run` is the operator, `spawnai console` the page and its API,
-`spawnai reap` cleans up by hand, and the chart's hooks and tests use the rest.
+`spawnai gateway` the process beside a gateway's Caddy, `spawnai reap` cleans up by hand, and the
+chart's hooks and tests use the rest.
 
 Commands import their libraries when they are run: the console's process does without the
 operator's, which would take most of its memory, and the operator without the console's, which are
@@ -20,6 +21,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if given == ["console"]:
             return _run_console()
+        if given[:1] == ["gateway"]:
+            return _run_gateway(given[1:])
         return _run_operator_command(given)
     except SettingsError as error:
         print(f"spawnai: {error}", file=sys.stderr)
@@ -32,6 +35,14 @@ def _run_console() -> int:
     return run_console(os.environ)
 
 
+def _run_gateway(arguments: list[str]) -> int:
+    from spawnai.gateway import command  # noqa: PLC0415
+
+    parser = argparse.ArgumentParser(prog="spawnai gateway", description=command.__doc__)
+    command.add_arguments(parser)
+    return command.main(parser.parse_args(arguments), os.environ)
+
+
 def _run_operator_command(arguments: list[str]) -> int:
     from spawnai.controller.installation import check_install, guard_uninstall  # noqa: PLC0415
     from spawnai.controller.operator import run  # noqa: PLC0415
@@ -41,6 +52,7 @@ def _run_operator_command(arguments: list[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="run the operator until it is told to stop")
     commands.add_parser("console", help="serve the page and its API until it is told to stop")
+    commands.add_parser("gateway", help="look droplets up for a gateway's Caddy (--help)")
     reap_command.add_arguments(
         commands.add_parser("reap", help="find and delete what was left in DigitalOcean")
     )

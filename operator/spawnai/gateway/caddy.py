@@ -1,0 +1,106 @@
+"""Caddy's configuration, and having Caddy take a new certificate without dropping a connection."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+import httpx
+
+from spawnai.clock import Clock
+
+from .settings import GatewaySettings
+
+_LOGGER = logging.getLogger(__name__)
+
+LOOK_SECONDS = 2.0
+"""Between two looks at the certificate's files. A kubelet needs a minute to change them."""
+
+RELOAD_SECONDS = 20.0
+_FILES = ("tls.crt", "tls.key", "ca.crt")
+
+
+def render_caddyfile(settings: GatewaySettings) -> str:
+    """The configuration of Caddy: the same for every session, and for as long as it runs."""
+    text = resources.files("spawnai.gateway").joinpath("Caddyfile").read_text("utf-8")
+    return Template(text).substitute(
+        admin_socket=settings.admin_socket,
+        address=settings.address,
+        http_port=settings.http_port,
+        https_port=settings.https_port,
+        dns=f"{settings.dns_host}:{settings.dns_port}",
+        domain=settings.domain,
+        labels=settings.domain.count(".") + 1,
+        tls_directory=settings.tls_directory,
+        ca_directory=settings.ca_directory,
+        droplet_http_port=settings.droplet_http_port,
+        droplet_https_port=settings.droplet_https_port,
+        port_suffix=settings.port_suffix,
+    )
+
+
+class CertificateReloads:
+    """Has Caddy load its configuration again whenever a file of the certificate has changed.
+
+    A pair that Caddy refuses leaves the one before in service; `problem` says what it said.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        clock: Clock,
+        *,
+        on_reload: Callable[[bool], None] = lambda _worked: None,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._on_reload = on_reload
+        self._loaded: bytes | None = None
+        self.problem: str | None = None
+
+    async def run(self) -> None:
+        """Until cancelled. Caddy itself starts with the files as they are then."""
+        self._loaded = await asyncio.to_thread(self._digest)
+        while True:
+            await self._clock.sleep(LOOK_SECONDS)
+            digest = await asyncio.to_thread(self._digest)
+            if digest is not None and digest != self._loaded and await self._reload():
+                self._loaded = digest
+
+    def _digest(self) -> bytes | None:
+        """What the files hold; None while one of them is missing."""
+        settings, digest = self._settings, hashlib.sha256()
+        for name in _FILES:
+            folder = settings.ca_directory if name == "ca.crt" else settings.tls_directory
+            try:
+                digest.update(Path(folder, name).read_bytes())
+            except OSError:
+                return None
+        return digest.digest()
+
+    async def _reload(self) -> bool:
+        transport = httpx.AsyncHTTPTransport(uds=str(self._settings.admin_socket))
+        try:
+            async with httpx.AsyncClient(transport=transport, timeout=RELOAD_SECONDS) as client:
+                answer = await client.post(
+                    "http://caddy/load",
+                    content=render_caddyfile(self._settings),
+                    # The configuration is the same; what it names is not.
+                    headers={"Content-Type": "text/caddyfile", "Cache-Control": "must-revalidate"},
+                )
+        except httpx.HTTPError as error:
+            self.problem = f"Caddy cannot be reached ({type(error).__name__})"
+        else:
+            self.problem = None if answer.is_success else f"Caddy refuses it: {answer.text[:500]}"
+        self._on_reload(self.problem is None)
+        if self.problem is None:
+            _LOGGER.info("Caddy has taken the new certificate")
+            return True
+        _LOGGER.warning(
+            "The new certificate is not served: %s. The one before stays; it is tried again",
+            self.problem,
+        )
+        return False
