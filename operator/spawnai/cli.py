@@ -9,10 +9,14 @@ an extra of the package.
 
 import argparse
 import asyncio
+import logging
 import os
 import sys
 
 from spawnai.settings import SettingsError, settings_from
+from spawnai.telemetry.logs import configure_logging
+
+_LOGGER = logging.getLogger("spawnai.settings")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,7 +29,11 @@ def main(arguments: list[str] | None = None) -> int:
             return _run_gateway(given[1:])
         return _run_operator_command(given)
     except SettingsError as error:
-        print(f"spawnai: {error}", file=sys.stderr)
+        configure_logging("info", "json")
+        for problem in error.problems:
+            _LOGGER.error(  # noqa: TRY400 - the sentence says all
+                "%s", problem.message, extra={"variable": problem.variable or None}
+            )
         return 2
 
 

@@ -1,67 +1,163 @@
-"""What the operator process is told from outside: a few environment variables, read once."""
+"""What the operator process is told from outside: a few environment variables, read once.
+
+A value that cannot be used is refused with a sentence that says what to write, all of them at once.
+"""
 
 import os
+import re
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Network
+from typing import Annotated, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from spawnai.api.durations import parse_duration
 
 DEFAULT_DIGITALOCEAN_API_URL = "https://api.digitalocean.com"
+
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+
 NO_ACME = "none"
 """As SPAWNAI_ACME_DIRECTORY_URL: no certificate is ever ordered."""
 
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("json", "text")
 
-class SettingsError(ValueError):
-    """An environment variable has a value that cannot be used."""
+_SHORTEST_LEASE, _LONGEST_LEASE = 2, 300
+"""Seconds. Below, a slow answer of the API server costs the lease; above, nobody leads for minutes
+after a machine has died."""
+
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """All settings of `spawnai run`. Everything about sessions is in the SpawnClass instead.
+class Problem:
+    """A variable with a value that cannot be used, and the sentence that says what to write."""
 
-    Attributes:
-        namespace: where the operator lives: its Lease, its key and the classes' credentials.
-        digitalocean_api_url: the DigitalOcean API.
-        anthropic_base_url: the Claude API; None for Anthropic's own.
-        http_host: where /healthz, /readyz and /metrics listen.
-        http_port: their port.
-        log_level: debug, info, warning or error.
-        log_format: json or text.
-        workers: how many sessions are looked at side by side.
-        identity: this process in the Lease (environment: POD_NAME, POD_UID).
-        lease_seconds: how long a leader that went silent is waited for.
-        reaper_dry_run: whether the reaper only tells what it would delete.
-        reaper_most_per_hour: how many droplets the reaper deletes within an hour at most.
-        reaper_minimum_age: how old a droplet must be for the reaper to look at it.
-        door: where the inner door listens and is reached; None: there is none.
-        droplet_networks: networks whose addresses count as public ones of droplets, for a local
-            cloud. The operator connects to no other address that is not public.
-        acme_directory_url: the ACME server that certificates are ordered from; None: none is.
-        acme_ca_file: the roots that the ACME server itself is checked by; None: the system's.
-    """
+    variable: str
+    message: str
 
-    namespace: str
-    digitalocean_api_url: str
-    anthropic_base_url: str | None
-    http_host: str
-    http_port: int
-    log_level: str
-    log_format: str
-    workers: int
-    identity: str
-    lease_seconds: float
-    reaper_dry_run: bool = False
-    reaper_most_per_hour: int = 20
-    reaper_minimum_age: timedelta = timedelta(minutes=10)
-    droplet_networks: tuple[IPv4Network, ...] = ()
-    acme_directory_url: str | None = None
-    acme_ca_file: str | None = None
-    door: "DoorSettings | None" = None
+
+class SettingsError(ValueError):
+    """Environment variables have values that cannot be used."""
+
+    def __init__(self, *problems: Problem | str) -> None:
+        self.problems = tuple(
+            one if isinstance(one, Problem) else Problem("", one) for one in problems
+        )
+        super().__init__("; ".join(problem.message for problem in self.problems))
+
+
+class Address(NamedTuple):
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+
+def read_address(text: Any) -> Any:
+    """`host:port`, `[IPv6]:port` or `:port`, which is every address of the machine."""
+    if not isinstance(text, str):
+        return text
+    host, separator, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if bracketed:
+        host = host[1:-1]
+    good = separator and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535  # noqa: PLR2004
+    if not good or (":" in host) != bracketed:
+        raise ValueError("write host:port such as 0.0.0.0:8080 or [::]:8080, port 1 to 65535")
+    return Address(host or "0.0.0.0", int(port))  # noqa: S104 - that is what :8080 means
+
+
+def _whole_number(least: int, most: int) -> Callable[[Any], Any]:
+    def read(text: Any) -> Any:
+        if not isinstance(text, str):
+            return text
+        # No isdigit alone: "²" is a digit to it, and no number.
+        good = text.isascii() and text.isdigit() and len(text) < 10  # noqa: PLR2004
+        if not good or not least <= int(text) <= most:
+            raise ValueError(f"write a whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def _choice(*choices: str) -> Callable[[Any], Any]:
+    def read(text: Any) -> Any:
+        if text not in choices:
+            raise ValueError(f"write {', '.join(choices[:-1])} or {choices[-1]}")
+        return text
+
+    return read
+
+
+def _read_url(text: Any) -> Any:
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname)
+        _ = parts.port  # raises where it is no port
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError("write a URL with its scheme, such as https://api.example.com")
+    return text
+
+
+def _read_acme_directory(text: Any) -> Any:
+    if text in (None, NO_ACME):
+        return None
+    url = _read_url(text or LETS_ENCRYPT)
+    if not url.startswith("https://"):
+        raise ValueError(f"write the https:// address of an ACME server, or {NO_ACME}")
+    return url
+
+
+def _read_namespace(text: Any) -> Any:
+    if not isinstance(text, str) or not _NAMESPACE.fullmatch(text):
+        raise ValueError(
+            "write the namespace that the operator runs in, such as spawnai-system (small letters, "
+            "digits and -)"
+        )
+    return text
+
+
+def _read_duration(text: Any) -> Any:
+    return parse_duration(text) if isinstance(text, str) else text
+
+
+def _read_networks(text: Any) -> Any:
+    if not isinstance(text, str):
+        return text
+    try:
+        return tuple(IPv4Network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; write IPv4 networks with commas between them, such as 127.0.0.0/8"
+        ) from error
+
+
+def _or_none(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """An empty value stands for none."""
+    return lambda text: read(text) if text else None
+
+
+Networks = Annotated[tuple[IPv4Network, ...], NoDecode, BeforeValidator(_read_networks)]
+
+
+def _somebody_new() -> str:
+    return uuid.uuid4().hex[:8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,61 +169,184 @@ class DoorSettings:
     address: str
 
 
-def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read the environment; raises SettingsError that names the variable and what to write."""
-    address = environment.get("SPAWNAI_HTTP_ADDRESS", "0.0.0.0:8080")
-    host, separator, port = address.rpartition(":")
-    if not separator or not port.isdigit():
-        raise SettingsError(
-            f"SPAWNAI_HTTP_ADDRESS is {address!r}: write host:port, such as 0.0.0.0:8080"
-        )
-    return Settings(
-        namespace=environment.get("SPAWNAI_NAMESPACE", "spawnai-system"),
-        digitalocean_api_url=environment.get("DIGITALOCEAN_API_URL")
-        or DEFAULT_DIGITALOCEAN_API_URL,
-        anthropic_base_url=environment.get("ANTHROPIC_BASE_URL") or None,
-        http_host=host,
-        http_port=int(port),
-        log_level=environment.get("SPAWNAI_LOG_LEVEL", "info"),
-        log_format=environment.get("SPAWNAI_LOG_FORMAT", "json"),
-        workers=_number(environment, "SPAWNAI_WORKERS", 16),
-        identity=_identity(environment),
-        lease_seconds=_number(environment, "SPAWNAI_LEASE_SECONDS", 15),
-        reaper_dry_run=_choice(environment, "SPAWNAI_REAPER", ("delete", "dry-run")) == "dry-run",
-        reaper_most_per_hour=_number(environment, "SPAWNAI_REAPER_MOST_PER_HOUR", 20),
-        reaper_minimum_age=_duration(environment, "SPAWNAI_REAPER_MINIMUM_AGE", "10m"),
-        droplet_networks=droplet_networks_from(environment),
-        acme_directory_url=_acme_directory(environment),
-        acme_ca_file=environment.get("SPAWNAI_ACME_CA_FILE") or None,
-        door=_door(environment),
+class Settings(BaseSettings):
+    """All settings of `spawnai run`. Everything about sessions is in the SpawnClass instead.
+
+    Each field says which variable it is read from.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", case_sensitive=True, populate_by_name=True
     )
 
+    namespace: Annotated[str, BeforeValidator(_read_namespace)] = Field(
+        "spawnai-system",
+        validation_alias="SPAWNAI_NAMESPACE",
+        description="Where the operator lives: its Lease, its Secrets, the classes' credentials.",
+    )
+    digitalocean_api_url: Annotated[
+        str, BeforeValidator(lambda text: _read_url(text or DEFAULT_DIGITALOCEAN_API_URL))
+    ] = Field(
+        DEFAULT_DIGITALOCEAN_API_URL,
+        validation_alias="DIGITALOCEAN_API_URL",
+        description="The DigitalOcean API.",
+    )
+    anthropic_base_url: Annotated[str | None, BeforeValidator(_or_none(_read_url))] = Field(
+        None,
+        validation_alias="ANTHROPIC_BASE_URL",
+        description="The Claude API, when it is not Anthropic's own.",
+    )
+    http_address: Annotated[Address, NoDecode, BeforeValidator(read_address)] = Field(
+        Address("0.0.0.0", 8080),  # noqa: S104 - probes and metrics, reached from other pods
+        validation_alias="SPAWNAI_HTTP_ADDRESS",
+        description="Where /healthz, /readyz and /metrics listen.",
+    )
+    log_level: Annotated[str, BeforeValidator(_choice(*LOG_LEVELS))] = Field(
+        "info",
+        validation_alias="SPAWNAI_LOG_LEVEL",
+        description="debug, info, warning or error.",
+    )
+    log_format: Annotated[str, BeforeValidator(_choice(*LOG_FORMATS))] = Field(
+        "json", validation_alias="SPAWNAI_LOG_FORMAT", description="json or text."
+    )
+    workers: Annotated[int, BeforeValidator(_whole_number(1, 256))] = Field(
+        16,
+        validation_alias="SPAWNAI_WORKERS",
+        description="How many sessions are looked at side by side.",
+    )
+    lease_seconds: Annotated[
+        int, BeforeValidator(_whole_number(_SHORTEST_LEASE, _LONGEST_LEASE))
+    ] = Field(
+        15,
+        validation_alias="SPAWNAI_LEASE_SECONDS",
+        description="How long a leader that went silent is waited for, in seconds.",
+    )
+    reaper: Annotated[str, BeforeValidator(_choice("delete", "dry-run"))] = Field(
+        "delete",
+        validation_alias="SPAWNAI_REAPER",
+        description="Whether the reaper deletes, or only tells what it would delete.",
+    )
+    reaper_most_per_hour: Annotated[int, BeforeValidator(_whole_number(1, 100_000))] = Field(
+        20,
+        validation_alias="SPAWNAI_REAPER_MOST_PER_HOUR",
+        description="How many droplets the reaper deletes within an hour at most.",
+    )
+    reaper_minimum_age: Annotated[timedelta, NoDecode, BeforeValidator(_read_duration)] = Field(
+        timedelta(minutes=10),
+        validation_alias="SPAWNAI_REAPER_MINIMUM_AGE",
+        description="How old a droplet must be for the reaper to look at it.",
+    )
+    droplet_networks: Networks = Field(
+        (),
+        validation_alias="SPAWNAI_DROPLET_NETWORKS",
+        description=(
+            "Networks whose addresses count as public ones of droplets, for a local cloud. The "
+            "operator connects to no other address that is not public."
+        ),
+    )
+    acme_directory_url: Annotated[str | None, BeforeValidator(_read_acme_directory)] = Field(
+        LETS_ENCRYPT,
+        validation_alias="SPAWNAI_ACME_DIRECTORY_URL",
+        description=f"The ACME server that certificates are ordered from; {NO_ACME}: none is.",
+    )
+    acme_ca_file: Annotated[str | None, BeforeValidator(lambda text: text or None)] = Field(
+        None,
+        validation_alias="SPAWNAI_ACME_CA_FILE",
+        description="The roots that the ACME server itself is checked by, if not the system's.",
+    )
+    door_address: Annotated[
+        Address | None, NoDecode, BeforeValidator(_or_none(read_address))
+    ] = Field(
+        None,
+        validation_alias="SPAWNAI_DOOR_ADDRESS",
+        description="Where the inner door listens; without it there is none.",
+    )
+    pod_ip: str = Field(
+        "",
+        validation_alias="POD_IP",
+        description="Where the inner door of a pod is reached.",
+    )
+    pod_name: Annotated[str, BeforeValidator(lambda text: text or socket.gethostname())] = Field(
+        default_factory=socket.gethostname,
+        validation_alias="POD_NAME",
+        description="The name of this process in the Lease.",
+    )
+    pod_uid: Annotated[str, BeforeValidator(lambda text: text or _somebody_new())] = Field(
+        default_factory=_somebody_new,
+        validation_alias="POD_UID",
+        description="The UID of its pod.",
+    )
 
-def _acme_directory(environment: Mapping[str, str]) -> str | None:
-    url = environment.get("SPAWNAI_ACME_DIRECTORY_URL") or LETS_ENCRYPT
-    if url == NO_ACME:
-        return None
-    if not url.startswith("https://"):
-        raise SettingsError(
-            f"SPAWNAI_ACME_DIRECTORY_URL is {url!r}: write the https:// address of an ACME "
-            f"server's directory, or {NO_ACME}"
-        )
-    return url
+    @property
+    def http_host(self) -> str:
+        """The address that the probes' server listens at."""
+        return self.http_address.host
+
+    @property
+    def http_port(self) -> int:
+        """Its port."""
+        return self.http_address.port
+
+    @property
+    def door(self) -> DoorSettings | None:
+        """Where the inner door listens and is reached; None: there is none."""
+        if self.door_address is None:
+            return None
+        host, port = self.door_address
+        reached = self.pod_ip or host
+        bracketed = f"[{reached}]" if ":" in reached else reached
+        return DoorSettings(host=host, port=port, address=f"{bracketed}:{port}")
+
+    @property
+    def reaper_dry_run(self) -> bool:
+        """Whether the reaper only tells what it would delete."""
+        return self.reaper == "dry-run"
+
+    @property
+    def identity(self) -> str:
+        """Who this process is in the Lease.
+
+        A container that is started again in the same pod may take over its own lease at once:
+        kubelet starts it only when its predecessor is dead. Anyone else is somebody new.
+        """
+        return f"{self.pod_name}_{self.pod_uid}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what the caller hands in: no file is looked for."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
 
 
-def _door(environment: Mapping[str, str]) -> DoorSettings | None:
-    """The inner door of SPAWNAI_DOOR_ADDRESS; in a pod it is reached at POD_IP."""
-    address = environment.get("SPAWNAI_DOOR_ADDRESS")
-    if not address:
-        return None
-    host, separator, port = address.rpartition(":")
-    if not separator or not port.isdigit():
-        raise SettingsError(
-            f"SPAWNAI_DOOR_ADDRESS is {address!r}: write host:port, such as 0.0.0.0:8444"
-        )
-    reached = environment.get("POD_IP") or host
-    bracketed = f"[{reached}]" if ":" in reached else reached
-    return DoorSettings(host=host, port=int(port), address=f"{bracketed}:{port}")
+class _Environment(EnvSettingsSource):
+    """The variables of a mapping, which need not be this process's environment."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        super().__init__(Settings)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return dict(self._environment)
+
+
+def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the environment.
+
+    Raises:
+        SettingsError: values that cannot be used; each problem names its variable.
+    """
+    given = _Environment(environment)()
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError(*_problems(error, environment)) from None
 
 
 def droplet_networks_from(environment: Mapping[str, str]) -> tuple[IPv4Network, ...]:
@@ -136,42 +355,18 @@ def droplet_networks_from(environment: Mapping[str, str]) -> tuple[IPv4Network, 
     Raises:
         SettingsError: one of them is no IPv4 network.
     """
-    text = environment.get("SPAWNAI_DROPLET_NETWORKS", "")
+    name = "SPAWNAI_DROPLET_NETWORKS"
     try:
-        return tuple(IPv4Network(part.strip()) for part in text.split(",") if part.strip())
-    except ValueError as error:
-        raise SettingsError(
-            f"SPAWNAI_DROPLET_NETWORKS: {error}; write IPv4 networks with commas between them,"
-            " such as 127.0.0.0/8"
-        ) from error
+        return TypeAdapter(Networks).validate_python(environment.get(name, ""))
+    except ValidationError as error:
+        said = str(error.errors()[0]["ctx"]["error"])
+        raise SettingsError(Problem(name, f"{name}: {said}")) from None
 
 
-def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
-    text = environment.get(name, choices[0])
-    if text not in choices:
-        raise SettingsError(f"{name} is {text!r}: write {' or '.join(choices)}")
-    return text
-
-
-def _duration(environment: Mapping[str, str], name: str, default: str) -> timedelta:
-    try:
-        return parse_duration(environment.get(name, default))
-    except ValueError as error:
-        raise SettingsError(f"{name}: {error}") from error
-
-
-def _identity(environment: Mapping[str, str]) -> str:
-    """Who this process is in the Lease.
-
-    A container that is started again in the same pod may take over its own lease at once: kubelet
-    starts it only when its predecessor is dead. Anyone else is somebody new.
-    """
-    pod_uid = environment.get("POD_UID") or uuid.uuid4().hex[:8]
-    return f"{environment.get('POD_NAME') or socket.gethostname()}_{pod_uid}"
-
-
-def _number(environment: Mapping[str, str], name: str, default: int) -> int:
-    text = environment.get(name, str(default))
-    if not text.isdigit() or int(text) < 1:
-        raise SettingsError(f"{name} is {text!r}: write a whole number from 1 on")
-    return int(text)
+def _problems(error: ValidationError, environment: Mapping[str, str]) -> Sequence[Problem]:
+    problems = []
+    for one in error.errors(include_url=False):
+        name = str(one["loc"][0])
+        said = one.get("ctx", {}).get("error", one["msg"])
+        problems.append(Problem(name, f"{name} is {environment.get(name, '')!r}: {said}"))
+    return problems

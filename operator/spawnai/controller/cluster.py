@@ -291,6 +291,22 @@ class Cluster:
         metadata: dict[str, Any] = found["metadata"]
         return metadata
 
+    async def own_rules(self, namespace: str) -> list[dict[str, Any]] | None:
+        """The rules of what this process may do in a namespace and in the whole cluster; None where
+        the API server cannot list them (an authorizer other than RBAC).
+        """
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectRulesReview",
+            "spec": {"namespace": namespace},
+        }
+        path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+        found = await self._call(
+            f"review rights {namespace}", lambda: self._request("POST", path, body)
+        )
+        status = found["status"]
+        return None if status.get("incomplete") else list(status.get("resourceRules") or [])
+
     async def get_secret(self, namespace: str, name: str) -> dict[str, bytes]:
         """The data of a Secret, decoded."""
         found = await self._call(

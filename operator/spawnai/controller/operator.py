@@ -2,15 +2,17 @@
 
 import asyncio
 import logging
+import os
 import signal
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from functools import partial
 from random import Random, SystemRandom
-from typing import Any
+from typing import Any, TypeVar
 
 from kubernetes.aio import client, config
 from prometheus_client import CollectorRegistry
+from yaml import YAMLError
 
 from spawnai.api.names import cluster_tag
 from spawnai.clock import Clock, SystemClock
@@ -29,7 +31,7 @@ from spawnai.telemetry.redaction import Redactor
 from .accounts import connector
 from .actions.agents import Agents
 from .classes.claude import Claude
-from .cluster import Cluster
+from .cluster import Cluster, ClusterError
 from .controller import Controller, Outside
 from .door.log import AppLogs
 from .door.server import Door
@@ -38,6 +40,7 @@ from .installation_key import installation_key
 from .leader import KubernetesLeases, Leadership, LeadershipLost
 from .reaping.reaper import ReaperSettings
 from .resync import Resync
+from .rights import RightsReview
 from .watches import watch
 
 _LOGGER = logging.getLogger(__name__)
@@ -49,6 +52,11 @@ SHUTDOWN_SECONDS = 1.0
 """How long the parts may take to end, and the last events to be written, each."""
 
 LEASE_NAME = "spawnai-operator"
+
+FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.5, 10.0
+"""Between two attempts to begin."""
+
+Result = TypeVar("Result")
 
 
 class Process:
@@ -66,7 +74,9 @@ class Process:
         """Run until told to stop; returns the exit code. Losing the lease ends it, by design."""
         settings = self._settings
         configure_logging(settings.log_level, settings.log_format, self._redactor)
-        await config.load_config()  # type: ignore[no-untyped-call]
+        if (problem := await load_access()) is not None:
+            _LOGGER.error("%s", problem)
+            return 2
         self._take_signals()
         server = self.server()
         try:
@@ -126,8 +136,8 @@ class Process:
         try:
             await acquiring
             await self._lead_until(stopping, api, leadership)
-        except LeadershipLost:
-            _LOGGER.exception("The lease is lost: ending without another write")
+        except LeadershipLost as lost:
+            _LOGGER.error("%s: ending without another write", lost)  # noqa: TRY400 - it says all
             return 3
         finally:
             stopping.cancel()
@@ -160,7 +170,18 @@ class Process:
         """Watch and work until cancelled."""
         settings, clock, metrics = self._settings, self._clock, self._metrics
         cluster = Cluster(api, before_write=leadership.check, on_write=metrics.api_write)
-        cluster_uid = await cluster.namespace_uid("kube-system")
+        review = asyncio.create_task(
+            RightsReview(cluster, metrics, clock, settings.namespace).run(), name="rights"
+        )
+        try:
+            await self._work(cluster, leadership)
+        finally:
+            review.cancel()
+            await asyncio.wait([review])
+
+    async def _work(self, cluster: Cluster, leadership: Leadership) -> None:
+        settings, clock, metrics = self._settings, self._clock, self._metrics
+        cluster_uid = await self._patiently(lambda: cluster.namespace_uid("kube-system"))
         events = EventRecorder(
             cluster.write_event,
             clock,
@@ -168,7 +189,7 @@ class Process:
             on_result=metrics.event,
             redactor=self._redactor,
         )
-        key = await installation_key(cluster, settings.namespace)
+        key = await self._patiently(lambda: installation_key(cluster, settings.namespace))
         random = SystemRandom()
         agents = Agents(key)
         judge = Judge()
@@ -217,7 +238,7 @@ class Process:
         try:
             await warm_up()
             await judge.start()
-            await controller.load()
+            await self._patiently(controller.load)
             set_apart()
             tasks += [
                 asyncio.create_task(
@@ -258,6 +279,49 @@ class Process:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SHUTDOWN_SECONDS):
                     await events.shut_down()
+
+    async def _patiently(self, what: Callable[[], Awaitable[Result]]) -> Result:
+        """Do what the start needs, again and again until the API server lets it: with a right that
+        is missing, a process that ends and comes back would only write more log.
+        """
+        told, pause = "", FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return await what()
+            except ClusterError as error:
+                if str(error) != told:
+                    told = str(error)
+                    _LOGGER.warning("Cannot begin yet, trying again: %s", error)
+            await self._clock.sleep(pause)
+            pause = min(2 * pause, LAST_PAUSE_SECONDS)
+
+
+async def load_access() -> str | None:
+    """Find out how the API server is reached: as kubectl would, or by the pod's account. Returns a
+    sentence when that cannot be told.
+    """
+    named = os.environ.get("KUBECONFIG")
+    try:
+        if not named and "KUBERNETES_SERVICE_HOST" in os.environ:
+            config.load_incluster_config()  # type: ignore[no-untyped-call]
+        else:
+            await config.load_kube_config(config_file=named or None)  # type: ignore[no-untyped-call]
+    except (
+        config.ConfigException,
+        OSError,
+        YAMLError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+    ) as error:
+        file = f"KUBECONFIG={named}" if named else "~/.kube/config"
+        return (
+            f"How the API server is reached cannot be told: no pod's account, and {file} is "
+            f"no usable kubeconfig ({' '.join(str(error).split()) or type(error).__name__}). Run "
+            "in a pod with a service account, or set KUBECONFIG to a file that kubectl can use"
+        )
+    return None
 
 
 async def end(controller: Controller, tasks: Collection[asyncio.Task[None]]) -> None:

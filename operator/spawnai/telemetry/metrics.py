@@ -238,6 +238,11 @@ class Metrics:
             ["write"],
             registry=registry,
         )
+        self._missing_rights = Gauge(
+            "spawnai_missing_rights",
+            "Rights that the operator needs and the API server does not give it",
+            registry=registry,
+        )
         self._orphans = Gauge(
             "spawnai_orphans",
             "Droplets of this cluster that no living SpawnRecord explains",
@@ -368,6 +373,10 @@ class Metrics:
     def reaper_look(self, result: str) -> None:
         """The reaper looked: "ok", or in "doubt", when nothing is deleted."""
         self._reaper_looks.labels(result).inc()
+
+    def missing_rights(self, count: int) -> None:
+        """So many rights are missing, by the API server's own word."""
+        self._missing_rights.set(count)
 
     def watch_queue(
         self,

@@ -1,7 +1,6 @@
 """The probes of a whole process, over real HTTP: what kubelet is told, and when."""
 
 import asyncio
-from dataclasses import replace
 from random import Random
 from types import SimpleNamespace
 
@@ -15,7 +14,7 @@ from spawnai.controller.operator import STUCK_SECONDS, Process
 from spawnai.controller.workqueue import WorkQueue
 from spawnai.digitalocean.budget import RateBudget
 from spawnai.digitalocean.client import ApiClient
-from spawnai.settings import settings_from
+from spawnai.settings import Address, settings_from
 
 
 class Clock:
@@ -36,7 +35,8 @@ class Clock:
 
 @pytest.fixture
 def process() -> Process:
-    return Process(replace(settings_from({}), http_host="127.0.0.1", http_port=0))
+    settings = settings_from({})
+    return Process(settings.model_copy(update={"http_address": Address("127.0.0.1", 0)}))
 
 
 @pytest.fixture
