@@ -499,7 +499,7 @@ async def test_applying_the_same_manifest_again_changes_nothing(kubectl, name, w
     after = await read(kubectl, f"again-{name}")
     assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
     assert after["metadata"]["finalizers"] == [FINALIZER]
-    assert after["status"] == {"phase": "Running"}
+    assert after["status"] == {"observedGeneration": -1, "phase": "Running"}
     await release(kubectl, f"again-{name}")
 
 
@@ -571,7 +571,7 @@ async def test_a_users_write_cannot_touch_the_status(kubectl):
     manifest = session("honest")
     manifest["status"] = {"phase": "Running", "url": "http://203.0.113.7"}
     await apply(kubectl, manifest)
-    assert "status" not in await read(kubectl, "honest")
+    assert (await read(kubectl, "honest"))["status"] == {"observedGeneration": -1}
 
 
 @pytest.mark.parametrize(
@@ -645,7 +645,7 @@ async def test_get_shows_what_a_person_wants_to_know_of_a_session(kubectl):
     assert row.startswith("shown AppCrashed ")
     for selector, found in (
         ("status.phase=Destroyed,status.terminationReason=AppCrashed", "shown"),
-        ("status.phase=Running", ""),
+        ("metadata.name=shown,status.phase=Running", ""),
     ):
         selected = await kubectl.run(
             *("get", "ss", "--namespace", NAMESPACE, "--field-selector", selector),

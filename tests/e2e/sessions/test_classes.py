@@ -84,7 +84,8 @@ async def test_the_class_says_it_too(world, waiting, name):
     message = await world.until_class(name, WAITING[name])
     for words in WORDS[name]:
         assert words in message
-    assert is_true(await world.get_class(name), "Stalled")
+    kind = "Reconciling" if WAITING[name] in WAITED_FOR else "Stalled"
+    assert is_true(await world.get_class(name), kind)
     # A cluster-scoped object's events live in the namespace default.
     await eventually(
         f"SpawnClass {name} has the event {WAITING[name]}",
