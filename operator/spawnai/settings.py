@@ -254,12 +254,12 @@ class Settings(BaseSettings):
         validation_alias="SPAWNAI_ACME_CA_FILE",
         description="The roots that the ACME server itself is checked by, if not the system's.",
     )
-    door_address: Annotated[
-        Address | None, NoDecode, BeforeValidator(_or_none(read_address))
-    ] = Field(
-        None,
-        validation_alias="SPAWNAI_DOOR_ADDRESS",
-        description="Where the inner door listens; without it there is none.",
+    door_address: Annotated[Address | None, NoDecode, BeforeValidator(_or_none(read_address))] = (
+        Field(
+            None,
+            validation_alias="SPAWNAI_DOOR_ADDRESS",
+            description="Where the inner door listens; without it there is none.",
+        )
     )
     pod_ip: str = Field(
         "",

@@ -51,6 +51,8 @@ def _rights(
         yield Right(verb, group, resource, without, own, name)
 
 
+_DOOR = "the console shows no log and no source"
+
 RIGHTS: tuple[Right, ...] = (
     *_rights("get list watch patch", GROUP, "spawnsessions", "no session is served"),
     *_rights("patch", GROUP, "spawnsessions/status", "no session shows how it is"),
@@ -63,6 +65,10 @@ RIGHTS: tuple[Right, ...] = (
     *_rights("create patch", "", "events", "nobody sees what happens in `kubectl describe`"),
     *_rights("get", "", "namespaces", "classes that choose namespaces by label serve none"),
     *_rights("list watch", CRDS, "customresourcedefinitions", "changes of the kinds are missed"),
+    *_rights("create", "authentication.k8s.io", "tokenreviews", _DOOR),
+    *_rights("create", "authorization.k8s.io", "subjectaccessreviews", _DOOR),
+    *_rights("create", "", "configmaps", _DOOR, own=True),
+    *_rights("patch", "", "configmaps", _DOOR, own=True, name="spawnai-operator"),
     *_rights("get create", "", "secrets", "no key can be read and no app kept", own=True),
     *_rights("create", LEASES, "leases", "the operator cannot lead", own=True),
     *_rights(
