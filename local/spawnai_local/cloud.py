@@ -100,7 +100,9 @@ async def local_cloud(
             machines = _machines(directory, settings, block.network, doors, door)
             if machines is not None:
                 parts.push_async_callback(machines.close)
-            emulator = await _start_emulator(settings, machines, address, shells, tokens)
+            emulator = await _start_emulator(
+                settings, machines, address, shells, tokens=tokens, http_port=http_port
+            )
             parts.push_async_callback(emulator.stop)
         if settings.claude:
             claude = await _start_claude(settings, address)
@@ -162,7 +164,9 @@ async def _start_emulator(
     machines: MachineHost | ShellHost | None,
     address: IPv4Address,
     shells: IPv4Network,
+    *,
     tokens: frozenset[str],
+    http_port: int,
 ) -> Emulator:
     emulator = Emulator(
         SystemClock(settings.clock_offset_seconds),
@@ -173,6 +177,7 @@ async def _start_emulator(
             limits=Limits(droplets=settings.droplet_limit),
             seed=settings.seed,
             shell_network=str(shells),
+            ports={80: http_port},
         ),
     )
     emulator.cloud.domains.create({"name": LOCAL_DOMAIN})

@@ -177,6 +177,7 @@ def _anomalies_of(fault: Fault) -> Anomalies:
         unseen=fault.seconds if fault.kind is Kind.UNSEEN else None,
         vanish=fault.seconds if fault.kind is Kind.VANISH else None,
         ghost=fault.seconds if fault.kind is Kind.GHOST else None,
+        errored=fault.kind is Kind.ERRORED,
     )
 
 

@@ -9,8 +9,14 @@ from spawnai_local.digitalocean.router import Route
 from spawnai_local.digitalocean.state.droplets import Droplets, session_of
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-FIREWALLS = "POST /v2/firewalls"
 RECORDS = "POST /v2/domains/{domain_name}/records"
+IDENTIFIED = {
+    "POST /v2/firewalls": "firewall",
+    "POST /v2/load_balancers": "load_balancer",
+    "POST /v2/certificates": "certificate",
+}
+"""Creations of what has an id of its own, and where the answer shows it."""
+PARAMETERS = ("firewall_id", "domain_record_id", "lb_id", "certificate_id")
 
 
 class Attribution:
@@ -19,7 +25,7 @@ class Attribution:
     def __init__(self, droplets: Droplets) -> None:
         self._droplets = droplets
         self._of_object: dict[str, str] = {}
-        """Sessions by the id of a firewall or record, and by the full name of a record."""
+        """Sessions by the id of what has one, and by the full name of a record."""
 
     def session(self, route: Route, request: Request) -> str | None:
         """Return the session that a call is for; None if it is for none, or for all."""
@@ -27,7 +33,7 @@ class Attribution:
         if "droplet_id" in parameters:
             text = parameters["droplet_id"]
             return self._droplets.sessions.get(int(text)) if text.isdigit() else None
-        for parameter in ("firewall_id", "domain_record_id"):
+        for parameter in PARAMETERS:
             if parameter in parameters:
                 return self._of_object.get(parameters[parameter])
         if "tag_name" in query or "tag_id" in parameters:
@@ -41,8 +47,8 @@ class Attribution:
     def learn(self, route: Route, request: Request, answer: Answer, session: str) -> None:
         """Note that what a call made belongs to its session."""
         if answer.status < errors.LOWEST_STATUS and answer.body is not None:
-            if route.endpoint == FIREWALLS:
-                self._of_object[answer.document()["firewall"]["id"]] = session
+            if (shown := IDENTIFIED.get(route.endpoint)) is not None:
+                self._of_object[answer.document()[shown]["id"]] = session
             elif route.endpoint == RECORDS:
                 record = answer.document()["domain_record"]
                 self._of_object[str(record["id"])] = session

@@ -12,7 +12,15 @@ from spawnai_local.digitalocean import errors
 from spawnai_local.digitalocean.cloud import Cloud
 
 DEFAULT_DROPLET = {"region": "nyc3", "size": "s-1vcpu-1gb", "image": "ubuntu-24-04-x64"}
-KINDS = ("tags", "droplets", "firewalls", "domains", "records")
+KINDS = (
+    "tags",
+    "droplets",
+    "firewalls",
+    "domains",
+    "records",
+    "certificates",
+    "load_balancers",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,8 @@ class Canaries:
         return len(self._placed)
 
     def place(self, order: dict[str, Any]) -> dict[str, Any]:
-        """Place what `order` lists below `tags`, `droplets`, `firewalls`, `domains` and `records`.
+        """Place what `order` lists below `tags`, `droplets`, `firewalls`, `domains`, `records`,
+        `certificates` and `load_balancers`.
 
         Each entry is what DigitalOcean's API takes to make such a thing; droplets have defaults for
         all but the name, a record names its `domain` too, and `"canary": false` beside the lists
@@ -94,6 +103,10 @@ class Canaries:
             return cloud.firewalls.create(entry, canary=watch).id
         if kind == "domains":
             return cloud.domains.create(entry, canary=watch).name
+        if kind == "certificates":
+            return cloud.certificates.create(entry, canary=watch).id
+        if kind == "load_balancers":
+            return cloud.load_balancers.create(entry, canary=watch).id
         record = cloud.domains.create_record(str(entry.get("domain", "")), entry)
         domain = next(one for one in cloud.domains.all() if record.id in one.records)
         return f"{domain.name}/{record.id}"
@@ -114,5 +127,10 @@ class Canaries:
             return json.dumps(document)
         if kind == "domains":
             return cloud.domains.get(identifier).name
+        if kind == "certificates":
+            return cloud.certificates.get(identifier).name
+        if kind == "load_balancers":
+            shown = cloud.load_balancers.document(cloud.load_balancers.get(identifier))
+            return json.dumps({**shown, "status": None, "ip": None})
         name, _, number = identifier.partition("/")
         return json.dumps(cloud.domains.record(name, int(number)).document())

@@ -129,6 +129,15 @@ class ControlClient:
         """Place canaries: `tags`, `droplets`, `firewalls`, `domains`, `records`."""
         return await self._object("POST", "seed", lists)
 
+    async def renew_certificate(self, certificate_id: str) -> dict[str, Any]:
+        """Renew a certificate now, and return it with its new id."""
+        answer = await self._object("POST", f"certificates/{certificate_id}/renewals")
+        return dict(answer["certificate"])
+
+    async def authority(self) -> str:
+        """Return the PEM certificate of what signs the certificates."""
+        return str((await self._object("GET", "authority"))["certificate"])
+
     async def canaries(self) -> dict[str, Any]:
         """Return whether all canaries are intact, and which are not."""
         return await self._object("GET", "canaries")

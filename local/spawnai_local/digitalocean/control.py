@@ -57,6 +57,8 @@ class Control:
             "GET /_local/bill": self.bill,
             "GET /_local/state": self.state,
             "GET /_local/history": self.history,
+            "GET /_local/authority": self.authority,
+            "POST /_local/certificates/{certificate_id}/renewals": self.renew,
             "POST /_local/seed": self.seed,
             "GET /_local/canaries": self.canaries,
             "GET /_local/endpoints": self.endpoints,
@@ -231,7 +233,7 @@ class Control:
         return answer(200, {"calls": [call.document() for call in calls[:limit]]})
 
     def bill(self, request: Request) -> Answer:
-        """Show what every droplet cost, and the sums with and without canaries."""
+        """Show what everything cost, and the sums with and without canaries."""
         session = request.query.get("session")
         now = self._cloud.world.now()
         lines = [
@@ -239,8 +241,11 @@ class Control:
             for line in self._cloud.bill.lines()
             if session is None or f"session:{session}" in line.tags
         ]
-        total = sum(line.amount(now) for line in lines)
-        ours = sum(line.amount(now) for line in lines if not line.canary)
+        others = [] if session is not None else self._cloud.bill.others()
+        amounts = [(line.amount(now), line.canary) for line in lines]
+        amounts += [(line.amount(now), line.canary) for line in others]
+        total = sum(amount for amount, _ in amounts)
+        ours = sum(amount for amount, canary in amounts if not canary)
         return answer(
             200,
             {
@@ -249,6 +254,7 @@ class Control:
                 "dollars": str(total),
                 "dollars_without_canaries": str(ours),
                 "droplets": [line.document(now) for line in lines],
+                "others": [line.document(now) for line in others],
             },
         )
 
@@ -274,6 +280,14 @@ class Control:
                     }
                     for domain in cloud.domains.all()
                 ],
+                "load_balancers": [
+                    {**cloud.load_balancers.document(one), "canary": one.canary}
+                    for one in cloud.load_balancers.all()
+                ],
+                "certificates": [
+                    {**one.document(), "canary": one.canary} for one in cloud.certificates.all()
+                ],
+                "images": [one.document() for one in cloud.images.all()],
                 "tags": {tag.name: len(tag.droplets) for tag in cloud.tags.all()},
             },
         )
@@ -283,6 +297,16 @@ class Control:
         after = int(request.query.get("after", "0"))
         changes = [one.document() for one in self._cloud.world.history if one.number > after]
         return answer(200, {"changes": changes})
+
+    def authority(self, request: Request) -> Answer:
+        """Show the certificate, as PEM, of what signs the certificates here."""
+        del request
+        return answer(200, {"certificate": self._cloud.certificates.authority.root.decode()})
+
+    def renew(self, request: Request) -> Answer:
+        """Renew a certificate now: its name stays and its id changes."""
+        renewed = self._cloud.certificates.renew(request.parameters["certificate_id"])
+        return answer(201, {"certificate": renewed.document()})
 
     def seed(self, request: Request) -> Answer:
         """Put droplets, firewalls, domains, records and tags into the account, as canaries."""

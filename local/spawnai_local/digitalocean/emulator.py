@@ -5,6 +5,7 @@ from spawnai_local.digitalocean.clock import Clock, SystemClock
 from spawnai_local.digitalocean.cloud import Cloud
 from spawnai_local.digitalocean.control import Control
 from spawnai_local.digitalocean.dns import DnsServer
+from spawnai_local.digitalocean.forwarding import Forwarding
 from spawnai_local.digitalocean.machine_host import MachineHost
 from spawnai_local.digitalocean.server import HttpServer
 from spawnai_local.digitalocean.settings import Settings
@@ -31,6 +32,7 @@ class Emulator:
         self.api = Api(self.cloud, self.settings.tokens, self.settings.scopes)
         self.dns = DnsServer(self.cloud.domains, self.cloud.timeline.settle)
         self.control = Control(self.cloud, self.api, lambda: self.dns.port)
+        self.forwarding = Forwarding(self.cloud, self.clock, self.settings.ports)
         self._server = HttpServer(self.api, self.control, self.clock)
         self._host = ""
         if machines is not None:
@@ -56,15 +58,18 @@ class Emulator:
         """
         self._host = host
         await self._server.start(host, port)
+        self.forwarding.start()
         if dns_port is not None:
             try:
                 await self.dns.start(host, dns_port)
             except OSError:
+                await self.forwarding.stop()
                 await self._server.stop()
                 raise
 
     async def stop(self) -> None:
         """Stop listening; orders already given to machines are seen through."""
+        await self.forwarding.stop()
         await self._server.stop()
         await self.dns.stop()
         await self.cloud.droplets.drain_machines()

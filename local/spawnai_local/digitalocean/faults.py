@@ -52,6 +52,8 @@ class Kind(StrEnum):
     """A droplet created by the call is answered, and gone after `seconds`: it had no place."""
     GHOST = "ghost"
     """A droplet deleted by the call is a 404, and stays in listings for `seconds`."""
+    ERRORED = "errored"
+    """A load balancer, certificate, snapshot or transfer that the call begins ends in error."""
     EMPTY = "empty"
     """A listing answers that there is nothing."""
     PARTIAL = "partial"

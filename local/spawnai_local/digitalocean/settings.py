@@ -75,6 +75,18 @@ class Delays:
     """How long a new droplet's own address answers 404."""
     dns: Delay = field(default=_delay(0.0))
     """From a change to a domain's records to the DNS server answering so."""
+    load_balancer: Delay = field(default=_delay(10.0))
+    """From a load balancer's order to `active`, or `errored`: minutes in earnest."""
+    load_balancer_change: Delay = field(default=_delay(2.0))
+    """How long a load balancer is busy after a change, and refuses another."""
+    certificate: Delay = field(default=_delay(3.0))
+    """From the order of a Let's Encrypt certificate to `verified`, or `error`."""
+    certificate_release: Delay = field(default=_delay(2.0))
+    """How long a certificate counts as in use after its load balancer went."""
+    snapshot: Delay = field(default=_delay(5.0))
+    """The action that makes a snapshot; the droplet is locked meanwhile."""
+    transfer: Delay = field(default=_delay(5.0))
+    """The transfer of an image to another region, or its import: up to half an hour in earnest."""
     answer: Delay = field(default=_delay(0.0))
     """Added to every answer, as a network far away would."""
 
@@ -109,6 +121,7 @@ class Limits:
     """
 
     droplets: int = 100
+    load_balancers: int = 10
     requests_per_hour: int = 5000
     requests_per_minute: int = 250
     rate_limited: bool = True
@@ -161,6 +174,8 @@ class Settings:
     DigitalOcean may."""
     shell_address: AddressSource | None = None
     """Gives the addresses of shells instead, for example that of one agent shared by all."""
+    ports: Mapping[int, int] = field(default_factory=dict)
+    """Which port of this machine stands for one of DigitalOcean's, where it is another."""
     delete_needs_active: bool = True
     """Whether deleting a droplet that is still being created is refused (422, pending event)."""
     private_address_first: bool | None = None

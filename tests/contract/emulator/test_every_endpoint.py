@@ -72,24 +72,57 @@ async def test_every_emulated_endpoint_answers_with_success_as_described(emulato
     await call("POST", "/v2/droplets/actions?tag_name=blue", {"type": "power_off"})
     clock.advance(60)
 
-    images = (await call("GET", "/v2/images"))["images"]
+    names = {"name": "c", "type": "lets_encrypt", "dns_names": ["*.example.com"]}
+    certificate = (await call("POST", "/v2/certificates", names))["certificate"]["id"]
+    rule = dict.fromkeys(("entry_protocol", "target_protocol"), "http")
+    rule |= dict.fromkeys(("entry_port", "target_port"), 80)
+    balancers = "/v2/load_balancers"
+    balancing = {"name": "lb", "region": "nyc3", "forwarding_rules": [rule]}
+    balancer = (await call("POST", balancers, balancing))["load_balancer"]["id"]
+    clock.advance(60)
+    await call("PUT", f"{balancers}/{balancer}", balancing)
+    other = {"forwarding_rules": [{**rule, "entry_port": 81}]}
+    changes = (("droplets", {"droplet_ids": [droplet]}), ("forwarding_rules", other))
+    for method in ("POST", "DELETE"):
+        for part, body in changes:
+            clock.advance(60)
+            await call(method, f"{balancers}/{balancer}/{part}", body)
+    snapshot = {"type": "snapshot", "name": "baked"}
+    await call("POST", f"/v2/droplets/{droplet}/actions", snapshot)
+    clock.advance(60)
+    image = (await call("GET", f"/v2/droplets/{droplet}/snapshots"))["snapshots"][0]["id"]
+    order = {"name": "own", "url": "https://example.com/a", "region": "nyc3"}
+    uploaded = (await call("POST", "/v2/images", {**order, "distribution": "Debian"}))["image"]
+    order = {"type": "transfer", "region": "ams3"}
+    transfer = (await call("POST", f"/v2/images/{image}/actions", order))["id"]
+    clock.advance(60)
+    await call("PUT", f"/v2/images/{image}", {"name": "baked-2"})
+    await call("GET", f"/v2/images/{image}/actions/{transfer}")
     parameters = {
         "droplet_id": droplet,
         "action_id": action["id"],
         "domain_name": "example.com",
         "domain_record_id": record,
         "firewall_id": firewall,
-        "image_id": images[0]["id"],
+        "image_id": image,
+        "snapshot_id": image,
+        "certificate_id": certificate,
+        "lb_id": balancer,
         "ssh_key_identifier": key["fingerprint"],
         "tag_id": "blue",
     }
     for endpoint in emulator.api.endpoints:
         method, _, template = endpoint.partition(" ")
-        if method == "GET":
+        if method == "GET" and endpoint != "GET /v2/images/{image_id}/actions/{action_id}":
             await call("GET", template.format(**parameters))
 
     for part, body in parts:
         await call("DELETE", f"{firewalls}/{firewall}/{part}", body)
+    await call("DELETE", f"{balancers}/{balancer}")
+    clock.advance(60)
+    await call("DELETE", f"/v2/certificates/{certificate}")
+    await call("DELETE", f"/v2/snapshots/{image}")
+    await call("DELETE", f"/v2/images/{uploaded['id']}")
     await call("DELETE", "/v2/tags/blue/resources", resources)
     await call("DELETE", f"{records}/{record}")
     await call("DELETE", f"{domains}/example.com")

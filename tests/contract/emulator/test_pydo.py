@@ -6,6 +6,7 @@ ours; its retries would hide what the server does, so there are none.
 """
 
 import pytest
+from azure.core.exceptions import HttpResponseError
 from azure.core.pipeline.policies import AsyncRetryPolicy, SansIOHTTPPolicy
 from pydo.aio import Client
 from tests.contract.emulator.support import DROPLET
@@ -112,3 +113,67 @@ async def test_the_offer_is_read(pydo):
     regions = (await pydo.regions.list(per_page=200))["regions"]
     assert "nyc3" in {region["slug"] for region in regions}
     assert (await pydo.images.get(image_id="debian-12-x64"))["image"]["distribution"] == "Debian"
+
+
+async def test_a_certificate_and_a_load_balancer_that_uses_it(pydo, clock):
+    await pydo.domains.create(body={"name": "example.com"})
+    order = {"name": "wild", "type": "lets_encrypt", "dns_names": ["*.example.com"]}
+    certificate = (await pydo.certificates.create(body=order))["certificate"]
+    assert certificate["state"] == "pending"
+    clock.advance(60)
+    [certificate] = (await pydo.certificates.list(name="wild"))["certificates"]
+    assert certificate["state"] == "verified"
+    droplet = (await pydo.droplets.create(body={"name": "web-1", **DROPLET}))["droplet"]
+    wanted = {
+        "name": "lb-1",
+        "region": "nyc3",
+        "droplet_ids": [droplet["id"]],
+        "forwarding_rules": [
+            {
+                "entry_protocol": "https",
+                "entry_port": 443,
+                "target_protocol": "http",
+                "target_port": 80,
+                "certificate_id": certificate["id"],
+            }
+        ],
+        "disable_lets_encrypt_dns_records": True,
+    }
+    made = (await pydo.load_balancers.create(body=wanted))["load_balancer"]
+    assert (made["status"], made["ip"]) == ("new", "")
+    with pytest.raises(HttpResponseError, match="processes previous actions"):
+        await pydo.load_balancers.update(lb_id=made["id"], body=wanted)
+    clock.advance(60)
+    shown = (await pydo.load_balancers.get(lb_id=made["id"]))["load_balancer"]
+    assert shown["status"] == "active"
+    rules = {"name": "fw", "droplet_ids": [droplet["id"]]}
+    rules["inbound_rules"] = [
+        {"protocol": "tcp", "ports": "80", "sources": {"load_balancer_uids": [made["id"]]}}
+    ]
+    firewall = (await pydo.firewalls.create(body=rules))["firewall"]
+    assert firewall["inbound_rules"][0]["sources"]["load_balancer_uids"] == [made["id"]]
+    with pytest.raises(HttpResponseError, match="not in use before deleting"):
+        await pydo.certificates.delete(certificate_id=certificate["id"])
+    assert await pydo.load_balancers.delete(lb_id=made["id"]) is None
+    clock.advance(60)
+    assert await pydo.certificates.delete(certificate_id=certificate["id"]) is None
+
+
+async def test_a_snapshot_goes_to_another_region_and_away(pydo, clock):
+    droplet = (await pydo.droplets.create(body={"name": "builder", **DROPLET}))["droplet"]["id"]
+    clock.advance(60)
+    order = {"type": "snapshot", "name": "baked"}
+    action = (await pydo.droplet_actions.post(droplet_id=droplet, body=order))["action"]
+    clock.advance(60)
+    shown = await pydo.droplet_actions.get(droplet_id=droplet, action_id=action["id"])
+    assert shown["action"]["status"] == "completed"
+    [made] = (await pydo.droplets.list_snapshots(droplet_id=droplet))["snapshots"]
+    order = {"type": "transfer", "region": "ams3"}
+    transfer = await pydo.image_actions.post(image_id=made["id"], body=order)
+    assert transfer["status"] == "in-progress"
+    clock.advance(60)
+    image = (await pydo.images.get(image_id=made["id"]))["image"]
+    assert image["regions"] == ["nyc3", "ams3"]
+    assert [one["name"] for one in (await pydo.snapshots.list())["snapshots"]] == ["baked"]
+    assert await pydo.images.delete(image_id=made["id"]) is None
+    assert (await pydo.images.get(image_id=made["id"]))["id"] == "not_found"

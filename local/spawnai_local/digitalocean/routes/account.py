@@ -1,11 +1,10 @@
-"""`/v2/account`, the balance, and what DigitalOcean offers: sizes, regions and images."""
+"""`/v2/account`, the balance, and what DigitalOcean offers: sizes and regions."""
 
-from spawnai_local.digitalocean import errors
 from spawnai_local.digitalocean.clock import timestamp
 from spawnai_local.digitalocean.exchange import Answer, Handler, Request, answer, listing
 from spawnai_local.digitalocean.state.account import Account
 from spawnai_local.digitalocean.state.bill import Bill
-from spawnai_local.digitalocean.state.catalogue import REGIONS, Catalogue, Image, Size
+from spawnai_local.digitalocean.state.catalogue import REGIONS, Catalogue, Size
 
 
 class AccountRoutes:
@@ -23,8 +22,6 @@ class AccountRoutes:
             "GET /v2/customers/my/balance": self.balance,
             "GET /v2/sizes": self.sizes,
             "GET /v2/regions": self.regions,
-            "GET /v2/images": self.images,
-            "GET /v2/images/{image_id}": self.image,
         }
 
     def account(self, request: Request) -> Answer:
@@ -53,18 +50,3 @@ class AccountRoutes:
     def regions(self, request: Request) -> Answer:
         """List the regions."""
         return listing(request, "regions", list(REGIONS), self._catalogue.region)
-
-    def images(self, request: Request) -> Answer:
-        """List the public images; there are no others."""
-        query = request.query
-        none = query.get("private") == "true" or query.get("tag_name")
-        others = none or query.get("type") == "application"
-        images = [] if others else list(self._catalogue.images.values())
-        return listing(request, "images", images, Image.document)
-
-    def image(self, request: Request) -> Answer:
-        """Show an image by id or slug."""
-        image = self._catalogue.image(request.parameters["image_id"])
-        if image is None:
-            raise errors.not_found()
-        return answer(200, {"image": image.document()})

@@ -15,6 +15,7 @@ from spawnai_local.digitalocean.exchange import (
 from spawnai_local.digitalocean.state.actions import Action, Actions
 from spawnai_local.digitalocean.state.droplets import Created, Droplet, Droplets
 from spawnai_local.digitalocean.state.firewalls import Firewall
+from spawnai_local.digitalocean.state.images import droplet_snapshot_document
 
 
 class DropletRoutes:
@@ -38,7 +39,7 @@ class DropletRoutes:
             f"GET {droplet}/actions/{{action_id}}": self.action,
             f"GET {droplet}/firewalls": self.firewalls,
             f"GET {droplet}/kernels": self.empty("kernels"),
-            f"GET {droplet}/snapshots": self.empty("snapshots"),
+            f"GET {droplet}/snapshots": self.snapshots,
             f"GET {droplet}/backups": self.empty("backups"),
             f"GET {droplet}/neighbors": self.neighbors,
             "POST /v2/droplets/actions": self.act_on_tag,
@@ -111,13 +112,16 @@ class DropletRoutes:
     def act(self, request: Request) -> Answer:
         """Begin an action of a droplet."""
         order = request.document()
-        action = self._droplets.act(request.number("droplet_id"), order.get("type"), order)
+        action = self._droplets.act(
+            request.number("droplet_id"), order.get("type"), order, request.anomalies
+        )
         return answer(201, {"action": self._actions.document(action)})
 
     def action(self, request: Request) -> Answer:
         """Show one action of a droplet."""
         action = self._actions.get(request.number("action_id"))
-        if action.droplet_id != request.number("droplet_id"):
+        owner = (action.resource_type, action.droplet_id)
+        if owner != ("droplet", request.number("droplet_id")):
             raise errors.not_found()
         return answer(200, {"action": self._actions.document(action)})
 
@@ -144,6 +148,12 @@ class DropletRoutes:
         droplet = self._droplets.get(request.number("droplet_id"))
         covering = self._droplets.firewalls.covering(droplet.id)
         return listing(request, "firewalls", covering, Firewall.document)
+
+    def snapshots(self, request: Request) -> Answer:
+        """List the snapshots of a droplet."""
+        droplet = self._droplets.get(request.number("droplet_id"))
+        found = self._droplets.images.of_droplet(droplet.id)
+        return listing(request, "snapshots", found, droplet_snapshot_document)
 
     def neighbors(self, request: Request) -> Answer:
         """Show the account's droplets on the same hardware: none."""

@@ -2,7 +2,7 @@
 
 from spawnai_local.digitalocean.exchange import Answer, Handler, Request, listing
 
-KINDS = ("certificates", "load_balancers", "reserved_ips", "snapshots")
+KINDS = ("reserved_ips",)
 
 
 class UnusedRoutes:

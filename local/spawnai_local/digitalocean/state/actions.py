@@ -1,4 +1,4 @@
-"""Actions: what was done to a droplet, when, and whether it is over."""
+"""Actions: what was done to a droplet or an image, when, and whether it is over."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +13,15 @@ FIRST_ACTION_ID = 2_100_000_000
 
 @dataclass(slots=True)
 class Action:
-    """One action of one droplet. `status` is in-progress, completed or errored."""
+    """One action. `status` is in-progress, completed or errored."""
 
     id: int
     type: str
     droplet_id: int
+    """The droplet, or the image, that it is an action of."""
     region: str
     started_at: float
+    resource_type: str = "droplet"
     completed_at: float | None = None
     status: str = "in-progress"
 
@@ -31,9 +33,11 @@ class Actions:
         self._world = world
         self._catalogue = catalogue
         self._actions: dict[int, Action] = {}
-        self._of_droplet: dict[int, list[Action]] = {}
+        self._of_resource: dict[tuple[str, int], list[Action]] = {}
 
-    def begin(self, kind: str, droplet_id: int, region: str) -> Action:
+    def begin(
+        self, kind: str, droplet_id: int, region: str, resource_type: str = "droplet"
+    ) -> Action:
         """Begin an action."""
         action = Action(
             self._world.number("action", FIRST_ACTION_ID),
@@ -41,9 +45,10 @@ class Actions:
             droplet_id,
             region,
             self._world.now(),
+            resource_type,
         )
         self._actions[action.id] = action
-        self._of_droplet.setdefault(droplet_id, []).append(action)
+        self._of_resource.setdefault((resource_type, droplet_id), []).append(action)
         return action
 
     def end(self, action: Action, status: str = "completed") -> None:
@@ -68,7 +73,11 @@ class Actions:
 
     def of_droplet(self, droplet_id: int) -> list[Action]:
         """Return the actions of one droplet, the newest first."""
-        return list(reversed(self._of_droplet.get(droplet_id, [])))
+        return list(reversed(self._of_resource.get(("droplet", droplet_id), [])))
+
+    def of_image(self, image_id: int) -> list[Action]:
+        """Return the actions of one image, the newest first."""
+        return list(reversed(self._of_resource.get(("image", image_id), [])))
 
     def document(self, action: Action) -> dict[str, Any]:
         """Return an action as the API shows it."""
@@ -79,7 +88,7 @@ class Actions:
             "started_at": timestamp(action.started_at),
             "completed_at": timestamp(action.completed_at) if action.completed_at else None,
             "resource_id": action.droplet_id,
-            "resource_type": "droplet",
+            "resource_type": action.resource_type,
             "region": self._catalogue.region(action.region),
             "region_slug": action.region,
         }

@@ -71,14 +71,31 @@ class Size:
         }
 
 
-@dataclass(frozen=True, slots=True)
+BASE_IMAGE_REGIONS = tuple(slug for slug in REGIONS if slug not in REGIONS_NEWER_THAN_IMAGES)
+
+
+@dataclass(slots=True)
 class Image:
-    """A public base image."""
+    """An image: a public base image, a snapshot, or one that was uploaded (`custom`)."""
 
     id: int
-    slug: str
+    slug: str | None
     name: str
     distribution: str
+    type: str = "base"
+    public: bool = True
+    regions: tuple[str, ...] = BASE_IMAGE_REGIONS
+    created_at: str = "2026-01-15T08:00:00Z"
+    min_disk_size: int = 7
+    size_gigabytes: float = 0.6
+    status: str = "available"
+    droplet_id: int | None = None
+    """The droplet that a snapshot was made of."""
+
+    @property
+    def gigabytes(self) -> Decimal:
+        """Its size, to reckon with."""
+        return Decimal(str(self.size_gigabytes))
 
     def document(self) -> dict[str, Any]:
         """Return the image as the API shows it."""
@@ -87,15 +104,15 @@ class Image:
             "name": self.name,
             "distribution": self.distribution,
             "slug": self.slug,
-            "public": True,
-            "regions": [slug for slug in REGIONS if slug not in REGIONS_NEWER_THAN_IMAGES],
-            "created_at": "2026-01-15T08:00:00Z",
-            "min_disk_size": 7,
-            "type": "base",
-            "size_gigabytes": 0.6,
+            "public": self.public,
+            "regions": [slug for slug in self.regions if slug in BASE_IMAGE_REGIONS],
+            "created_at": self.created_at,
+            "min_disk_size": self.min_disk_size,
+            "type": self.type,
+            "size_gigabytes": self.size_gigabytes,
             "description": f"{self.distribution} {self.name}",
             "tags": [],
-            "status": "available",
+            "status": self.status,
         }
 
 
@@ -138,8 +155,10 @@ class Catalogue:
 
     sizes: dict[str, Size] = field(default_factory=lambda: {size.slug: size for size in SIZES})
     images: dict[str, Image] = field(
-        default_factory=lambda: {image.slug: image for image in IMAGES}
+        default_factory=lambda: {str(image.slug): image for image in IMAGES}
     )
+    own_images: dict[int, Image] = field(default_factory=dict)
+    """Images that the account made, by id."""
     closed_regions: set[str] = field(default_factory=set)
     """Regions that take no new droplets. They are still listed as available."""
     sold_out: set[tuple[str, str]] = field(default_factory=set)
@@ -147,13 +166,13 @@ class Catalogue:
     restricted_sizes: set[str] = field(default_factory=set)
     """Sizes that the account may not have at present. They are still listed as available."""
     texts: dict[str, str] = field(default_factory=dict)
-    """The JSON text of each size, image and region, by kind and slug."""
+    """The JSON text of each size and region by kind and slug, and of each image by its id."""
 
     def __post_init__(self) -> None:
         for size in self.sizes.values():
             self.texts["size " + size.slug] = json.dumps(size.document())
         for image in self.images.values():
-            self.texts["image " + image.slug] = json.dumps(image.document())
+            self.describe(image)
         for slug in REGIONS:
             self.texts["region " + slug] = json.dumps(self.region(slug))
 
@@ -171,4 +190,9 @@ class Catalogue:
         """Find an image by slug or id (a number, or its digits)."""
         if isinstance(wanted, str) and wanted in self.images:
             return self.images[wanted]
-        return next((one for one in self.images.values() if str(one.id) == str(wanted)), None)
+        known = (*self.images.values(), *self.own_images.values())
+        return next((one for one in known if str(one.id) == str(wanted)), None)
+
+    def describe(self, image: Image) -> None:
+        """Write the JSON text of an image anew."""
+        self.texts[f"image {image.id}"] = json.dumps(image.document())

@@ -203,6 +203,14 @@ class Domains:
             self._unpoint(record)
         self._world.record("domain deleted", domain.name)
 
+    def zone_of(self, name: str) -> str | None:
+        """Return the domain of the account that a name is in; None if it is in none."""
+        words = name.removeprefix("*.").lower().rstrip(".").split(".")
+        for start in range(len(words)):
+            if (domain := ".".join(words[start:])) in self._domains:
+                return domain
+        return None
+
     def records(self, domain_name: str, name: str | None, kind: str | None) -> list[Record]:
         """Return a domain's records, of one full name and one type if these are given."""
         domain = self.get(domain_name)

@@ -22,6 +22,7 @@ from spawnai_local.digitalocean.state.bill import Bill, BillLine
 from spawnai_local.digitalocean.state.catalogue import MEBIBYTE, REGIONS, Catalogue, Image, Size
 from spawnai_local.digitalocean.state.domains import Domains
 from spawnai_local.digitalocean.state.firewalls import Firewalls
+from spawnai_local.digitalocean.state.images import Images
 from spawnai_local.digitalocean.state.ssh_keys import SshKeys
 from spawnai_local.digitalocean.state.tags import Tags
 from spawnai_local.digitalocean.world import World
@@ -107,12 +108,14 @@ def session_of(tags: object) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Anomalies:
-    """What goes wrong with the droplets of one call, in seconds; None: as the delays say."""
+    """What goes wrong with what one call makes, in seconds; None: as the delays say."""
 
     unlisted: float | None = None
     unseen: float | None = None
     vanish: float | None = None
     ghost: float | None = None
+    errored: bool = False
+    """Whether what the call begins ends in error."""
 
 
 AS_USUAL = Anomalies()
@@ -176,6 +179,11 @@ class Droplets:
         self._at: dict[str, int] = {}
         self.sessions: dict[int, str] = {}
         """The session of each droplet there ever was, where its tags named one."""
+        self._snapshots: dict[int, str | None] = {}
+        """The name of what each snapshot action under way makes; None: it ends in error."""
+        self.images = Images(world, catalogue, actions, bill)
+        self.on_gone: Callable[[int], None] = lambda _droplet_id: None
+        """Told of each droplet that is gone."""
         self.firewalls = Firewalls(world, tags, self._droplets.__contains__)
 
     def all(self) -> list[Droplet]:
@@ -243,7 +251,13 @@ class Droplets:
         visible = self._world.draw(self._world.delays.delete_visible)
         self._soon(visible, lambda: self._hide(droplet, anomalies))
 
-    def act(self, droplet_id: int, kind: object, order: dict[str, Any]) -> Action:
+    def act(
+        self,
+        droplet_id: int,
+        kind: object,
+        order: dict[str, Any],
+        anomalies: Anomalies = AS_USUAL,
+    ) -> Action:
         """Begin an action.
 
         Raises:
@@ -251,11 +265,17 @@ class Droplets:
                 or another one is under way.
         """
         droplet = self.get(droplet_id)
-        if kind not in (*POWER_ACTIONS, "rename"):
+        if kind not in (*POWER_ACTIONS, "rename", "snapshot"):
             raise errors.unprocessable(f"{kind!r} is not an action that this cloud emulates")
         if droplet.locked:
             raise errors.pending_event()
-        if kind == "rename":
+        delay = self._world.delays.action
+        if kind == "snapshot":
+            delay = self._world.delays.snapshot
+            action = self._actions.begin("snapshot", droplet_id, droplet.region)
+            name = order.get("name") or f"{droplet.name}-{int(self._world.now())}"
+            self._snapshots[action.id] = None if anomalies.errored else str(name)
+        elif kind == "rename":
             name = _checked_name(order.get("name"))
             action = self._actions.begin("rename", droplet_id, droplet.region)
             self._of_name[droplet.name.lower()].pop(droplet_id, None)
@@ -271,7 +291,7 @@ class Droplets:
         droplet.pending = action
         droplet.text = None
         self._world.timeline.after(
-            self._world.draw(self._world.delays.action), lambda: self._end_action(droplet, action)
+            self._world.draw(delay), lambda: self._end_action(droplet, action)
         )
         return action
 
@@ -323,6 +343,32 @@ class Droplets:
     def page(self, start: int, count: int) -> tuple[list[Droplet], int]:
         """Return some of all droplets, and how many there are."""
         return self._page(self._droplets, start, count, self._hidden)
+
+    def region_of(self, droplet_id: int) -> str | None:
+        """Return the region of a droplet; None: there is none of this id."""
+        droplet = self._droplets.get(droplet_id)
+        return droplet.region if droplet is not None and droplet.deleted_at is None else None
+
+    def target(self, droplet_id: int) -> Droplet | None:
+        """Return a droplet that is up; None: there is none of this id, or it is not."""
+        droplet = self._droplets.get(droplet_id)
+        up = droplet is not None and droplet.deleted_at is None and droplet.status == "active"
+        return droplet if up else None
+
+    def take_address(self) -> str:
+        """Return a public address that nothing has, for a load balancer."""
+        if self._machine_host is not None and not self._settings.shells:
+            return self._machine_host.allocate_address()
+        return self._public.take()
+
+    def give_back_address(self, address: str) -> None:
+        """Take an address of `take_address` back."""
+        if self._machine_host is None or self._settings.shells:
+            self._public.give_back(address)
+
+    def vpc(self, region: str) -> str:
+        """Return the default VPC of a region."""
+        return self._vpc(region)
 
     def text(self, droplet: Droplet) -> bytes:
         """Return the droplet's JSON as the API shows it."""
@@ -495,6 +541,9 @@ class Droplets:
             return
         droplet.pending = None
         droplet.text = None
+        if action.type == "snapshot":
+            self._end_snapshot(droplet, action)
+            return
         self._actions.end(action)
         if action.type in ("power_off", "shutdown"):
             droplet.status = "off"
@@ -502,6 +551,12 @@ class Droplets:
         elif action.type != "rename":
             droplet.status = "active"
             self._boot(droplet)
+
+    def _end_snapshot(self, droplet: Droplet, action: Action) -> None:
+        name = self._snapshots.pop(action.id)
+        self._actions.end(action, "errored" if name is None else "completed")
+        if name is not None:
+            self.images.snapshot(droplet.id, name, droplet.image, droplet.region, droplet.size.disk)
 
     def _vanish(self, created: Created) -> None:
         """End a droplet that could not be placed after all: it is gone, and costs nothing."""
@@ -537,6 +592,7 @@ class Droplets:
         for tag in droplet.tags:
             self._tags.detach(tag, droplet.id)
         self.firewalls.droplet_gone(droplet.id)
+        self.on_gone(droplet.id)
         self._private.give_back(droplet.private_address)
         if droplet.shell and self._settings.shell_address is None:
             self._public.give_back(droplet.public_address)
@@ -574,6 +630,7 @@ class Droplets:
         image = self._catalogue.image(order.get("image"))
         if image is None:
             raise errors.invalid_option("image")
+        self._check_image(image, size, str(region), order)
         self._ssh_keys.check(order.get("ssh_keys") or [])
         user_data = order.get("user_data") or ""
         if not isinstance(user_data, str) or len(user_data.encode()) > LARGEST_USER_DATA:
@@ -595,8 +652,25 @@ class Droplets:
             has_keys=bool(order.get("ssh_keys")),
         )
 
+    @staticmethod
+    def _check_image(image: Image, size: Size, region: str, order: dict[str, Any]) -> None:
+        if image.type == "base":
+            return
+        if image.status != "available":
+            raise errors.unprocessable("The image you specified is not available yet.")
+        if region not in image.regions:
+            raise errors.image_not_in_region()
+        if image.min_disk_size > size.disk:
+            raise errors.unprocessable("The image you specified needs a larger disk.")
+        if image.type == "custom":
+            if not order.get("ssh_keys"):
+                raise errors.unprocessable("A custom image needs an SSH key.")
+            if order.get("monitoring"):
+                raise errors.unprocessable("Monitoring is not available for custom images.")
+
     def _render(self, droplet: Droplet) -> str:
         texts, size = self._catalogue.texts, droplet.size
+        snapshots = [image.id for image in self.images.of_droplet(droplet.id)]
         return (
             f'{{"id":{droplet.id},"name":{json.dumps(droplet.name)},"memory":{size.memory},'
             f'"vcpus":{size.vcpus},"disk":{size.disk},'
@@ -604,8 +678,8 @@ class Droplets:
             f'"locked":{"true" if droplet.locked else "false"},"status":"{droplet.status}",'
             f'"kernel":null,"created_at":"{timestamp(droplet.created_at)}",'
             f'"features":{json.dumps(droplet.features)},"backup_ids":[],'
-            f'"next_backup_window":null,"snapshot_ids":[],'
-            f'"image":{texts["image " + droplet.image.slug]},"volume_ids":[],'
+            f'"next_backup_window":null,"snapshot_ids":{snapshots},'
+            f'"image":{texts[f"image {droplet.image.id}"]},"volume_ids":[],'
             f'"size":{texts["size " + size.slug]},"size_slug":"{size.slug}",'
             f'"networks":{json.dumps(_networks(droplet))},'
             f'"region":{texts["region " + droplet.region]},"tags":{json.dumps(droplet.tags)},'

@@ -93,6 +93,23 @@ class Firewalls:
         """Return the firewalls that cover a droplet, by its id or one of its tags."""
         return [one for one in self._firewalls.values() if droplet_id in self._covered(one)]
 
+    def admits(self, droplet_id: int, port: int, load_balancer_id: str) -> bool:
+        """Return whether a droplet's firewalls let a load balancer in. Without one all may enter.
+
+        A load balancer comes from a private address, so only its id or everyone will do.
+        """
+        covering = self.covering(droplet_id)
+        return not covering or any(
+            rule["protocol"] == "tcp"
+            and _holds(rule["ports"], port)
+            and (
+                load_balancer_id in rule["sources"].get("load_balancer_uids", ())
+                or "0.0.0.0/0" in rule["sources"].get("addresses", ())
+            )
+            for firewall in covering
+            for rule in firewall.inbound_rules
+        )
+
     def create(self, order: dict[str, Any], *, canary: bool = False) -> Firewall:
         """Make a firewall; it waits until its rules are in force.
 
@@ -334,6 +351,11 @@ def _ports(wanted: object) -> str:
     raise errors.unprocessable(
         f"ports must be a port, a range such as 8000-9000, or all, not {wanted!r}"
     )
+
+
+def _holds(ports: str, port: int) -> bool:
+    first, _, last = ports.partition("-")
+    return ports == "0" or int(first) <= port <= int(last or first)
 
 
 def _check_address(address: object) -> None:
