@@ -27,6 +27,7 @@ LANES = {
     "tests/e2e/test_local.py": "local",
     "tests/e2e/chaos/": "chaos",
     "tests/e2e/chart/": "chart",
+    "tests/e2e/test_observe.py": "observe",
     "tests/e2e/test_guide.py": "guide",
     "tests/e2e/": "control plane",
 }

@@ -87,7 +87,7 @@ The label app.kubernetes.io/component says which part an object is of; none: the
 {{- $_ := set $object.metadata "labels" $labels -}}
 {{- if and (eq $object.kind "ServiceAccount") (eq $object.metadata.name "spawnai-operator") -}}
 {{- $_ := set $object.metadata "name" $account -}}
-{{- with $values.serviceAccount.annotations }}{{ $_ := set $object.metadata "annotations" . }}{{ end -}}
+{{- with $values.serviceAccount.annotations }}{{ $_ := set $object.metadata "annotations" (mergeOverwrite ($object.metadata.annotations | default dict) .) }}{{ end -}}
 {{- end -}}
 {{- range $object.subjects | default list -}}
 {{- if eq .name "spawnai-operator" }}{{ $_ := set . "name" $account }}{{ end -}}
@@ -104,10 +104,10 @@ The label app.kubernetes.io/component says which part an object is of; none: the
 {{- $settings := merge (dict) (index $root.Values.AsMap $component) -}}
 {{- $template := $deployment.spec.template -}}
 {{- $pod := $template.spec -}}
-{{- with $settings.annotations }}{{ $_ := set $deployment.metadata "annotations" . }}{{ end -}}
+{{- with $settings.annotations }}{{ $_ := set $deployment.metadata "annotations" (mergeOverwrite ($deployment.metadata.annotations | default dict) .) }}{{ end -}}
 {{- if hasKey $settings "replicaCount" }}{{ $_ := set $deployment.spec "replicas" (int $settings.replicaCount) }}{{ end -}}
 {{- $_ := set $template.metadata "labels" (merge $template.metadata.labels $root.Values.commonLabels ($settings.podLabels | default dict)) -}}
-{{- with $settings.podAnnotations }}{{ $_ := set $template.metadata "annotations" . }}{{ end -}}
+{{- with $settings.podAnnotations }}{{ $_ := set $template.metadata "annotations" (mergeOverwrite ($template.metadata.annotations | default dict) .) }}{{ end -}}
 {{- if eq $pod.serviceAccountName "spawnai-operator" }}{{ $_ := set $pod "serviceAccountName" $root.Values.serviceAccount.name }}{{ end -}}
 {{- with $root.Values.imagePullSecrets }}{{ $_ := set $pod "imagePullSecrets" . }}{{ end -}}
 {{- range list "priorityClassName" "nodeSelector" "tolerations" "affinity" "topologySpreadConstraints" -}}

@@ -41,7 +41,12 @@ _ENDED_SECONDS = 120.0
 _SCRAPED_SECONDS = 5.0
 _ALERT_SECONDS = 60.0
 _ALERT = "SpawnAIDown"
-_DRAWN = ("Sessions by phase", "Calls to DigitalOcean", "Estimated and actual")
+_DRAWN = {
+    "Sessions by phase": "Running",
+    "Calls to DigitalOcean": "ok",
+    "Estimated and actual": "actual",
+}
+"""The panels that are drawn, and the series of each that tells most."""
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
@@ -166,7 +171,7 @@ async def _panels(narrator: Narrator, prometheus: Prometheus, began: float) -> l
             label = _label(question, series.labels)
             value = series.last if question.instant else max(series.values)
             lines.append(f"{label} {shown(value, question.unit)}")
-            if question.panel in _DRAWN and not question.instant and max(series.values) > 0:
+            if not question.instant and _DRAWN.get(question.panel) == label:
                 picture = [f"{question.panel}: {label}"]
                 picture += chart(series.values, unit=question.unit)
                 drawn.setdefault(question.panel, picture)
@@ -185,9 +190,8 @@ async def _panels(narrator: Narrator, prometheus: Prometheus, began: float) -> l
 
 def _label(question: Question, labels: object) -> str:
     values = dict(labels) if isinstance(labels, dict) else {}
-    return re.sub(
-        r"\{\{(\w+)\}\}", lambda match: str(values.get(match[1], "")), question.legend
-    ).strip()
+    label = re.sub(r"\{\{(\w+)\}\}", lambda match: str(values.get(match[1], "")), question.legend)
+    return label.strip() or "none"
 
 
 async def _alert(narrator: Narrator, stack: LocalStack, sinks: Sinks) -> None:
