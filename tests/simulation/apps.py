@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import Random
 from typing import Self
 
@@ -243,7 +243,7 @@ class SimulatedAgent:
 
         await self._agents.call("AGENT push", self._ip, self._uid, effect)
 
-    async def set_expiry(self, expires_at: datetime) -> None:
+    async def set_expiry(self, expires_at: datetime, *, remaining: timedelta) -> None:
         def effect(_droplet: CloudDroplet, machine: Machine) -> None:
             machine.expires_at = expires_at
 

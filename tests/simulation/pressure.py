@@ -244,7 +244,7 @@ class Agents:
     async def status(self, *, after: str | None = None) -> None:
         raise AgentUnreachable("nobody")
 
-    async def set_expiry(self, _expires_at) -> None:
+    async def set_expiry(self, _expires_at, *, remaining) -> None:
         pass
 
 

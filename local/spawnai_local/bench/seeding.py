@@ -27,8 +27,9 @@ from spawnai.api.names import (
     session_tag,
 )
 from spawnai.droplet.client import AgentClient
-from spawnai.droplet.cloud_config import DropletBootstrap, read_agent_source, render_user_data
+from spawnai.droplet.cloud_config import DropletBootstrap, render_user_data
 from spawnai.droplet.credentials import SessionCredentials, derive_credentials
+from spawnai.droplet.packing import read_agent_source
 from spawnai_local.bench.cluster import ClusterClient, records_path, sessions_path
 from spawnai_local.bench.emulator import EmulatorControl
 from spawnai_local.classes import LOCAL_DOMAIN

@@ -25,7 +25,8 @@ _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _AGENT_FOLDER = "opt/spawnai"
 _PREFIXES = ("/etc/", "/opt/", "/root", "/run/", "/srv/", "/tmp/", "/usr/local/", "/var/")  # noqa: S108
 
-# Apps listen on 0.0.0.0, so their ports are shared by the whole host. Below Linux's ephemeral range
+# Apps listen on 0.0.0.0, so their ports are shared by the whole host. A machine has two, for two
+# revisions of its app. Below Linux's ephemeral range
 # (32768 and up), and apart from the ports that other parts of a local cloud pick (20000 and up).
 _APP_PORTS = range(10_000, 20_000)
 
@@ -47,6 +48,7 @@ class MachineError(Exception):
 class _Machine:
     address: str
     root: Path
+    app_port: int
     port_claim: socket.socket
     is_off: asyncio.Event
     ordered_off: bool = False
@@ -117,10 +119,11 @@ class MachineHost:
         await self.start()
         machine = self._machines.get(droplet_id)
         if machine is None:
-            machine = await asyncio.to_thread(self._furnish, droplet_id, address, memory_bytes)
+            machine = await asyncio.to_thread(self._furnish, droplet_id, address)
             self._machines[droplet_id] = machine
         elif not machine.is_off.is_set():
             raise MachineError(f"the machine of droplet {droplet_id} runs already")
+        self._write_settings(machine, memory_bytes)
         machine.is_off.clear()
         machine.ordered_off = False
         assert self._userland is not None  # noqa: S101 - start() made it
@@ -210,30 +213,34 @@ class MachineHost:
             npm_cache=cache,
         )
 
-    def _furnish(self, droplet_id: int, address: str, memory_bytes: int) -> _Machine:
+    def _furnish(self, droplet_id: int, address: str) -> _Machine:
         assert self._userland is not None  # noqa: S101 - start() made it
         root = self._directory / str(droplet_id)
-        agent = root / _AGENT_FOLDER
-        agent.mkdir(parents=True)
+        (root / _AGENT_FOLDER).mkdir(parents=True)
         # The interpreter itself, not the virtual environment's: a droplet has no packages of ours.
         self._userland.furnish(root, Path(sys.executable).resolve())
-        claim, port = _claim_app_port()
+        claim, port = _claim_app_ports()
+        machine = _Machine(address, root, port, claim, asyncio.Event())
+        machine.is_off.set()
+        return machine
+
+    def _write_settings(self, machine: _Machine, memory_bytes: int) -> None:
         settings = {
-            "BIND_ADDRESS": address,
+            "BIND_ADDRESS": machine.address,
             "HTTP_PORT": str(self.http_port),
             "HTTPS_PORT": str(self.https_port),
-            "APP_PORT": str(port),
+            "APP_PORT": str(machine.app_port),
             "RUN_APP_WITH": "process",
             "POWEROFF_COMMAND": "systemctl poweroff",
             "MEMORY_BYTES": str(max(memory_bytes - _SYSTEM_MEMORY_BYTES, memory_bytes // 2)),
             "DISK_BYTES": str(_APP_DISK_BYTES),
+            # All machines share this host's kernel, and its clock is as right as any.
+            "BOOT_ID": os.urandom(8).hex(),
+            "CLOCK_SETTLE_SECONDS": "0",
             **self._machine_environment,
         }
         text = "".join(f"{name}={value}\n" for name, value in settings.items())
-        (agent / "machine.env").write_text(text)
-        machine = _Machine(address, root, claim, asyncio.Event())
-        machine.is_off.set()
-        return machine
+        (machine.root / _AGENT_FOLDER / "machine.env").write_text(text)
 
     async def _order(self, order: Mapping[str, Any]) -> None:
         supervisor = self._supervisor
@@ -294,21 +301,23 @@ def _addresses_for_ever(network: IPv4Network) -> Iterator[str]:
             yield str(IPv4Address(number))
 
 
-def _claim_app_port() -> tuple[socket.socket, int]:
-    """A port that no other machine of this host has, of whichever local cloud.
+def _claim_app_ports() -> tuple[socket.socket, int]:
+    """A port that no other machine of this host has, of whichever local cloud, nor the next one.
 
     The claim is an abstract Unix socket named for the port: the kernel lets one process have it,
     and takes it back when that process ends in whatever way.
     """
-    first = int.from_bytes(os.urandom(4)) % len(_APP_PORTS)
-    for offset in range(len(_APP_PORTS)):
-        port = _APP_PORTS[(first + offset) % len(_APP_PORTS)]
+    pairs = _APP_PORTS[::2]
+    first = int.from_bytes(os.urandom(4)) % len(pairs)
+    for offset in range(len(pairs)):
+        port = pairs[(first + offset) % len(pairs)]
         claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             claim.bind(f"\0spawnai-app-port-{port}")
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(("0.0.0.0", port))  # noqa: S104 - where the app will listen
+            for one in (port, port + 1):
+                with socket.socket() as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind(("0.0.0.0", one))  # noqa: S104 - where the app will listen
         except OSError:
             claim.close()
             continue

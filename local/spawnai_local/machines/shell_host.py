@@ -3,8 +3,9 @@
 A machine of `MachineHost` is a group of processes; a thousand of them are too many for a laptop.
 A shell reads the same user_data and answers as the real agent does (operator/spawnai/droplet/
 agent/): HTTPS on the droplet's own address with the certificate that user_data carries, the
-bearer token checked, the same documents. It installs and runs nothing: an app is `running` when
-the time that was set for it is over. All shells live in the process and event loop of the host.
+operator's certificate and bearer token checked, the same documents. It installs and runs nothing:
+an app is `running` when the time that was set for it is over. All shells live in the process and
+event loop of the host.
 """
 
 import asyncio
@@ -72,6 +73,7 @@ class Bootstrap:
 
     certificate_pem: str
     private_key_pem: str
+    operator_certificate_pem: str
     app_type: str
     token_sha256: str
     expires_at: float
@@ -95,6 +97,7 @@ class Bootstrap:
             return cls(
                 certificate_pem=files[f"{_FOLDER}/agent.crt"]["content"],
                 private_key_pem=files[f"{_FOLDER}/agent.key"]["content"],
+                operator_certificate_pem=files[f"{_FOLDER}/operator.crt"]["content"],
                 app_type=session["appType"],
                 token_sha256=session["tokenSha256"],
                 expires_at=float(session["expiresAt"]),
@@ -114,6 +117,9 @@ class Bootstrap:
             context.load_cert_chain(f"/proc/self/fd/{memory}")
         finally:
             os.close(memory)
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.load_verify_locations(cadata=self.operator_certificate_pem)
         return context
 
 

@@ -92,13 +92,14 @@ printf 'run %s\\n' "$command" > "$root/run/orders"
     "poweroff": "printf 'poweroff\\n' > \"$root/run/orders\"\n",
     "shutdown": "printf 'poweroff\\n' > \"$root/run/orders\"\n",
     "reboot": "printf 'reboot\\n' > \"$root/run/orders\"\n",
+    "passwd": "# The host's passwords are not a machine's to change.\nexit 0\n",
     "useradd": "# One user owns everything in a machine.\nexit 0\n",
 }
 
 # Beside the stand-ins: what could reach past the machine, or hide that something is not installed.
 _LEFT_OUT = {
     *("apt", "dpkg", "snap", "halt", "init", "telinit", "cloud-init", "sudo", "su"),
-    *("adduser", "groupadd", "usermod", "iptables", "nft", "ufw", "mount", "umount"),
+    *("adduser", "chpasswd", "groupadd", "usermod", "iptables", "nft", "ufw", "mount", "umount"),
     *("npx", "nodejs", "corepack", "docker", "podman"),
 }
 

@@ -16,7 +16,7 @@ from yaml import YAMLError
 
 from spawnai.api.names import cluster_tag
 from spawnai.clock import Clock, SystemClock
-from spawnai.droplet.cloud_config import read_agent_source
+from spawnai.droplet.packing import read_agent_source
 from spawnai.generation.claude import Generator, open_client, warm_up
 from spawnai.generation.judging.judge import Judge
 from spawnai.lifecycle.reaping import ReapingRules

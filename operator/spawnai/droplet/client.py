@@ -11,10 +11,11 @@ input, bounded in size and time, and can never do more than end its own session.
 
 import asyncio
 import json
+import os
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,17 +23,18 @@ import httpx
 
 from spawnai.droplet.credentials import AGENT_HOST_NAME, SessionCredentials
 
-STATES = frozenset({"idle", "installing", "starting", "running", "finished", "failed"})
+STATES = frozenset({"idle", "installing", "starting", "running", "finished", "failed", "stopped"})
 
 # A droplet answers its TCP port within milliseconds or does not answer at all.
 CONNECT_SECONDS = 2.0
 # The agent answers from memory, or after its AFTER_SECONDS; a bundle of 1 MiB has to be written to
 # its disk first.
 CALL_SECONDS = 10.0
-# 100 log lines of 1,000 characters, each up to 6 bytes in JSON, fit; a flood does not.
-ANSWER_MAX_BYTES = 1024 * 1024
+# 1,000 log lines of 1,000 characters, each up to 6 bytes in JSON, fit; a flood does not.
+ANSWER_MAX_BYTES = 8 * 1024 * 1024
 LOG_MAX_LINES = 100
 LOG_LINE_MAX_CHARACTERS = 1000
+USAGE_MAX_SAMPLES = 1440
 _IDLE_SECONDS = 30.0
 
 
@@ -61,8 +63,47 @@ class AgentUntrusted(AgentError):
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateStatus:
+    """How far a further bundle is: `state` as of an app, `failed` when the one before stays.
+
+    `message` is the agent's sentence about a failure, `error` the first line in which the app (or
+    npm) itself said what went wrong.
+    """
+
+    bundle_digest: str
+    state: str
+    reason: str | None = None
+    message: str | None = None
+    error: str | None = None
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogLines:
+    """Some lines of the log, and the number to ask on with."""
+
+    lines: tuple[str, ...]
+    next: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSample:
+    """How much of the droplet was in use, in percent, over `seconds` until `at`."""
+
+    at: datetime
+    seconds: float
+    cpu: float
+    memory: float
+
+
+@dataclass(frozen=True, slots=True)
 class AgentStatus:
-    """What the agent says of its app. `log` are the last lines, oldest first."""
+    """What the agent says of its app. `log` are the last lines, oldest first.
+
+    `bundle_digest` is the bundle that serves; `update` is the last one that was tried beside it.
+    `restarts` counts since that bundle began to serve. `expires_at` is what the dead man's switch
+    itself goes by.
+    """
 
     bundle_digest: str | None
     state: str
@@ -72,6 +113,14 @@ class AgentStatus:
     log: tuple[str, ...]
     expires_at: datetime
     agent_version: str
+    message: str | None = None
+    error: str | None = None
+    update: UpdateStatus | None = None
+
+    @property
+    def progress(self) -> str:
+        """What to name to `status(after=)`, to hear of the next change of app or update."""
+        return f"{self.state}/{self.update.state}" if self.update else self.state
 
 
 class AgentClient:
@@ -88,7 +137,7 @@ class AgentClient:
                 # An answer is read as it comes: a compressed one could grow without bounds.
                 "Accept-Encoding": "identity",
             },
-            verify=_pinned(credentials.certificate_pem),
+            verify=_mutual(credentials),
             timeout=httpx.Timeout(CALL_SECONDS, connect=CONNECT_SECONDS),
             limits=httpx.Limits(max_connections=2, keepalive_expiry=_IDLE_SECONDS),
             # A proxy of the cluster has no business between the operator and a droplet.
@@ -111,8 +160,8 @@ class AgentClient:
     async def status(self, *, after: str | None = None) -> AgentStatus:
         """What the agent and its app are doing.
 
-        Whoever names the state that he knows of is answered when there is another, or when the
-        agent does not want to wait any longer for it, at most 5 s later.
+        A caller that names the state (or the `progress`) it knows of is answered when there is
+        another, or when the agent does not want to wait any longer for it, at most 5 s later.
 
         Raises:
             AgentUnreachable, AgentRejected, AgentUntrusted: see there.
@@ -122,28 +171,104 @@ class AgentClient:
         try:
             return _read_status(answer)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise AgentRejected(
-                200, f"the agent at {self._where} gave a status that cannot be read: {error!r}"
-            ) from error
+            raise self._unreadable("status", error) from error
 
     async def push(self, bundle_document: Mapping[str, Any]) -> None:
-        """Give the agent its app; returns once the agent has written it to its disk.
+        """Give the agent an app; returns once the agent has written it to its disk.
 
-        Pushing the same digest again is accepted and does nothing.
+        The first one is installed and started. While one serves, a further one is a new revision:
+        it is started beside the old one, takes its place when it works, and otherwise leaves
+        everything as it was (`AgentStatus.update`). After one that failed, it is a new beginning.
+        Pushing a digest again that serves, is tried, or was tried last and failed, does nothing.
+        The last bundle that is pushed wins: pushing the one that serves ends a try.
 
         Raises:
-            AgentRejected: 409, it has another bundle; 413 or 422, it will not take this one.
+            AgentRejected: 409, the session has ended; 413 or 422, it will not take this one.
             AgentUnreachable, AgentUntrusted: see there.
         """
         await self._call("PUT", "/v1/bundle", bundle_document)
 
-    async def set_expiry(self, expires_at: datetime) -> None:
+    async def set_expiry(self, expires_at: datetime, *, remaining: timedelta | None = None) -> None:
         """Move the droplet's dead man's switch to this time (plus the grace it was given).
+
+        `remaining` is how long that is from now by the caller's own clock. The droplet counts that
+        time down, so its own date may be wrong; without it the droplet's date decides. Returns once
+        the switch itself has taken it in.
+
+        Raises:
+            AgentUnreachable: also when the switch did not answer; ask again.
+            AgentRejected, AgentUntrusted: see there.
+        """
+        document = {"expiresAt": expires_at.timestamp()}
+        if remaining is not None:
+            document["lifetimeSeconds"] = remaining.total_seconds()
+        await self._call("PUT", "/v1/expiry", document)
+
+    async def set_environment(self, variables: Mapping[str, str]) -> None:
+        """Give the app these environment variables, in the place of those before.
+
+        They hold from the next start of the app's process: call it before `push`. They reach the
+        process alone: no file that the app's user may read, no log, no command line.
+
+        Raises:
+            AgentRejected: 422, a name is not one that may be set; no message tells a value.
+            AgentUnreachable, AgentUntrusted: see there.
+        """
+        await self._call("PUT", "/v1/env", dict(variables))
+
+    async def stop(self) -> None:
+        """End the app before its droplet goes: a page says so, then its process is asked to end.
+
+        Returns when it has ended, seconds later. It cannot be started again.
 
         Raises:
             AgentUnreachable, AgentRejected, AgentUntrusted: see there.
         """
-        await self._call("PUT", "/v1/expiry", {"expiresAt": expires_at.timestamp()})
+        await self._call("POST", "/v1/stop")
+
+    async def read_log(self, after: int = 0) -> LogLines:
+        """The lines of the log from this number on; waits up to 5 s when there is none yet.
+
+        Numbers count from the agent's start, and at most the last 1,000 lines are kept: a larger
+        step of `next` than lines came means that some were lost.
+
+        Raises:
+            AgentUnreachable, AgentRejected, AgentUntrusted: see there.
+        """
+        answer = await self._call("GET", f"/v1/log?after={after}")
+        try:
+            lines = tuple(str(line)[:LOG_LINE_MAX_CHARACTERS] for line in answer["lines"])
+            return LogLines(lines, int(answer["next"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._unreadable("log", error) from error
+
+    async def follow_log(self, after: int = 0) -> AsyncIterator[str]:
+        """The lines of the log as they come, of installs, starts and scripts too; never ends.
+
+        Raises:
+            AgentUnreachable, AgentRejected, AgentUntrusted: see there.
+        """
+        while True:
+            news = await self.read_log(after)
+            after = news.next
+            for line in news.lines:
+                yield line
+
+    async def read_usage(self, after: int = 0) -> tuple[tuple[UsageSample, ...], int]:
+        """Samples of processor and memory from this number on, one a minute, and the next number.
+
+        The last day's are kept. Numbers count from the agent's start: a smaller one than before
+        means that it was started again.
+
+        Raises:
+            AgentUnreachable, AgentRejected, AgentUntrusted: see there.
+        """
+        answer = await self._call("GET", f"/v1/usage?after={after}")
+        try:
+            samples = tuple(_read_sample(one) for one in answer["samples"][:USAGE_MAX_SAMPLES])
+            return samples, int(answer["next"])
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise self._unreadable("usage", error) from error
 
     async def put_challenge(self, token: str, key_authorization: str) -> None:
         """Have the droplet answer an ACME server's http-01 challenge, at port 80, before all else.
@@ -225,7 +350,7 @@ class AgentClient:
                 ) as response,
             ):
                 body = await self._read(response)
-        except (httpx.HTTPError, TimeoutError) as error:
+        except (httpx.HTTPError, OSError) as error:  # TLS alerts come as they are
             raise self._no_answer(error) from error
         answer = _object(body)
         if response.status_code in {200, 202}:
@@ -242,7 +367,7 @@ class AgentClient:
         raise AgentRejected(response.status_code, message)
 
     async def _read(self, response: httpx.Response) -> bytes:
-        body = b""
+        body = bytearray()
         async for chunk in response.aiter_raw():
             body += chunk
             if len(body) > ANSWER_MAX_BYTES:
@@ -250,7 +375,12 @@ class AgentClient:
                     response.status_code,
                     f"the agent at {self._where} answered more than {ANSWER_MAX_BYTES} bytes",
                 )
-        return body
+        return bytes(body)
+
+    def _unreadable(self, what: str, error: Exception) -> AgentRejected:
+        return AgentRejected(
+            200, f"the agent at {self._where} gave a {what} that cannot be read: {error!r}"
+        )
 
     def _no_answer(self, error: Exception) -> AgentError:
         cause: BaseException | None = error
@@ -267,15 +397,24 @@ class AgentClient:
         )
 
 
-def _pinned(certificate_pem: str) -> ssl.SSLContext:
-    """Trusts exactly this certificate, whatever the system trusts."""
+def _mutual(credentials: SessionCredentials) -> ssl.SSLContext:
+    """Trusts exactly the agent's certificate, whatever the system trusts, and shows our own."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     # The certificate is its own anchor and no authority: a name would prove nothing more.
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.load_verify_locations(cadata=certificate_pem)
+    context.load_verify_locations(cadata=credentials.certificate_pem)
+    if credentials.operator_key_pem:
+        # A context reads keys from files only; this one touches no disk.
+        memory = os.memfd_create("operator", os.MFD_CLOEXEC)
+        try:
+            shown = credentials.operator_certificate_pem + credentials.operator_key_pem
+            os.write(memory, shown.encode("ascii"))
+            context.load_cert_chain(f"/proc/self/fd/{memory}")
+        finally:
+            os.close(memory)
     return context
 
 
@@ -294,17 +433,45 @@ def _read_status(answer: Mapping[str, Any]) -> AgentStatus:
     log = answer["log"]
     if not isinstance(log, list):
         raise TypeError("log is no list")
-    exit_code = answer["exitCode"]
     return AgentStatus(
         bundle_digest=_optional_text(answer["bundleDigest"]),
         state=state,
         reason=_optional_text(answer["reason"]),
-        exit_code=None if exit_code is None else int(exit_code),
+        exit_code=_optional_number(answer["exitCode"]),
         restarts=int(answer["restarts"]),
         log=tuple(str(line)[:LOG_LINE_MAX_CHARACTERS] for line in log[-LOG_MAX_LINES:]),
         expires_at=datetime.fromtimestamp(float(answer["expiresAt"]), UTC),
         agent_version=str(answer["agentVersion"])[:LOG_LINE_MAX_CHARACTERS],
+        message=_optional_text(answer.get("message")),
+        error=_optional_text(answer.get("error")),
+        update=_read_update(answer.get("update")),
     )
+
+
+def _read_update(update: Any) -> UpdateStatus | None:
+    if update is None:
+        return None
+    if update["state"] not in STATES:
+        raise ValueError(f"unknown state {str(update['state'])[:40]!r} of an update")
+    return UpdateStatus(
+        bundle_digest=str(update["bundleDigest"])[:LOG_LINE_MAX_CHARACTERS],
+        state=update["state"],
+        reason=_optional_text(update["reason"]),
+        message=_optional_text(update["message"]),
+        error=_optional_text(update["error"]),
+        exit_code=_optional_number(update["exitCode"]),
+    )
+
+
+def _read_sample(sample: Any) -> UsageSample:
+    cpu, memory, seconds = (float(sample[name]) for name in ("cpu", "memory", "seconds"))
+    if not (0 <= cpu <= 100 and 0 <= memory <= 100 and 0 < seconds < 86_400):  # noqa: PLR2004
+        raise ValueError("a percentage is not between 0 and 100, or a time is none")
+    return UsageSample(datetime.fromtimestamp(float(sample["at"]), UTC), seconds, cpu, memory)
+
+
+def _optional_number(value: Any) -> int | None:
+    return None if value is None else int(value)
 
 
 def _optional_text(value: Any) -> str | None:

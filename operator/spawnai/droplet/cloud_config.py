@@ -6,7 +6,7 @@ installed again. In the order in which cloud-init goes through it:
 1. `bootcmd` (early, before the files are written) leaves a helper behind that starts the units as
    soon as the last file is there, instead of at the end of the boot, seconds later.
 2. `write_files`: the agent (one archive of the files in agent/), its certificates and settings, the
-   packages' script, two units; last of all the mark that the helper waits for.
+   packages' script, three units; last of all the mark that the helper waits for.
 3. `runcmd` (the last thing of a first boot) enables the units, so that they come back after a
    reboot, and starts them if the helper could not.
 
@@ -17,15 +17,10 @@ The only secrets in user_data are the agent's own keys, which every process that
 (169.254.169.254) could read; the app's unit cannot reach that address.
 """
 
-import base64
-import gzip
-import io
 import json
-import zipfile
 from dataclasses import dataclass
-from datetime import datetime
-from functools import cache
-from importlib import resources
+from datetime import datetime, timedelta
+from typing import Any
 
 import yaml
 
@@ -42,6 +37,7 @@ _PACKAGES = {
     "webapp": ("caddy",),
     "script": ("caddy",),
     "api": ("caddy", "nodejs", "npm"),
+    "fullstack": ("caddy", "nodejs", "npm"),
 }
 
 # The agent outlives what it runs: the kernel takes anything else first, and it is never given up.
@@ -88,6 +84,42 @@ IPAddressDeny=169.254.0.0/16
 WantedBy=multi-user.target
 """
 
+# Apart from the agent, because strangers and the app can make the agent busy: it has a port, this
+# has none. Nothing else is given up later, and no limit is shared.
+_SWITCH_UNIT = f"""\
+[Unit]
+Description=SpawnAI dead man's switch
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart=/usr/bin/python3 -I {FOLDER}/agent.pyz switch
+Restart=always
+RestartSec=1
+WatchdogSec=60
+NotifyAccess=main
+OOMScoreAdjust=-1000
+Nice=-10
+CPUWeight=1000
+IOWeight=1000
+MemoryMin=24M
+TasksMax=16
+UMask=0022
+NoNewPrivileges=yes
+ProtectSystem=strict
+ReadWritePaths={FOLDER}
+ProtectHome=yes
+PrivateTmp=yes
+PrivateNetwork=yes
+RestrictAddressFamilies=AF_UNIX
+RestrictNamespaces=yes
+RestrictRealtime=yes
+LockPersonality=yes
+SystemCallArchitectures=native
+
+[Install]
+WantedBy=multi-user.target
+"""
+
 # After cloud-config.service, which writes apt's sources on a first boot. Nothing waits for this.
 _PACKAGES_UNIT = f"""\
 [Unit]
@@ -115,6 +147,9 @@ _PACKAGES_SCRIPT = """\
 set -u
 cd "$(dirname "$0")"
 say() { echo "$1" > packages.part && mv packages.part packages; }
+# The first error names the cause; what follows are its consequences.
+cause() { grep -m 1 -E '^(E|Err|dpkg: error)' packages.log || tail -n 1 packages.log; }
+trap 'say "could not be installed in time: $(cause)"; exit 1' TERM
 missing() {
   for package in "$@"; do
     case "$package" in nodejs) program=node ;; *) program="$package" ;; esac
@@ -125,9 +160,13 @@ missing() {
 install_packages() {
   DEBIAN_FRONTEND=noninteractive
   export DEBIAN_FRONTEND
-  apt-get --quiet=2 -o Acquire::Languages=none update &&
-    apt-get --quiet=2 -o DPkg::Lock::Timeout=60 -o Dpkg::Options::=--force-unsafe-io \\
-      install --yes --no-install-recommends "$@"
+  # One source that fails must not keep back what the others have; nor must an installation that
+  # was interrupted.
+  apt-get --quiet=2 -o Acquire::Languages=none update ||
+    echo "not every source of packages answers; going on with those that do"
+  command -v dpkg > /dev/null && dpkg --force-confold --configure -a
+  apt-get --quiet=2 -o DPkg::Lock::Timeout=60 -o Dpkg::Options::=--force-unsafe-io \\
+    install --yes --no-install-recommends "$@"
 }
 systemctl mask --now --quiet caddy.service || true
 getent passwd spawnai-app > /dev/null || useradd --system --user-group --no-create-home \\
@@ -140,7 +179,7 @@ tries=0
 while missing "$@"; do
   tries=$((tries + 1))
   if [ "$tries" -gt 20 ]; then
-    say "could not be installed: $(tail -n 1 packages.log)"
+    say "could not be installed: $(cause)"
     exit 1
   fi
   install_packages "$@" > packages.log 2>&1 || sleep 5
@@ -148,7 +187,7 @@ done
 say ok
 """
 
-_UNITS = "spawnai-agent.service spawnai-packages.service"
+_UNITS = "spawnai-switch.service spawnai-agent.service spawnai-packages.service"
 _WRITTEN = f"{FOLDER}/written"
 # At most a minute: runcmd follows in any case.
 _EARLY_START = (
@@ -158,14 +197,43 @@ _EARLY_START = (
 
 
 @dataclass(frozen=True, slots=True)
+class AppHealth:
+    """When the agent takes an app for ill, and how often it starts it again (seconds).
+
+    The defaults are those of the first description: asked every 30 s, 5 s for an answer, three
+    failures in a row; 60 s until the first answer; at most 5 restarts in 10 minutes.
+    """
+
+    interval: float = 30.0
+    timeout: float = 5.0
+    failures: int = 3
+    grace: float = 60.0
+    restarts: int = 5
+    restart_window: float = 600.0
+
+    def document(self) -> dict[str, float]:
+        """As session.json has it."""
+        return {
+            "healthIntervalSeconds": self.interval,
+            "healthTimeoutSeconds": self.timeout,
+            "healthFailures": self.failures,
+            "answerSeconds": self.grace,
+            "restarts": self.restarts,
+            "restartWindowSeconds": self.restart_window,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class DropletBootstrap:
     """All that one droplet is told before it boots.
 
-    `agent_source` is what `read_agent_source` returns. `gateway` is the private certificate that
-    the droplet serves from birth, for a gateway to know it by; without one it serves HTTPS only
-    once it is given a public certificate.
+    `agent_source` is what `packing.read_agent_source` returns. `gateway` is the private certificate
+    that the droplet serves from birth, for a gateway to know it by; without one it serves HTTPS
+    only once it is given a public certificate.
     `expires_at` is the first deadline of its dead man's switch: `grace_seconds` after it the
-    droplet powers itself off, unless the operator has moved it.
+    droplet powers itself off, unless the operator has moved it. `lifetime` is how long that is from
+    now by the caller's clock: the droplet counts it from its boot, so that no wrong date ends or
+    lengthens its life. Without it the droplet's date decides.
     """
 
     session_uid: str
@@ -177,33 +245,8 @@ class DropletBootstrap:
     agent_port: int = AGENT_PORT
     http_port: int = HTTP_PORT
     gateway: GatewayCertificate | None = None
-
-
-@cache
-def read_agent_source() -> str:
-    """The agent as it ships: its files as an archive that Python can run, gzip and base64.
-
-    The files are stored in the archive as they are and compressed as a whole, which is smaller.
-    """
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as pack:
-        _store(pack, "__main__.py", "from spawnai_agent.main import main\n\nmain()\n")
-        for name, source in agent_files().items():
-            _store(pack, f"spawnai_agent/{name}", source)
-    # mtime=0: the time of packing must not change the bytes.
-    packed = gzip.compress(archive.getvalue(), compresslevel=9, mtime=0)
-    return base64.b64encode(packed).decode("ascii")
-
-
-def agent_files() -> dict[str, str]:
-    """The agent's source: file name to text, sorted by name."""
-    folder = resources.files("spawnai.droplet").joinpath("agent")
-    files = (file for file in folder.iterdir() if file.name.endswith(".py"))
-    return {file.name: file.read_text("utf-8") for file in sorted(files, key=lambda f: f.name)}
-
-
-def _store(pack: zipfile.ZipFile, name: str, text: str) -> None:
-    pack.writestr(zipfile.ZipInfo(name), text)
+    lifetime: timedelta | None = None
+    health: AppHealth = AppHealth()
 
 
 def render_user_data(bootstrap: DropletBootstrap) -> str:
@@ -219,7 +262,7 @@ def render_user_data(bootstrap: DropletBootstrap) -> str:
         )
     if bootstrap.expires_at.utcoffset() is None:
         raise ValueError("expires_at has no time zone; expected an aware datetime")
-    session = {
+    session: dict[str, Any] = {
         "sessionUid": bootstrap.session_uid,
         "appType": bootstrap.app_type,
         "tokenSha256": bootstrap.credentials.token_sha256,
@@ -227,8 +270,13 @@ def render_user_data(bootstrap: DropletBootstrap) -> str:
         "graceSeconds": bootstrap.grace_seconds,
         "agentPort": bootstrap.agent_port,
         "httpPort": bootstrap.http_port,
+        **bootstrap.health.document(),
     }
+    if bootstrap.lifetime is not None:
+        session["lifetimeSeconds"] = int(bootstrap.lifetime.total_seconds())
     document = {
+        # Without a key DigitalOcean mails a password and lets people log in with it.
+        "ssh_pwauth": False,
         "bootcmd": [
             [
                 *("systemd-run", "--no-block", "--quiet", "--unit=spawnai-early-start"),
@@ -239,9 +287,11 @@ def render_user_data(bootstrap: DropletBootstrap) -> str:
             _packed(f"{FOLDER}/agent.pyz", bootstrap.agent_source),
             _file(f"{FOLDER}/agent.crt", bootstrap.credentials.certificate_pem),
             _file(f"{FOLDER}/agent.key", bootstrap.credentials.private_key_pem),
+            _file(f"{FOLDER}/operator.crt", bootstrap.credentials.operator_certificate_pem),
             *_gateway_files(bootstrap.gateway),
             _file(f"{FOLDER}/session.json", json.dumps(session, indent=2) + "\n"),
             _file(f"{FOLDER}/packages.sh", _PACKAGES_SCRIPT, mode="0755"),
+            _file("/etc/systemd/system/spawnai-switch.service", _SWITCH_UNIT, mode="0644"),
             _file("/etc/systemd/system/spawnai-agent.service", _AGENT_UNIT, mode="0644"),
             _file(
                 "/etc/systemd/system/spawnai-packages.service",
@@ -252,6 +302,7 @@ def render_user_data(bootstrap: DropletBootstrap) -> str:
         ],
         "runcmd": [
             "set -eu",
+            "passwd --quiet --lock root",
             "systemctl daemon-reload",
             f"systemctl enable {_UNITS}",
             f"systemctl start --no-block {_UNITS}",

@@ -22,10 +22,14 @@ INTERNAL_DOMAIN = "spawnai.internal"
 AGENT_HOST_NAME = f"agent.{INTERNAL_DOMAIN}"
 """The name in every agent's certificate; the client pins the certificate, so it identifies none."""
 
+OPERATOR_HOST_NAME = f"operator.{INTERNAL_DOMAIN}"
+"""The name in the certificate that the operator shows; the agent pins it, too."""
+
 MASTER_KEY_MIN_BYTES = 32
 
 # Changing this text changes every token and certificate: running sessions would be cut off.
 _PURPOSE = b"spawnai/session-credentials/v1"
+_OPERATOR_PURPOSE = b"spawnai/operator-certificate/v1"
 _GATEWAY_PURPOSE = b"spawnai/gateway-certificate/v1"
 _AUTHORITY_PURPOSE = b"spawnai/droplets-authority/v1"
 
@@ -38,15 +42,18 @@ _AUTHORITY_VALID = datetime(2026, 1, 1, tzinfo=UTC), datetime(2076, 1, 1, tzinfo
 
 @dataclass(frozen=True, slots=True)
 class SessionCredentials:
-    """One session's bearer token, and the certificate and key of its agent (PEM).
+    """One session's bearer token, and what its agent and its operator show each other (PEM).
 
-    The token never leaves the operator; the droplet gets `token_sha256`. No part but that one and
-    the certificate may be shown, and `repr` shows neither of the secrets.
+    The token and the operator's key never leave the operator; the droplet gets `token_sha256` and
+    the operator's certificate. No part but these and the agent's certificate may be shown, and
+    `repr` shows none of the secrets.
     """
 
     token: str = field(repr=False)
     certificate_pem: str = field(repr=False)
     private_key_pem: str = field(repr=False)
+    operator_certificate_pem: str = field(default="", repr=False)
+    operator_key_pem: str = field(default="", repr=False)
 
     @property
     def token_sha256(self) -> str:
@@ -84,9 +91,18 @@ def derive_credentials(
     )
     token = base64.urlsafe_b64encode(material[:32]).rstrip(b"=").decode("ascii")
     private_key = Ed25519PrivateKey.from_private_bytes(material[32:64])
-    certificate = _self_signed(private_key, material[64:], created)
+    certificate = _self_signed(private_key, material[64:], created, AGENT_HOST_NAME)
+    operators = _derive(
+        master_key, _OPERATOR_PURPOSE, f"{session_uid}\n{created.isoformat()}", length=32 + 16
+    )
+    operator_key = Ed25519PrivateKey.from_private_bytes(operators[:32])
+    operator_certificate = _self_signed(operator_key, operators[32:], created, OPERATOR_HOST_NAME)
     return SessionCredentials(
-        token=token, certificate_pem=_pem(certificate), private_key_pem=_key_pem(private_key)
+        token=token,
+        certificate_pem=_pem(certificate),
+        private_key_pem=_key_pem(private_key),
+        operator_certificate_pem=_pem(operator_certificate),
+        operator_key_pem=_key_pem(operator_key),
     )
 
 
@@ -216,9 +232,9 @@ def _key_pem(key: Ed25519PrivateKey) -> str:
 
 
 def _self_signed(
-    private_key: Ed25519PrivateKey, serial: bytes, created: datetime
+    private_key: Ed25519PrivateKey, serial: bytes, created: datetime, host_name: str
 ) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, AGENT_HOST_NAME)])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host_name)])
     # RFC 5280: a serial number is positive and at most 20 octets.
     serial_number = int.from_bytes(serial) | 1
     return (
@@ -229,7 +245,7 @@ def _self_signed(
         .serial_number(serial_number)
         .not_valid_before(created - _VALID_BEFORE)
         .not_valid_after(created + _VALID_AFTER)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(AGENT_HOST_NAME)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host_name)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .sign(private_key, algorithm=None)
     )

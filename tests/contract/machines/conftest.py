@@ -19,6 +19,10 @@ TIGHT = {
     "SCRIPT_SECONDS": "3",
     "RESTARTS": "2",
     "RESTART_DELAY_SECONDS": "0.05",
+    "STEADY_SECONDS": "1",
+    "DRAIN_SECONDS": "1",
+    "HEALTH_INTERVAL_SECONDS": "0.3",
+    "HEALTH_TIMEOUT_SECONDS": "0.5",
 }
 
 
@@ -35,10 +39,11 @@ async def host(tmp_path_factory, network) -> AsyncIterator[MachineHost]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def tight_host(tmp_path_factory, network) -> AsyncIterator[MachineHost]:
+async def tight_host(tmp_path_factory) -> AsyncIterator[MachineHost]:
     directory = tmp_path_factory.mktemp("tight-machines")
-    async with MachineHost(directory, network, machine_environment=TIGHT) as machine_host:
-        yield machine_host
+    with claim_address_block() as block:  # two hosts would give out the same addresses
+        async with MachineHost(directory, block.network, machine_environment=TIGHT) as made:
+            yield made
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -15,7 +15,6 @@ from spawnai.droplet.client import AgentClient, AgentStatus, AgentUnreachable
 from spawnai.droplet.cloud_config import (
     AGENT_PORT,
     DropletBootstrap,
-    read_agent_source,
     render_user_data,
 )
 from spawnai.droplet.credentials import (
@@ -23,6 +22,7 @@ from spawnai.droplet.credentials import (
     derive_credentials,
     derive_gateway_certificate,
 )
+from spawnai.droplet.packing import read_agent_source
 from spawnai_local.machines import MachineHost
 
 MEMORY_BYTES = 1024**3
@@ -88,7 +88,13 @@ class TestMachine:
             base_url=f"http://{self.address}:{host.http_port}", trust_env=False
         )
 
-    def user_data(self, *, expires_in: float = 3600.0, grace_seconds: int = 600) -> str:
+    def user_data(
+        self,
+        *,
+        expires_in: float = 3600.0,
+        grace_seconds: int = 600,
+        lifetime: timedelta | None = None,
+    ) -> str:
         return render_user_data(
             DropletBootstrap(
                 session_uid=UID,
@@ -97,6 +103,7 @@ class TestMachine:
                 agent_source=read_agent_source(),
                 expires_at=now() + timedelta(seconds=expires_in),
                 grace_seconds=grace_seconds,
+                lifetime=lifetime,
                 gateway=derive_gateway_certificate(MASTER_KEY, UID, now(), HOST_LABEL),
             )
         )
@@ -150,6 +157,12 @@ class TestMachine:
         assert self.processes() == {}
 
     @property
+    def app(self) -> Path:
+        """The folder of the revision that was taken last."""
+        revisions = self.folder / "revisions"
+        return revisions / max((one.name for one in revisions.iterdir()), key=int) / "app"
+
+    @property
     def folder(self) -> Path:
         """The agent's own folder on the machine."""
         return self.host.root_of(self.id) / "opt" / "spawnai"
@@ -158,8 +171,14 @@ class TestMachine:
         """Every process of this machine whose command line contains `text`."""
         return processes_below(self.host.root_of(self.id), text)
 
-    def state_on_disk(self) -> dict[str, Any]:
-        return json.loads((self.folder / "state.json").read_text())
+    def agents(self) -> list[int]:
+        """The agent's process; the dead man's switch is of the same archive."""
+        found = self.processes("agent.pyz").items()
+        return [pid for pid, command in found if not command.rstrip().endswith(" switch")]
+
+    def switch(self) -> dict[str, Any]:
+        """What the dead man's switch has promised, as it stands on disk."""
+        return json.loads((self.folder / "switch.json").read_text())
 
     async def close(self) -> None:
         await self.agent.close()

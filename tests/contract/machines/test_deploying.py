@@ -28,15 +28,6 @@ async def test_the_same_bundle_twice_is_done_once(machine):
     assert list(api.processes("node server.js")) == [process]
 
 
-async def test_another_bundle_is_refused_and_changes_nothing(machine):
-    webapp = machine("webapp")
-    await webapp.run(bundle("webapp", STATIC_PAGE))
-    with pytest.raises(AgentRejected, match="already has the bundle") as refusal:
-        await webapp.agent.push(bundle("webapp", {"index.html": "other"}, digest="other"))
-    assert refusal.value.status == 409
-    assert (await webapp.browser.get("/")).text == STATIC_PAGE["index.html"]
-
-
 async def test_a_bundle_for_another_kind_of_app_is_refused(machine):
     webapp = machine("webapp")
     await webapp.boot()
@@ -66,8 +57,8 @@ async def test_a_killed_agent_comes_back_with_the_app_and_installs_nothing_again
     api = machine("api")
     document = bundle("api", {"server.js": COUNTING_SERVER}, dependencies={"ms": "^2.1.3"})
     await api.run(document)
-    (api.folder / "app" / "written-by-the-app").write_text("kept")
-    (agent,) = api.processes("agent.py")
+    (api.app / "written-by-the-app").write_text("kept")
+    (agent,) = api.agents()
     os.kill(agent, signal.SIGKILL)
 
     async def another_agent_runs():
@@ -75,14 +66,14 @@ async def test_a_killed_agent_comes_back_with_the_app_and_installs_nothing_again
             status = await api.agent.status()
         except AgentUnreachable:
             return None
-        return status if agent not in api.processes("agent.py") else None
+        return status if agent not in api.agents() else None
 
     await eventually(another_agent_runs)
     status = await api.until("running")
     assert status.bundle_digest == document["digest"]
     assert starts(status.log) == 2
     assert sum("added" in line for line in status.log) == 1
-    assert (api.folder / "app" / "written-by-the-app").read_text() == "kept"
+    assert (api.app / "written-by-the-app").read_text() == "kept"
     assert (await api.browser.get("/")).text == "pong"
     await api.agent.push(document)
     assert starts((await api.agent.status()).log) == 2
@@ -163,8 +154,8 @@ async def test_an_app_gets_its_own_home_and_none_of_the_agents_files(machine):
     api = machine("api")
     status = await api.run(bundle("api", {"server.js": server}))
     names = next(line for line in status.log if line.startswith("names"))
-    assert names == "names HOME LANG NODE_ENV PATH PORT TMPDIR"
-    assert f"HOME {api.folder}/scratch" in status.log
+    assert names == "names DATA_DIR HOME LANG NODE_ENV PATH PORT TMPDIR"
+    assert f"HOME {api.folder}/revisions/1/scratch" in status.log
 
 
 async def test_the_log_of_a_talkative_app_stays_bounded(machine):

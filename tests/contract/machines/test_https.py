@@ -29,6 +29,7 @@ from tests.contract.machines.support import (
 
 from spawnai.droplet.client import AgentRejected
 from spawnai.droplet.credentials import derive_droplets_authority, gateway_host_name
+from spawnai_local.address_block import claim_address_block
 from spawnai_local.machines import MachineHost
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -38,13 +39,14 @@ DEBIANS_CADDY = Path(os.environ.get("SPAWNAI_DEBIAN_CADDY", "/usr/bin/caddy"))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session", params=["own", "Debian's"])
-async def caddys_host(request, tmp_path_factory, network):
+async def caddys_host(request, tmp_path_factory):
     if request.param == "Debian's" and not DEBIANS_CADDY.exists():
         pytest.skip(f"there is no {DEBIANS_CADDY}: `apt-get install caddy`")
     caddy = DEBIANS_CADDY if request.param == "Debian's" else None
     directory = tmp_path_factory.mktemp("with a space")
-    async with MachineHost(directory, network, caddy=caddy) as machine_host:
-        yield machine_host
+    with claim_address_block() as block:
+        async with MachineHost(directory, block.network, caddy=caddy) as machine_host:
+            yield machine_host
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -249,8 +251,7 @@ async def test_certificate_and_names_survive_caddy_agent_and_reboot(machine, aut
             return None
         return (own.text, other.status_code) == ("pong", 421)
 
-    for program in ("caddy run", "agent.pyz"):
-        (process,) = api.processes(program)
+    for process in (*api.processes("caddy run"), *api.agents()):
         os.kill(process, signal.SIGKILL)
         await eventually(is_served)
     await api.host.power_off(api.id)

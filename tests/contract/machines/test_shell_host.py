@@ -1,6 +1,7 @@
 """Shells answer as a droplet's agent does: the operator's own client speaks to them."""
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network
 
@@ -97,8 +98,7 @@ async def test_the_same_bundle_is_taken_once_and_another_is_refused(host):
 
 async def test_another_token_is_refused(host):
     address = await boot(host)
-    stranger = credentials("two")
-    pretender = type(stranger)(stranger.token, credentials().certificate_pem, "")
+    pretender = replace(credentials(), token=credentials("two").token)
     async with AgentClient(address, 8443, pretender) as agent:
         with pytest.raises(AgentRejected) as refusal:
             await agent.status()

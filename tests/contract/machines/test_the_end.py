@@ -1,5 +1,7 @@
 """The dead man's switch, with times of a few seconds."""
 
+import os
+import signal
 from datetime import timedelta
 
 import pytest
@@ -57,7 +59,9 @@ async def test_the_operator_moves_it(machine):
     later = now().replace(microsecond=0) + timedelta(hours=3)
     await webapp.agent.set_expiry(later)
     assert (await webapp.agent.status()).expires_at == later
-    assert webapp.state_on_disk()["expiresAt"] == later.timestamp()
+    promise = webapp.switch()
+    assert promise["expires_at"] == later.timestamp()
+    assert 3 * 3600 < promise["left_seconds"] <= 3 * 3600 + PATIENCE_SECONDS
 
 
 async def test_a_reboot_neither_forgets_the_moved_expiry_nor_outlives_it(machine):
@@ -79,6 +83,53 @@ async def test_an_unreadable_state_cannot_lengthen_a_life(machine):
     webapp = machine("webapp")
     await webapp.boot(webapp.user_data(expires_in=-10, grace_seconds=0))
     await webapp.until_off()
-    (webapp.folder / "state.json").write_text("nothing useful")
+    (webapp.folder / "switch.json").write_text("nothing useful")
     await webapp.boot()
+    await webapp.until_off()
+
+
+async def test_a_wrong_date_neither_ends_nor_lengthens_a_life(machine):
+    # The droplet is told a date and how long that is from now. Here the date is a day off, as when
+    # the operator's clock is, or the droplet's.
+    early, late = machine("webapp"), machine("webapp")
+    day = 86_400.0
+    await early.boot(early.user_data(expires_in=-day, grace_seconds=0, lifetime=timedelta(hours=1)))
+    await late.boot(late.user_data(expires_in=day, grace_seconds=0, lifetime=timedelta(seconds=1)))
+    await late.until_off()
+    await early.until_it_answers()
+    await early.agent.set_expiry(now() - timedelta(days=2), remaining=timedelta(hours=2))
+    assert (await early.agent.status()).state == "idle"
+    await early.agent.set_expiry(now() + timedelta(days=2), remaining=timedelta(0))
+    await early.until_off()
+
+
+async def test_what_is_promised_is_what_the_switch_has_taken_in(machine):
+    webapp = machine("webapp")
+    await webapp.boot()
+    before = (await webapp.until_it_answers()).expires_at
+    (switch,) = webapp.processes("agent.pyz switch")
+    os.kill(switch, signal.SIGSTOP)
+    with pytest.raises(AgentUnreachable, match="switch does not answer"):
+        await webapp.agent.set_expiry(now() + timedelta(hours=9))
+    assert (await webapp.agent.status()).expires_at == before
+    os.kill(switch, signal.SIGCONT)
+    later = now().replace(microsecond=0) + timedelta(hours=9)
+    await webapp.agent.set_expiry(later)
+    assert (await webapp.agent.status()).expires_at == later
+
+
+async def test_the_switch_needs_no_agent_and_comes_back_when_killed(machine):
+    webapp = machine("webapp")
+    await webapp.boot(webapp.user_data(expires_in=3600, grace_seconds=4))
+    await webapp.until_it_answers()
+    (switch,) = webapp.processes("agent.pyz switch")
+    os.kill(switch, signal.SIGKILL)
+
+    async def another_runs():
+        return set(webapp.processes("agent.pyz switch")) - {switch}
+
+    await eventually(another_runs)
+    await webapp.agent.set_expiry(now())
+    for agent in webapp.agents():
+        os.kill(agent, signal.SIGSTOP)
     await webapp.until_off()

@@ -4,12 +4,27 @@ import json
 import os
 import signal
 import socket
+import ssl
+from dataclasses import replace
+from ipaddress import IPv4Address
 
 import httpx
 import pytest
-from tests.contract.machines.support import STATIC_PAGE, bundle, eventually, new_credentials
+from tests.contract.machines.support import (
+    PATIENCE_SECONDS,
+    STATIC_PAGE,
+    bundle,
+    eventually,
+    new_credentials,
+)
 
-from spawnai.droplet.client import AgentClient, AgentRejected, AgentUnreachable, AgentUntrusted
+from spawnai.droplet.client import (
+    AgentClient,
+    AgentRejected,
+    AgentUnreachable,
+    AgentUntrusted,
+    _mutual,
+)
 from spawnai.droplet.cloud_config import AGENT_PORT
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -22,11 +37,18 @@ async def booted(machine, app_type="webapp"):
     return made
 
 
+def shows(credentials) -> ssl.SSLContext:
+    """Trusts any certificate and shows the operator's of these credentials."""
+    context = _mutual(credentials)
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def knock(machine, **headers):
-    """A client that trusts any certificate and shows what it is told to show."""
+    """A client with the operator's certificate, and the headers that it is told to send."""
     return httpx.AsyncClient(
         base_url=f"https://{machine.address}:{AGENT_PORT}",
-        verify=False,  # noqa: S501 - it plays a stranger
+        verify=shows(machine.credentials),
         headers=headers,
         trust_env=False,
     )
@@ -49,7 +71,7 @@ async def test_without_the_token_every_path_says_401_and_nothing_else(
 
 async def test_the_token_of_another_session_is_refused(idle_webapp):
     other = new_credentials()
-    mixed = type(other)(other.token, idle_webapp.credentials.certificate_pem, "")
+    mixed = replace(idle_webapp.credentials, token=other.token)
     async with AgentClient(idle_webapp.address, AGENT_PORT, mixed) as client:
         with pytest.raises(AgentRejected, match="token") as refusal:
             await client.status()
@@ -75,7 +97,7 @@ async def test_where_nothing_listens_the_agent_is_unreachable(host):
 )
 async def test_an_agent_that_cannot_read_the_tokens_hash_opens_no_door(machine, content):
     webapp = await booted(machine)
-    (agent,) = webapp.processes("agent.py")
+    (agent,) = webapp.agents()
     session = webapp.folder / "session.json"
     whole = session.read_text()
     if content is None:
@@ -110,7 +132,7 @@ async def test_a_path_that_leaves_the_apps_folder_is_refused_unwritten(idle_weba
         await idle_webapp.agent.push(document)
     assert refusal.value.status == 422
     assert (await idle_webapp.agent.status()).state == "idle"
-    assert {file.name for file in idle_webapp.folder.iterdir()} <= before | {"Caddyfile", "caddy"}
+    assert {file.name for file in idle_webapp.folder.iterdir()} <= before | {"web"}
     assert not list(idle_webapp.host.root_of(idle_webapp.id).rglob("escape.txt"))
 
 
@@ -129,9 +151,9 @@ async def test_a_path_that_leaves_the_apps_folder_is_refused_unwritten(idle_weba
         ({"files": [{"path": "a", "content": 7}]}, "both text"),
         ({"files": [{"path": str(n), "content": ""} for n in range(101)]}, "1 to 100 files"),
         ({"entrypoint": "other.html"}, "not among the files"),
-        ({"dependencies": {"express": "git+https://example.org/x"}}, "no range of versions"),
-        ({"dependencies": {"express": "file:../x"}}, "no range of versions"),
-        ({"dependencies": {"--registry": "1.0.0"}}, "no name of an npm package"),
+        ({"dependencies": {"express": "git+https://example.org/x"}}, "not a range of versions"),
+        ({"dependencies": {"express": "file:../x"}}, "not a range of versions"),
+        ({"dependencies": {"--registry": "1.0.0"}}, "not a valid npm package name"),
         ({"dependencies": []}, "an object of names"),
         ({"digest": "../x y"}, "digest must be"),
         ({"appType": "api"}, "is for a webapp app"),
@@ -187,19 +209,79 @@ async def test_an_expiry_that_is_no_time_is_refused(idle_webapp, wanted):
     assert (await idle_webapp.agent.status()).expires_at == before
 
 
-async def test_strangers_who_hold_connections_do_not_keep_the_operator_out(idle_webapp, host):
-    elsewhere = (host.allocate_address(), 0)
-    held = [  # silent ones, all from one address that is not the operator's
-        socket.create_connection(
-            (idle_webapp.address, AGENT_PORT), timeout=5, source_address=elsewhere
+async def test_without_the_operators_certificate_no_byte_of_http_is_answered(idle_webapp):
+    strangers = new_credentials()
+    for shown in (strangers, replace(strangers, operator_key_pem="")):
+        stranger = replace(
+            shown,
+            token=idle_webapp.credentials.token,
+            certificate_pem=idle_webapp.credentials.certificate_pem,
         )
-        for _ in range(20)
-    ]
+        async with AgentClient(idle_webapp.address, AGENT_PORT, stranger) as client:
+            with pytest.raises(AgentUnreachable):
+                await client.status()
+    assert (await idle_webapp.agent.status()).state == "idle"
+
+
+async def test_an_app_on_the_droplet_is_hung_up_on_whatever_it_shows(idle_webapp):
+    reader, writer = await asyncio.open_connection(
+        idle_webapp.address,
+        AGENT_PORT,
+        local_addr=(idle_webapp.address, 0),
+    )
+    with contextlib.suppress(ConnectionResetError):
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+    writer.close()
+
+
+async def test_strangers_from_many_addresses_do_not_keep_the_operator_out(idle_webapp, network):
+    # Silent ones, and ones that drip a byte of a handshake now and then; more than there is room
+    # for, and each from an address of its own.
+    first = int(network.network_address) + 2000
+    held = []
     try:
-        assert (await idle_webapp.agent.status()).state == "idle"
+        for number in range(80):
+            address = str(IPv4Address(first + number))
+            held.append(
+                socket.create_connection(
+                    (idle_webapp.address, AGENT_PORT), timeout=5, source_address=(address, 0)
+                )
+            )
+            with contextlib.suppress(OSError):
+                for each in held:
+                    each.send(b"\x16")
+        for _ in range(5):
+            assert (await idle_webapp.agent.status()).state == "idle"
     finally:
         for each in held:
             each.close()
+
+
+async def test_a_head_that_drips_is_cut_off_and_one_that_swells_is_refused(idle_webapp):
+    tls = shows(idle_webapp.credentials)
+    swelling = await asyncio.open_connection(idle_webapp.address, AGENT_PORT, ssl=tls)
+    reader, writer = swelling
+    writer.write(b"GET /v1/status HTTP/1.1\r\n" + b"X: " + b"y" * 9000)
+    answer = await asyncio.wait_for(reader.read(), 20)
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    writer.close()
+
+    reader, writer = await asyncio.open_connection(idle_webapp.address, AGENT_PORT, ssl=tls)
+
+    async def drip():
+        with contextlib.suppress(OSError):
+            while not reader.at_eof():
+                writer.write(b"X: y\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.2)
+
+    writer.write(b"GET /v1/status HTTP/1.1\r\n")
+    dripping = asyncio.create_task(drip())
+    with contextlib.suppress(OSError):
+        assert await asyncio.wait_for(reader.read(), PATIENCE_SECONDS) == b""
+    dripping.cancel()
+    writer.close()
+    assert (await idle_webapp.agent.status()).state == "idle"
 
 
 async def test_noise_instead_of_tls_harms_nobody(idle_webapp):

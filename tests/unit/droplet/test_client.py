@@ -83,7 +83,7 @@ async def test_a_log_is_bounded_whatever_the_droplet_says(tmp_path):
         http(STATUS | {"restarts": None}),
         http(STATUS | {"expiresAt": 1e30}),
         http(STATUS | {"expiresAt": float("nan")}),
-        http(b"x" * 3_000_000),
+        http(b"x" * 9_000_000),
         http({"error": "teapot"}, "418 I'm a teapot"),
     ],
 )

@@ -13,11 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from spawnai.droplet.agent.app import App
-from spawnai.droplet.agent.processes import APP_UNIT, APP_USER, SANDBOX, WEB_UNIT, WEB_USER
-from spawnai.droplet.agent.settings import MIB, Machine, Session
-from spawnai.droplet.agent.state import Journal, State
-from spawnai.droplet.agent.web import Web, proxy_routes
+from spawnai.droplet.agent.processes import (
+    APP_UNIT,
+    APP_USER,
+    SANDBOX,
+    WEB_UNIT,
+    WEB_USER,
+    Folders,
+    Launcher,
+)
+from spawnai.droplet.agent.settings import MIB, Machine
+from spawnai.droplet.agent.state import Journal
+from spawnai.droplet.agent.web import Web, app_routes
 
 MACHINE = Machine(memory_bytes=700 * MIB, disk_bytes=2_000 * MIB, processes=128)
 UNIT_SETTINGS = ("BindsTo=", "After=")
@@ -77,20 +84,20 @@ def recorded(tmp_path, monkeypatch) -> Path:
     return recorded
 
 
-SESSION = Session("api", "0" * 64, expires_at=0.0, grace_seconds=0.0)
-
-
 def web(base: Path, journal: Journal) -> Web:
     (base / "web").mkdir(exist_ok=True)
-    routes = proxy_routes(MACHINE.app_port)
+    routes = app_routes(MACHINE, base, is_server=True)
     return Web(MACHINE, journal, base, is_installed=lambda: True, routes=routes)
 
 
-def run_app(base: Path, recorded: Path) -> Asked:
+def run_app(base: Path, recorded: Path, secrets: dict[str, str] | None = None) -> Asked:
     journal = Journal(base / "log")
-    state = State(base / "state", 0.0, lambda _: None)
-    app = App(SESSION, MACHINE, state, journal, web=web(base, journal), base=base)
-    watched = app._run([sys.executable, "-c", "print('the app ran')"], {"NODE_ENV": "production"})
+    launcher = Launcher(MACHINE, base / "app.env")
+    launcher.environment = secrets or {}
+    folders = Folders(base / "app", base / "scratch", base / "data")
+    command = [sys.executable, "-c", "print('the app ran')"]
+    variables = {"NODE_ENV": "production", "PORT": "3000"}
+    watched = launcher.start("1", command, folders, variables, journal.write, with_secrets=True)
     watched.process._child.wait(timeout=20)
     watched.process._log.drain()
     assert journal.lines() == ["the app ran"]
@@ -104,12 +111,12 @@ def run_caddy(base: Path, recorded: Path) -> Asked:
 
 def test_the_app_runs_as_a_user_of_its_own_in_the_sandbox_and_within_its_limits(tmp_path, recorded):
     asked = run_app(tmp_path, recorded)
-    assert asked.unit == APP_UNIT
+    assert asked.unit == f"{APP_UNIT}-1"
     assert set(asked.properties) >= set(SANDBOX)
     assert {f"User={APP_USER}", f"Group={APP_USER}"} <= set(asked.properties)
     assert {f"MemoryMax={700 * MIB}", "MemorySwapMax=0"} <= set(asked.properties)
     assert f"LimitFSIZE={2_000 * MIB}" in asked.properties
-    assert f"ReadWritePaths={tmp_path / 'app'} {tmp_path / 'scratch'}" in asked.properties
+    assert f"ReadWritePaths={tmp_path}/app {tmp_path}/scratch {tmp_path}/data" in asked.properties
 
 
 def test_the_app_is_given_its_port_and_nothing_of_the_agent_s_environment(
@@ -117,8 +124,15 @@ def test_the_app_is_given_its_port_and_nothing_of_the_agent_s_environment(
 ):
     monkeypatch.setenv("ONLY_THE_AGENT_S", "own")
     asked = run_app(tmp_path, recorded)
-    assert set(asked.variables) == {"PATH", "LANG", "HOME", "TMPDIR", "PORT", "NODE_ENV"}
-    assert asked.variables["PORT"] == str(MACHINE.app_port)
+    ours = {"PATH", "LANG", "HOME", "TMPDIR", "DATA_DIR", "PORT", "NODE_ENV"}
+    assert set(asked.variables) == ours
+    assert asked.variables["DATA_DIR"] == str(tmp_path / "data")
+
+
+def test_what_the_owner_gives_an_app_stands_in_no_command_line(tmp_path, recorded):
+    asked = run_app(tmp_path, recorded, {"API_KEY": "the-owners-key"})
+    assert f"EnvironmentFile={tmp_path / 'app.env'}" in asked.properties
+    assert "the-owners-key" not in recorded.read_text()
 
 
 def test_caddy_has_one_right_and_shares_the_rest_of_the_sandbox(tmp_path, recorded):

@@ -34,6 +34,9 @@ APP_FAILURES = {
     "InstallFailed": "the app's dependencies could not be installed",
     "AppCrashed": "the app died as often as it was started",
     "AppNeverAnswered": "the app started but never answered",
+    "AppStoppedAnswering": "the app stopped answering as often as it was started",
+    "WrongPort": "the app listens on another port than the one it is given in PORT",
+    "ScriptFailed": "the script ended with an error",
     "OutOfMemory": "the app used more memory than it may",
     "DiskFull": "the app filled its disk",
     "TooManyProcesses": "the app started too many processes",
@@ -123,7 +126,8 @@ class Deploy:
         """Move the dead man's switch."""
         work.memory.switch = None  # without an answer, nobody knows what it was told last
         async with self._agents.client(work.session, action.ip) as agent:
-            await agent.set_expiry(action.expires_at)
+            remaining = action.expires_at - self._clock.utc_now()
+            await agent.set_expiry(action.expires_at, remaining=remaining)
         work.memory.switch = action.expires_at
 
     async def check_app(self, work: Work, action: do.CheckApp) -> None:

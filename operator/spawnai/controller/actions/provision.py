@@ -98,7 +98,7 @@ class Provision:
             region=action.placement.region,
             size=action.placement.size,
             image=backing.spec.image,
-            user_data=self._user_data(work.session, backing, expires_at),
+            user_data=self._user_data(work.session, backing, expires_at, action.lifetime),
             tags=(
                 TAG_PRODUCT,
                 TAG_EPHEMERAL,
@@ -110,7 +110,9 @@ class Provision:
             ),
         )
 
-    def _user_data(self, session: Session, backing: Backing, expires_at: datetime) -> str:
+    def _user_data(
+        self, session: Session, backing: Backing, expires_at: datetime, lifetime: timedelta
+    ) -> str:
         return render_user_data(
             DropletBootstrap(
                 session_uid=session.uid,
@@ -123,6 +125,7 @@ class Provision:
                 ),
                 agent_port=AGENT_PORT,
                 http_port=backing.spec.exposure.http_port,
+                lifetime=lifetime,
                 gateway=self._agents.gateway_certificate(session),
             )
         )

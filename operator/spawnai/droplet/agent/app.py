@@ -1,45 +1,35 @@
-"""The app's life: from its bundle to its end."""
+"""The app's life: which revision of it runs, and the try of the next one.
+
+At most one revision serves (`_current`) and at most one is tried beside it (`_trial`). A trial that
+works takes its place; the one before stays a little longer, for the requests it has, and takes its
+place back when the new one fails meanwhile. A trial that does not work leaves all as it was, and
+status says why. Each revision's life runs in a thread of its own.
+"""
 
 import contextlib
-import http.client
 import json
-import os
 import shutil
 import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .bundle import NOT_THE_APPS, Bundle, Refused, remove, write_files
-from .pages import copy_results, result_page, say
-from .processes import (
-    APP_UNIT,
-    APP_USER,
-    SANDBOX,
-    SINK_BYTES,
-    AppFailed,
-    PlainProcess,
-    Process,
-    Sink,
-    UnitProcess,
-    Watched,
-)
-from .settings import PATH, Machine, Session
-from .state import LOG_FILE_BYTES, Journal, State, complain, write_atomically
+from .bundle import Bundle, Refused, remove
+from .environment import checked_environment, quoted
+from .pages import say
+from .processes import AppFailed, Launcher
+from .revision import TYPES, Cancelled, Revision, Server, Surroundings
+from .settings import Machine, Session
+from .state import NOTHING_WRONG, Journal, State, complain, write_atomically
 from .web import Web
 
-# Private networks, the droplet's neighbours, and the metadata service, where any process may read
-# user_data with the agent's key in it. Loopback is the app's own.
-NOT_FOR_APPS = (
-    "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 169.254.0.0/16 fc00::/7 fe80::/10"
-)
+ENDED = "stopped"
 
 
 class App:
-    """One app from its bundle to its end. Its life runs in a thread of its own."""
+    """The app from its first bundle to the end of the session."""
 
     def __init__(
         self,
@@ -57,10 +47,16 @@ class App:
         self._journal = journal
         self._web = web
         self._base = base
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._stopping = threading.Event()
+        self._launcher = Launcher(machine, base / "app.env")
+        self._around = Surroundings(base, machine, journal, self._launcher, web)
+        self._lock = threading.RLock()
+        self._current: Revision | None = None
+        self._trial: Revision | None = None
+        self._threads: dict[Revision, threading.Thread] = {}
         self._packages_limit = time.monotonic() + machine.packages_seconds
+        (base / "revisions").mkdir(mode=0o755, exist_ok=True)
+
+    # What the operator asks for
 
     def take(self, document: Any) -> int:
         """Accept a bundle: 202 when it is now ours to run, 200 when it already was."""
@@ -68,296 +64,342 @@ class App:
         if bundle.app_type != self._session.app_type:
             raise Refused(422, f"this droplet is for a {self._session.app_type} app")
         with self._lock:
-            taken = self._state["bundleDigest"]
-            if taken == bundle.digest:
+            if self._state["state"] == ENDED:
+                raise Refused(409, "this session has ended")
+            if self._has(bundle.digest):
                 return 200
-            if taken is not None:
-                raise Refused(409, f"this droplet already has the bundle {taken}")
-            # On disk before it is said to be taken: the operator will not send it again.
-            write_atomically(self._base / "bundle.json", json.dumps(document))
-            self._state.change(bundleDigest=bundle.digest, state="installing")
-            self._start(bundle)
+            before = self._trial
+            if before is not None:
+                before.cancel()
+                self._trial = None
+            if self._current is not None and self._current.bundle.digest == bundle.digest:
+                self._state.change(update=None)  # what was tried is not wanted any more
+                return 200
+            self._take(document, bundle, before)
         return 202
+
+    def _has(self, digest: str) -> bool:
+        """Whether this bundle runs, is tried, or was tried and failed: it is not done twice."""
+        if self._trial is not None:
+            return self._trial.bundle.digest == digest
+        update = self._state["update"]
+        tried = update["bundleDigest"] if update and update["state"] == "failed" else None
+        return digest in {tried, self._state["bundleDigest"]}
+
+    def _take(self, document: Any, bundle: Bundle, before: Revision | None) -> None:
+        number = 1 + max([self._state["revision"], *self._numbers()])
+        revision = self._revision(bundle, number)
+        revision.folder.mkdir(mode=0o755)
+        # On disk before it is said to be taken: the operator will not send it again.
+        write_atomically(revision.folder / "bundle.json", json.dumps(document))
+        if self._serves():
+            self._trial = revision
+            self._state.change(update=_update(revision, "installing"))
+        else:
+            failed, self._current = self._current, revision
+            before = failed or before
+            self._state.change(
+                bundleDigest=bundle.digest,
+                revision=number,
+                state="installing",
+                restarts=0,
+                update=None,
+                **NOTHING_WRONG,
+            )
+        self._begin(revision, before)
+
+    def set_environment(self, document: Any) -> None:
+        """What the app's owner gives it: for the next revision, and for a restart of this one."""
+        variables = checked_environment(document)
+        lines = [f"{name}={quoted(value)}\n" for name, value in variables.items()]
+        with self._lock:
+            write_atomically(self._base / "app.env", "".join(lines))
+            write_atomically(self._base / "app.env.json", json.dumps(variables))
+            self._use_environment(variables)
 
     def resume(self) -> None:
         """After a restart of the agent or the droplet: bring back what was there."""
-        try:
-            bundle = Bundle.read(json.loads((self._base / "bundle.json").read_text("utf-8")))
-        except FileNotFoundError:
+        with contextlib.suppress(OSError, ValueError):
+            self._use_environment(json.loads((self._base / "app.env.json").read_text("utf-8")))
+        state, number, update = (self._state[key] for key in ("state", "revision", "update"))
+        if state == ENDED:
+            self._say_ended()
             return
-        except (OSError, ValueError, Refused) as error:
-            complain(f"bundle.json cannot be read, so the operator has to push it again: {error}")
-            self._state.change(bundleDigest=None, state="idle")
-            return
-        if self._state["state"] == "failed":
-            self._say_failed(self._state["reason"])
-        elif self._state["state"] != "finished":
-            self._state.change(bundleDigest=bundle.digest)
-            with self._lock:
-                self._start(bundle)
+        with self._lock:
+            number = number or max(self._numbers(), default=0)
+            if not number:
+                return
+            revision = self._read(number)
+            if revision is None:
+                self._state.change(bundleDigest=None, state="idle", revision=0, update=None)
+                return
+            self._current = revision
+            if state == "failed":
+                self._say_failed(self._state["reason"])
+            elif state != "finished":
+                self._state.change(bundleDigest=revision.bundle.digest, revision=number)
+                self._begin(revision, None)
+            if update and update["state"] != "failed" and update["revision"] != number:
+                trial = self._read(update["revision"])
+                if trial is not None:
+                    self._trial = trial
+                    self._begin(trial, None)
 
     def stop(self) -> None:
-        """End the app for good."""
-        self._stopping.set()
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(30)
+        """End the app for good: first a page that says so, then the process, asked kindly."""
+        with self._lock:
+            revisions = [one for one in (self._trial, self._current) if one]
+            self._say_ended()
+            self._state.change(state=ENDED, update=None)
+        for revision in revisions:
+            revision.end(self._machine.stop_seconds)
+        for thread in list(self._threads.values()):
+            thread.join(10)
 
-    def _start(self, bundle: Bundle) -> None:
-        self._thread = threading.Thread(target=self._live, args=(bundle,), daemon=True)
-        self._thread.start()
+    # A revision's life
 
-    def _live(self, bundle: Bundle) -> None:
+    def _begin(self, revision: Revision, before: Revision | None) -> None:
+        thread = threading.Thread(target=self._live, args=(revision, before), daemon=True)
+        self._threads[revision] = thread
+        thread.start()
+
+    def _live(self, revision: Revision, before: Revision | None) -> None:
         try:
-            # A script that was interrupted starts over in a clean folder.
-            if not self._state["installed"] or bundle.app_type == "script":
-                self._state.change(state="installing")
-                self._install(bundle)
-                self._state.change(installed=True)
-            self._state.change(state="starting")
-            {"webapp": self._webapp, "script": self._script, "api": self._api}[bundle.app_type](
-                bundle
-            )
+            if before is not None:  # which may still hold the port
+                before.end()
+                if (thread := self._threads.pop(before, None)) is not None:
+                    thread.join(30)
+            self._bring_up(revision)
+            previous = self._switch_to(revision)
+            if previous is not None:
+                self._drain(revision, previous)
+            self._remove_others()
+            self._keep(revision)
+        except Cancelled:
+            revision.end()
         except AppFailed as failure:
-            self._fail(failure)
+            self._fail(revision, failure)
         except Exception as error:  # noqa: BLE001 - whatever it was, the operator must hear of it
             complain(traceback.format_exc())
             full = isinstance(error, OSError) and error.errno == 28  # noqa: PLR2004 - ENOSPC
-            self._fail(AppFailed("DiskFull" if full else "InstallFailed", f"the agent: {error!r}"))
+            reason = "DiskFull" if full else "InstallFailed"
+            self._fail(revision, AppFailed(reason, f"the agent: {error!r}"))
 
-    def _fail(self, failure: AppFailed) -> None:
+    def _bring_up(self, revision: Revision) -> None:
+        self._wait_for_packages(revision)
+        # A script that was interrupted starts over in a clean folder.
+        if not revision.is_installed or self._session.app_type == "script":
+            self._report(revision, "installing")
+            revision.install()
+        self._report(revision, "starting")
+        try:
+            revision.start()
+        except AppFailed as failure:
+            if not (isinstance(revision, Server) and revision.has_answered):
+                raise
+            self._start_again(revision, failure, deque())
+        deadline = time.monotonic() + self._machine.answer_seconds
+        while problem := self._web.problem():
+            if revision.stopping.wait(0.02):
+                raise Cancelled
+            if time.monotonic() > deadline:
+                raise AppFailed("AppNeverAnswered", f"the app cannot be served: {problem}")
+
+    def _switch_to(self, revision: Revision) -> Revision | None:
+        """Let people have this revision; returns the one before."""
+        with self._lock:
+            if revision.stopping.is_set() or revision not in {self._current, self._trial}:
+                raise Cancelled
+            changes = {"restarts": 0, "update": _update(revision, revision.final_state)}
+            previous = self._current
+            if previous is revision:
+                previous, changes = None, {}
+            else:
+                self._trial = None
+            self._serve(revision)
+            self._state.change(
+                **NOTHING_WRONG | {"exitCode": revision.exit_code} | changes,
+                bundleDigest=revision.bundle.digest,
+                revision=revision.number,
+                state=revision.final_state,
+            )
+            return previous
+
+    def _serve(self, revision: Revision) -> None:
+        revision.publish()
+        self._current = revision
+
+    def _drain(self, revision: Revision, previous: Revision) -> None:
+        """The one before ends what it has; if the new one dies meanwhile, it takes over again."""
+        try:
+            seconds = self._machine.drain_seconds
+            failure = revision.watch(seconds, lambda: None) if revision.is_process else None
+        except AppFailed as error:
+            failure = error
+        if failure is not None:
+            with self._lock:
+                if not previous.stopping.is_set():
+                    self._serve(previous)
+                    self._trial = revision  # so it fails as one that was only tried
+                    self._state.change(
+                        bundleDigest=previous.bundle.digest,
+                        revision=previous.number,
+                        state=previous.final_state,
+                    )
+            raise failure
+        previous.end(self._machine.stop_seconds)
+        with self._lock:
+            self._threads.pop(previous, None)
+
+    def _keep(self, revision: Revision) -> None:
+        """Start it again when it dies, and give up when that happens too often."""
+        deaths: deque[float] = deque()
+        while revision.is_process and not revision.stopping.is_set():
+            try:
+                failure = revision.watch(None, lambda: self._report(revision, "running"))
+            except AppFailed as error:
+                if error.reason != "OutOfMemory":
+                    raise
+                failure = error
+            if failure is None:
+                return
+            self._start_again(revision, failure, deaths)
+
+    def _start_again(self, revision: Revision, failure: AppFailed, deaths: deque[float]) -> None:
+        """Until it has answered once more. `deaths` are the times of those before."""
+        while True:
+            now = time.monotonic()
+            deaths.append(now)
+            while now - deaths[0] > self._machine.restart_window_seconds:
+                deaths.popleft()
+            if len(deaths) > self._machine.restarts:
+                message = f"{failure}; {len(deaths)} times now, so it is given up"
+                raise AppFailed(failure.reason, message, failure.exit_code)
+            self._journal.write(f"{failure}; it is started again")
+            with self._lock:
+                if self._current is revision:
+                    self._state.change(
+                        state="starting",
+                        restarts=self._state["restarts"] + 1,
+                        **_verdict(revision, failure),
+                    )
+            delay = min(self._machine.restart_delay_seconds * 2 ** (len(deaths) - 1), 30)
+            if revision.stopping.wait(delay):
+                raise Cancelled
+            try:
+                revision.start()
+            except AppFailed as again:
+                failure = again
+            else:
+                return
+
+    def _report(self, revision: Revision, state: str) -> None:
+        with self._lock:
+            if revision is self._trial:
+                self._state.change(update=_update(revision, state))
+            elif revision is self._current and not revision.stopping.is_set():
+                verdict = NOTHING_WRONG if state == "running" else {}
+                if state != self._state["state"]:
+                    self._state.change(state=state, **verdict)
+
+    def _fail(self, revision: Revision, failure: AppFailed) -> None:
+        revision.end()
+        verdict = _verdict(revision, failure)
         self._journal.write(f"{failure.reason}: {failure}")
-        self._state.change(state="failed", reason=failure.reason, exitCode=failure.exit_code)
-        self._say_failed(failure.reason)
+        with self._lock:
+            if revision is self._trial:
+                self._trial = None
+                self._state.change(update=_update(revision, "failed") | verdict)
+                self._remove_others()
+            elif revision is self._current and self._state["state"] != ENDED:
+                if self._session.app_type == "script":  # what it printed is still worth a look
+                    with contextlib.suppress(OSError):
+                        self._serve(revision)
+                self._state.change(state="failed", **verdict)
+                self._say_failed(failure.reason)
 
-    def _say_failed(self, reason: str) -> None:
-        say(self._base, "This app has stopped", f"It ended with: {reason}.")
+    # Folders, packages, pages
 
-    # Installing
+    def _serves(self) -> bool:
+        return self._current is not None and self._state["state"] in {
+            "starting",
+            "running",
+            "finished",
+        }
 
-    def _install(self, bundle: Bundle) -> None:
-        self._wait_for_packages()
-        app, scratch = self._base / "app", self._base / "scratch"
-        files = {p: c for p, c in bundle.files.items() if p.split("/")[-1] not in NOT_THE_APPS}
-        if bundle.app_type == "api":
-            files["package.json"] = package_json(bundle)
-        remove(self._base / "site")
-        write_files(files, app)
-        remove(scratch)
-        scratch.mkdir()
-        if self._machine.run_app_with == "systemd":
-            for path in (scratch, app, *app.rglob("*")):
-                shutil.chown(path, APP_USER, APP_USER)
-        if bundle.app_type == "api" and bundle.dependencies:
-            self._npm_install()
+    def _revision(self, bundle: Bundle, number: int) -> Revision:
+        port = self._machine.app_port
+        if self._current is not None and self._current.port == port:
+            port += 1
+        return TYPES[bundle.app_type](bundle, number, port, self._around)
 
-    def _wait_for_packages(self) -> None:
+    def _read(self, number: int) -> Revision | None:
+        path = self._base / "revisions" / str(number) / "bundle.json"
+        try:
+            return self._revision(Bundle.read(json.loads(path.read_text("utf-8"))), number)
+        except (OSError, ValueError, Refused) as error:
+            complain(f"{path} cannot be read, so the operator has to push it again: {error}")
+            return None
+
+    def _numbers(self) -> list[int]:
+        return [
+            int(folder.name)
+            for folder in (self._base / "revisions").iterdir()
+            if folder.name.isdigit()
+        ]
+
+    def _remove_others(self) -> None:
+        with self._lock:
+            kept = {one.number for one in (self._current, self._trial) if one}
+            for number in set(self._numbers()) - kept:
+                with contextlib.suppress(OSError):
+                    shutil.rmtree(self._base / "revisions" / str(number))
+
+    def _wait_for_packages(self, revision: Revision) -> None:
         """cloud-init installs Caddy and Node.js meanwhile; its script says when, or why not."""
         said = False
         while not (answer := packages(self._base)):
             if not said:
                 self._journal.write("waiting until the droplet's packages are installed")
                 said = True
-            if self._stopping.wait(0.1) or time.monotonic() > self._packages_limit:
+            if revision.stopping.wait(0.1):
+                raise Cancelled
+            if time.monotonic() > self._packages_limit:
                 raise AppFailed(
                     "InstallFailed", "the droplet's packages were not installed in time"
                 )
         if answer != "ok":
             raise AppFailed("InstallFailed", f"the droplet's packages: {answer}")
 
-    def _npm_install(self) -> None:
-        # No generated or foreign code runs here; production packages only.
-        options = ["--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund", "--loglevel=warn"]
-        # A registry that fails is asked again within seconds, not after npm's ten and sixty.
-        options += ["--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
-        for last in (False, True):
-            watched = self._run(["npm", "install", *options], {"NODE_ENV": "production"})
-            code = self._until_end(watched, self._machine.install_seconds)
-            if code == 0:
-                return
-            why = "took too long" if code is None else f"ended with exit code {code}"
-            if last:
-                raise AppFailed("InstallFailed", f"npm install {why}")
-            self._journal.write(f"npm install {why}; trying once more")
+    def _use_environment(self, variables: dict[str, str]) -> None:
+        self._launcher.environment = variables
+        self._journal.hide(variables.values())
 
-    # The three types
+    def _say_failed(self, reason: str) -> None:
+        say(self._base, "This app has stopped", f"It ended with: {reason}.")
 
-    def _webapp(self, bundle: Bundle) -> None:
-        """Caddy serves the files; no process of the app runs."""
-        folder = bundle.entrypoint.rpartition("/")[0]
-        files = {
-            path[len(folder) + 1 if folder else 0 :]: content
-            for path, content in bundle.files.items()
-            if not folder or path.startswith(folder + "/")
-        }
-        files.setdefault("index.html", bundle.files[bundle.entrypoint])
-        write_files(files, self._base / "site")
-        self._wait_for_caddy()
-        self._state.change(state="running", answered=True)
+    def _say_ended(self) -> None:
+        say(self._base, "This app has ended", "Its time is over.")
+        self._web.end()
+        remove(self._base / "site")
 
-    def _script(self, bundle: Bundle) -> None:
-        """Run once; what it printed, how it ended and what it made become a page."""
-        for old in self._base.glob("output.log*"):
-            old.unlink()
-        output = Journal(self._base / "output.log", line_characters=SINK_BYTES)
-        watched = self._run(["python3", bundle.entrypoint], {"PYTHONUNBUFFERED": "1"}, output)
-        code = None
-        try:
-            code = self._until_end(watched, self._machine.script_seconds)
-            failure = None
-            if code is not None and watched.was_killed_for_memory(code):
-                failure = AppFailed("OutOfMemory", "the script ran out of memory", code)
-            if code is None:
-                seconds = self._machine.script_seconds
-                failure = AppFailed(
-                    "AppNeverAnswered", f"the script ran longer than {seconds:.0f} s"
-                )
-        except AppFailed as error:
-            failure = error
-        self._publish_result(bundle, output.tail(LOG_FILE_BYTES), code, failure)
-        self._wait_for_caddy()
-        if failure:
-            self._journal.write(f"{failure.reason}: {failure}")
-            self._state.change(state="failed", reason=failure.reason)
-        else:
-            self._state.change(state="finished", exitCode=code, answered=True)
 
-    def _publish_result(
-        self, bundle: Bundle, output: str, code: int | None, failure: AppFailed | None
-    ) -> None:
-        site, app = self._base / "site", self._base / "app"
-        fresh = site.with_name("site.new")
-        remove(fresh)
-        (fresh / "files").mkdir(parents=True)
-        offered = list(copy_results(app, fresh / "files", set(bundle.files)))
-        (fresh / "index.html").write_text(
-            result_page(output, code, str(failure) if failure else None, offered), "utf-8"
-        )
-        remove(site)
-        fresh.rename(site)
+def _update(revision: Revision, state: str) -> dict[str, Any]:
+    return {
+        "bundleDigest": revision.bundle.digest,
+        "revision": revision.number,
+        "state": state,
+        **NOTHING_WRONG,
+    }
 
-    def _api(self, bundle: Bundle) -> None:
-        """Keep the app's process running; give up when it dies too often."""
-        deaths: deque[float] = deque()
-        while not self._stopping.is_set():
-            watched = self._run(["node", bundle.entrypoint], {"NODE_ENV": "production"})
-            try:
-                failure = self._serve(watched)
-            except AppFailed as error:
-                if error.reason != "OutOfMemory":
-                    raise
-                failure = error
-            if self._stopping.is_set():
-                return
-            now = time.monotonic()
-            deaths.append(now)
-            while now - deaths[0] > self._machine.restart_window_seconds:
-                deaths.popleft()
-            # What dies before it was ever up dies the same way again; what was up may have had
-            # bad luck. A limit that is broken at once is the former, a leak over days the latter.
-            if not self._state["answered"]:
-                raise failure
-            if len(deaths) > self._machine.restarts:
-                message = f"{failure}; {len(deaths)} times now, so it is given up"
-                raise AppFailed(failure.reason, message, failure.exit_code)
-            self._journal.write(f"{failure}; it is started again")
-            self._state.change(
-                state="starting", exitCode=None, restarts=self._state["restarts"] + 1
-            )
-            self._stopping.wait(
-                min(self._machine.restart_delay_seconds * 2 ** (len(deaths) - 1), 30)
-            )
 
-    def _serve(self, watched: Watched) -> AppFailed:
-        """Until the process ends: why it did."""
-        deadline = time.monotonic() + self._machine.answer_seconds
-        answer = "no answer"
-        pause = 0.05
-        # Any answer below 500 counts: an API without a page at / says 404, and one that wants a
-        # login 401. A 5xx says that the app itself is not in order, so it is given more time.
-        while (code := watched.process.poll()) is None and not self._stopping.is_set():
-            watched.check()
-            answer = http_answer(("localhost", self._machine.app_port))
-            if answer.isdigit() and int(answer) < 500:  # noqa: PLR2004
-                self._wait_for_caddy()
-                self._state.change(state="running", answered=True)
-                code = self._until_end(watched, None)
-                break
-            if time.monotonic() > deadline:
-                watched.process.kill()
-                seconds = self._machine.answer_seconds
-                raise AppFailed(
-                    "AppNeverAnswered",
-                    f"GET / on port {self._machine.app_port} gave no good answer within "
-                    f"{seconds:.0f} s, at last: {answer}",
-                )
-            self._stopping.wait(pause)
-            pause = min(pause * 1.3, 0.5)
-        if self._stopping.is_set() or code is None:
-            watched.process.kill()
-            return AppFailed("AppCrashed", "stopped")
-        return watched.death(code, self._journal)
-
-    # Processes
-
-    def _run(
-        self, command: list[str], environment: Mapping[str, str], log: Journal | None = None
-    ) -> Watched:
-        folder, scratch = self._base / "app", self._base / "scratch"
-        machine = self._machine
-        variables = {
-            "PATH": os.environ.get("PATH", PATH),
-            "LANG": "C.UTF-8",
-            "HOME": str(scratch),
-            "TMPDIR": str(scratch),
-            "PORT": str(machine.app_port),
-            **environment,
-        }
-        sink = Sink(self._write_to(log))
-        if machine.run_app_with == "systemd":
-            limits = [
-                f"User={APP_USER}",
-                f"Group={APP_USER}",
-                f"WorkingDirectory={folder}",
-                f"ReadWritePaths={folder} {scratch}",
-                f"MemoryMax={machine.memory_bytes}",
-                "MemorySwapMax=0",
-                f"TasksMax={machine.processes * 4}",  # tasks are threads; Node.js has about ten
-                f"LimitFSIZE={machine.disk_bytes}",
-                f"IPAddressDeny={NOT_FOR_APPS}",
-                "Nice=5",
-                "OOMScoreAdjust=500",
-            ]
-            process: Process = UnitProcess(APP_UNIT, [*SANDBOX, *limits], command, variables, sink)
-        else:
-            process = PlainProcess(command, folder, variables, sink)
-        return Watched(process, machine, [folder, scratch])
-
-    def _write_to(self, log: Journal | None) -> Callable[[str], None]:
-        def write(text: str) -> None:
-            self._journal.write(text)
-            if log:
-                log.write(text)
-
-        return write
-
-    def _until_end(self, watched: Watched, limit_seconds: float | None) -> int | None:
-        """The exit code, or None when it was killed because the time, or the app's, was over."""
-        deadline = time.monotonic() + limit_seconds if limit_seconds else float("inf")
-        while (code := watched.process.poll()) is None:
-            watched.check()
-            if time.monotonic() > deadline or self._stopping.is_set():
-                watched.process.kill()
-                return None
-            self._stopping.wait(0.2)
-        watched.process.kill()
-        return code
-
-    def _wait_for_caddy(self) -> None:
-        deadline = time.monotonic() + self._machine.answer_seconds
-        while problem := self._web.problem():
-            if self._stopping.wait(0.02) or time.monotonic() > deadline:
-                raise AppFailed("AppNeverAnswered", f"the app cannot be served: {problem}")
+def _verdict(revision: Revision, failure: AppFailed) -> dict[str, Any]:
+    return {
+        "reason": failure.reason,
+        "message": str(failure),
+        "error": revision.error,
+        "exitCode": failure.exit_code,
+    }
 
 
 def packages(base: Path) -> str:
@@ -366,37 +408,3 @@ def packages(base: Path) -> str:
         return (base / "packages").read_text("utf-8").strip()
     except FileNotFoundError:
         return ""
-
-
-def package_json(bundle: Bundle) -> str:
-    """The app's package.json: ours, so that no generated script or setting is ever obeyed.
-
-    Only the type that the operator's parser found is kept: a text in a comment or a template may
-    look like an import. Without one, Node.js decides for each file.
-    """
-    kind = ""
-    with contextlib.suppress(ValueError, AttributeError):
-        kind = json.loads(bundle.files.get("package.json", "{}")).get("type", "")
-    document = {
-        "name": "app",
-        "version": "1.0.0",
-        "private": True,
-        "main": bundle.entrypoint,
-        "dependencies": bundle.dependencies,
-    }
-    if kind in {"module", "commonjs"}:
-        document["type"] = kind
-    return json.dumps(document, indent=2) + "\n"
-
-
-def http_answer(address: tuple[str, int], path: str = "/", header: str = "") -> str:
-    """The status (or a header) that a GET brings, or in words why there is none."""
-    connection = http.client.HTTPConnection(*address, timeout=2)
-    try:
-        connection.request("GET", path, headers={"User-Agent": "spawnai-agent"})
-        response = connection.getresponse()
-        return response.headers.get(header, "") if header else str(response.status)
-    except (OSError, http.client.HTTPException) as error:
-        return str(error) or type(error).__name__
-    finally:
-        connection.close()

@@ -36,6 +36,7 @@ class Bundle:
     entrypoint: str
     files: dict[str, str]
     dependencies: dict[str, str]
+    lock: dict[str, Any] | None = None
 
     @staticmethod
     def read(document: Any) -> "Bundle":
@@ -62,16 +63,20 @@ class Bundle:
             raise Refused(422, "dependencies must be an object of names and versions")
         for name, version in dependencies.items():
             if not PACKAGE_NAME.fullmatch(name):
-                raise Refused(422, f"{name!r} is no name of an npm package")
+                raise Refused(422, f"{name!r} is not a valid npm package name")
             if not isinstance(version, str) or not PACKAGE_VERSION.fullmatch(version):
-                raise Refused(422, f"{version!r} is no range of versions of {name}")
+                raise Refused(422, f"{version!r} is not a range of versions of {name}")
         digest = document.get("digest")
         if not isinstance(digest, str) or not re.fullmatch(r"[\w.:-]{1,128}", digest, re.ASCII):
             raise Refused(422, "digest must be 1 to 128 letters, digits and . : - _")
         entrypoint = checked_path(document.get("entrypoint"))
         if entrypoint not in files:
             raise Refused(422, f"the entrypoint {entrypoint} is not among the files")
-        return Bundle(digest, str(document.get("appType")), entrypoint, files, dependencies)
+        lock = document.get("packageLock")
+        if lock is not None and not isinstance(lock, dict):
+            raise Refused(422, "packageLock must be an object, as npm writes it")
+        app_type = str(document.get("appType"))
+        return Bundle(digest, app_type, entrypoint, files, dependencies, lock)
 
 
 def checked_path(path: Any) -> str:

@@ -1,172 +1,267 @@
-"""The operator's door: HTTPS with the session's certificate, and the bearer token."""
+"""The operator's door: HTTPS at :8443, for nobody else.
+
+What stands between a stranger and the agent, in this order:
+- a caller from this droplet itself is hung up on: an app has no business here;
+- TLS 1.3 where both sides show a certificate of this session, before a byte of HTTP is read; who
+  cannot, has taken one of a few places for a few seconds, and gives it up to who comes after;
+- at most 8 KiB of a request, then the bearer token, before anything else of it is looked at;
+- one deadline for the whole of a request, however its bytes drip.
+"""
 
 import contextlib
-import http.server
+import ipaddress
 import json
-import socketserver
+import socket
 import ssl
-import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from .bundle import Refused
 from .settings import MIB
 from .state import complain
 
-if TYPE_CHECKING:
-    from .main import Agent
-
-AFTER_HEADER = "X-SpawnAI-After"
+HEAD_MAX_BYTES = 8 * 1024
 BODY_MAX_BYTES = 4 * MIB  # a bundle has at most 1 MiB of files; JSON escapes them up to 4 times
-CONNECTIONS_MAX = 64  # one operator needs two; the rest is for those who knock in vain
-CONNECTIONS_MAX_PER_CALLER = 8  # so that no stranger alone can keep the operator out
+STRANGERS_MAX = 32  # who has not shown a certificate yet
+STRANGERS_MAX_PER_CALLER = 4
+GUESTS_MAX = 16  # who has; one operator needs two or three
 HANDSHAKE_SECONDS = 5.0
+REQUEST_SECONDS = 15.0
 IDLE_SECONDS = 75.0
+REASONS = {200: "OK", 202: "Accepted", 401: "Unauthorized", 404: "Not Found"}
 
 
-class Control(socketserver.ThreadingTCPServer):
-    """HTTPS for the operator. Each connection has a thread, so a slow one holds up nobody."""
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request of which everything but its body was read."""
 
-    allow_reuse_address = True
-    daemon_threads = True
-    request_queue_size = CONNECTIONS_MAX
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: Callable[[], Any]
+    """Reads the body as JSON; raises Refused."""
 
-    def __init__(self, address: tuple[str, int], tls: ssl.SSLContext, agent: "Agent") -> None:
-        self.agent = agent
+
+Answer = tuple[int, Mapping[str, Any]]
+Route = Callable[[Request], Answer]
+
+
+class Door:
+    """Lets callers in. Each has a thread, so a slow one holds up nobody."""
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        tls: ssl.SSLContext,
+        *,
+        knows: Callable[[str], bool],
+        route: Route,
+    ) -> None:
         self._tls = tls
-        self._callers: list[str] = []
+        self._knows = knows
+        self._route = route
         self._lock = threading.Lock()
-        super().__init__(address, ControlHandler)
+        self._strangers: dict[socket.socket, str] = {}  # in the order in which they came
+        self._guests: dict[socket.socket, str] = {}
+        self._listener = socket.create_server(address, backlog=128)
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """One more thread, or none when there are enough."""
-        caller = client_address[0]
-        with self._lock:
-            has_room = len(self._callers) < CONNECTIONS_MAX
-            has_room &= self._callers.count(caller) < CONNECTIONS_MAX_PER_CALLER
-            if has_room:
-                self._callers.append(caller)
-        if has_room:
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve, then make room."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
+    def serve_forever(self) -> None:
+        """Accept; never returns."""
+        while True:
+            try:
+                raw, (caller, *_) = self._listener.accept()
+            except OSError as error:  # no descriptor is left, for example
+                complain(f"the operator's door cannot accept: {error}")
+                time.sleep(0.1)
+                continue
+            if is_local(caller, raw.getsockname()[0]):
+                raw.close()
+                continue
             with self._lock:
-                self._callers.remove(client_address[0])
+                self._make_room(caller)
+                self._strangers[raw] = caller
+            try:
+                threading.Thread(target=self._serve, args=(raw,), daemon=True).start()
+            except RuntimeError:  # no thread can be had
+                self._forget(raw)
+                raw.close()
 
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        """Encrypt, within a limit, before the first byte is read."""
-        request.settimeout(HANDSHAKE_SECONDS)
-        with self._tls.wrap_socket(request, server_side=True) as encrypted:
-            super().finish_request(encrypted, client_address)
+    def _make_room(self, caller: str) -> None:
+        """The one who came first and has not shown a certificate yet has had time enough."""
+        same = [one for one, its in self._strangers.items() if its == caller]
+        if len(same) >= STRANGERS_MAX_PER_CALLER:
+            hang_up(same[0])
+            del self._strangers[same[0]]
+        elif len(self._strangers) >= STRANGERS_MAX:
+            first = next(iter(self._strangers))
+            hang_up(first)
+            del self._strangers[first]
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        """Callers that hang up, scan or speak no TLS are not worth a line."""
-        if not isinstance(sys.exception(), OSError):
-            complain(traceback.format_exc())
+    def _let_in(self, raw: socket.socket) -> None:
+        with self._lock:
+            caller = self._strangers.pop(raw, None)
+            if caller is None:
+                raise ConnectionAbortedError
+            if len(self._guests) >= GUESTS_MAX:
+                first = next(iter(self._guests))
+                hang_up(first)
+                del self._guests[first]
+            self._guests[raw] = caller
 
+    def _forget(self, raw: socket.socket) -> None:
+        with self._lock:
+            self._strangers.pop(raw, None)
+            self._guests.pop(raw, None)
 
-class ControlHandler(http.server.BaseHTTPRequestHandler):
-    """One connection of someone who may or may not be the operator."""
-
-    protocol_version = "HTTP/1.1"
-    server: Control
-
-    def answer(self) -> None:
-        """Every method and path begins here."""
+    def _serve(self, raw: socket.socket) -> None:
         try:
-            status, document = self._route()
+            # `raw` keeps its descriptor, so that whoever has to make room can hang up.
+            with raw, raw.dup() as copy:
+                copy.settimeout(HANDSHAKE_SECONDS)
+                with self._tls.wrap_socket(copy, server_side=True) as secure:
+                    self._let_in(raw)
+                    connection = Connection(secure, self._knows, self._route)
+                    while connection.serve_one():
+                        pass
+        except OSError:  # callers that hang up, scan or speak no TLS are not worth a line
+            pass
+        except Exception:  # noqa: BLE001 - one request must not end the door
+            complain(traceback.format_exc())
+        finally:
+            self._forget(raw)
+
+
+class Connection:
+    """Requests that come one after the other from someone who has shown his certificate."""
+
+    def __init__(self, secure: ssl.SSLSocket, knows: Callable[[str], bool], route: Route) -> None:
+        self._secure = secure
+        self._knows = knows
+        self._route = route
+        self._received = b""
+        self._deadline = 0.0
+        self._unread = 0
+
+    def serve_one(self) -> bool:
+        """Answer one request; False when it was the last."""
+        self._deadline = time.monotonic() + IDLE_SECONDS
+        if not self._received and not self._receive():
+            return False
+        self._deadline = time.monotonic() + REQUEST_SECONDS
+        try:
+            status, document = self._answer()
         except Refused as refusal:
             status, document = refusal.status, {"error": str(refusal)}
         except OSError as error:
+            if isinstance(error, TimeoutError | ConnectionError | ssl.SSLError):
+                raise
             status, document = 507, {"error": f"the agent could not write to its disk: {error}"}
-        self._reply(status, document)
+        goes_on = status < 400 and not self._unread  # noqa: PLR2004
+        self._reply(status, document, goes_on=goes_on)
+        return goes_on
 
-    do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = answer  # noqa: N815 - the server's names
-
-    def _route(self) -> tuple[int, dict[str, Any]]:
-        agent = self.server.agent
+    def _answer(self) -> Answer:
+        head = self._read_head()
+        first, *lines = head.decode("latin-1").split("\r\n")
+        words = first.split(" ")
+        if len(words) != 3 or words[2] != "HTTP/1.1":  # noqa: PLR2004
+            raise Refused(400, "this is no HTTP/1.1 request")
+        headers = {
+            name.strip().lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in lines)
+        }
         # Before anything else is looked at: not the path, not the body.
-        if not agent.knows(self.headers.get("Authorization", "")):
+        if not self._knows(headers.get("authorization", "")):
             raise Refused(401, "the bearer token is missing or wrong")
-        self.connection.settimeout(IDLE_SECONDS)
-        match self.command, self.path:
-            case "GET", "/v1/status":
-                return 200, agent.status(self.headers.get(AFTER_HEADER))
-            case "PUT", "/v1/bundle":
-                return agent.app.take(self._body()), {"accepted": True}
-            case "PUT", "/v1/expiry":
-                agent.move_expiry(self._body())
-                return 200, {"accepted": True}
-            case "PUT", "/v1/certificate":
-                agent.web.put_certificate(self._body())
-                return 200, {"accepted": True}
-            case "PUT", "/v1/hosts":
-                agent.web.put_hosts(self._body())
-                return 200, {"accepted": True}
-        if self.path.startswith("/v1/challenges/"):
-            token = self.path.removeprefix("/v1/challenges/")
-            match self.command:
-                case "PUT":
-                    agent.web.put_challenge(token, self._body())
-                    return 200, {"accepted": True}
-                case "DELETE":
-                    agent.web.delete_challenge(token)
-                    return 200, {"accepted": True}
-        raise Refused(404, f"there is no {self.command} {self.path[:200]}")
+        length = headers.get("content-length", "0")
+        self._unread = int(length) if length.isdecimal() and len(length) < 12 else 1  # noqa: PLR2004
+        if "transfer-encoding" in headers:
+            self._unread = 1
+        request = Request(words[0], words[1], headers, lambda: self._read_body(headers))
+        return self._route(request)
 
-    def _body(self) -> Any:
-        length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or "Transfer-Encoding" in self.headers:
+    def _read_head(self) -> bytes:
+        while b"\r\n\r\n" not in self._received:
+            if len(self._received) >= HEAD_MAX_BYTES:
+                raise Refused(431, f"the head of a request has at most {HEAD_MAX_BYTES} bytes")
+            if not self._receive():
+                raise ConnectionAbortedError
+        head, _, self._received = self._received.partition(b"\r\n\r\n")
+        if len(head) > HEAD_MAX_BYTES:
+            raise Refused(431, f"the head of a request has at most {HEAD_MAX_BYTES} bytes")
+        return head
+
+    def _read_body(self, headers: Mapping[str, str]) -> Any:
+        length = headers.get("content-length", "")
+        if not length.isdecimal() or len(length) > 12 or "transfer-encoding" in headers:  # noqa: PLR2004
             raise Refused(411, "a body with a Content-Length is needed")
         if int(length) > BODY_MAX_BYTES:
             raise Refused(413, f"the body has {length} bytes; {BODY_MAX_BYTES} is the limit")
-        body = self.rfile.read(int(length))
-        self.headers.replace_header("Content-Length", "0")
+        body = bytearray(self._received[: int(length)])
+        self._received = self._received[int(length) :]
+        while len(body) < int(length):
+            body += self._receive_bytes(min(64 * 1024, int(length) - len(body)))
+        self._unread = 0
         try:
             return json.loads(body)
         except (ValueError, RecursionError) as error:
             raise Refused(422, f"the body is no JSON: {error}") from None
 
-    def _reply(self, status: int, document: Mapping[str, Any]) -> None:
+    def _receive(self) -> bool:
+        chunk = self._read(4096)
+        self._received += chunk
+        return bool(chunk)
+
+    def _receive_bytes(self, most: int) -> bytes:
+        chunk = self._read(most)
+        if not chunk:
+            raise ConnectionAbortedError
+        return chunk
+
+    def _read(self, most: int) -> bytes:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._secure.settimeout(left)
+        return self._secure.recv(most)
+
+    def _reply(self, status: int, document: Mapping[str, Any], *, goes_on: bool) -> None:
         body = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        if status >= 400:  # noqa: PLR2004
-            self.send_header("Connection", "close")
-            self.close_connection = True
-        self.end_headers()
-        self.wfile.write(body)
-        if self.close_connection:
+        head = (
+            f"HTTP/1.1 {status} {REASONS.get(status, 'No')}\r\n"
+            "Content-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n"
+            f"Connection: {'keep-alive' if goes_on else 'close'}\r\n\r\n"
+        )
+        self._secure.settimeout(REQUEST_SECONDS)
+        self._secure.sendall(head.encode("ascii") + body)
+        if not goes_on:
             self._let_the_answer_arrive()
 
     def _let_the_answer_arrive(self) -> None:
         """Read on a little: closing with a body unread would reset the connection (RFC 1122)."""
-        length = self.headers.get("Content-Length", "")
-        left = min(int(length), 16 * MIB) if length.isdecimal() else 0
-        if "Transfer-Encoding" in self.headers:
-            left = 16 * MIB
-        deadline = time.monotonic() + 2
-        self.connection.settimeout(1)
+        self._deadline = time.monotonic() + 2
+        left = min(self._unread, 16 * MIB) - len(self._received)
         with contextlib.suppress(OSError):
-            while left > 0 and time.monotonic() < deadline:
-                chunk = self.rfile.read1(min(left, 64 * 1024))
-                if not chunk:
-                    return
+            while left > 0 and (chunk := self._read(min(left, 64 * 1024))):
                 left -= len(chunk)
 
-    def version_string(self) -> str:
-        """Not Python's."""
-        return "spawnai-agent"
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Say nothing: a scanner must not fill the droplet's journal."""
+def is_local(caller: str, own: str) -> bool:
+    """Whether a caller is this droplet itself. `own` is the address that he called.
+
+    A machine of the local cloud has an address in 127.0.0.0/8, and the operator's is there, too.
+    """
+    if caller == own:
+        return True
+    return ipaddress.ip_address(caller).is_loopback and not ipaddress.ip_address(own).is_loopback
+
+
+def hang_up(raw: socket.socket) -> None:
+    """Whoever waits for it, in whatever thread, hears of it at once."""
+    with contextlib.suppress(OSError):
+        raw.shutdown(socket.SHUT_RDWR)

@@ -1,31 +1,37 @@
-"""All of it together: the agent of one droplet."""
+"""All of it together: the agent of one droplet, and the programs that ship with it."""
 
-import contextlib
 import hashlib
 import hmac
 import json
 import os
-import socket
+import signal
 import ssl
-import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from . import switch
 from .app import App, packages
-from .bundle import Refused, remove
-from .door import Control
+from .bundle import Refused
+from .door import Answer, Door, Request
 from .pages import say
 from .settings import VERSION, Machine, Session
-from .state import Journal, State
-from .web import Web, file_routes, proxy_routes, write_health
+from .state import Journal, State, tell_systemd
+from .usage import Usage
+from .web import Web, app_routes, write_health
+
+AFTER_HEADER = "x-spawnai-after"
+SWITCH_SECONDS = 5.0  # that the dead man's switch has to take in a new time
+YEAR_2100 = 2**32
+ACCEPTED = {"accepted": True}
 
 
 class Agent:
-    """One droplet's agent: the doors, the app, Caddy and the clock."""
+    """One droplet's agent: the doors, the app and Caddy."""
 
     def __init__(self, base: Path) -> None:
         # All of these are read before any door is opened; a failure ends the agent, systemd
@@ -33,26 +39,41 @@ class Agent:
         self._session = Session.read(base / "session.json")
         document = json.loads((base / "session.json").read_text("utf-8"))
         self._machine = Machine.read(base / "machine.env", document)
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        tls.minimum_version = ssl.TLSVersion.TLSv1_3
-        tls.load_cert_chain(base / "agent.crt", base / "agent.key")
         self._base = base
-        self._state = State(
-            base / "state.json", self._session.expires_at, partial(write_health, base)
-        )
+        self._state = State(base / "state.json", partial(write_health, base))
         self._journal = Journal(base / "app.log")
-        has_process = self._session.app_type == "api"
+        self._usage = Usage(self._machine.sample_seconds)
+        self._expiry_lock = threading.Lock()
         self.web = Web(
             self._machine,
             self._journal,
             base,
             is_installed=lambda: packages(base) == "ok",
-            routes=proxy_routes(self._machine.app_port) if has_process else file_routes(base),
+            routes=app_routes(
+                self._machine, base, is_server=self._session.app_type in {"api", "fullstack"}
+            ),
         )
         self.app = App(
             self._session, self._machine, self._state, self._journal, web=self.web, base=base
         )
-        self._control = Control((self._machine.bind_address, self._machine.agent_port), tls, self)
+        self._door = Door(
+            (self._machine.bind_address, self._machine.agent_port),
+            tls_of(base),
+            knows=self.knows,
+            route=self.route,
+        )
+
+    def run(self) -> None:
+        """Until it is told to end."""
+        say(self._base, "Your app is on its way", "Please come back in a moment.")
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        threading.Thread(target=self.web.run, daemon=True).start()
+        self.app.resume()  # before the door opens: what is pushed meanwhile would be taken twice
+        for work in (self._door.serve_forever, self._usage.run):
+            threading.Thread(target=work, daemon=True).start()
+        while True:
+            tell_systemd("WATCHDOG=1")
+            time.sleep(10)
 
     def knows(self, authorization: str) -> bool:
         """Whether this is the operator; takes the same time whatever is shown."""
@@ -60,68 +81,108 @@ class Agent:
         shown = hashlib.sha256(token.strip().encode("utf-8", "replace")).hexdigest()
         return hmac.compare_digest(shown, self._session.token_sha256) and scheme == "Bearer"
 
+    def route(self, request: Request) -> Answer:
+        """What the operator may ask for: all of it."""
+        url = urllib.parse.urlsplit(request.target)
+        match request.method, url.path:
+            case "GET", "/v1/status":
+                return 200, self.status(request.headers.get(AFTER_HEADER))
+            case "GET", "/v1/log":
+                lines, following = self._journal.since(_number(url.query))
+                return 200, {"lines": lines, "next": following}
+            case "GET", "/v1/usage":
+                return 200, self._usage.since(_number(url.query))
+            case "PUT", "/v1/bundle":
+                return self.app.take(request.body()), ACCEPTED
+            case "PUT", "/v1/env":
+                self.app.set_environment(request.body())
+            case "PUT", "/v1/expiry":
+                self.move_expiry(request.body())
+            case "PUT", "/v1/certificate":
+                self.web.put_certificate(request.body())
+            case "PUT", "/v1/hosts":
+                self.web.put_hosts(request.body())
+            case "POST", "/v1/stop":
+                self.app.stop()
+            case "PUT", path if path.startswith("/v1/challenges/"):
+                self.web.put_challenge(path.removeprefix("/v1/challenges/"), request.body())
+            case "DELETE", path if path.startswith("/v1/challenges/"):
+                self.web.delete_challenge(path.removeprefix("/v1/challenges/"))
+            case _:
+                raise Refused(404, f"there is no {request.method} {url.path[:200]}")
+        return 200, ACCEPTED
+
     def status(self, after: str | None) -> dict[str, Any]:
         """AgentStatus, as the operator's client reads it; `after` is the state it knows of."""
         values = self._state.snapshot(after)
-        del values["installed"], values["answered"]
-        return {**values, "log": self._journal.lines(), "agentVersion": VERSION}
+        promise = switch.read(self._base / "switch.json", switch.Promise)
+        return {
+            **values,
+            # What the switch itself says: nothing else is a promise.
+            "expiresAt": promise.expires_at if promise else self._session.expires_at,
+            "log": self._journal.lines(),
+            "agentVersion": VERSION,
+        }
 
     def move_expiry(self, document: Any) -> None:
-        """The operator's alone: nothing on this droplet can lengthen its life."""
-        wanted = document.get("expiresAt") if isinstance(document, dict) else None
-        # A year 2100 at most: what is later is a mistake in a unit, such as milliseconds.
-        if (
-            isinstance(wanted, bool)
-            or not isinstance(wanted, int | float)
-            or not 0 <= wanted < 2**32
-        ):
-            raise Refused(422, "expiresAt must be a time in seconds since 1970")
-        self._state.change(expiresAt=float(wanted))
+        """The operator's alone: nothing on this droplet can lengthen its life.
 
-    def run(self) -> None:
-        """Until the droplet's time is over."""
-        say(self._base, "Your app is on its way", "Please come back in a moment.")
-        threading.Thread(target=self.web.run, daemon=True).start()
-        # It never shuts down, so it need not look twice a second whether it should.
-        threading.Thread(target=self._control.serve_forever, args=(3600,), daemon=True).start()
-        if self._has_time():
-            self.app.resume()
-        while self._has_time():
-            tell_systemd("WATCHDOG=1")
-            time.sleep(0.5)
-        self._end()
-
-    def _has_time(self) -> bool:
-        return time.time() < float(self._state["expiresAt"]) + self._session.grace_seconds
-
-    def _end(self) -> None:
-        """The dead man's switch: nobody destroyed this droplet in time, so it ends itself."""
-        self._journal.write("the time of this droplet is over; it powers off")
-        say(self._base, "This app has ended", "Its time was over.")
-        self.app.stop()
-        command = self._machine.poweroff_command.split()
-        while True:
-            tell_systemd("WATCHDOG=1")
-            with contextlib.suppress(OSError, subprocess.SubprocessError):
-                remove(self._base / "site")
-                subprocess.run(command, timeout=30, check=False)
-            time.sleep(10)
-            # Still here: then without waiting for the units that hold it up.
-            command = [*self._machine.poweroff_command.split(), "--force"]
+        Returns once the switch has taken it in.
+        """
+        document = document if isinstance(document, dict) else {}
+        expires_at = _time(document.get("expiresAt"), "expiresAt")
+        lifetime = document.get("lifetimeSeconds", expires_at - time.time())
+        with self._expiry_lock:
+            promise = switch.read(self._base / "switch.json", switch.Promise)
+            before = switch.read(self._base / "expiry.json", switch.Expiry)
+            number = 1 + max(promise.number if promise else 0, before.number if before else 0)
+            expiry = switch.Expiry(
+                number,
+                expires_at,
+                _time(lifetime, "lifetimeSeconds", least=-YEAR_2100),
+                switch.now(),
+                switch.boot_name(self._machine),
+            )
+            switch.write(self._base / "expiry.json", expiry)
+            deadline = time.monotonic() + SWITCH_SECONDS
+            while time.monotonic() < deadline:
+                promise = switch.read(self._base / "switch.json", switch.Promise)
+                if promise is not None and promise.number >= number:
+                    return
+                time.sleep(0.02)
+        raise Refused(503, "the dead man's switch does not answer; ask again")
 
 
-# Taken out of the environment: systemctl, a child, would send messages of its own.
-NOTIFY_SOCKET = os.environ.pop("NOTIFY_SOCKET", "")
+def _time(value: Any, name: str, least: float = 0) -> float:
+    # A year 2100 at most: what is later is a mistake in a unit, such as milliseconds.
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not least <= value < YEAR_2100:
+        raise Refused(422, f"{name} must be a number of seconds from {least} to {YEAR_2100}")
+    return float(value)
 
 
-def tell_systemd(message: str) -> None:
-    """sd_notify(3), where the unit asks for it: an agent that hangs is started again."""
-    if NOTIFY_SOCKET:
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
-            to.sendto(message.encode(), NOTIFY_SOCKET.replace("@", "\0", 1))
+def _number(query: str) -> int:
+    (text,) = urllib.parse.parse_qs(query).get("after", ["0"])[:1]
+    return int(text) if text.isdecimal() and len(text) < 12 else 0  # noqa: PLR2004
+
+
+def tls_of(base: Path) -> ssl.SSLContext:
+    """Both sides show a certificate of this session; the operator's is its own anchor."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.minimum_version = ssl.TLSVersion.TLSv1_3
+    tls.num_tickets = 0
+    tls.load_cert_chain(base / "agent.crt", base / "agent.key")
+    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    tls.load_verify_locations(base / "operator.crt")
+    return tls
 
 
 def main() -> None:
-    """What the unit starts."""
+    """`agent.pyz` is the agent, `agent.pyz switch` the dead man's switch."""
     os.umask(0o022)
-    Agent(Path(sys.argv[0]).resolve().parent).run()
+    base = Path(sys.argv[0]).resolve().parent
+    if sys.argv[1:] == ["switch"]:
+        switch.Switch(base).run()
+    else:
+        Agent(base).run()

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
-from .settings import MIB, Machine
-from .state import Journal, complain
+from .settings import MIB, PATH, Machine
+from .state import complain
 
 SINK_BYTES = 64 * 1024  # of a line that never ends
 
@@ -31,6 +32,14 @@ WEB_UNIT = "spawnai-web"
 # Made with the packages. The first owns the app's files and nothing else, the second Caddy's.
 APP_USER = "spawnai-app"
 WEB_USER = "spawnai-web"
+
+LISTEN = "0A"  # a state in /proc/net/tcp
+
+# Private networks, the droplet's neighbours, and the metadata service, where any process may read
+# user_data with the agent's keys in it. Loopback is the app's own.
+NOT_FOR_APPS = (
+    "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 169.254.0.0/16 fc00::/7 fe80::/10"
+)
 
 # No new rights, nothing of the system to write to, no other user's processes or files to see.
 SANDBOX = (
@@ -76,27 +85,37 @@ class Process(Protocol):
     def members(self) -> set[int]:
         """The ids of all its processes that live."""
 
+    def terminate(self) -> None:
+        """Ask it to end (SIGTERM)."""
+
     def kill(self) -> None:
-        """End all of them, surely."""
+        """End all of it, surely."""
 
 
 class PlainProcess:
     """A child of the agent, for machines without systemd. Orphans stay the agent's descendants."""
 
+    # Caddy and each command are the agent's children; what else is one is an orphan of a command.
+    _children: ClassVar[dict[int, str]] = {}
+    _lock = threading.Lock()
+
     def __init__(
         self, command: list[str], folder: Path, environment: Mapping[str, str], log: "Sink"
     ) -> None:
-        adopt_orphans()
-        # Kinder to the agent than the agent is to itself, so that the agent always gets its turn.
-        self._child = subprocess.Popen(
-            ["nice", "-n", "5", *command],  # noqa: S607 - wherever the PATH has it
-            cwd=folder,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        _adopt_orphans()
+        with self._lock:
+            self._child = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            # What an orphan is known by: no two commands that run at once have the same HOME.
+            self._mark = f"HOME={environment.get('HOME', '')}"
+            self._children[self._child.pid] = self._mark
         self._log = log
         log.follow(self._child)
 
@@ -105,14 +124,46 @@ class PlainProcess:
         code = self._child.poll()
         return code if code is None or code >= 0 else 128 - code
 
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self._child.poll() is None
+
+    def wait(self) -> None:
+        """Until it has ended."""
+        self._child.wait()
+        with self._lock:
+            self._children.pop(self._child.pid, None)
+
     def members(self) -> set[int]:
         """See Process."""
-        with CADDY_STARTS:
-            found = descendants(os.getpid())
-        for pid in found - {self._child.pid}:
+        with self._lock:
+            known = dict(self._children)
+            orphans = children_of(os.getpid()) - set(known)
+        known.pop(self._child.pid, None)
+        mine = {pid for pid in orphans if self._is_mine(pid, known)}
+        for pid in mine:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
+        found = mine | {self._child.pid}
+        to_visit = set(found)
+        while to_visit:
+            new = children_of(to_visit.pop()) - found
+            found |= new
+            to_visit |= new
         return {pid for pid in found if is_alive(pid)}
+
+    def _is_mine(self, orphan: int, others: Mapping[int, str]) -> bool:
+        """By the HOME it was started with; one without is everyone's: its end is nobody's loss."""
+        try:
+            said = Path(f"/proc/{orphan}/environ").read_bytes().decode("utf-8", "replace")
+        except OSError:
+            return False
+        words = said.split("\0")
+        return self._mark in words or not any(mark in words for mark in others.values())
+
+    def terminate(self) -> None:
+        """See Process."""
+        send(self._child.pid, signal.SIGTERM)
 
     def kill(self) -> None:
         """See Process."""
@@ -128,7 +179,7 @@ class PlainProcess:
                 send(pid, signal.SIGSTOP)
             stopped |= found
             self._child.poll()
-        self._child.wait()
+        self.wait()
         self._log.drain()
 
 
@@ -192,6 +243,10 @@ class UnitProcess:
         """Until it has ended."""
         self._child.wait()
 
+    def terminate(self) -> None:
+        """See Process."""
+        systemctl("kill", "--signal=TERM", self._unit)
+
     def kill(self) -> None:
         """See Process."""
         systemctl("kill", "--signal=KILL", self._unit)
@@ -240,12 +295,7 @@ class Sink:
             self._write(rest.decode("utf-8", "replace"))
 
 
-# Caddy is the agent's child too, but not the app's; the lock holds while it is being started.
-CADDY_PROCESSES: set[int] = set()
-CADDY_STARTS = threading.Lock()
-
-
-def adopt_orphans() -> None:
+def _adopt_orphans() -> None:
     """Make this process the parent of its orphaned descendants, so that none is lost sight of."""
     import ctypes  # noqa: PLC0415 - 10 ms and 1 MiB that a droplet with systemd saves
 
@@ -253,19 +303,13 @@ def adopt_orphans() -> None:
     ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
 
 
-def descendants(root: int) -> set[int]:
-    """Every process below this one. Each thread has a list of the children it forked (proc(5))."""
+def children_of(pid: int) -> set[int]:
+    """Its children. Each thread has a list of those it forked (proc(5))."""
     found: set[int] = set()
-    to_visit = [root]
-    while to_visit:
-        pid = to_visit.pop()
-        with contextlib.suppress(OSError):
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                with contextlib.suppress(OSError):
-                    children = (task / "children").read_text().split()
-                    new = {int(child) for child in children} - found - CADDY_PROCESSES
-                    found |= new
-                    to_visit.extend(new)
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                found |= {int(child) for child in (task / "children").read_text().split()}
     return found
 
 
@@ -312,10 +356,79 @@ def kernel_kills() -> int:
     return 0
 
 
+class Launcher:
+    """Starts what belongs to the app, in the sandbox and under the limits of this machine."""
+
+    def __init__(self, machine: Machine, secrets: Path) -> None:
+        self._machine = machine
+        self._secrets = secrets
+        self.environment: dict[str, str] = {}
+        """What the app's owner gives it (`secrets` is the same as a file for systemd)."""
+
+    def start(
+        self,
+        name: str,
+        command: list[str],
+        folders: "Folders",
+        environment: Mapping[str, str],
+        write: Callable[[str], None],
+        *,
+        with_secrets: bool,
+    ) -> "Watched":
+        """Start a command in the app's folder. `name` tells units that run at once apart."""
+        machine = self._machine
+        variables = {
+            "PATH": os.environ.get("PATH", PATH),
+            "LANG": "C.UTF-8",
+            "HOME": str(folders.scratch),
+            "TMPDIR": str(folders.scratch),
+            "DATA_DIR": str(folders.data),
+            **environment,
+        }
+        sink = Sink(write)
+        if machine.run_app_with != "systemd":
+            # Kinder to the agent than the agent is to itself, so that the agent gets its turn.
+            command = ["nice", "-n", "5", *command]
+            own = self.environment if with_secrets else {}
+            process: Process = PlainProcess(command, folders.app, own | variables, sink)
+            return Watched(process, machine, folders)
+        properties = [
+            *SANDBOX,
+            f"User={APP_USER}",
+            f"Group={APP_USER}",
+            f"WorkingDirectory={folders.app}",
+            f"ReadWritePaths={folders.app} {folders.scratch} {folders.data}",
+            f"MemoryMax={machine.memory_bytes}",
+            "MemorySwapMax=0",
+            f"TasksMax={machine.processes * 4}",  # tasks are threads; Node.js has about ten
+            f"LimitFSIZE={machine.disk_bytes}",
+            f"IPAddressDeny={NOT_FOR_APPS}",
+            "Nice=5",
+            "OOMScoreAdjust=500",
+        ]
+        if with_secrets and self.environment:
+            # Read by systemd itself: in no command line, and not in what `systemctl show` tells.
+            properties.append(f"EnvironmentFile={self._secrets}")
+        process = UnitProcess(f"{APP_UNIT}-{name}", properties, command, variables, sink)
+        return Watched(process, machine, folders)
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where one revision of an app lives. `data` is the same for all revisions."""
+
+    app: Path
+    scratch: Path
+    data: Path
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter((self.app, self.scratch, self.data))
+
+
 class Watched:
     """A process of the app under the same limits on every machine."""
 
-    def __init__(self, process: Process, machine: Machine, folders: list[Path]) -> None:
+    def __init__(self, process: Process, machine: Machine, folders: Folders) -> None:
         self.process = process
         self._machine = machine
         self._folders = folders
@@ -348,7 +461,7 @@ class Watched:
         if now < self._next_disk_check:
             return
         disk = sum(map(folder_bytes, self._folders))
-        free = shutil.disk_usage(self._folders[0]).free
+        free = shutil.disk_usage(self._folders.app).free
         # Looking takes longer the more files there are: at most 2 % of the time goes into it.
         self._next_disk_check = time.monotonic() + max(0.5, 50 * (time.monotonic() - now))
         if disk > limit.disk_bytes or free < 64 * MIB:
@@ -362,12 +475,28 @@ class Watched:
         """Whether the kernel ended it; it says only how often it has done so in all."""
         return code == 128 + signal.SIGKILL and kernel_kills() > self._kills_before
 
-    def death(self, code: int, journal: Journal) -> AppFailed:
-        """Why it ended by itself. What it left behind is ended too: it may hold the port."""
+    def end(self, grace_seconds: float) -> None:
+        """Ask it to end, and end it when it does not."""
+        deadline = time.monotonic() + grace_seconds
+        if self.process.poll() is None and grace_seconds:
+            self.process.terminate()
+            while self.process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.05)
         self.process.kill()
-        killed = self.was_killed_for_memory(code)
-        # V8 gives up by itself at its heap's limit and says so; Python raises.
-        gave_up = any("JavaScript heap out of memory" in line for line in journal.lines()[-50:])
-        if killed or gave_up:
-            return AppFailed("OutOfMemory", f"the app ran out of memory (exit code {code})", code)
-        return AppFailed("AppCrashed", f"the app ended with exit code {code}", code)
+
+    def listening_ports(self) -> set[int]:
+        """The TCP ports that any of its processes accepts connections at."""
+        sockets = set()
+        for pid in self.process.members():
+            with contextlib.suppress(OSError):
+                for entry in Path(f"/proc/{pid}/fd").iterdir():
+                    with contextlib.suppress(OSError):
+                        sockets.add(str(entry.readlink()))
+        ports = set()
+        for table in ("tcp", "tcp6"):
+            with contextlib.suppress(OSError):
+                for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+                    fields = line.split()
+                    if fields[3] == LISTEN and f"socket:[{fields[9]}]" in sockets:
+                        ports.add(int(fields[1].rpartition(":")[2], 16))
+        return ports

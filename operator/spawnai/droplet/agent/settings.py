@@ -14,14 +14,22 @@ MIB = 1024 * 1024
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
+APP_TYPES = ("webapp", "api", "fullstack", "script")
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What the operator decided: session.json. `expires_at` is only the first expiry."""
+    """What the operator decided: session.json.
+
+    `expires_at` is only the first expiry, and `lifetime_seconds` how long after the droplet's first
+    boot that is, on whatever clock.
+    """
 
     app_type: str
     token_sha256: str
     expires_at: float
     grace_seconds: float
+    lifetime_seconds: float | None = None
 
     @staticmethod
     def read(path: Path) -> "Session":
@@ -32,11 +40,12 @@ class Session:
             token_sha256=str(document["tokenSha256"]),
             expires_at=float(document["expiresAt"]),
             grace_seconds=float(document["graceSeconds"]),
+            lifetime_seconds=document.get("lifetimeSeconds"),
         )
         if not re.fullmatch("[0-9a-f]{64}", session.token_sha256):
             raise ValueError(f"{path}: tokenSha256 is not 64 hexadecimal digits")
-        if session.app_type not in {"webapp", "api", "script"}:
-            raise ValueError(f"{path}: appType {session.app_type!r} is not webapp, api or script")
+        if session.app_type not in APP_TYPES:
+            raise ValueError(f"{path}: appType {session.app_type!r} is not in {APP_TYPES}")
         return session
 
 
@@ -53,21 +62,30 @@ class Machine(NamedTuple):
     app_port: int = 3000
     run_app_with: str = "systemd"  # or "process": a plain child, where there is no systemd
     poweroff_command: str = "systemctl poweroff"
+    boot_id: str = ""  # another one after each boot; the kernel's, where nothing is given
+    clock_settle_seconds: float = 120.0  # after a boot, until a wrong date has been set right
+    sample_seconds: float = 60.0
     memory_bytes: int = 0  # that the app may use; 0: by what the machine has
     disk_bytes: int = 0  # the same
     processes: int = 128
     packages_seconds: float = 600.0
     install_seconds: float = 180.0
-    answer_seconds: float = 60.0
+    answer_seconds: float = 60.0  # an app may take so long until its first answer
     script_seconds: float = 300.0
-    restarts: int = 5  # so many deaths are forgiven ...
+    health_interval_seconds: float = 30.0
+    health_timeout_seconds: float = 5.0
+    health_failures: int = 3  # in a row, and the app is started again
+    restarts: int = 5  # so many are forgiven ...
     restart_window_seconds: float = 600.0  # ... within this time
     restart_delay_seconds: float = 1.0  # doubled with each of them
+    steady_seconds: float = 10.0  # an app that was started again runs when it has run so long
+    drain_seconds: float = 5.0  # the revision before stays so long after the switch
+    stop_seconds: float = 5.0  # from asking a process to end to ending it
 
     @staticmethod
-    def read(path: Path, ports: Mapping[str, Any]) -> "Machine":
-        """The defaults, the ports of session.json, then machine.env (NAME=value lines)."""
-        given = {name: ports[key] for name, key in PORT_KEYS.items() if key in ports}
+    def read(path: Path, session: Mapping[str, Any]) -> "Machine":
+        """The defaults, what session.json says, then machine.env (NAME=value lines)."""
+        given = {name: session[key] for name, key in SESSION_KEYS.items() if key in session}
         if path.exists():
             lines = (line.partition("=") for line in path.read_text("utf-8").splitlines())
             given |= {name.strip().lower(): value for name, _, value in lines if value}
@@ -83,4 +101,13 @@ class Machine(NamedTuple):
         return machine._replace(memory_bytes=memory, disk_bytes=disk)
 
 
-PORT_KEYS = {"agent_port": "agentPort", "http_port": "httpPort"}
+SESSION_KEYS = {
+    "agent_port": "agentPort",
+    "http_port": "httpPort",
+    "answer_seconds": "answerSeconds",
+    "health_interval_seconds": "healthIntervalSeconds",
+    "health_timeout_seconds": "healthTimeoutSeconds",
+    "health_failures": "healthFailures",
+    "restarts": "restarts",
+    "restart_window_seconds": "restartWindowSeconds",
+}

@@ -14,7 +14,6 @@ import re
 import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -24,11 +23,10 @@ from typing import Any
 
 from .bundle import Refused
 from .processes import (
-    CADDY_PROCESSES,
-    CADDY_STARTS,
     SANDBOX,
     WEB_UNIT,
     WEB_USER,
+    PlainProcess,
     Sink,
     UnitProcess,
 )
@@ -42,9 +40,10 @@ HOSTS_MAX = 16
 ADMIN_SOCKET = "admin.sock"
 ADMIN_SECONDS = 10.0
 UP = frozenset({"running", "finished"})
+# Files in routes/ that say what holds for the app: it is over; its second port is the one.
+ENDED = "ended"
+SECOND = "second"
 STREAM_DELAY = "stream_close_delay"  # of a reverse proxy, since Caddy 2.7
-# What Caddy says when nothing of the app answers.
-GONE = ["502", "503", "504"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +121,30 @@ def caddy_config(
     }
 
 
-def proxy_routes(port: int) -> list[Any]:
-    """For an app with a process of its own.
+def app_routes(machine: Machine, base: Path, *, is_server: bool) -> list[Any]:
+    """The routes of the app itself. They never change: files say what holds, so that a switch from
+    one revision to the next costs no connection.
+    """
+    ended = {"handler": "error", "status_code": 410}
+    routes = [{"match": [_is_there(base, ENDED)], "handle": [ended]}]
+    if not is_server:
+        return routes + _file_routes(base)
+    second = {"match": [_is_there(base, SECOND)], "handle": [_proxy(machine.app_port + 1)]}
+    first = {"handle": [_proxy(machine.app_port)]}
+    return [*routes, second | {"terminal": True}, first]
+
+
+def _is_there(base: Path, name: str) -> dict[str, Any]:
+    return {"file": {"root": str(base / "routes"), "try_files": [f"/{name}"]}}
+
+
+def _proxy(port: int) -> dict[str, Any]:
+    """To an app with a process of its own.
 
     Open WebSockets outlive a change of the configuration: Caddy 2.6 would close them at once, and
     a later one when this delay is over.
     """
-    proxy = {
+    return {
         "handler": "reverse_proxy",
         "upstreams": [{"dial": f"localhost:{port}"}],
         STREAM_DELAY: "24h",
@@ -141,11 +157,10 @@ def proxy_routes(port: int) -> list[Any]:
             }
         },
     }
-    return [{"handle": [proxy]}]
 
 
-def file_routes(base: Path) -> list[Any]:
-    """For an app that is files: `site`.
+def _file_routes(base: Path) -> list[Any]:
+    """To an app that is files: `site`.
 
     A path without a file ending belongs to the app's own router, so it gets the app's page; below
     /api/ no app of this type has a router, and 404 is the truth.
@@ -228,13 +243,21 @@ def _only_own_hosts(hosts: tuple[str, ...]) -> list[Any]:
 
 
 def _unavailable(base: Path) -> list[Any]:
-    page = [
-        {"handler": "headers", "response": {"set": {"Retry-After": ["5"]}}},
-        {"handler": "rewrite", "method": "GET", "uri": "/unavailable.html"},
-        {"handler": "file_server", "root": str(base / "pages"), "status_code": 503},
+    def page(status: int) -> list[Any]:
+        return [
+            {"handler": "rewrite", "method": "GET", "uri": "/unavailable.html"},
+            {"handler": "file_server", "root": str(base / "pages"), "status_code": status},
+        ]
+
+    retry = {"handler": "headers", "response": {"set": {"Retry-After": ["5"]}}}
+    return [
+        {"match": [_has_status("502", "503", "504")], "handle": [retry, *page(503)]},
+        {"match": [_has_status("410")], "handle": page(410)},
     ]
-    is_gone = {"vars": {"{http.error.status_code}": GONE}}
-    return [{"match": [is_gone], "handle": page}]
+
+
+def _has_status(*statuses: str) -> dict[str, Any]:
+    return {"vars": {"{http.error.status_code}": list(statuses)}}
 
 
 def _without(setting: str, routes: list[Any]) -> list[Any]:
@@ -290,7 +313,8 @@ class Web:
         self._lock = threading.Lock()
         self._delays_streams = True
         self._problem = "it was not started yet"
-        (base / "challenges").mkdir(mode=0o755, exist_ok=True)
+        for name in ("challenges", "routes"):
+            (base / name).mkdir(mode=0o755, exist_ok=True)
 
     # What the operator and the app's life ask for
 
@@ -333,11 +357,17 @@ class Web:
         with self._lock:
             self._expose(replace(self._exposure, hosts=tuple(hosts), redirect_http=redirect))
 
-    def route(self, routes: list[Any]) -> None:
-        """Send requests for the app there from now on; requests under way end where they are."""
-        with self._lock:
-            self._routes = routes
-            self._problem = self._load()
+    def select(self, port: int) -> None:
+        """Send requests for the app to this port from now on; those under way are not moved."""
+        marks = self._base / "routes"
+        if port == self._machine.app_port:
+            (marks / SECOND).unlink(missing_ok=True)
+        else:
+            (marks / SECOND).touch()
+
+    def end(self) -> None:
+        """From now on every request is told that the app has ended."""
+        (self._base / "routes" / ENDED).touch()
 
     def problem(self) -> str:
         """Why the app is not served, or nothing."""
@@ -425,24 +455,14 @@ class Web:
                 f"WorkingDirectory={self._folder}",
                 f"ReadWritePaths={self._folder}",
             ]
-            unit = UnitProcess(WEB_UNIT, properties, command, environment, sink)
-            self._configure(unit.runs)
-            unit.wait()
-            return
-        with CADDY_STARTS:
-            child = subprocess.Popen(
-                command,
-                cwd=self._folder,
-                env={"PATH": os.environ.get("PATH", PATH), **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+            process: UnitProcess | PlainProcess = UnitProcess(
+                WEB_UNIT, properties, command, environment, sink
             )
-            CADDY_PROCESSES.add(child.pid)
-        sink.follow(child)
-        self._configure(lambda: child.poll() is None)
-        child.wait()
-        CADDY_PROCESSES.discard(child.pid)
+        else:
+            path = os.environ.get("PATH", PATH)
+            process = PlainProcess(command, self._folder, {"PATH": path, **environment}, sink)
+        self._configure(process.runs)
+        process.wait()
 
     def _configure(self, runs: Callable[[], bool]) -> None:
         """Once it listens on its socket, tell it all; a port may be taken for a while."""
