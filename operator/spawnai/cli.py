@@ -1,10 +1,7 @@
-"""The command line: `spawnai run` is the operator, `spawnai console` the page and its API,
-`spawnai gateway` the process beside a gateway's Caddy, `spawnai reap` cleans up by hand, and the
-chart's hooks and tests use the rest.
+"""The command line. Each command is a process of its own in the cluster, or a person's tool.
 
-Commands import their libraries when they are run: the console's process does without the
-operator's, which would take most of its memory, and the operator without the console's, which are
-an extra of the package.
+A command imports its libraries when it is run: the console does without the operator's, which take
+most of its memory, and the operator without those of the package's extras.
 """
 
 import argparse
@@ -12,22 +9,40 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from spawnai.settings import SettingsError, settings_from
 from spawnai.telemetry.logs import configure_logging
 
 _LOGGER = logging.getLogger("spawnai.settings")
 
+Run = Callable[[argparse.Namespace], int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    """A command: what it is for, and what imports it, describes its arguments and returns it."""
+
+    help: str
+    prepare: Callable[[argparse.ArgumentParser], Run]
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(prog="spawnai", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run: Run | None = None
+    for name, command in _COMMANDS.items():
+        one = commands.add_parser(name, help=command.help)
+        if given[:1] == [name]:
+            run = command.prepare(one)
+    namespace = parser.parse_args(given)
+    if run is None:
+        raise AssertionError(f"the parser took {given[:1]}, which is not a command")
     try:
-        if given == ["console"]:
-            return _run_console()
-        if given[:1] == ["gateway"]:
-            return _run_gateway(given[1:])
-        return _run_operator_command(given)
+        return run(namespace)
     except SettingsError as error:
         configure_logging("info", "json")
         for problem in error.problems:
@@ -37,47 +52,68 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-def _run_console() -> int:
-    from spawnai.console.command import main as run_console  # noqa: PLC0415
+def _operator(_: argparse.ArgumentParser) -> Run:
+    from spawnai.controller.operator import run  # noqa: PLC0415
 
-    return run_console(os.environ)
+    return lambda _: asyncio.run(run(settings_from()))
 
 
-def _run_gateway(arguments: list[str]) -> int:
+def _console(_: argparse.ArgumentParser) -> Run:
+    from spawnai.console import command  # noqa: PLC0415
+
+    return lambda _: command.main(os.environ)
+
+
+def _gateway(parser: argparse.ArgumentParser) -> Run:
     from spawnai.gateway import command  # noqa: PLC0415
 
-    parser = argparse.ArgumentParser(prog="spawnai gateway", description=command.__doc__)
     command.add_arguments(parser)
-    return command.main(parser.parse_args(arguments), os.environ)
+    return lambda given: command.main(given, os.environ)
 
 
-def _run_operator_command(arguments: list[str]) -> int:
-    from spawnai.controller.installation import check_install, guard_uninstall  # noqa: PLC0415
-    from spawnai.controller.operator import run  # noqa: PLC0415
-    from spawnai.controller.reaping import command as reap_command  # noqa: PLC0415
+def _export(parser: argparse.ArgumentParser) -> Run:
+    from spawnai.export import command  # noqa: PLC0415
 
-    parser = argparse.ArgumentParser(prog="spawnai", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("run", help="run the operator until it is told to stop")
-    commands.add_parser("console", help="serve the page and its API until it is told to stop")
-    commands.add_parser("gateway", help="look droplets up for a gateway's Caddy (--help)")
-    reap_command.add_arguments(
-        commands.add_parser("reap", help="find and delete what was left in DigitalOcean")
+    command.add_arguments(parser)
+    return lambda given: command.run(given, os.environ, sys.stdout, sys.stderr.write)
+
+
+def _reap(parser: argparse.ArgumentParser) -> Run:
+    from spawnai.controller.reaping import command  # noqa: PLC0415
+
+    command.add_arguments(parser)
+    return lambda given: command.run(given, os.environ, sys.stdout.write)
+
+
+def _guard_uninstall(_: argparse.ArgumentParser) -> Run:
+    from spawnai.controller.installation import guard_uninstall  # noqa: PLC0415
+
+    return lambda _: asyncio.run(guard_uninstall(sys.stdout.write))
+
+
+def _check_install(parser: argparse.ArgumentParser) -> Run:
+    from spawnai.controller.installation import check_install  # noqa: PLC0415
+
+    parser.add_argument("--ready-url", required=True, help="the operator's /readyz")
+    parser.add_argument("--namespace", required=True, help="where a session is tried (dry run)")
+    return lambda given: asyncio.run(
+        check_install(given.ready_url, given.namespace, sys.stdout.write)
     )
-    commands.add_parser("guard-uninstall", help="fail while sessions have anything at DigitalOcean")
-    check = commands.add_parser(
-        "check-install", help="ask the operator and the API server whether sessions can be made"
-    )
-    check.add_argument("--ready-url", required=True, help="the operator's /readyz")
-    check.add_argument("--namespace", required=True, help="where a session is tried (dry run)")
-    given = parser.parse_args(arguments)
-    if given.command == "guard-uninstall":
-        return asyncio.run(guard_uninstall(sys.stdout.write))
-    if given.command == "check-install":
-        return asyncio.run(check_install(given.ready_url, given.namespace, sys.stdout.write))
-    if given.command == "reap":
-        return reap_command.run(given, os.environ, sys.stdout.write)
-    return asyncio.run(run(settings_from()))
+
+
+_COMMANDS = {
+    "run": _Command("run the operator until it is told to stop", _operator),
+    "console": _Command("serve the page and its API until it is told to stop", _console),
+    "gateway": _Command("look droplets up for a gateway's Caddy", _gateway),
+    "export": _Command("what sessions cost, as a FOCUS file or in a database", _export),
+    "reap": _Command("find and delete what was left in DigitalOcean", _reap),
+    "guard-uninstall": _Command(
+        "fail while sessions have anything at DigitalOcean", _guard_uninstall
+    ),
+    "check-install": _Command(
+        "ask the operator and the API server whether sessions can be made", _check_install
+    ),
+}
 
 
 if __name__ == "__main__":

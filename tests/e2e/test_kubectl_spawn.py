@@ -1,7 +1,9 @@
 """`kubectl spawn` as a person runs it, against the whole product on this machine."""
 
 import json
+import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -141,3 +143,14 @@ def test_the_doctor_finds_this_cluster_in_order(stack):
 def test_kubectl_completes_the_commands_and_the_apps(stack):
     assert "create\t" in stack.shell("kubectl __complete spawn cr")
     assert "slow" in stack.shell("kubectl __complete spawn end sl")
+
+
+def test_what_ended_here_is_exported_with_its_cost(stack):
+    period = "--since 2026-01-01T00:00:00Z --to 2100-01-01T00:00:00Z"
+    python = shlex.quote(sys.executable)
+    lines = stack.shell(f"{python} -m spawnai.cli export focus {period}").splitlines()
+    assert any(",Anthropic," in line and "board" in line for line in lines)
+    assert any(",Virtual Machines," in line and "board" in line for line in lines)
+    export = f"{python} -m spawnai.cli export sql --to sqlite:///{stack.directory}/export.db 2>&1"
+    assert "rows changed" in stack.shell(export)
+    assert "0 rows changed" in stack.shell(export)

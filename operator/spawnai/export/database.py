@@ -1,0 +1,111 @@
+"""A PostgreSQL or SQLite database that takes rows. Writing the same rows again changes nothing."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Table, or_
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from .rows import Row
+from .tables import ORDER
+
+_BATCH = 500
+_DRIVERS = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg",
+            "sqlite": "sqlite+aiosqlite"}  # fmt: skip
+
+
+class DatabaseAddressError(ValueError):
+    """The address of the database cannot be used; the message says what to write."""
+
+
+def database_url(text: str) -> URL:
+    """The address, with the driver that we bring. Its text form hides the password.
+
+    Raises:
+        DatabaseAddressError: it is no address of PostgreSQL or SQLite. The message holds no part
+            of it, as it may hold a password.
+    """
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        url = None
+    driver = _DRIVERS.get(url.drivername.split("+", 1)[0]) if url is not None else None
+    if url is None or driver is None:
+        raise DatabaseAddressError(
+            "the address of the database cannot be read: write "
+            "postgresql://user:password@host/database or sqlite:///file.db"
+        )
+    return url.set(drivername=driver)
+
+
+class Database:
+    """One database, with our tables in it."""
+
+    def __init__(self, url: URL) -> None:
+        self.shown = url.render_as_string(hide_password=True)
+        self._engine: AsyncEngine = create_async_engine(url, pool_pre_ping=True)
+
+    async def migrate(self) -> None:
+        """Bring the tables to this version's shape.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError, OSError: the database refused or does not answer.
+        """
+        async with self._engine.begin() as connection:
+            await connection.run_sync(_migrate)
+
+    async def write(self, rows: Iterable[tuple[Table, Row]]) -> int:
+        """Insert or update rows in one transaction; returns how many rows changed.
+
+        A column that a row does not name keeps its value.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError, OSError: the database refused or does not answer.
+        """
+        groups: dict[Table, dict[tuple[str, ...], list[Row]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
+        for table, row in rows:
+            groups[table][tuple(sorted(row))].append(row)
+        changed = 0
+        async with self._engine.begin() as connection:
+            for table in ORDER:
+                for columns, alike in groups[table].items():
+                    statement = _upsert(table, columns, self._engine.dialect.name)
+                    for begin in range(0, len(alike), _BATCH):
+                        batch = alike[begin : begin + _BATCH]
+                        result = await connection.execute(statement.values(batch))
+                        changed += max(result.rowcount, 0)
+        return changed
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._engine.dispose()
+
+
+def _upsert(table: Table, columns: tuple[str, ...], dialect: str) -> Any:
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement = insert(table)
+    key = [column.name for column in table.primary_key]
+    others = [name for name in columns if name not in key]
+    # JSON has no equality in PostgreSQL, and ours never changes.
+    compared = [name for name in others if name != "metadata"]
+    return statement.on_conflict_do_update(
+        index_elements=key,
+        set_={name: statement.excluded[name] for name in others},
+        where=or_(*(table.c[name].is_distinct_from(statement.excluded[name]) for name in compared)),
+    )
+
+
+def _migrate(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

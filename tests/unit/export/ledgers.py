@@ -1,0 +1,86 @@
+"""A ledger as the API server holds it, for the tests of the exports."""
+
+from typing import Any
+
+UID = "7f3a0000-0000-4000-8000-000000000001"
+
+
+def session_document(**status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": "retro-board",
+            "namespace": "team-a",
+            "uid": UID,
+            "creationTimestamp": "2026-11-29T12:00:00Z",
+        },
+        "spec": {"prompt": "A retro board", "appType": "webapp", "user": "dana"},
+        "status": {
+            "phase": "Destroyed",
+            "className": "standard",
+            "tier": "light",
+            "region": "nyc3",
+            "size": "s-1vcpu-1gb",
+            "droplet": {"id": 41, "name": "spawn-7f3a", "ip": "203.0.113.24"},
+            "expirationTime": "2026-11-29T14:00:00Z",
+            "terminationReason": "Expired",
+            "cost": {"estimated": "0.0300", "actual": "0.10386"},
+            **status,
+        },
+    }
+
+
+def record_document(uid: str = UID, **status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": uid, "creationTimestamp": "2026-11-29T12:00:00Z"},
+        "spec": {
+            "owner": {
+                "kind": "SpawnSession",
+                "namespace": "team-a",
+                "name": "retro-board",
+                "uid": uid,
+                "user": "dana",
+            },
+            "clusterUid": "c",
+            "className": "standard",
+        },
+        "status": {
+            "resources": [
+                {
+                    "kind": "Droplet",
+                    "id": "41",
+                    "name": "spawn-7f3a",
+                    "region": "nyc3",
+                    "size": "s-1vcpu-1gb",
+                    "ip": "203.0.113.24",
+                    "priceHourly": "0.00893",
+                    "createdAt": "2026-11-29T12:00:00Z",
+                    "deletionAcceptedAt": "2026-11-29T14:00:00Z",
+                    "goneAt": "2026-11-29T14:00:03Z",
+                    "presence": "Gone",
+                    "cost": "0.01786",
+                },
+                {
+                    "kind": "Firewall",
+                    "id": "f",
+                    "name": "fw-spawn-7f3a",
+                    "createdAt": "2026-11-29T12:00:00Z",
+                },
+            ],
+            "generations": [
+                {
+                    "model": "claude-sonnet-5-5",
+                    "startedAt": "2026-11-29T12:00:01Z",
+                    "finishedAt": "2026-11-29T12:00:50Z",
+                    "outcome": "Stored",
+                    "inputTokens": 3000,
+                    "outputTokens": 8000,
+                    "cost": "0.086",
+                }
+            ],
+            "log": ["listening", "bye"],
+            "totalCost": "0.10386",
+            "terminationReason": "Expired",
+            "completedAt": "2026-11-29T14:00:03Z",
+            **status,
+        },
+    }
