@@ -112,6 +112,10 @@ def _time(value: Any) -> datetime:
     raise ValueError("should be an RFC 3339 time with its zone")
 
 
+def _time_or_none(value: Any) -> datetime | None:
+    return None if value is None else _time(value)
+
+
 def _price(value: Any) -> Decimal | None:
     if value is None or isinstance(value, Decimal):
         return value
@@ -141,6 +145,7 @@ Tag = Annotated[
     str, Field(max_length=255, pattern=r"^[A-Za-z0-9_\-:]+$"), AfterValidator(sys.intern)
 ]
 Time = Annotated[datetime, BeforeValidator(_time)]
+OptionalTime = Annotated[datetime | None, BeforeValidator(_time_or_none)]
 Price = Annotated[Decimal, BeforeValidator(_price)]
 OptionalPrice = Annotated[Decimal | None, BeforeValidator(_price)]
 NullIsNone = BeforeValidator(_nothing_for_null)

@@ -13,11 +13,13 @@ from spawnai.digitalocean.answers import is_public, member, read
 from spawnai.digitalocean.budget import Priority, Slot
 from spawnai.digitalocean.client import ApiClient, Call
 from spawnai.digitalocean.errors import NotFound
+from spawnai.digitalocean.images import read_action
 from spawnai.digitalocean.listing import PER_PAGE, has_no_name_of_ours, list_all, read_page
-from spawnai.digitalocean.models import Droplet, DropletOrder, Page
+from spawnai.digitalocean.models import Action, Droplet, DropletOrder, Page, Snapshot
 
 _LOGGER = logging.getLogger(__name__)
 _DROPLET = TypeAdapter(Droplet)
+_SNAPSHOT = TypeAdapter(Snapshot)
 # Droplets whose address was found unusable, remembered so that each is told once.
 _MOST_TOLD = 1000
 
@@ -79,6 +81,63 @@ class Droplets:
         except NotFound:
             return False
         return True
+
+    async def act(
+        self, droplet_id: int, kind: str, *, name: str | None = None, priority: Priority | Slot
+    ) -> Action:
+        """Begin an action: "power_off", "power_on", "reboot", "shutdown" or "snapshot".
+
+        The droplet is locked meanwhile. A snapshot's image is found by `name`, which has to be
+        unique: see snapshots(). It is clean when the droplet's status is "off", not when the action
+        that powers it off has ended.
+
+        Raises:
+            Ambiguous: it may have begun: the droplet and its snapshots tell.
+            Busy: another action is under way.
+            NotFound: there is no such droplet.
+        """
+        body = {"type": kind} if name is None else {"type": kind, "name": name}
+        return await self._api.call(
+            Call("POST", "/v2/droplets/{id}/actions", {"id": droplet_id}, body=body),
+            read_action,
+            priority=priority,
+        )
+
+    async def action(self, droplet_id: int, action_id: int, *, priority: Priority) -> Action | None:
+        """An action of the droplet as it is now; None: there is none."""
+        try:
+            return await self._api.call(
+                Call(
+                    "GET",
+                    "/v2/droplets/{id}/actions/{action}",
+                    {"id": droplet_id, "action": action_id},
+                ),
+                read_action,
+                priority=priority,
+            )
+        except NotFound:
+            return None
+
+    async def snapshots(self, droplet_id: int, *, priority: Priority) -> tuple[Snapshot, ...]:
+        """The snapshots of the droplet, complete or not at all.
+
+        Raises:
+            NotFound: there is no such droplet: its images are in Images.list_own().
+        """
+
+        async def fetch(page: int) -> Page[Snapshot]:
+            return await self._api.call(
+                Call(
+                    "GET",
+                    "/v2/droplets/{id}/snapshots",
+                    {"id": droplet_id},
+                    {"page": page, "per_page": PER_PAGE},
+                ),
+                lambda document, _sent_at: read_page(document, "snapshots", _SNAPSHOT),
+                priority=priority,
+            )
+
+        return await list_all(fetch, identity=lambda snapshot: snapshot.id)
 
     async def list_by_tag(self, tag: str, *, priority: Priority) -> tuple[Droplet, ...]:
         """All droplets with the tag, from all pages.

@@ -5,7 +5,7 @@
     ├── Unauthorized    the token is wrong: nothing works until it is replaced
     │   └── Forbidden       the token lacks a scope, or the account may not do this
     ├── RateLimited     too many calls: nothing happened, come back after `retry_after_seconds`
-    ├── OverQuota       the account's droplet limit: wait until a droplet goes, or raise the limit
+    ├── OverQuota       a limit of the account: wait until something goes, or raise the limit
     ├── NoCapacity      this size cannot be had in this region now: take the next region
     ├── UnknownOption   such a size, region or image does not exist: choose another
     │   └── ImageNotInRegion   the image exists, but not in this region: take the next region
@@ -89,7 +89,7 @@ class RateLimited(DigitalOceanError):
 
 
 class OverQuota(DigitalOceanError):
-    """One more droplet would exceed the account's droplet limit. Nothing was made."""
+    """One more would exceed the account's limit of droplets or load balancers. Nothing was made."""
 
 
 class NoCapacity(DigitalOceanError):

@@ -34,7 +34,7 @@ _LONGEST_MESSAGE = 300
 # When a 429 does not say how long to wait: a minute's window is over by then.
 _RETRY_AFTER_SECONDS = 60.0
 
-_DROPLET_LIMIT = re.compile(r"droplet limit", re.IGNORECASE)
+_LIMIT = re.compile(r"droplet limit|load balancer.{0,40}limit", re.IGNORECASE)
 _PENDING = re.compile(
     r"pending event|blocking events?|is locked|currently locked|in progress"
     r"|processes previous actions|not in use before deleting",
@@ -127,6 +127,8 @@ def error_of_answer(
         # Load balancers and certificates that are in use say so with a 403, too.
         if _PENDING.search(message):
             return Busy(message, **known)
+        if _LIMIT.search(message):
+            return OverQuota(message, **known)
         return (Forbidden if _NO_RIGHT.search(message) else Refused)(message, **known)
     if status == HTTPStatus.NOT_FOUND:
         if _NOT_FOUND.fullmatch(identifier):
@@ -139,7 +141,7 @@ def error_of_answer(
 
 def _refusal(endpoint: str, message: str) -> type[DigitalOceanError]:
     """What a 400, 409, 422 or the like means, by its message."""
-    if _DROPLET_LIMIT.search(message):
+    if _LIMIT.search(message):
         return OverQuota
     if _PENDING.search(message):
         return Busy

@@ -15,6 +15,7 @@ from spawnai.digitalocean.answers import (
     NullIsNone,
     Number,
     OptionalPrice,
+    OptionalTime,
     Price,
     Tag,
     Text,
@@ -217,6 +218,163 @@ class Firewall:
         Field(validation_alias="outbound_rules", default=()),
         BeforeValidator(_rules),
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardingRule:
+    """Which port of a load balancer leads to which port of its droplets.
+
+    `certificate_id` is needed where TLS ends at the load balancer ("https", "http2").
+    """
+
+    entry_protocol: Word
+    entry_port: Number
+    target_protocol: Word
+    target_port: Number
+    certificate_id: Annotated[str, Field(max_length=64)] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadBalancerOrder:
+    """What a load balancer is to be. It takes droplets by id (ten at most) or by one tag.
+
+    Attributes:
+        nodes: 1 is a single node; two or more go on when one fails.
+        health_path: asked of each droplet by plain HTTP, at `health_port`.
+        idle_seconds: how long a connection may be silent, 30 to 600.
+    """
+
+    name: str
+    region: str
+    rules: tuple[ForwardingRule, ...]
+    droplet_ids: tuple[int, ...] = ()
+    tag: str = ""
+    nodes: int = 1
+    redirect_http_to_https: bool = True
+    health_port: int = 80
+    health_path: str = "/health"
+    idle_seconds: int = 600
+
+
+@dataclass(frozen=True, slots=True)
+class LoadBalancer:
+    """A load balancer as one answer showed it.
+
+    Attributes:
+        status: "new", "active" or "errored".
+        ip: its address, None until it is active.
+        nodes: what it is billed for.
+    """
+
+    id: Identifier
+    name: Name
+    status: Word
+    ip: Annotated[Text | None, BeforeValidator(lambda ip: ip or None), Field(default=None)]
+    region: Annotated[Word, Field(validation_alias=AliasPath("region", "slug"), default="")]
+    rules: Annotated[
+        tuple[ForwardingRule, ...], Field(validation_alias="forwarding_rules", default=())
+    ]
+    droplet_ids: Annotated[frozenset[Number], NullIsNone, Field(default=frozenset())]
+    tag: Annotated[str, BeforeValidator(lambda tag: tag or ""), Field(default="", max_length=255)]
+    created_at: Time
+    nodes: Annotated[int, Field(validation_alias="size_unit", default=1)]
+    writes_records: Annotated[
+        bool,
+        BeforeValidator(lambda disabled: not disabled),
+        Field(validation_alias="disable_lets_encrypt_dns_records", default=True),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateUpload:
+    """A certificate that is uploaded with its key, all of it as PEM."""
+
+    name: str
+    certificate_pem: str
+    chain_pem: str
+    private_key_pem: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate as one answer showed it.
+
+    Attributes:
+        id: changes at each renewal; the name does not.
+        state: "pending", "verified" or "error".
+        type: "lets_encrypt" or "custom".
+        not_after: when it expires; None while it is pending.
+    """
+
+    id: Identifier
+    name: Name
+    state: Word
+    type: Annotated[Word, Field(default="")]
+    dns_names: Annotated[tuple[Text, ...], NullIsNone, Field(default=())]
+    created_at: Time
+    not_after: Annotated[OptionalTime, Field(default=None)]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image as one answer showed it.
+
+    Attributes:
+        type: "base", "snapshot", "backup" or "custom".
+        slug: None for an image of the account.
+        regions: where droplets can be made from it.
+        min_disk_size: the smallest disk it fits on, in GB.
+        size_gigabytes: what is billed for an image of the account.
+        status: "available" once it can be used.
+    """
+
+    id: Number
+    name: Name
+    type: Annotated[Word, Field(default="")]
+    slug: Annotated[Word | None, Field(default=None)]
+    regions: Annotated[frozenset[Word], NullIsNone, Field(default=frozenset())]
+    min_disk_size: Annotated[int | None, Field(default=None)]
+    size_gigabytes: Annotated[OptionalPrice, Field(default=None)]
+    status: Annotated[Word, Field(default="available")]
+    created_at: Time
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A snapshot in a droplet's own list. `id` is the image's."""
+
+    id: Number
+    name: Name
+    regions: Annotated[frozenset[Word], NullIsNone, Field(default=frozenset())]
+    created_at: Time
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that DigitalOcean does over time.
+
+    Attributes:
+        status: "in-progress", "completed" or "errored".
+        type: "snapshot", "power_off", "transfer" and so on.
+        resource_id: the droplet or image; None when the answer did not say.
+    """
+
+    id: Number
+    status: Word
+    type: Word
+    resource_id: Annotated[Number | None, Field(default=None)]
+    started_at: Annotated[OptionalTime, Field(default=None)]
+    completed_at: Annotated[OptionalTime, Field(default=None)]
+
+
+@dataclass(frozen=True, slots=True)
+class SshKey:
+    """A public key of the account."""
+
+    id: Number
+    name: Text
+    fingerprint: Annotated[str, Field(max_length=128)]
+    public_key: Annotated[str, Field(max_length=16_384)]
 
 
 @dataclass(frozen=True, slots=True)
