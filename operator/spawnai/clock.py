@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Protocol
 
 
@@ -36,3 +37,25 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Sleep in the running event loop."""
         await asyncio.sleep(seconds)
+
+
+def seconds_ahead(
+    date_header: str | None, sent_at: datetime, answered_at: datetime
+) -> float | None:
+    """By how many seconds our clock is ahead of a server's, from the Date header of an answer.
+
+    The header has whole seconds (RFC 9110, section 6.6.1) and was written at some moment between
+    the two: what these leave open counts as agreement, so 0.0 is the usual answer. Negative: our
+    clock is behind. None: no date can be read.
+    """
+    try:
+        date = parsedate_to_datetime(date_header or "")
+    except (ValueError, TypeError, OverflowError):
+        return None
+    if date.tzinfo is None:
+        return None
+    least = (sent_at - date - timedelta(seconds=1)).total_seconds()
+    most = (answered_at - date).total_seconds()
+    if least <= 0 <= most:
+        return 0.0
+    return least if least > 0 else most

@@ -15,6 +15,7 @@ import aiohttp
 from kubernetes.aio import client
 
 from spawnai.api.names import FIELD_MANAGER, GROUP, VERSION
+from spawnai.clock import Clock, seconds_ahead
 
 MERGE_PATCH = "application/merge-patch+json"
 TIMEOUT_SECONDS = 10.0
@@ -307,6 +308,16 @@ class Cluster:
         status = found["status"]
         return None if status.get("incomplete") else list(status.get("resourceRules") or [])
 
+    async def clock_ahead(self, clock: Clock) -> float | None:
+        """By how many seconds our clock is ahead of the API server's; None: it does not say."""
+
+        async def ask() -> float | None:
+            sent_at = clock.utc_now()
+            _, date = await self._answer("GET", "/version")
+            return seconds_ahead(date, sent_at, clock.utc_now())
+
+        return await self._call("get version -", ask)
+
     async def get_secret(self, namespace: str, name: str) -> dict[str, bytes]:
         """The data of a Secret, decoded."""
         found = await self._call(
@@ -385,6 +396,13 @@ class Cluster:
     async def _request(
         self, method: str, path: str, body: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
+        document, _ = await self._answer(method, path, body)
+        return document
+
+    async def _answer(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, Any], str | None]:
+        """The document of an answer, and its date."""
         headers = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = MERGE_PATCH if method == "PATCH" else "application/json"
@@ -402,8 +420,7 @@ class Cluster:
             error = client.ApiException(response.status, response.reason, body=text)
             error.headers = response.headers
             raise error
-        document: dict[str, Any] = json.loads(content)
-        return document
+        return json.loads(content), response.headers.get("Date")
 
     async def write_event(
         self,

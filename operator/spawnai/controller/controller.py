@@ -38,6 +38,7 @@ from .actions.generate import Generate
 from .actions.provision import Provision, droplet_entry
 from .classes.claude import Claude
 from .classes.controller import ClassController
+from .clock_difference import ClockDifference
 from .clock_steps import ClockSteps
 from .cluster import CLASSES, RECORDS, SESSIONS, Cluster, pause_of
 from .failures import is_expected
@@ -78,6 +79,7 @@ class Outside:
     agent_source: str
     notices: NoticeSender
     reaper: ReaperSettings = field(default_factory=ReaperSettings)
+    clock_difference: ClockDifference = field(default_factory=ClockDifference)
 
 
 class Controller:
@@ -112,6 +114,7 @@ class Controller:
             clock=clock,
             namespace=outside.namespace,
             cluster_uid=outside.cluster_uid,
+            clock_words=outside.clock_difference.words,
             wake_session=self.queue.add,
             wake_class_after=lambda name, delay: self.queue.add_after(CLASS_PREFIX + name, delay),
         )

@@ -16,6 +16,7 @@ from yaml import YAMLError
 
 from spawnai.api.names import cluster_tag
 from spawnai.clock import Clock, SystemClock
+from spawnai.digitalocean.client import CallOutcome
 from spawnai.droplet.packing import read_agent_source
 from spawnai.generation.claude import Generator, open_client, warm_up
 from spawnai.generation.judging.judge import Judge
@@ -31,6 +32,7 @@ from spawnai.telemetry.redaction import Redactor
 from .accounts import connector
 from .actions.agents import Agents
 from .classes.claude import Claude
+from .clock_difference import DIGITALOCEAN, ClockDifference
 from .cluster import Cluster, ClusterError
 from .controller import Controller, Outside
 from .door.log import AppLogs
@@ -170,16 +172,26 @@ class Process:
         """Watch and work until cancelled."""
         settings, clock, metrics = self._settings, self._clock, self._metrics
         cluster = Cluster(api, before_write=leadership.check, on_write=metrics.api_write)
-        review = asyncio.create_task(
-            RightsReview(cluster, metrics, clock, settings.namespace).run(), name="rights"
-        )
+        difference = ClockDifference(metrics.clock_ahead)
+        review = RightsReview(cluster, metrics, clock, settings.namespace)
+        beside = [
+            asyncio.create_task(review.run(), name="rights"),
+            asyncio.create_task(difference.watch(cluster, clock), name="clock difference"),
+        ]
         try:
-            await self._work(cluster, leadership)
+            await self._work(cluster, leadership, difference)
         finally:
-            review.cancel()
-            await asyncio.wait([review])
+            for task in beside:
+                task.cancel()
+            await asyncio.wait(beside)
 
-    async def _work(self, cluster: Cluster, leadership: Leadership) -> None:
+    async def _work(
+        self, cluster: Cluster, leadership: Leadership, difference: ClockDifference
+    ) -> None:
+        def called(outcome: CallOutcome) -> None:
+            metrics.digitalocean_call(outcome)
+            difference.note(DIGITALOCEAN, outcome.clock_ahead)
+
         settings, clock, metrics = self._settings, self._clock, self._metrics
         cluster_uid = await self._patiently(lambda: cluster.namespace_uid("kube-system"))
         events = EventRecorder(
@@ -208,7 +220,7 @@ class Process:
                     cluster_tag=cluster_tag(cluster_uid),
                     clock=clock,
                     random=random,
-                    on_call=metrics.digitalocean_call,
+                    on_call=called,
                     before_change=leadership.check,
                     droplet_networks=settings.droplet_networks,
                 ),
@@ -224,6 +236,7 @@ class Process:
                 cluster_uid=cluster_uid,
                 agent_source=read_agent_source(),
                 notices=notices,
+                clock_difference=difference,
                 reaper=ReaperSettings(
                     rules=ReapingRules(
                         minimum_age=settings.reaper_minimum_age,

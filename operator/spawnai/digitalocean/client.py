@@ -37,6 +37,7 @@ from azure.core.pipeline.policies import HeadersPolicy, SansIOHTTPPolicy, UserAg
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.core.rest import HttpRequest
 
+from spawnai.clock import seconds_ahead
 from spawnai.digitalocean import failures, lean_pydo
 from spawnai.digitalocean.answers import LARGEST_ANSWER_BYTES, Malformed, parsed
 from spawnai.digitalocean.budget import Priority, RateBudget, Slot
@@ -63,11 +64,13 @@ class CallOutcome:
         endpoint: method and path template, such as "GET /v2/droplets/{id}".
         result: "ok", an error's class in snake case ("not_found"), or "cancelled".
         seconds: from the moment it had its turn until its answer was read.
+        clock_ahead: by how many seconds our clock is ahead of DigitalOcean's; None: it did not say.
     """
 
     endpoint: str
     result: str
     seconds: float
+    clock_ahead: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +111,13 @@ class Departure:
         may_leave: raises when the request may not be sent.
         count: how often its first byte may have left.
         refusal: what `may_leave` raised.
+        clock_ahead: what the answer's date shows; None: none came, or it had no date.
     """
 
     may_leave: Callable[[], None]
     count: int = 0
     refusal: Exception | None = None
+    clock_ahead: float | None = None
 
     def leave(self) -> None:
         """Called right before the first byte, each time the HTTP client sends the request."""
@@ -242,7 +247,7 @@ class ApiClient:
         finally:
             slot.sent = departure.count
             seconds = self.budget.clock.now() - began
-            self._on_call(CallOutcome(call.endpoint, result, seconds))
+            self._on_call(CallOutcome(call.endpoint, result, seconds, departure.clock_ahead))
         if isinstance(answer, DigitalOceanError):
             # Raised here and not where it was made: so no foreign exception hangs on it as its
             # context, whose request would show the token to whoever prints it.
@@ -274,6 +279,7 @@ class ApiClient:
                     content = await _body(response)
                 finally:
                     await response.close()
+            departure.clock_ahead = seconds_ahead(headers.get("Date"), sent_at, clock.utc_now())
             self.budget.observe(headers, status, slot)
             if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
                 return read(parsed(content), sent_at)

@@ -238,6 +238,14 @@ class Metrics:
             ["write"],
             registry=registry,
         )
+        self._clock_ahead = Gauge(
+            "spawnai_clock_ahead_seconds",
+            "By how many seconds the operator's clock is ahead of another's, by whose it is",
+            ["whose"],
+            registry=registry,
+        )
+        for whose in ("DigitalOcean", "Kubernetes"):
+            self._clock_ahead.labels(whose).set(float("nan"))  # not measured yet
         self._missing_rights = Gauge(
             "spawnai_missing_rights",
             "Rights that the operator needs and the API server does not give it",
@@ -373,6 +381,10 @@ class Metrics:
     def reaper_look(self, result: str) -> None:
         """The reaper looked: "ok", or in "doubt", when nothing is deleted."""
         self._reaper_looks.labels(result).inc()
+
+    def clock_ahead(self, whose: str, seconds: float) -> None:
+        """Our clock was compared with DigitalOcean's or Kubernetes'; negative: it is behind."""
+        self._clock_ahead.labels(whose).set(seconds)
 
     def missing_rights(self, count: int) -> None:
         """So many rights are missing, by the API server's own word."""

@@ -96,6 +96,7 @@ class ClassController:
         clock: Clock,
         namespace: str,
         cluster_uid: str,
+        clock_words: Callable[[], str],
         wake_session: Callable[[str], None],
         wake_class_after: Callable[[str, float], None],
     ) -> None:
@@ -109,6 +110,7 @@ class ClassController:
         self._namespace = namespace
         self._firewalls = ClassFirewalls(cluster, store, clock, cluster_uid)
         self._cloud = ClassCloud(accounts, self._firewalls, self._users, self._known_users)
+        self._clock_words = clock_words
         self._wake_session = wake_session
         self._wake_class_after = wake_class_after
         self._memories = ClassMemories()
@@ -452,7 +454,8 @@ class ClassController:
     ) -> None:
         current = self._store.spawn_class(known.name) or known
         now = self._clock.utc_now().replace(microsecond=0)
-        status = without_secrets(self._redactor, status_of(current, state, problem, now))
+        status = status_of(current, state, problem, now, remark=self._clock_words())
+        status = without_secrets(self._redactor, status)
         patch = merge_patch(current.status.document(), status.document())
         if not patch:
             return

@@ -57,9 +57,14 @@ class ClassProblem(Exception):
 
 
 def status_of(
-    known: StoredClass, state: ClassState, problem: ClassProblem | None, now: datetime
+    known: StoredClass,
+    state: ClassState,
+    problem: ClassProblem | None,
+    now: datetime,
+    *,
+    remark: str = "",
 ) -> ClassStatus:
-    """The status that tells people of it."""
+    """The status that tells people of it. `remark`: what a person should know besides."""
     before = {condition.type: condition for condition in known.status.conditions}
 
     def condition(type_: ConditionType, *, true: bool, reason: str, message: str) -> Condition:
@@ -76,7 +81,7 @@ def status_of(
         )
 
     if problem is None:
-        words = USABLE_WORDS
+        words = f"{USABLE_WORDS}; but {remark}" if remark else USABLE_WORDS
         conditions = [condition(ConditionType.READY, true=True, reason=USABLE, message=words)]
     else:
         waits = problem.reason in WAITED_FOR
