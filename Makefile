@@ -71,6 +71,10 @@ PLAN ?=
 chaos: setup ## Let each call of the operator go wrong in every way (25 minutes)
 	@$(BIN)/python -m spawnai_local.chaos $(if $(PLAN),--plan '$(PLAN)')
 
+.PHONY: compat
+compat: setup ## Run installation, admission and a life on the oldest supported Kubernetes
+	@$(BIN)/python -m spawnai_local.compat $(PYTEST_ARGS)
+
 .PHONY: observe
 observe: setup ## Run sessions under Prometheus and Alertmanager, and print every panel's value
 	@$(BIN)/python -m spawnai_local.observe

@@ -98,14 +98,15 @@ def kstatus(report: BuildReport = report_to_stderr) -> Path:
     return _built_program("./kstatus", report)
 
 
-def pinned_versions() -> ControlPlaneVersions:
-    """The versions that local/controlplane/go.mod pins."""
-    text = (_module_directory() / "go.mod").read_text()
+def pinned_versions(module: Path | None = None) -> ControlPlaneVersions:
+    """The versions that the go.mod of `module` pins; without one, local/controlplane."""
+    module = module or _module_directory()
+    text = (module / "go.mod").read_text()
 
     def version_of(path: str) -> str:
         match = re.search(rf"^(?:require)?\s*{re.escape(path)} (v\S+)", text, re.MULTILINE)
         if match is None:
-            message = f"local/controlplane/go.mod requires no {path}; run `go mod tidy` there"
+            message = f"{module}/go.mod requires no {path}; run `go mod tidy` there"
             raise ToolchainError(message)
         return match[1]
 
@@ -151,6 +152,27 @@ def control_plane_programs(
     return found
 
 
+def oldest_control_plane_programs(
+    report: BuildReport = report_to_stderr, environment: Mapping[str, str] = os.environ
+) -> ControlPlanePrograms:
+    """The oldest supported control plane, from the cache or built into it.
+
+    Raises:
+        ToolchainError: it could not be built.
+    """
+    module = checkout() / "local" / "controlplane-oldest"
+    cache = cache_directory(environment) / "control-plane"
+    built = cache / f"oldest-{_source_key(module)}"
+    with _only_one(cache, report):
+        found = _programs_in(built, "built before")
+        if found is None:
+            build_control_plane(module, built, pinned_versions(module), report, environment)
+            found = _programs_in(built, "built now")
+    if found is None:
+        raise ToolchainError(f"{built} should hold {', '.join(PROGRAMS)} now; remove it")
+    return found
+
+
 def _built_program(
     package: str, report: BuildReport, environment: Mapping[str, str] = os.environ
 ) -> Path:
@@ -181,13 +203,13 @@ def _module_directory() -> Path:
     return checkout() / "local" / "controlplane"
 
 
-def _source_key() -> str:
+def _source_key(module: Path | None = None) -> str:
     """What a build is known by: its sources.
 
     Not by the Go that made it: another one makes the same program of them, so a newer Go is no
     reason to build again.
     """
-    module = _module_directory()
+    module = module or _module_directory()
     return _digest_of(module / "go.mod", module / "go.sum", module / "main.go")
 
 

@@ -10,6 +10,7 @@ import yaml
 from tests.contract.chart.conftest import CHART, HelmError, by_kind_and_name
 
 from spawnai_local import toolchain
+from spawnai_local.compat import oldest_version
 from spawnai_local.paths import checkout
 
 DEPLOYMENT = ("Deployment", "spawnai-operator")
@@ -349,6 +350,17 @@ def test_the_package_is_small_enough_for_a_release(helm, tmp_path):
     helm("package", str(CHART), "--destination", str(tmp_path))
     (package,) = tmp_path.iterdir()
     assert package.stat().st_size < 300_000
+
+
+def test_the_oldest_cluster_is_the_same_everywhere(helm):
+    oldest = oldest_version()
+    module = (checkout() / "local" / "controlplane-oldest" / "go.mod").read_text()
+    assert f"k8s.io/kubernetes v{oldest}." in module
+    for page in ("docs/install.md", "helm/spawnai/README.md"):
+        assert oldest in (checkout() / page).read_text(), page
+    with pytest.raises(HelmError, match="incompatible with Kubernetes"):
+        helm("template", "spawnai", str(CHART), "--kube-version", "1.32.9")
+    assert helm("template", "spawnai", str(CHART), "--kube-version", f"{oldest}.0")
 
 
 def test_the_schema_the_readme_and_the_versions_are_as_values_yaml_and_pyproject_say():
