@@ -78,6 +78,7 @@ compat: setup ## Run installation, admission and a life on the oldest supported 
 .PHONY: observe
 observe: setup ## Run sessions under Prometheus and Alertmanager, and print every panel's value
 	@$(BIN)/python -m spawnai_local.observe
+
 # For make quality: a folder of answers (ours by default); DEPLOY=1 runs each on the local stack.
 BUNDLES ?=
 DEPLOY ?=

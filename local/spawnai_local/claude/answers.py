@@ -20,13 +20,13 @@ def answer_text(request: Request, faults: Collection[str], round_number: int) ->
     app = fitting_app(request.app_type, request.prompt)
     broken = _broken(app, request.app_type, faults, round_number)
     if not request.is_repair:
-        return _json(broken, broken.files, [])
+        return _json(request, broken, broken.files, [])
     # A repair names what changes: files that are not shown as they should be, and those that
     # should not be there.
     current = request.current_files()
     changed = {path: text for path, text in broken.files.items() if current.get(path) != text}
     removed = [path for path in current if path not in broken.files]
-    return _json(broken, changed, removed)
+    return _json(request, broken, changed, removed)
 
 
 def _broken(app: App, app_type: str, faults: Collection[str], round_number: int) -> App:
@@ -62,15 +62,17 @@ def _broken(app: App, app_type: str, faults: Collection[str], round_number: int)
     return App(entrypoint, files, dependencies, app.main)
 
 
-def _json(app: App, files: dict[str, str], removed: list[str]) -> str:
+def _json(request: Request, app: App, files: dict[str, str], removed: list[str]) -> str:
+    """The app in the shape that was asked for: the properties of the request's own schema."""
+    kind = request.app_type if request.app_type != "webapp" else "web app"
+    document = {
+        "entrypoint": app.entrypoint,
+        "note": f"A small {kind} from the simulated Claude; nothing was left out.",
+        "dependencies": list(app.dependencies),
+        "removed_files": removed,
+        "files": [{"path": path, "content": content} for path, content in files.items()],
+    }
     return json.dumps(
-        {
-            "entrypoint": app.entrypoint,
-            "dependencies": [
-                {"name": name, "version": version} for name, version in app.dependencies.items()
-            ],
-            "removed_files": removed,
-            "files": [{"path": path, "content": content} for path, content in files.items()],
-        },
+        {name: value for name, value in document.items() if name in request.properties},
         ensure_ascii=False,
     )

@@ -48,6 +48,12 @@ def fitting_app(app_type: str, prompt: str) -> App:
             "resource.js": _read(f"api/{name}/resource.js"),
         }
         return App("server.js", files, {"express": "^5.1.0"}, "resource.js")
+    if app_type == "fullstack":
+        files = {"server.js": _read("fullstack/server.js")}
+        for path in ("index.html", "style.css", "app.js", "entries.js"):
+            files[f"public/{path}"] = _read(f"fullstack/{path}")
+        files["public/index.html"] = _filled(files["public/index.html"], prompt)
+        return App("server.js", files, {"express": "^5.1.0"}, "server.js")
     if app_type == "script":
         name = _named(prompt, _SCRIPTS, "class_statistics")
         source = _read(f"script/{name}.py")
@@ -68,7 +74,7 @@ def _named(prompt: str, choices: tuple[tuple[str, tuple[str, ...]], ...], otherw
 
 
 def _filled(page: str, prompt: str) -> str:
-    prompt = re.sub(r"\s*\bsimulate:[a-z-]+", "", prompt)
+    prompt = re.sub(r"\s*\b(?:simulate|bundle):[A-Za-z0-9_-]+", "", prompt)
     first = prompt.strip().splitlines()[0] if prompt.strip() else "An empty page"
     title = first if len(first) <= _TITLE_LENGTH else first[: _TITLE_LENGTH - 1] + "…"
     values = {"title": title, "prompt": prompt}

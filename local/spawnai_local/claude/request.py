@@ -33,6 +33,8 @@ class Request:
     unmarked: str
     wants_app: bool
     is_repair: bool
+    properties: frozenset[str] = frozenset()
+    """What an answer may hold, by the request's schema."""
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> "Request":
@@ -55,6 +57,7 @@ class Request:
             marked_prefix=system_text if marked else "",
             unmarked=text if marked else system_text + text,
             wants_app="files" in schema.get("properties", {}),
+            properties=frozenset(schema.get("properties", {})),
             is_repair=_REPAIR.search(text) is not None,
         )
 

@@ -26,6 +26,7 @@ class AppType(StrEnum):
 
     WEBAPP = "webapp"
     API = "api"
+    FULLSTACK = "fullstack"
     SCRIPT = "script"
 
 
@@ -40,6 +41,7 @@ class Tier(StrEnum):
 DEFAULT_TIER = {
     AppType.WEBAPP: Tier.LIGHT,
     AppType.API: Tier.STANDARD,
+    AppType.FULLSTACK: Tier.STANDARD,
     AppType.SCRIPT: Tier.STANDARD,
 }
 
@@ -111,7 +113,8 @@ class SessionSpec(ApiModel):
     app_type: AppType = Field(
         description=(
             "What kind of app: webapp (pages, served as static files), api (a server in Node.js "
-            "with Express) or script (a Python program that runs once; its output and files are "
+            "with Express), fullstack (such a server with pages and a "
+            "database file) or script (a Python program that runs once; its output and files are "
             "shown on a page)."
         )
     )
@@ -119,7 +122,7 @@ class SessionSpec(ApiModel):
         default=None,
         description=(
             "How much machine and how long a life, as the class defines it: light, standard or "
-            "complex. When it is not set: light for a webapp, standard for an api or a script."
+            "complex. When it is not set: light for a webapp, standard for the others."
         ),
     )
     user: str | None = Field(

@@ -283,17 +283,33 @@ class ModelSpec(ApiModel):
             max_length=128,
         ),
     )
+    fallback: str | None = Field(
+        default=None,
+        description=(
+            "Another Claude model, asked once when the first one refuses an order or stays "
+            "overloaded. When it is not set: such an order fails or waits."
+        ),
+        examples=["claude-opus-5-5"],
+        json_schema_extra=for_api_server(
+            Rule(
+                rule=cel_matches("self", _MODEL_PATTERN),
+                message="write the id of a Claude model such as claude-opus-5-5",
+            ),
+            max_length=128,
+        ),
+    )
     max_output_tokens: int = Field(
         default=16000,
         ge=1024,
         le=64000,
         description=(
-            "The most output tokens that one answer of Claude may cost, 1024 to 64000. An app that "
-            "needs more is cut and ends with that reason."
+            "The most output tokens that one answer of Claude may cost, 1024 to 64000: about three "
+            "bytes of source each. It also decides how long an answer may take. An answer that is "
+            "cut is asked for once more, as a smaller app, and then ends with that reason."
         ),
     )
     effort: str = Field(
-        default=Effort.LOW.value,
+        default=Effort.MEDIUM.value,
         description=(
             "How much thought Claude gives to an app: low, medium, high, xhigh or max. More takes "
             "longer and costs more."

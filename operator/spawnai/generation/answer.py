@@ -30,6 +30,8 @@ class Answer:
     files: tuple[AppFile, ...]
     dependencies: dict[str, str]
     removed_files: tuple[str, ...] = ()
+    note: str = ""
+    """What Claude tells the person."""
 
     @classmethod
     def parse(cls, text: str) -> "Answer":
@@ -49,9 +51,8 @@ class Answer:
                     AppFile(_text(file["path"]), _text(file["content"]))
                     for file in document["files"]
                 ),
-                dependencies={
-                    _text(item["name"]): _text(item["version"]) for item in document["dependencies"]
-                },
+                dependencies=dict(map(_dependency, _list(document.get("dependencies", [])))),
+                note=_text(document.get("note") or ""),
                 removed_files=tuple(_text(path) for path in document.get("removed_files") or ()),
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -62,7 +63,7 @@ class Answer:
 
     def as_bundle(self, app_type: str) -> Bundle:
         """The answer as a new app."""
-        return Bundle(app_type, self.entrypoint, self.files, self.dependencies)
+        return Bundle(app_type, self.entrypoint, self.files, self.dependencies, self.note)
 
     def merged_into(self, current: Bundle) -> Bundle:
         """The app after a repair: named files replaced, added or removed, the others kept."""
@@ -75,6 +76,7 @@ class Answer:
             self.entrypoint or current.entrypoint,
             tuple(files.values()),
             self.dependencies,
+            self.note or current.note,
         )
 
 
@@ -125,6 +127,19 @@ class AnswerStream:
     def files_done(self) -> int:
         """How many files have arrived whole, judged by the next one having begun."""
         return max(0, len(self.files()) - 1)
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise TypeError(f"expected a list, got {type(value).__name__}")
+    return value
+
+
+def _dependency(item: object) -> tuple[str, str]:
+    """A name; or a name with the version that an older answer may still bring, as advice."""
+    if isinstance(item, dict):
+        return _text(item["name"]), _text(item["version"])
+    return _text(item), ""
 
 
 def _text(value: object) -> str:

@@ -37,6 +37,8 @@ class Bundle:
     entrypoint: str
     files: tuple[AppFile, ...]
     dependencies: Mapping[str, str] = field(default_factory=dict)
+    note: str = field(default="", compare=False)
+    """What Claude tells the person. It is no part of the app, so the digest leaves it out."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", tuple(sorted(self.files, key=lambda file: file.path)))
@@ -63,7 +65,8 @@ class Bundle:
 
     def document(self) -> dict[str, Any]:
         """The plain JSON document that is stored, and pushed to the agent (PUT /v1/bundle)."""
-        return {"digest": self.digest, **self._content()}
+        note = {"note": self.note} if self.note else {}
+        return {"digest": self.digest, **self._content(), **note}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "Bundle":
@@ -82,6 +85,7 @@ class Bundle:
                     for file in document["files"]
                 ),
                 dependencies={str(name): str(v) for name, v in document["dependencies"].items()},
+                note=str(document.get("note") or ""),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(

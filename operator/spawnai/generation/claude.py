@@ -16,7 +16,7 @@ import asyncio
 import hashlib
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, cast
 
@@ -37,15 +37,28 @@ from .errors import (
 )
 from .failures import FOREIGN_ERRORS, TryAgain, understand
 from .judging.judge import Judgement, JudgeUnavailable
-from .normalise import finished, normalised_answer, normalised_bundle
-from .problems import Problem
-from .prompts import ANSWER_SCHEMA, order_message, repair_message, system_prompt, trimmed
+from .normalise import finished, normalised_answer, normalised_bundle, sources_of
+from .problems import Problem, printable
+from .prompts import (
+    change_message,
+    order_message,
+    repair_message,
+    shorter,
+    system_prompt,
+    trimmed,
+)
+from .schemas import answer_schema
 from .usage import TokenUsage
 
 Judging = Callable[[Bundle], Awaitable[Judgement]]
 
 # What an answer of each type usually takes, for the progress shown to people and nothing else.
-_USUAL_OUTPUT_TOKENS = {"webapp": 6000, "api": 3500, "script": 2500}
+_USUAL_OUTPUT_TOKENS = {"webapp": 6000, "api": 3500, "fullstack": 7000, "script": 2500}
+
+# Output tokens a second, at the slow end of what was measured (57 to 89 for Sonnet 5.5). They say
+# how long an answer may take.
+_TOKENS_PER_SECOND = {"claude-haiku": 100.0, "claude-sonnet": 55.0, "claude-opus": 40.0}
+_SLOWEST_TOKENS_PER_SECOND = 30.0
 
 # Bytes of UTF-8 that make one token, low on purpose: where a cut stream leaves us to estimate, the
 # estimate should not be below the bill. Code has about four.
@@ -69,6 +82,24 @@ class GenerationOrder:
     max_output_tokens: int
     effort: str | None = None
     user_id: str | None = None
+    fallback_model: str | None = None
+    """Asked once when `model` refuses the order or is overloaded."""
+    before: "Revised | None" = field(default=None, repr=False)
+    """Set: the app exists, and is changed instead of written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revised:
+    """An app that runs, and what is to happen to it.
+
+    Either the description has changed, from `prompt` to that of the order; or `failure` says what
+    went wrong when it was deployed, and it is repaired. `rounds` repairs were paid for already.
+    """
+
+    bundle: Bundle
+    prompt: str = field(repr=False)
+    failure: str = ""
+    rounds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +126,25 @@ class Generated:
     usage: TokenUsage
     repairs: int
     model: str
+    others: tuple[tuple[str, TokenUsage], ...] = ()
+    """Models that were asked before this one, and what they were paid."""
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationLimits:
     """Times in seconds, and how often something may be tried again.
 
-    A long answer takes about two minutes (measured: 45 to 70 s for 4,000 tokens); while Claude
-    thinks, its API sends a ping every few seconds, so silence means that nothing will come.
+    How long an answer may take follows from its token limit and the model's speed, and from
+    `first_seconds` until it begins. While Claude thinks, its API sends a ping every few seconds, so
+    silence means that nothing will come.
     """
 
     connect_seconds: float = 5.0
     silence_seconds: float = 60.0
-    attempt_seconds: float = 300.0
-    total_seconds: float = 540.0
+    first_seconds: float = 30.0
+    attempt_seconds: float | None = None
+    """Set: how long an answer may take, whatever its model."""
+    total_seconds: float = 1200.0
     max_retries: int = 3
     first_backoff_seconds: float = 1.0
     longest_backoff_seconds: float = 20.0
@@ -118,6 +154,17 @@ class GenerationLimits:
 
 
 DEFAULT_LIMITS = GenerationLimits()
+
+
+def seconds_for(model: str, max_output_tokens: int, limits: GenerationLimits) -> float:
+    """How long one answer of that length may take."""
+    if limits.attempt_seconds is not None:
+        return limits.attempt_seconds
+    speed = next(
+        (speed for name, speed in _TOKENS_PER_SECOND.items() if model.startswith(name)),
+        _SLOWEST_TOKENS_PER_SECOND,
+    )
+    return limits.first_seconds + max_output_tokens / speed
 
 
 def open_client(
@@ -213,6 +260,7 @@ class Generator:
             return await generation.run()
         except GenerationError as error:
             error.usage = generation.usage
+            error.model, error.others = generation.model, generation.others
             raise
         except BaseException:  # cancelled, or forbidden by `before_call`
             if generation.usage != TokenUsage():
@@ -234,6 +282,7 @@ class _Attempt:
     final_output_tokens: int | None = None
     stop_reason: str | None = None
     refusal_category: str | None = None
+    refusal_explanation: str | None = None
     request_id: str | None = None
 
     def usage(self) -> TokenUsage:
@@ -285,6 +334,7 @@ class _Attempt:
             self.stop_reason = event.delta.stop_reason
             if event.delta.stop_details is not None:
                 self.refusal_category = event.delta.stop_details.category
+                self.refusal_explanation = event.delta.stop_details.explanation
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +372,13 @@ class _Generation:
         self._on_progress = on_progress
         self._on_retry = on_retry
         self._before_call = before_call
-        self._system = system_prompt(order.app_type)
+        self._system = system_prompt(order.app_type, order.max_output_tokens)
+        self._schema = answer_schema(
+            order.app_type, order.before.bundle.entrypoint if order.before is not None else None
+        )
+        self._model = order.model
+        self._others: list[tuple[str, TokenUsage]] = []
+        self._is_shortened = False
         self._deadline = clock.now() + limits.total_seconds
         self._retries = 0
         self._paid = TokenUsage()
@@ -334,17 +390,38 @@ class _Generation:
 
     @property
     def usage(self) -> TokenUsage:
-        """What was paid so far, the running call included."""
+        """What the present model was paid so far, the running call included."""
         running = self._attempt.usage() if self._attempt is not None else TokenUsage()
         return self._paid + running
+
+    @property
+    def model(self) -> str:
+        """The model that is asked now."""
+        return self._model
+
+    @property
+    def others(self) -> tuple[tuple[str, TokenUsage], ...]:
+        """The models that were asked before, and what they were paid."""
+        return tuple(self._others)
 
     async def run(self) -> Generated:
         """Ask, check and repair until there is an app or a reason why there is none."""
         order = self._order
-        message = order_message(order.prompt, order.app_type)
         current: Bundle | None = None
         seen: set[str] = set()
         repairs = 0
+        if order.before is None:
+            message = order_message(order.prompt, order.app_type)
+        else:
+            before = order.before
+            current, repairs = sources_of(before.bundle), before.rounds
+            if before.failure:
+                seen.add(current.digest)
+                repairs += 1
+                problems = [Problem("deployment", before.failure)]
+                message = repair_message(order.prompt, order.app_type, current, problems)
+            else:
+                message = change_message(order.prompt, before.prompt, current)
         while True:
             text = await self._ask(message)
             reading = await self._read(text, current)
@@ -352,7 +429,7 @@ class _Generation:
                 self._fraction = 1.0
                 self._files_done = len(reading.deployable.files)
                 self.report()
-                return Generated(reading.deployable, self.usage, repairs, order.model)
+                return Generated(reading.deployable, self.usage, repairs, self._model, self.others)
             if reading.digest in seen:
                 raise _invalid("Claude's repair is an answer that it gave before", reading.problems)
             if repairs == self._limits.max_repairs:
@@ -397,12 +474,39 @@ class _Generation:
         return normalised_bundle(answer.merged_into(current))
 
     async def _ask(self, message: str) -> str:
-        """The text of one complete answer; calls that failed in passing are repeated."""
+        """The text of one complete answer.
+
+        Calls that failed in passing are repeated. One whose answer was too long is made once more,
+        for a smaller app. A refusal, and an overload that lasts, go to the fallback model once.
+        """
         while True:
             try:
                 return await self._call(message)
             except TryAgain as failure:
-                await self._back_off(failure)
+                try:
+                    await self._back_off(failure)
+                except GenerationUnavailable:
+                    if not self._falls_back(failure.message):
+                        raise
+            except GenerationTruncated as error:
+                if self._is_shortened or not error.was_too_long:
+                    raise
+                self._is_shortened = True
+                self._on_retry(error.message)
+                message = shorter(message, self._order.max_output_tokens)
+            except GenerationRefused as error:
+                if not self._falls_back(error.message):
+                    raise
+
+    def _falls_back(self, why: str) -> bool:
+        """Whether another model is asked from now on."""
+        fallback = self._order.fallback_model
+        if fallback is None or self._model == fallback:
+            return False
+        self._on_retry(f"{why}; asking {fallback} instead")
+        self._others.append((self._model, self._paid))
+        self._model, self._paid, self._retries = fallback, TokenUsage(), 0
+        return True
 
     async def _back_off(self, failure: TryAgain) -> None:
         """Wait before the next call.
@@ -441,16 +545,18 @@ class _Generation:
         self._before_call()
         attempt = _Attempt()
         self._attempt = attempt
-        seconds = min(self._limits.attempt_seconds, self._deadline - self._clock.now())
+        allowed = seconds_for(self._model, self._order.max_output_tokens, self._limits)
+        seconds = min(allowed, self._deadline - self._clock.now())
         try:
             async with asyncio.timeout(max(seconds, 0.0)):
                 await self._stream(message, attempt)
         except TimeoutError:
             if attempt.stream.characters:
-                # It wrote all that time; the next call would be as long and cost as much.
-                raise GenerationUnavailable(
+                # It wrote all that time; the same call would be as long and cost as much.
+                raise GenerationTruncated(
                     f"Claude was still writing after {seconds:.0f} seconds; order a smaller app "
-                    "or choose a faster model"
+                    "or choose a faster model",
+                    request_id=attempt.request_id,
                 ) from None
             raise TryAgain(f"Claude wrote nothing within {seconds:.0f} seconds") from None
         except AnswerTooLong:
@@ -465,18 +571,18 @@ class _Generation:
         finally:
             self._paid = self._paid + attempt.usage()
             self._attempt = None
-        _check_stop(attempt, self._order)
+        _check_stop(attempt, self._model, self._order.max_output_tokens)
         return attempt.stream.text()
 
     async def _stream(self, message: str, attempt: _Attempt) -> None:
         order = self._order
         output_config: dict[str, Any] = {
-            "format": {"type": "json_schema", "schema": ANSWER_SCHEMA},
+            "format": {"type": "json_schema", "schema": self._schema},
         }
         if order.effort is not None:
             output_config["effort"] = order.effort
         stream = await self._client.messages.create(
-            model=order.model,
+            model=self._model,
             max_tokens=order.max_output_tokens,
             # The prompts are longer than the least that current models cache (512 tokens).
             system=[{"type": "text", "text": self._system, "cache_control": {"type": "ephemeral"}}],
@@ -508,7 +614,7 @@ def _size(text: str) -> int:
     return len(text.encode("utf-8", errors="surrogatepass"))
 
 
-def _check_stop(attempt: _Attempt, order: GenerationOrder) -> None:
+def _check_stop(attempt: _Attempt, model: str, max_output_tokens: int) -> None:
     """Whether the answer is complete; the reason that Claude gives for stopping says so."""
     reason = attempt.stop_reason
     if reason == "end_turn":
@@ -517,22 +623,24 @@ def _check_stop(attempt: _Attempt, order: GenerationOrder) -> None:
     if reason is None:
         raise TryAgain("Claude's answer ended before it was complete", request_id=request_id)
     if reason == "refusal":
-        category = attempt.refusal_category
+        category, why = attempt.refusal_category, attempt.refusal_explanation
+        told = f": {printable(why, 300).rstrip('.')}" if why else ""
         raise GenerationRefused(
-            f"Claude declined to write this app{f' (category {category})' if category else ''}; "
-            "describe another app",
+            f"Claude declined to write this app{f' (category {category})' if category else ''}"
+            f"{told}; describe another app",
             category=category,
             request_id=request_id,
         )
     if reason == "max_tokens":
         raise GenerationTruncated(
-            f"Claude's answer was cut at the limit of {order.max_output_tokens} output tokens; "
+            f"Claude's answer was cut at the limit of {max_output_tokens} output tokens; "
             "order a smaller app or raise the class's limit",
+            was_too_long=True,
             request_id=request_id,
         )
     if reason == "model_context_window_exceeded":
         raise GenerationTruncated(
-            f"the order does not fit into the context window of {order.model}; order a smaller app",
+            f"the order does not fit into the context window of {model}; order a smaller app",
             request_id=request_id,
         )
     raise GenerationInvalid(
@@ -546,7 +654,7 @@ def _without_refused_paths(bundle: Bundle, problems: Iterable[Problem]) -> Bundl
     if not refused:
         return bundle
     kept = tuple(file for file in bundle.files if file.path not in refused)
-    return Bundle(bundle.app_type, bundle.entrypoint, kept, bundle.dependencies)
+    return replace(bundle, files=kept)
 
 
 def _invalid(message: str, problems: Sequence[Problem]) -> GenerationInvalid:

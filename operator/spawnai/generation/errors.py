@@ -25,6 +25,17 @@ class GenerationError(Exception):
         self.message = message
         self.usage = usage if usage is not None else TokenUsage()
         self.request_id = request_id
+        self.model: str | None = None
+        """The model that was paid `usage`; None when no call was made."""
+        self.others: tuple[tuple[str, TokenUsage], ...] = ()
+        """Models that were asked before it, and what they were paid."""
+
+    @property
+    def traced(self) -> str:
+        """The message, with the id by which Anthropic finds the call."""
+        if self.request_id is None:
+            return self.message
+        return f"{self.message} (Claude's request id: {self.request_id})"
 
 
 class GenerationRefused(GenerationError):
@@ -43,7 +54,21 @@ class GenerationRefused(GenerationError):
 
 
 class GenerationTruncated(GenerationError):
-    """The answer was cut at a limit, so it holds no whole app."""
+    """The answer was cut at a limit, so it holds no whole app.
+
+    `was_too_long` says that it was cut at the limit of tokens: a smaller app may fit.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        was_too_long: bool = False,
+        usage: TokenUsage | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message, usage=usage, request_id=request_id)
+        self.was_too_long = was_too_long
 
 
 class GenerationInvalid(GenerationError):

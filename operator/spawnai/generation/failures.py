@@ -111,6 +111,11 @@ def _understand_status(error: anthropic.APIStatusError) -> GenerationError | Try
             retry_after_seconds=_retry_after(error.response),
             request_id=request_id,
         )
+    if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return GenerationRejected(
+            f"the request to Claude is too large ({where}: {said}); order a smaller app",
+            request_id=request_id,
+        )
     return GenerationRejected(
         f"Claude rejected the request ({where}: {said}); check the model and its settings in the "
         "class",

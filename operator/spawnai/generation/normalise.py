@@ -79,13 +79,13 @@ def finished(bundle: Bundle, packages: Iterable[str], module_type: str | None) -
             document["type"] = module_type
         document |= {"main": bundle.entrypoint, "dependencies": dependencies}
         files = (*files, AppFile(PACKAGE_JSON, json.dumps(document, indent=2) + "\n"))
-    return Bundle(bundle.app_type, bundle.entrypoint, files, dependencies)
+    return replace(bundle, files=files, dependencies=dependencies)
 
 
 def sources_of(bundle: Bundle) -> Bundle:
     """What Claude wrote of a finished app."""
     files = tuple(file for file in bundle.files if file.path != PACKAGE_JSON)
-    return Bundle(bundle.app_type, bundle.entrypoint, files, bundle.dependencies)
+    return replace(bundle, files=files)
 
 
 def _path(path: str) -> str:
@@ -124,11 +124,10 @@ def _unfolded(bundle: Bundle) -> Bundle:
     beside = [file for file in bundle.files if not file.path.startswith(prefix)]
     if not inside or not all(_BESIDE.fullmatch(file.path) for file in beside):
         return bundle
-    return Bundle(
-        bundle.app_type,
-        entry.removeprefix(prefix),
-        tuple(AppFile(file.path.removeprefix(prefix), file.content) for file in inside),
-        bundle.dependencies,
+    return replace(
+        bundle,
+        entrypoint=entry.removeprefix(prefix),
+        files=tuple(AppFile(file.path.removeprefix(prefix), file.content) for file in inside),
     )
 
 
@@ -137,4 +136,4 @@ def _entered(bundle: Bundle) -> Bundle:
     usual = DEFAULT_ENTRYPOINTS.get(bundle.app_type)
     if usual is None or bundle.file(bundle.entrypoint) or not bundle.file(usual):
         return bundle
-    return Bundle(bundle.app_type, usual, bundle.files, bundle.dependencies)
+    return replace(bundle, entrypoint=usual)

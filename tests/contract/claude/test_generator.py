@@ -9,6 +9,7 @@ import json
 import logging
 
 import pytest
+from tests.contract.claude.conftest import MODEL
 from tests.support.judging import validate
 
 from spawnai.billing.token_prices import token_cost
@@ -271,10 +272,45 @@ class TestWhatPassesIsTriedAgain:
         )
         generator = workbench.generator(attempt_seconds=0.5)
         order = workbench.order("Retro board")
-        with pytest.raises(GenerationUnavailable, match="still writing") as caught:
+        with pytest.raises(GenerationTruncated, match="still writing") as caught:
             await workbench.generate_with(generator, order)
         assert workbench.calls == 1
         assert caught.value.usage.estimated_output_tokens > 0
+
+
+class TestASecondWay:
+    FALLBACK = "claude-opus-5-5"
+
+    async def test_an_answer_that_was_too_long_is_asked_for_once_more_and_smaller(self, workbench):
+        generated = await workbench.generate("Retro board simulate:max-tokens-once")
+        assert workbench.calls == 2
+        assert generated.repairs == 0
+        assert generated.usage == workbench.billed
+        assert "cut at the limit" in workbench.retries[0]
+
+    @pytest.mark.parametrize(("fault", "calls"), [("refusal-once", 2), ("overloaded", 5)])
+    async def test_a_refusal_and_an_overload_that_lasts_go_to_the_fallback(
+        self, workbench, fault, calls
+    ):
+        prompt = f"Retro board simulate:{fault}"
+        if fault == "overloaded":
+            workbench.simulator.add_fault("overloaded times=4")
+            prompt = "Retro board"
+        generated = await workbench.generate(prompt, fallback_model=self.FALLBACK)
+        assert generated.model == self.FALLBACK
+        assert [model for model, _ in generated.others] == [MODEL]
+        asked = [call.model for call in workbench.simulator.calls()]
+        assert asked == [MODEL] * (calls - 1) + [self.FALLBACK]
+        paid = sum((usage for _, usage in generated.others), generated.usage)
+        assert paid == workbench.billed
+
+    async def test_the_fallback_is_asked_once_only(self, workbench):
+        prompt = "Retro board simulate:refusal"
+        with pytest.raises(GenerationRefused) as caught:
+            await workbench.generate(prompt, fallback_model=self.FALLBACK)
+        assert workbench.calls == 2
+        assert caught.value.model == self.FALLBACK
+        assert [model for model, _ in caught.value.others] == [MODEL]
 
 
 class TestWhatDoesNotPassEndsAtOnce:
@@ -299,7 +335,6 @@ class TestWhatDoesNotPassEndsAtOnce:
             ("billing-error", GenerationNoCredit),
             ("spend-limit", GenerationNoCredit),
             ("refusal", GenerationRefused),
-            ("max-tokens", GenerationTruncated),
             ("context-window", GenerationTruncated),
             ("huge-file", GenerationInvalid),
         ],
@@ -314,6 +349,13 @@ class TestWhatDoesNotPassEndsAtOnce:
         else:
             assert error.usage == workbench.billed
 
+    async def test_an_answer_that_is_too_long_after_a_second_try_for_a_smaller_app(self, workbench):
+        error = await failure(workbench, "Retro board simulate:max-tokens")
+        assert type(error) is GenerationTruncated
+        assert workbench.calls == 2
+        assert error.usage == workbench.billed
+        assert "req_" in error.traced
+
     async def test_a_refusal_says_its_category(self, workbench):
         error = await failure(workbench, "Retro board simulate:refusal")
         assert isinstance(error, GenerationRefused)
@@ -324,7 +366,7 @@ class TestWhatDoesNotPassEndsAtOnce:
         assert type(error) is GenerationTruncated
         assert "1024" in error.message
         assert error.usage == workbench.billed
-        assert error.usage.output_tokens == 1024
+        assert error.usage.output_tokens == 2 * 1024
 
     async def test_a_model_that_does_not_exist(self, workbench):
         error = await failure(workbench, "Retro board", model="claude-nothing")

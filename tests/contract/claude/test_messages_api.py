@@ -7,11 +7,13 @@ import httpx
 import pytest
 
 from spawnai.generation.claude import open_client
-from spawnai.generation.prompts import ANSWER_SCHEMA, order_message, system_prompt
+from spawnai.generation.prompts import order_message, system_prompt
+from spawnai.generation.schemas import answer_schema
 from spawnai_local.claude import ClaudeSimulator
 from spawnai_local.claude.settings import DEFAULT_API_KEY, NO_CREDIT_API_KEY, REPEATED_API_KEY
 
 MODEL = "claude-sonnet-5-5"
+ANSWER_SCHEMA = answer_schema("webapp")
 FORMAT = {"type": "json_schema", "schema": ANSWER_SCHEMA}
 
 
@@ -183,7 +185,7 @@ class TestModels:
 
 
 async def test_tokens_are_counted_as_they_are_billed(client, simulator):
-    system = system_prompt("webapp")
+    system = system_prompt("webapp", 16_000)
     messages = [{"role": "user", "content": order_message("Retro board", "webapp")}]
     counted = await client.messages.count_tokens(model=MODEL, messages=messages, system=system)
     await client.messages.create(**body(system=system))

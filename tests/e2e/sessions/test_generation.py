@@ -29,7 +29,7 @@ RETRIED = {
 }
 ENDED = {
     "refused": ("refusal", "GenerationRefused", 1),
-    "truncated": ("max-tokens", "GenerationTruncated", 1),
+    "truncated": ("max-tokens", "GenerationTruncated", 2),
     "same": ("same-answer", "GenerationInvalid", 2),
     "broken": ("syntax-error", "GenerationInvalid", 3),
     "escapes": ("path-escape", "GenerationInvalid", 3),

@@ -8,16 +8,19 @@ from spawnai.app_runtime import npm_packages
 from spawnai.generation.bundle import AppFile, Bundle
 from spawnai.generation.problems import Problem
 from spawnai.generation.prompts import (
-    ANSWER_SCHEMA,
     MAX_PROBLEM_LENGTH,
     MAX_PROBLEMS,
     MAX_REPAIR_FILES_BYTES,
+    change_message,
     order_message,
     repair_message,
+    shorter,
     system_prompt,
 )
+from spawnai.generation.schemas import answer_schema
 
-APP_TYPES = ("webapp", "api", "script")
+APP_TYPES = ("webapp", "api", "fullstack", "script")
+LIMIT = 16_000
 PROMPTS = (
     "A retro board",
     '\'); DROP TABLE apps; --\n"quotes" and \\backslashes\\',
@@ -30,28 +33,28 @@ PROMPTS = (
 @pytest.mark.parametrize("app_type", APP_TYPES)
 def test_a_system_prompt_is_long_enough_to_be_cached(app_type):
     # 512 tokens are the least; five characters a token is more than any English text has.
-    assert len(system_prompt(app_type)) / 5 > 512
+    assert len(system_prompt(app_type, LIMIT)) / 5 > 512
 
 
 @pytest.mark.parametrize("app_type", APP_TYPES)
 def test_a_system_prompt_is_the_same_each_time(app_type):
-    assert system_prompt(app_type) == system_prompt(app_type)
+    assert system_prompt(app_type, LIMIT) == system_prompt(app_type, LIMIT)
 
 
 def test_each_app_type_has_its_own_rules():
-    assert "index.html" in system_prompt("webapp")
-    assert "process.env.PORT" in system_prompt("api")
-    assert "standard library" in system_prompt("script")
+    assert "index.html" in system_prompt("webapp", LIMIT)
+    assert "process.env.PORT" in system_prompt("api", LIMIT)
+    assert "standard library" in system_prompt("script", LIMIT)
 
 
 def test_the_api_is_told_which_packages_there_are():
     for name in npm_packages():
-        assert name in system_prompt("api")
+        assert name in system_prompt("api", LIMIT)
 
 
 def test_an_unknown_app_type_is_an_error():
     with pytest.raises(ValueError, match="game"):
-        system_prompt("game")
+        system_prompt("game", LIMIT)
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
@@ -87,7 +90,7 @@ class TestRepair:
     def test_it_shows_the_files_the_dependencies_and_the_exact_problems(self):
         message = repair_message("An API", "api", self.bundle, [self.problem])
         assert "let a = ;" in message
-        assert "express ^5.1.0" in message
+        assert "Current dependencies: express" in message
         assert "- server.js:1: SyntaxError: unexpected token" in message
         assert order_message("An API", "api").splitlines()[0] in message
 
@@ -117,7 +120,8 @@ class TestRepair:
         assert "There are no current files" in message
 
 
-def test_the_schema_is_one_that_structured_outputs_take():
+@pytest.mark.parametrize("app_type", APP_TYPES)
+def test_a_schema_is_one_that_structured_outputs_take(app_type):
     def check(part):
         if part["type"] == "object":
             assert part["additionalProperties"] is False
@@ -133,6 +137,44 @@ def test_the_schema_is_one_that_structured_outputs_take():
             "additionalProperties",
             "items",
             "description",
+            "const",
+            "enum",
+            "minItems",
         }
 
-    check(ANSWER_SCHEMA)
+    check(answer_schema(app_type))
+
+
+def test_a_schema_leaves_nothing_open_that_is_known():
+    assert answer_schema("webapp")["properties"]["entrypoint"]["const"] == "index.html"
+    assert answer_schema("api", "app.js")["properties"]["entrypoint"]["const"] == "app.js"
+    packages = answer_schema("fullstack")["properties"]["dependencies"]["items"]["enum"]
+    assert packages == list(npm_packages())
+    for app_type in ("webapp", "script"):
+        assert "dependencies" not in answer_schema(app_type)["properties"]
+
+
+def test_the_files_come_last_and_the_note_before_them():
+    for app_type in APP_TYPES:
+        names = list(answer_schema(app_type)["properties"])
+        assert names[-1] == "files"
+        assert names.index("note") < names.index("files")
+
+
+def test_a_prompt_promises_no_more_than_the_limit_holds():
+    assert "about 48 KB" in system_prompt("webapp", 16_000)
+    assert "about 192 KB" in system_prompt("webapp", 64_000)
+
+
+def test_a_request_for_a_smaller_app_keeps_the_order():
+    order = order_message("A retro board", "webapp")
+    again = shorter(order, LIMIT)
+    assert again.startswith(order)
+    assert "at most 24 KB" in again
+
+
+def test_a_change_shows_what_runs_and_both_descriptions():
+    bundle = Bundle("webapp", "index.html", (AppFile("index.html", "<p>now</p>"),))
+    message = change_message("with votes", "a board", bundle)
+    assert message.index("a board") < message.index("<p>now</p>") < message.index("with votes")
+    assert "App type: webapp" in message

@@ -71,12 +71,13 @@ class Generate:
         """Have Claude write the app."""
         session, backing, memory = work.session, work.backing, work.memory
         model, generator = backing.spec.model, backing.generator
-        if not has_price(model.name):
-            raise NeedsPerson(
-                "ModelWithoutPrice",
-                f"spec.model.name of SpawnClass {backing.class_name!r}: "
-                f"{UnknownModelPrice(model.name)}",
-            )
+        for field, name in (("name", model.name), ("fallback", model.fallback)):
+            if name is not None and not has_price(name):
+                raise NeedsPerson(
+                    "ModelWithoutPrice",
+                    f"spec.model.{field} of SpawnClass {backing.class_name!r}: "
+                    f"{UnknownModelPrice(name)}",
+                )
         # To the microsecond: two orders of one second are two orders, and both are paid for.
         started = self._clock.utc_now()
         order = GenerationOrder(
@@ -85,6 +86,7 @@ class Generate:
             model=model.name,
             max_output_tokens=model.max_output_tokens,
             effort=model.effort,
+            fallback_model=model.fallback,
             user_id=work.uid,
         )
 
@@ -115,10 +117,12 @@ class Generate:
         except GenerationError as error:
             memory.generation_fraction = None
             outcome = type(error).__name__
-            self._note_unfinished(work, model.name, error.usage, started, outcome)
+            self._note_others(work, error.others, started)
+            paid_model = error.model or model.name
+            self._note_unfinished(work, paid_model, error.usage, started, outcome)
             failure = failure_of(error, started)
             if failure.kind is FailureKind.FINAL:
-                raise SessionFailed(outcome, error.message) from error
+                raise SessionFailed(outcome, error.traced) from error
             if isinstance(error, GenerationUnauthorized):
                 failure = replace(failure, message=_wrong_key(backing, error))
             if failure.kind is FailureKind.NEEDS_PERSON:
@@ -128,6 +132,7 @@ class Generate:
         except BaseException:  # cancelled, or not allowed to pay for anything any more
             self._note_unfinished(work, model.name, paid, started, "Cancelled")
             raise
+        self._note_others(work, made.others, started)
         entry = _generation_entry(
             made.model,
             made.usage,
@@ -139,6 +144,13 @@ class Generate:
         )
         self._note_generation(work, entry)
         return WrittenApp(made.bundle, entry)
+
+    def _note_others(
+        self, work: Work, others: tuple[tuple[str, TokenUsage], ...], started: datetime
+    ) -> None:
+        """What was paid to a model before its fallback was asked."""
+        for model, paid in others:
+            self._note_unfinished(work, model, paid, started, "FellBack")
 
     def _note_unfinished(
         self, work: Work, model: str, paid: TokenUsage, started: datetime, outcome: str
