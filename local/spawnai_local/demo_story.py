@@ -168,7 +168,7 @@ class Story:
     # The steps.
 
     async def _apply(self) -> None:
-        self._narrator.step("Apply four manifests")
+        self._narrator.step("Apply five manifests")
         first = self._working[AppType.WEBAPP]
         self._narrator.command(f"cat {_relative(first.path)}")
         self._narrator.output(first.path.read_text())
@@ -242,7 +242,7 @@ class Story:
             )
         )
         match example.app_type:
-            case AppType.WEBAPP:
+            case AppType.WEBAPP | AppType.FULLSTACK:
                 self._verdict.check(
                     Claim(
                         f"it is a web page with a title: {page.title}",

@@ -28,7 +28,7 @@ class Generator:
 
     async def generate(self, _order, *, on_progress, on_retry, before_call):
         self.orders += 1
-        return SimpleNamespace(model=self.model, usage=PAID, repairs=0, bundle=None)
+        return SimpleNamespace(model=self.model, usage=PAID, repairs=0, bundle=None, others=())
 
 
 class Bundles:
