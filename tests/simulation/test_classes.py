@@ -488,16 +488,14 @@ async def test_a_token_that_lacks_scopes_is_named_by_them_and_what_ends_goes_all
     with prepared():
         crowd = await operated()
         crowd.set_keys(token=OTHER_TOKEN)
+        lacking = ("GET /v2/tags", "DELETE /v2/droplets/1")
         crowd.meddle = lambda method, path, by: (
-            (403, {})
-            if by == OTHER_TOKEN
-            and (method, path) in {("GET", "/v2/tags"), ("POST", "/v2/droplets")}
-            else None
+            (403, {}) if by == OTHER_TOKEN and f"{method} {path}" in lacking else None
         )
         await asyncio.sleep(70)
         reason, message = crowd.class_says()
         assert reason == "ScopesMissing"
-        for words in ("SpawnClass 'standard'", "tag:read", "droplet:create"):
+        for words in ("SpawnClass 'standard'", "tag:read", "droplet:delete"):
             assert words in message
         assert "droplet:read" not in message
         await ends(crowd)

@@ -29,6 +29,7 @@ from spawnai.digitalocean.errors import (
     Unavailable,
     UnknownOption,
 )
+from spawnai.digitalocean.scope_names import scope_of
 
 _LONGEST_MESSAGE = 300
 # When a 429 does not say how long to wait: a minute's window is over by then.
@@ -62,6 +63,7 @@ _NO_RIGHT = re.compile(
     r"not authorized|not have access|permission|scope|unable to authenticate|account.{0,40}locked",
     re.IGNORECASE,
 )
+_ACCOUNT_LOCKED = re.compile(r"account.{0,40}locked", re.IGNORECASE)
 
 
 def shown(text: str, secret: str) -> str:
@@ -129,7 +131,11 @@ def error_of_answer(
             return Busy(message, **known)
         if _LIMIT.search(message):
             return OverQuota(message, **known)
-        return (Forbidden if _NO_RIGHT.search(message) else Refused)(message, **known)
+        if not _NO_RIGHT.search(message):
+            return Refused(message, **known)
+        if not _ACCOUNT_LOCKED.search(message) and (scope := scope_of(endpoint)) is not None:
+            message = f"{message} (the token may lack the scope {scope})"
+        return Forbidden(message, **known)
     if status == HTTPStatus.NOT_FOUND:
         if _NOT_FOUND.fullmatch(identifier):
             return NotFound(message, **known)

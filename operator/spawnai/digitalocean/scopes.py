@@ -1,9 +1,10 @@
-"""What a token may do: found out by calls that change nothing, and told as the scopes it lacks.
+"""What a token may do: which scope a call needs, and which of them a token lacks.
 
-DigitalOcean has no endpoint that tells the scopes of a token. A missing one shows as a 403, and
-some show in silence: without `tag:read` a droplet's tags come back empty. So each scope has a call
-of its own: a listing of one object, the deletion of an object that cannot exist, or a creation
-without the fields that it needs, which is refused for that.
+DigitalOcean has no call that tells the scopes of a token. Most missing ones show as a 403 at the
+first call that needs them, which names them (`scope_names.py`). The others would be noticed too
+late: without `tag:read` a droplet's tags come back empty, so that it is not known as ours, and
+without a right to delete nothing is missed before the first end. Those are probed by calls that
+change nothing: a listing of one object, and the deletion of an object that cannot exist.
 
 Scopes: docs.digitalocean.com/reference/api/scopes, read 2026-11.
 """
@@ -11,85 +12,55 @@ Scopes: docs.digitalocean.com/reference/api/scopes, read 2026-11.
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from spawnai.api.names import TAG_PRODUCT
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.client import ApiClient, Call
-from spawnai.digitalocean.errors import (
-    Busy,
-    Forbidden,
-    NoCapacity,
-    NotFound,
-    OverQuota,
-    Refused,
-    UnknownOption,
-)
+from spawnai.digitalocean.errors import Busy, Forbidden, NotFound, Refused
 
 _NOTHING = "00000000-0000-4000-8000-000000000000"
 # Droplets, records and images have large numbers.
 _NO_NUMBER = 1
-# Any of these is said only to a token that has the scope.
-_HAS_SCOPE = (NotFound, Refused, Busy, OverQuota, NoCapacity, UnknownOption)
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A scope, and the call that shows whether a token has it. `without`: what fails without it."""
+    """A scope whose lack would show too late.
+
+    Attributes:
+        name: as DigitalOcean names it, such as "droplet:delete".
+        probe: the call that shows whether a token has it.
+        without: what goes wrong without it, for people.
+    """
 
     name: str
     probe: Call
     without: str
 
 
-def _list(path: str) -> Call:
+def _listing(path: str) -> Call:
     return Call("GET", path, query={"per_page": 1})
 
 
 BASE = (
-    Scope("droplet:read", _list("/v2/droplets"), "droplets cannot be seen"),
-    Scope("droplet:create", Call("POST", "/v2/droplets", body={}), "no session can start"),
+    Scope("droplet:read", _listing("/v2/droplets"), "droplets cannot be seen"),
     Scope(
         "droplet:delete",
         Call("DELETE", "/v2/droplets/{id}", {"id": _NO_NUMBER}),
         "no droplet can be destroyed",
     ),
-    Scope("tag:read", _list("/v2/tags"), "droplets show no tags, so none is known as ours"),
-    Scope(
-        "tag:create",
-        Call("POST", "/v2/tags", body={"name": TAG_PRODUCT}),
-        "droplets cannot be marked as ours",
-    ),
-    Scope("firewall:read", _list("/v2/firewalls"), "firewalls cannot be seen"),
-    Scope("firewall:create", Call("POST", "/v2/firewalls", body={}), "no firewall can be made"),
-    Scope(
-        "firewall:update",
-        Call("PUT", "/v2/firewalls/{id}", {"id": _NOTHING}, body={}),
-        "firewalls cannot follow their class",
-    ),
+    Scope("tag:read", _listing("/v2/tags"), "droplets show no tags, so none is known as ours"),
     Scope(
         "firewall:delete",
         Call("DELETE", "/v2/firewalls/{id}", {"id": _NOTHING}),
         "firewalls are left behind",
     ),
 )
-"""What every class needs."""
+"""Of every class."""
 
 LOAD_BALANCERS = (
-    Scope("load_balancer:read", _list("/v2/load_balancers"), "load balancers cannot be seen"),
-    Scope(
-        "load_balancer:create",
-        Call("POST", "/v2/load_balancers", body={}),
-        "no load balancer can be made",
-    ),
     Scope(
         "load_balancer:delete",
         Call("DELETE", "/v2/load_balancers/{id}", {"id": _NOTHING}),
         "load balancers are left behind",
-    ),
-    Scope("certificate:read", _list("/v2/certificates"), "certificates cannot be seen"),
-    Scope(
-        "certificate:create",
-        Call("POST", "/v2/certificates", body={}),
-        "no certificate can be made",
     ),
     Scope(
         "certificate:delete",
@@ -97,37 +68,28 @@ LOAD_BALANCERS = (
         "certificates are left behind",
     ),
 )
-"""What a class with exposure mode LoadBalancer needs besides."""
+"""Of a class with load balancers, besides."""
 
 IMAGES = (
-    Scope("image:read", _list("/v2/images"), "images cannot be seen"),
-    Scope(
-        "droplet:update",
-        Call("POST", "/v2/droplets/{id}/actions", {"id": _NO_NUMBER}, body={}),
-        "no image can be baked",
-    ),
     Scope(
         "image:delete",
         Call("DELETE", "/v2/images/{id}", {"id": _NO_NUMBER}),
         "images are left behind",
     ),
 )
-"""What a class with a baked image needs besides."""
+"""Of a class with a baked image, besides."""
 
 
 def of_domain(domain: str) -> tuple[Scope, ...]:
-    """What a class with a domain needs besides."""
-    records = "/v2/domains/{domain}/records"
+    """Of a class with a domain, besides."""
     return (
-        Scope("domain:read", _list("/v2/domains"), "names cannot be seen"),
-        Scope(
-            "domain:create",
-            Call("POST", records, {"domain": domain}, body={}),
-            "no name can be made",
-        ),
         Scope(
             "domain:delete",
-            Call("DELETE", records + "/{id}", {"domain": domain, "id": _NO_NUMBER}),
+            Call(
+                "DELETE",
+                "/v2/domains/{domain}/records/{id}",
+                {"domain": domain, "id": _NO_NUMBER},
+            ),
             "names are left behind",
         ),
     )
@@ -150,6 +112,6 @@ async def _has(api: ApiClient, scope: Scope, priority: Priority) -> bool:
         await api.call(scope.probe, lambda _document, _sent_at: None, priority=priority)
     except Forbidden:
         return False
-    except _HAS_SCOPE:
-        return True
+    except (NotFound, Refused, Busy):
+        return True  # This is said only to a token that has the scope.
     return True

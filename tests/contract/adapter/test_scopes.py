@@ -7,16 +7,12 @@ from spawnai.digitalocean import errors, scopes
 from spawnai.digitalocean.account import Catalog
 from spawnai.digitalocean.budget import Priority, RateBudget
 from spawnai.digitalocean.client import ApiClient
+from spawnai.digitalocean.droplets import Droplets
+from spawnai.digitalocean.firewalls import Firewalls
 
 NEW = Priority.NEW
 DOMAIN = "example.com"
 PROBED = (*scopes.BASE, *scopes.of_domain(DOMAIN))
-
-
-@pytest.fixture
-def holds_requests() -> bool:
-    """A probe is no order: it lacks what an order needs on purpose."""
-    return False
 
 
 @pytest.fixture
@@ -34,8 +30,7 @@ async def test_a_token_with_full_access_lacks_nothing_and_nothing_is_made(
     await control.set_token("limited")
     assert await catalog.missing_scopes(PROBED, priority=NEW) == ()
     after = await control.state()
-    assert after["tags"] == {"spawn-ai": 0}
-    for kind in ("droplets", "firewalls", "domains"):
+    for kind in ("tags", "droplets", "firewalls", "domains"):
         assert after[kind] == before[kind]
     assert (await control.canaries())["intact"]
 
@@ -43,7 +38,7 @@ async def test_a_token_with_full_access_lacks_nothing_and_nothing_is_made(
 @pytest.mark.parametrize("missing", [scope.name for scope in PROBED])
 async def test_each_missing_scope_is_named_and_no_other(control, catalog, missing):
     await control.seed(domains=[{"name": DOMAIN}])
-    names = {scope.name for scope in PROBED} - {missing}
+    names = {scope.name for scope in PROBED} - {missing} | {"image:read"}
     await control.set_token("limited", sorted(names))
     found = await catalog.missing_scopes(PROBED, priority=NEW)
     assert [scope.name for scope in found] == [missing]
@@ -55,6 +50,17 @@ async def test_a_token_that_may_only_read_lacks_all_the_rest(control, catalog):
     await control.set_token("limited", sorted(reads))
     found = await catalog.missing_scopes(PROBED, priority=NEW)
     assert {scope.name for scope in found} == {scope.name for scope in PROBED} - reads
+
+
+async def test_any_other_missing_scope_is_named_by_the_call_that_needs_it(emulator, control):
+    await control.set_token("limited", ["droplet:read", "account:read", "tag:read"])
+    api = ApiClient("limited", emulator.url, RateBudget(SystemClock()))
+    with pytest.raises(errors.Forbidden, match=r"may lack the scope droplet:delete\)"):
+        await Droplets(api).delete(1, priority=NEW)
+    await control.set_token("limited", ["droplet:create"])
+    with pytest.raises(errors.Forbidden, match=r"not authorized.*may lack the scope tag:create\)"):
+        await Firewalls(api).ensure_tag("blue", priority=NEW)
+    await api.close()
 
 
 async def test_a_wrong_token_lacks_no_scope_but_is_refused(catalog):
