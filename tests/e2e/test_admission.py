@@ -853,7 +853,8 @@ LEASES = "leases", "coordination.k8s.io"
         (False, "get patch delete", where(*LEASES, namespace="spawnai-system", name="another")),
         (False, "create get patch", where(*LEASES, namespace="kube-system")),
         (False, "get create patch", where("customresourcedefinitions", "apiextensions.k8s.io")),
-        (False, "create", where("subjectaccessreviews", "authorization.k8s.io")),
+        (True, "create", where("subjectaccessreviews", "authorization.k8s.io")),
+        (True, "create", where("tokenreviews", "authentication.k8s.io")),
         (False, "get list create", where("pods", namespace="default")),
         (False, "create", where("serviceaccounts/token", namespace="spawnai-system")),
     ],
@@ -952,7 +953,9 @@ async def test_an_editor_of_a_namespace_may_order_apps_but_not_write_ledgers(kub
             break
         await asyncio.sleep(0.1)
     assert ("spawnsessions", "create") in found
-    assert {resource for resource, _ in found} == {"spawnsessions"}
+    assert {resource for resource, verb in found if verb != "get"} == {"spawnsessions"}
+    assert not any(resource.endswith("/status") for resource, _ in found)
+    assert {resource.partition("/")[0] for resource, _ in found} == {"spawnsessions"}
 
 
 async def test_whoever_may_order_may_see_the_offers(kubectl, people):

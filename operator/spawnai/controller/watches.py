@@ -7,8 +7,10 @@ kopf runs plain functions in threads, and the store and the queue belong to the 
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import fields
 from itertools import chain, repeat
 from pathlib import Path
 from random import uniform
@@ -150,8 +152,8 @@ def _registry(controller: Controller, resync: Resync) -> kopf.OperatorRegistry:
     async def login(**arguments: Any) -> Any:
         """Use the pod's service account, or the kubeconfig that kubectl would use."""
         if _SERVICE_ACCOUNT_TOKEN.exists():
-            return kopf.login_with_service_account(**arguments)
-        return kopf.login_with_kubeconfig(**arguments)
+            return lenient(kopf.login_with_service_account(**arguments))
+        return lenient(kopf.login_with_kubeconfig(**arguments))
 
     def note(event: Mapping[str, Any]) -> None:
         if event["type"] is None:
@@ -173,6 +175,28 @@ def _registry(controller: Controller, resync: Resync) -> kopf.OperatorRegistry:
         controller.on_class(event["type"], event["object"])
 
     return registry
+
+
+class _ClusterConnection(kopf.ConnectionInfo):
+    """A connection that does not ask a cluster's certificates for what only Python asks for."""
+
+    def as_ssl_context(self) -> ssl.SSLContext:
+        """The context as kopf makes it, without `VERIFY_X509_STRICT`."""
+        context = super().as_ssl_context()
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        return context
+
+
+def lenient(info: kopf.ConnectionInfo | None) -> kopf.ConnectionInfo | None:
+    """The same connection without `VERIFY_X509_STRICT`, which Python switches on since 3.13.
+
+    It refuses authorities without key identifiers. Whoever runs the cluster chose its authority,
+    kubectl and every Go client take it, and the trust is the same: the chain, the host name and the
+    dates are checked as ever.
+    """
+    if info is None:
+        return None
+    return _ClusterConnection(**{one.name: getattr(info, one.name) for one in fields(info)})
 
 
 class _NoDifferences(kopf.DiffBaseStorage):

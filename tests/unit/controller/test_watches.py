@@ -1,6 +1,7 @@
 """What kopf leaves behind when it is stopped, and what it overlooks."""
 
 import asyncio
+import ssl
 
 import kopf
 import pytest
@@ -11,7 +12,13 @@ from kopf._cogs.structs.references import Insights, Resource
 from spawnai.api.names import GROUP, VERSION
 from spawnai.controller import watches
 from spawnai.controller.cluster import CLASSES, KINDS, RECORDS, SESSIONS, ClusterUnavailable
-from spawnai.controller.watches import WatchesEnded, pass_over_unclosed_watches, watch_over_kinds
+from spawnai.controller.watches import (
+    WatchesEnded,
+    lenient,
+    pass_over_unclosed_watches,
+    watch_over_kinds,
+)
+from spawnai_local.certificates import CertificateAuthority
 
 # asyncio closes them in no order, and only one of two orders is heard of.
 WATCHES = 20
@@ -127,3 +134,19 @@ async def test_before_kopf_has_asked_for_the_first_time_nothing_is_overlooked(at
     await asyncio.sleep(0.05)
     assert (watching_over.done(), discovery.asked) == (False, 0)
     watching_over.cancel()
+
+
+def test_an_authority_without_key_identifiers_is_taken_as_kubectl_takes_it(tmp_path):
+    """Python's default since 3.13 would refuse the certificates of many clusters."""
+    authority = CertificateAuthority(tmp_path, "cluster")
+    info = kopf.ConnectionInfo(
+        server="https://127.0.0.1:6443", ca_path=str(authority.certificate_path), token="t"
+    )
+    lenient_info = lenient(info)
+    assert lenient_info is not None
+    context = lenient_info.as_ssl_context()
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert lenient_info.token == "t"
+    assert lenient(None) is None

@@ -27,6 +27,20 @@ class DoorCertificate:
     pem: str
 
 
+# RFC 5280, 4.2.1.3: a certificate that others are checked by says so.
+_SIGNS = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
 def make_certificate(now: datetime) -> DoorCertificate:
     """Make a key and a certificate signed by itself. The key never leaves this process."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -41,6 +55,8 @@ def make_certificate(now: datetime) -> DoorCertificate:
         .not_valid_after(now.astimezone(UTC) + _AFTER)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST_NAME)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_SIGNS, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
     pem = certificate.public_bytes(serialization.Encoding.PEM)

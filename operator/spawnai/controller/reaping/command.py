@@ -179,6 +179,7 @@ async def reap(arguments: argparse.Namespace, environment: Mapping[str, str], wr
 async def _access(environment: Mapping[str, str]) -> client.Configuration:
     """The cluster that kubectl would talk to: by $KUBECONFIG, from within a pod, or the default."""
     access = client.Configuration()
+    access.disable_strict_ssl_verification = True  # as the operator: see `lenient` in watches.py
     kubeconfig = environment.get("KUBECONFIG")
     if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in environment:
         config.load_incluster_config(client_configuration=access)  # type: ignore[no-untyped-call]
