@@ -13,7 +13,7 @@ from tests.simulation.pressure import DELETED, LIMITED, MISSING, Crowd
 from tests.simulation.world import prepared
 from tests.support.virtual_time import virtual_time
 
-from spawnai.controller.actions.provision import wave_tag
+from spawnai.controller.actions.droplets import wave_tag
 from spawnai_local.bench.pressure import ideal_seconds, unused_shares
 
 MINUTE = 60.0

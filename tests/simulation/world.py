@@ -28,17 +28,17 @@ from spawnai.api.session import Phase
 from spawnai.controller.accounts import (
     AccountNews,
     CloudAccount,
-    FirewallWatch,
-    RecordListings,
     WaitingForQuota,
 )
-from spawnai.controller.actions import provision
-from spawnai.controller.actions.provision import wave_tag
+from spawnai.controller.actions import droplets as droplet_steps
+from spawnai.controller.actions.droplets import wave_tag
 from spawnai.controller.classes.claude import Claude
 from spawnai.controller.controller import Controller, Outside
 from spawnai.controller.leader import LeadershipLost
+from spawnai.digitalocean.firewall_watch import FirewallWatch
 from spawnai.digitalocean.inventory import Inventory
 from spawnai.digitalocean.models import FirewallOrder
+from spawnai.digitalocean.record_listings import RecordListings
 from spawnai.notices.sender import NoticeSender
 from spawnai.telemetry.redaction import Redactor
 
@@ -656,7 +656,7 @@ def prepared() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     enabled = gc.isenabled()
-    with mock.patch.object(provision, "render_user_data", return_value="#cloud-config"):
+    with mock.patch.object(droplet_steps, "render_user_data", return_value="#cloud-config"):
         try:
             yield
         finally:

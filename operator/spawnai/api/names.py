@@ -1,5 +1,7 @@
 """The fixed names of the API: group, annotations, finalizer, labels and tags."""
 
+from collections.abc import Iterable
+
 GROUP = "spawn-ai.com"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
@@ -71,3 +73,15 @@ def session_host_label(session_name: str, session_uid: str) -> str:
 def session_host_suffix(session_uid: str) -> str:
     """How the DNS label of a session ends, whatever the session is called."""
     return f"-{session_uid.replace('-', '')[:8]}"
+
+
+def owner_of(name: str, tags: Iterable[str], cluster_uid: str) -> str | None:
+    """The UID of the session that a droplet was made for; None when it lacks one of our marks."""
+    worn = frozenset(tags)
+    if not {TAG_PRODUCT, TAG_EPHEMERAL, cluster_tag(cluster_uid)} <= worn:
+        return None
+    prefix = session_tag("")
+    owners = [tag.removeprefix(prefix) for tag in worn if tag.startswith(prefix)]
+    if len(owners) != 1 or not owners[0] or name != session_droplet_name(owners[0]):
+        return None
+    return owners[0]

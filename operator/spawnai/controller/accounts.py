@@ -16,29 +16,17 @@ from random import Random
 
 from spawnai.clock import Clock
 from spawnai.digitalocean.account import Catalog
-from spawnai.digitalocean.budget import Priority, RateBudget
+from spawnai.digitalocean.budget import RateBudget
 from spawnai.digitalocean.client import ApiClient, CallOutcome
 from spawnai.digitalocean.dns import DomainRecords
 from spawnai.digitalocean.droplets import Droplets
-from spawnai.digitalocean.errors import NotFound
+from spawnai.digitalocean.firewall_watch import FirewallWatch
 from spawnai.digitalocean.firewalls import Firewalls
 from spawnai.digitalocean.inventory import Inventory, Sweep
-from spawnai.digitalocean.listing import PER_PAGE
-from spawnai.digitalocean.models import DomainRecord, Droplet, Firewall
-from spawnai.digitalocean.shared import SharedLook, affordable_pause
+from spawnai.digitalocean.models import Droplet
+from spawnai.digitalocean.record_listings import RecordListings
 
 _LOGGER = logging.getLogger(__name__)
-
-FIREWALL_POLL_SECONDS = 0.5
-SLOWEST_FIREWALL_POLL_SECONDS = 10.0
-"""Between two looks at one firewall, for all who wait for it: with plenty of calls, with few."""
-
-RECORD_LISTING_SECONDS = 3.0
-"""Between two listings of a domain's records, for each page that they take."""
-
-
-class NotCovered(Exception):
-    """A firewall does not cover a droplet, and no change of it is pending. Its text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,141 +103,6 @@ class WaitingForQuota:
             keys.append((ranks[one.namespace], served_at, one.since, uid))
             ranks[one.namespace] += 1
         return [uid for *_, uid in sorted(keys)]
-
-
-class FirewallWatch:
-    """Looks at a firewall once for all sessions that wait for it."""
-
-    def __init__(
-        self, firewalls: Firewalls, droplets: Droplets, inventory: Inventory, budget: RateBudget
-    ) -> None:
-        self._firewalls = firewalls
-        self._droplets = droplets
-        self._inventory = inventory
-        self._budget = budget
-        self._clock = budget.clock
-        self._looks: dict[str, SharedLook[Firewall | None]] = {}
-        self._waiting: Counter[str] = Counter()
-
-    async def in_force(self, firewall_id: str, droplet_id: int) -> bool:
-        """Return True once the firewall covers the droplet, False when it does not exist.
-
-        Each look begins after the call, so it knows of the droplet. The caller sets the limit.
-
-        Raises:
-            NotCovered: no change is on its way that would make the firewall cover the droplet.
-            DigitalOceanError: a look failed.
-        """
-        if firewall_id not in self._looks:
-            self._looks[firewall_id] = SharedLook(
-                lambda: self._firewalls.get(firewall_id, priority=Priority.NEW),
-                self._clock,
-                lambda: affordable_pause(
-                    self._budget, FIREWALL_POLL_SECONDS, SLOWEST_FIREWALL_POLL_SECONDS
-                ),
-            )
-        self._waiting[firewall_id] += 1
-        try:
-            while True:
-                # Known before the look begins: a tag that comes later may bring a change that the
-                # look does not show.
-                tags = self._tags_of(droplet_id)
-                firewall = await self._looks[firewall_id].get()
-                if firewall is None:
-                    return False
-                if droplet_id in firewall.pending_droplet_ids:
-                    continue
-                if droplet_id in firewall.droplet_ids or tags & firewall.tags:
-                    return True
-                await self._look_for_tags(firewall, droplet_id)
-        finally:
-            self._waiting[firewall_id] -= 1
-            if not self._waiting[firewall_id]:
-                del self._waiting[firewall_id], self._looks[firewall_id]
-
-    def _tags_of(self, droplet_id: int) -> frozenset[str]:
-        """The tags that the droplet has shown: they may be applied later than it is made, or
-        never, so what was ordered is no proof.
-        """
-        droplet = self._inventory.known(droplet_id)
-        return droplet.tags if droplet is not None else frozenset()
-
-    async def _look_for_tags(self, firewall: Firewall, droplet_id: int) -> None:
-        droplet = await self._droplets.get(droplet_id, priority=Priority.NEW)
-        if droplet is not None:
-            self._inventory.saw(droplet)
-        if droplet is None or not droplet.tags & firewall.tags:
-            raise NotCovered(
-                f"firewall {firewall.id} does not cover droplet {droplet_id}, which has none of "
-                f"its tags ({', '.join(sorted(firewall.tags))})"
-            )
-
-
-class RecordListings:
-    """DNS records as whole listings of their domain show them, one listing for all who ask."""
-
-    def __init__(self, inventory: Inventory, records: DomainRecords, clock: Clock) -> None:
-        self._inventory = inventory
-        self._records = records
-        self._clock = clock
-        self._asking: Counter[str] = Counter()
-        self._next: dict[str, float] = {}
-        self._pages: dict[str, int] = {}
-        self._seen: dict[str, dict[int, DomainRecord]] = {}
-
-    async def look(self, domain: str, *, priority: Priority) -> set[int]:
-        """The ids of all records, from a listing that begins after this call.
-
-        A domain of a thousand names costs five calls, so it is listed every few seconds at most,
-        and whoever asks meanwhile shares the next listing.
-        """
-        wait = self._next.get(domain, 0.0) - self._clock.now()
-        if wait > 0:
-            await self._clock.sleep(wait)
-        pause = RECORD_LISTING_SECONDS * self._pages.get(domain, 1)
-        self._next[domain] = max(self._next.get(domain, 0.0), self._clock.now() + pause)
-        records = await self._inventory.verify_records(domain, priority=priority)
-        self._pages[domain] = max(1, -(-len(records) // PER_PAGE))
-        self._seen[domain] = {record.id: record for record in records}
-        return set(self._seen[domain])
-
-    async def is_gone(self, domain: str, record_id: int, *, priority: Priority) -> bool:
-        """Whether DigitalOcean does not show the record any more.
-
-        Found out in the way that costs fewer calls: by its id, or, once as many ask as a listing
-        has pages, by one listing for all of them.
-        """
-        self._asking[domain] += 1
-        try:
-            if self._asking[domain] < self._pages.get(domain, 1):
-                return await self._records.get(domain, record_id, priority=priority) is None
-            return record_id not in await self.look(domain, priority=priority)
-        except NotFound:  # the domain itself has gone
-            return True
-        finally:
-            self._asking[domain] -= 1
-
-    async def domain_exists(self, domain: str, *, priority: Priority) -> bool:
-        """Whether the account's DNS serves the domain.
-
-        The first time all of its records are looked at: after a restart they have then shown whose
-        they are, and an expiry need not ask first.
-        """
-        if domain in self._pages:
-            return await self._records.domain_exists(domain, priority=priority)
-        try:
-            await self.look(domain, priority=priority)
-        except NotFound:
-            return False
-        return True
-
-    def seen(self, domain: str, record_id: int) -> DomainRecord | None:
-        """The record as the domain's last listing showed it; None: it was not in it."""
-        return self._seen.get(domain, {}).get(record_id)
-
-    def forget(self, domain: str, record_id: int) -> None:
-        """The record was seen gone."""
-        self._seen.get(domain, {}).pop(record_id, None)
 
 
 @dataclass(slots=True)

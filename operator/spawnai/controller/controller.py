@@ -12,15 +12,16 @@ from datetime import timedelta
 from random import Random
 from typing import Any
 
+from spawnai.api.names import owner_of
 from spawnai.api.record import LedgerEntry, Presence, RecordStatus, ResourceKind
 from spawnai.api.session import Phase
 from spawnai.billing import ledger as books
 from spawnai.clock import Clock
 from spawnai.digitalocean.budget import RateBudget
+from spawnai.digitalocean.droplet_resource import droplet_line
 from spawnai.digitalocean.inventory import Sweep
 from spawnai.digitalocean.models import Droplet
 from spawnai.lifecycle.observation import DropletView
-from spawnai.lifecycle.reaping import owner_of
 from spawnai.notices.sender import NoticeSender
 from spawnai.telemetry.events import EventRecorder
 from spawnai.telemetry.logs import session_context
@@ -33,9 +34,10 @@ from .actions.agents import Agents
 from .actions.bundles import Bundles
 from .actions.custody import Custody
 from .actions.deploy import Deploy
-from .actions.destroy import Destroy
+from .actions.droplets import DropletSteps
 from .actions.generate import Generate
-from .actions.provision import Provision, droplet_entry
+from .actions.kinds import steps_of_all_kinds
+from .actions.resources import Resources
 from .classes.claude import Claude
 from .classes.controller import ClassController
 from .clock_difference import ClockDifference
@@ -140,12 +142,17 @@ class Controller:
             observer=self._observer,
             actor=Actor(
                 custody=Custody(cluster, self.store),
-                provision=Provision(
-                    agents=outside.agents,
-                    clock=clock,
-                    cluster_uid=outside.cluster_uid,
-                    agent_source=outside.agent_source,
-                    wake=self.queue.add,
+                resources=Resources(
+                    steps_of_all_kinds(
+                        DropletSteps(
+                            agents=outside.agents,
+                            clock=clock,
+                            cluster_uid=outside.cluster_uid,
+                            agent_source=outside.agent_source,
+                            wake=self.queue.add,
+                        ),
+                        clock,
+                    )
                 ),
                 generate=Generate(
                     bundles=bundles,
@@ -156,7 +163,6 @@ class Controller:
                     wake=self.queue.add,
                 ),
                 deploy=Deploy(agents=outside.agents, bundles=bundles, clock=clock),
-                destroy=Destroy(cluster_uid=outside.cluster_uid, wake=self.queue.add),
             ),
             reporter=Reporter(
                 cluster=cluster,
@@ -477,7 +483,7 @@ class Controller:
             {},
         )
         memory = self.memories.of(uid)
-        memory.ledger = book = books.with_found(book, droplet_entry(droplet, prices))
+        memory.ledger = book = books.with_found(book, droplet_line(droplet, prices))
         primary = _droplet_of(book)
         if primary is not None and primary.id == str(droplet.id):
             memory.saw_droplet(DropletView(droplet.id, droplet.status, droplet.public_ip))

@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 
 from spawnai.api.record import GenerationEntry, RecordStatus
 from spawnai.generation.bundle import Bundle
+from spawnai.lifecycle.actions import ActionKey
+from spawnai.lifecycle.limits import CLOCK_DOUBT
 from spawnai.lifecycle.observation import AppView, DropletView, Effort, Failure, StoredBundle
-from spawnai.lifecycle.settling import CLOCK_DOUBT
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,8 @@ class WrittenApp:
 class Memory:
     """One session's efforts, running actions, and what they have shown."""
 
-    efforts: dict[str, Effort] = field(default_factory=dict)
-    tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    efforts: dict[ActionKey, Effort] = field(default_factory=dict)
+    tasks: dict[ActionKey, asyncio.Task[None]] = field(default_factory=dict)
     rejected: dict[tuple[str, str], Failure] = field(default_factory=dict)
     droplet: DropletView | None = None
     droplet_news: asyncio.Event | None = None
@@ -62,11 +63,11 @@ class Memory:
         if self.droplet_news is not None:
             self.droplet_news.set()
 
-    def note_failure(self, key: str, failure: Failure | None) -> None:
+    def note_failure(self, key: ActionKey, failure: Failure | None) -> None:
         """What troubles a running action, before it has failed; None: nothing does any more."""
         self.efforts[key] = replace(self.efforts[key], failure=failure)
 
-    def note_turn(self, key: str, at: datetime) -> None:
+    def note_turn(self, key: ActionKey, at: datetime) -> None:
         """A running creation has its turn among DigitalOcean's calls: it is about to be sent."""
         effort = self.efforts[key]
         began = effort.started_at or at

@@ -22,7 +22,7 @@ from spawnai.lifecycle.retry import LONGEST, LONGEST_FOR_DELETIONS, delay_after
 from spawnai.lifecycle.status import Plan
 from spawnai.telemetry.metrics import Metrics
 
-from .actions.actor import DOING, NEEDS_CLASS, Actor
+from .actions.actor import NEEDS_CLASS, Actor, doing
 from .actions.work import Backing, Work
 from .failures import NotYet, failure_of, is_expected
 from .memory import Memories, Memory
@@ -35,7 +35,7 @@ _LOGGER = logging.getLogger(__name__)
 
 JITTER = 0.2
 
-HOLDS_UP_DELETIONS = (do.DeleteResource, do.FindDroplet, do.FindDomainRecord, do.FindFirewall)
+HOLDS_UP_DELETIONS = (do.Delete, do.Find)
 """Deletions, and the looks that a teardown makes before it may delete."""
 
 
@@ -91,8 +91,9 @@ class Reconciler:
         planned = plan(observation, now)
         session = observation.session
         self._count(observation, planned, memory)
-        for kind in planned.abandoned:
-            self._abandon(memory, kind)
+        for key in planned.abandoned:
+            if (task := memory.tasks.get(key)) is not None:
+                task.cancel()
         for action in planned.actions:
             if backing is None and isinstance(action, NEEDS_CLASS):
                 continue  # The class wakes its sessions once it can be used.
@@ -187,11 +188,6 @@ class Reconciler:
             memory.overrun_counted = True
             self._metrics.ttl_overrun((accepted_at - memory.expired_at).total_seconds())
 
-    def _abandon(self, memory: Memory, kind: str) -> None:
-        for key, task in memory.tasks.items():
-            if key.split(":", 1)[0] == kind:
-                task.cancel()
-
     def _start(
         self,
         observation: Observation,
@@ -213,8 +209,8 @@ class Reconciler:
         memory, key = work.memory, action.key
         try:
             pause = await self._actor.carry_out(work, action)
-            if isinstance(action, do.DeleteResource):
-                self._count_overrun(memory, action.entry)
+            if isinstance(action, do.Delete):
+                self._count_overrun(memory, action.line)
             now, before = self._date(), memory.efforts[key]
             memory.efforts[key] = Effort(
                 started_at=before.started_at,
@@ -241,7 +237,7 @@ class Reconciler:
     def _failed(self, memory: Memory, action: do.Action, error: Exception) -> Effort:
         now, key = self._date(), action.key
         before = memory.efforts[key]
-        failure = failure_of(error, now, DOING[type(action)])
+        failure = failure_of(error, now, doing(action))
         failures = before.failures + 1
         longest = LONGEST_FOR_DELETIONS if isinstance(action, HOLDS_UP_DELETIONS) else LONGEST
         delay = delay_after(failure.kind, failures, longest)

@@ -5,9 +5,22 @@ plan can be made as often as one likes. `controller/actions` carries them out.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import ClassVar, NamedTuple
 
 from spawnai.api.record import LedgerEntry, RecordSpec, ResourceKind
+
+
+class ActionKey(NamedTuple):
+    """What makes two actions of one session the same: the action, and what it is done to."""
+
+    action: str
+    kind: ResourceKind | None = None
+    id: str = ""
+
+    def __str__(self) -> str:
+        """For people: `Create DomainRecord retro-board-7f3a.example.com`."""
+        return " ".join(part for part in self if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,9 +28,14 @@ class Action:
     """Something to do outside the plan."""
 
     @property
-    def key(self) -> str:
+    def key(self) -> ActionKey:
         """What makes two actions of one session the same action."""
-        return type(self).__name__
+        return key_of(type(self))
+
+
+def key_of(action: type[Action]) -> ActionKey:
+    """The key of an action that a session has only once."""
+    return ActionKey(action.__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,77 +51,86 @@ class CreateRecord(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
-    """Where a droplet is made and how large it is."""
+class Wanted:
+    """Something to be made outside the cluster, by the name under which it is found again.
 
-    region: str
-    size: str
-
-
-ANY = "*"
-"""In place of a region or a size that a refusal had nothing to do with."""
-
-
-@dataclass(frozen=True, slots=True)
-class CreateDroplet(Action):
-    """Make the session's droplet. Never repeated before an unclear answer is settled.
-
-    `lifetime`: how long the droplet lives, from its order on, unless it is told of another end.
+    Each kind has a subclass with what its making needs (`lifecycle/kinds.py`).
     """
 
-    placement: Placement
-    lifetime: timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class FindDroplet(Action):
-    """Look whether a droplet of this session exists that the ledger does not know."""
-
-
-@dataclass(frozen=True, slots=True)
-class AwaitDroplet(Action):
-    """Follow the shared listing until the droplet is active and has its address."""
-
-    droplet_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class CreateFirewall(Action):
-    """Make the session's own firewall around its droplet (firewall mode PerSession)."""
-
-    droplet_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class FindFirewall(Action):
-    """Look for the session's own firewall by its name, which DigitalOcean keeps unique."""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckFirewall(Action):
-    """Wait until the firewall that covers the droplet is in force."""
-
-    firewall_id: str
-    droplet_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class CreateDomainRecord(Action):
-    """Point the session's name at its droplet."""
-
-    domain: str
+    kind: ClassVar[ResourceKind]
     name: str
-    ip: str
-    ttl_seconds: int
 
 
 @dataclass(frozen=True, slots=True)
-class FindDomainRecord(Action):
-    """Look for records with the session's name and its droplet's address."""
+class ResourceAction(Action):
+    """A step in the life of one external resource, whatever its kind."""
 
-    domain: str
+
+@dataclass(frozen=True, slots=True)
+class Create(ResourceAction):
+    """Make it. Never repeated before an unclear answer is settled, nor stopped half-way."""
+
+    wanted: Wanted
+
+    @property
+    def key(self) -> ActionKey:
+        """One creation for each name, wherever it is made."""
+        return ActionKey("Create", self.wanted.kind, self.wanted.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Find(ResourceAction):
+    """Look whether something of that name exists that the ledger does not know.
+
+    `address`: where it has to lead, for a kind that leads somewhere.
+    """
+
+    kind: ResourceKind
     name: str
-    ip: str
+    address: str | None = None
+
+    @property
+    def key(self) -> ActionKey:
+        """One look for each name."""
+        return ActionKey("Find", self.kind, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Await(ResourceAction):
+    """Wait until it can be used. `subject`: the droplet that a firewall is to cover."""
+
+    kind: ResourceKind
+    id: str
+    subject: str = ""
+
+    @property
+    def key(self) -> ActionKey:
+        """One wait for each thing."""
+        return ActionKey("Await", self.kind, self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Delete(ResourceAction):
+    """Delete one thing by its recorded identity, if it shows that it is ours."""
+
+    line: LedgerEntry
+
+    @property
+    def key(self) -> ActionKey:
+        """One deletion for each thing."""
+        return ActionKey("Delete", self.line.kind, self.line.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Verify(ResourceAction):
+    """See with own eyes that a deleted thing is gone."""
+
+    line: LedgerEntry
+
+    @property
+    def key(self) -> ActionKey:
+        """One proof for each thing."""
+        return ActionKey("Verify", self.line.kind, self.line.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +152,9 @@ class DeployApp(Action):
     expires_at: datetime
 
     @property
-    def key(self) -> str:
+    def key(self) -> ActionKey:
         """One hand-over for each bundle and address."""
-        return f"DeployApp:{self.digest[:12]}:{self.ip}"
+        return ActionKey("DeployApp", id=f"{self.digest[:12]} to {self.ip}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,32 +182,6 @@ class TakeLog(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteResource(Action):
-    """Delete one thing by its recorded identity, if it shows that it is ours."""
-
-    entry: LedgerEntry
-
-    @property
-    def key(self) -> str:
-        """One deletion for each thing."""
-        return f"DeleteResource:{self.entry.kind}:{self.entry.id}"
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyGone(Action):
-    """See with own eyes that a deleted thing is gone."""
-
-    kind: ResourceKind
-    id: str
-    domain: str | None = None
-
-    @property
-    def key(self) -> str:
-        """One proof for each thing."""
-        return f"VerifyGone:{self.kind}:{self.id}"
-
-
-@dataclass(frozen=True, slots=True)
 class ConfirmSessionGone(Action):
     """Ask the API server itself whether the session of this ledger is really gone."""
 
@@ -201,8 +202,3 @@ class RemoveFinalizer(Action):
 @dataclass(frozen=True, slots=True)
 class DeleteRecord(Action):
     """Drop a ledger whose time of keeping is over."""
-
-
-CREATIONS = (CreateDroplet, CreateFirewall, CreateDomainRecord)
-"""What makes something at DigitalOcean: never stopped half-way, and looked for before it is sent
-again."""

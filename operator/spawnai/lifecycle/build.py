@@ -17,27 +17,14 @@ from spawnai.api.session import DropletStatus, GenerationStatus, SessionStatus
 from spawnai.api.spawnclass import FirewallMode
 from spawnai.billing.ledger import with_address
 
-from .actions import (
-    AddFinalizer,
-    AwaitDroplet,
-    CheckFirewall,
-    CreateDomainRecord,
-    CreateDroplet,
-    CreateFirewall,
-    CreateRecord,
-    DeployApp,
-    FindDomainRecord,
-    FindFirewall,
-    GenerateApp,
-)
-from .deletion import delete
+from .actions import AddFinalizer, Await, CreateRecord, DeployApp, GenerateApp, key_of
 from .expiry import Wish, resolve
 from .keep import NOT_INSTALLED, POWERED_OFF, keep, once_told, powered_off
+from .kinds import WantedFirewall, WantedRecord
 from .limits import limits_of
-from .lost_posts import look_for_late_ones, searches_of
 from .observation import FailureKind, Observation, Offer, Record, Session
 from .placing import order_droplet
-from .settling import settled, unsettled_since
+from .resources import delete, ensure
 from .status import Draft
 from .summary import announce_expiry, sum_up
 
@@ -81,7 +68,7 @@ def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -
         d.do(CreateRecord(planned_record(o, session, offer)))
     if not session.has_finalizer or o.record is None:
         return
-    if o.effort(CreateRecord.__name__).running:
+    if o.effort(key_of(CreateRecord)).running:
         return  # The watch was quicker than the answer, which tells whether the ledger is new.
     _begin(d, session, offer, now)
     _generation(d, o)
@@ -89,7 +76,6 @@ def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -
     _firewall(d, offer, o.record, now)
     _name(d, session, offer, o.record)
     _put_right(d, session, offer, o.record)
-    look_for_late_ones(d, searches_of(o, o.record), now)
     _app(d, session, offer, now)
     wanted = resolve(
         wish,
@@ -179,8 +165,8 @@ def _droplet(d: Draft, session: Session, offer: Offer, record: Record, now: date
         d.set_false(ConditionType.DROPLET_READY, "Creating", "The droplet is being made")
         order_droplet(d, session, offer, now)
         return
-    if o.effort(CreateDroplet.__name__).waits_for_turn:
-        d.abandoned = (CreateDroplet.__name__,)  # What was waited for has turned up.
+    if o.creation(ResourceKind.DROPLET).waits_for_turn:
+        d.abandon()  # What was waited for has turned up.
     for spare in record.living(ResourceKind.DROPLET)[1:]:
         delete(d, record, spare)
     view = o.droplet if o.droplet is not None and str(o.droplet.id) == entry.id else None
@@ -209,7 +195,7 @@ def _droplet(d: Draft, session: Session, offer: Offer, record: Record, now: date
             d.set_false(ConditionType.DROPLET_READY, POWERED_OFF, powered_off(entry.id))
         elif not d.has(ConditionType.DROPLET_READY):
             d.set_false(ConditionType.DROPLET_READY, "Booting", "The droplet is booting")
-        d.do(AwaitDroplet(int(entry.id)))
+        d.do(Await(entry.kind, entry.id))
         return
     d.set_true(ConditionType.DROPLET_READY, "Active", f"The droplet is active at {ip}")
 
@@ -228,14 +214,10 @@ def _firewall(d: Draft, offer: Offer, record: Record, now: datetime) -> None:
         own = next(iter(record.living(ResourceKind.FIREWALL)), None)
         firewall_id = own.id if own is not None else None
         if own is None:
-            since = unsettled_since(o, CreateFirewall.__name__)
-            if since is not None and not settled(o.effort(FindFirewall().key), since):
-                d.do(FindFirewall())
-            else:
-                d.do(CreateFirewall(int(entry.id)))
+            ensure(d, WantedFirewall(session_firewall_name(o.uid), int(entry.id)))
     words = "The firewall is not in force yet"
     if firewall_id is not None and d.address is not None:
-        check = CheckFirewall(firewall_id, int(entry.id))
+        check = Await(ResourceKind.FIREWALL, firewall_id, subject=entry.id)
         failure = o.effort(check.key).failure
         words = words if failure is None else f"{words}: {failure.message}"
         d.do(check)
@@ -258,16 +240,12 @@ def _name(d: Draft, session: Session, offer: Offer, record: Record) -> None:
     if ip is None or not record.stores_address(ip):
         # A name is found again by its address, also when the droplet has gone meanwhile.
         return
-    key = CreateDomainRecord.__name__
-    since = unsettled_since(o, key)
-    find = FindDomainRecord(domain, label, ip)
-    if since is not None and not settled(o.effort(find.key), since):
-        d.do(find)
-        return
-    failure = o.effort(key).failure
+    ttl = offer.spec.exposure.record_ttl_seconds
+    wanted = WantedRecord(f"{label}.{domain}", domain, ip, ttl)
+    failure = o.creation(wanted.kind).failure
     if failure is not None:
         d.set_false(ConditionType.DNS_READY, failure.reason, failure.message)
-    d.do(CreateDomainRecord(domain, label, ip, offer.spec.exposure.record_ttl_seconds))
+    ensure(d, wanted, address=ip)
 
 
 def url_of(session: Session, offer: Offer, ip: str) -> str:

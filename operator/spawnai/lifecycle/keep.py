@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from spawnai.api.conditions import ConditionStatus, ConditionType, find_condition
 from spawnai.api.session import AppType
 
-from .actions import CheckApp, SetExpiry, TakeLog
+from .actions import CheckApp, SetExpiry, TakeLog, key_of
 from .expiry import Expiry
 from .observation import Effort, Observation, Session
 from .status import Draft
@@ -51,7 +51,7 @@ def once_told(d: Draft, wanted: Expiry) -> Expiry:
         return wanted
     if wanted.time <= promised or d.observation.switch == _to_the_second(wanted.time):
         return wanted
-    if d.observation.effort(SetExpiry.__name__).failures >= TELLING_TRIES:
+    if d.observation.effort(key_of(SetExpiry)).failures >= TELLING_TRIES:
         return wanted
     return replace(wanted, time=promised)
 
@@ -186,7 +186,7 @@ def _say_how_the_app_is(d: Draft) -> None:
 
 def _is_silent(o: Observation) -> bool:
     """Whether the agent has left several questions in a row unanswered, and said nothing since."""
-    asked = o.effort(CheckApp.__name__)
+    asked = o.effort(key_of(CheckApp))
     if asked.failure is None or asked.failures < SILENT_CHECKS:
         return False
     return o.app is None or o.app.at <= asked.failure.at

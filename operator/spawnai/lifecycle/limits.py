@@ -1,14 +1,15 @@
 """Reads a class's time limits for one session."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from spawnai.api.durations import parse_duration
 from spawnai.api.record import ResourceKind
 
-from .actions import CreateDroplet
 from .expiry import Limits
 from .observation import Observation, Offer, Record, Session
-from .settling import CLOCK_DOUBT
+
+CLOCK_DOUBT = timedelta(hours=1)
+"""By how much the dates of an earlier process may be wrong: its clock may have been set since."""
 
 
 def limits_of(offer: Offer, session: Session, record: Record | None = None) -> Limits:
@@ -35,7 +36,8 @@ def _ready_by(offer: Offer, record: Record) -> datetime:
     ]
     if record.droplet is not None:
         made = [record.begun_at(record.droplet)]
-    begun = max(made, default=record.created_at)
+    # A status tells an end in whole seconds, and nothing may end later than it says.
+    begun = max(made, default=record.created_at).replace(microsecond=0)
     return begun + parse_duration(offer.spec.lifetime.provisioning_deadline)
 
 
@@ -59,5 +61,5 @@ def provisioning_deadline(
             # Its date is by DigitalOcean's clock, and ours may be ahead of that.
             begun = min(max(begun, o.operator_started_at), begun + CLOCK_DOUBT)
     else:
-        begun = max(started_at, o.operator_started_at) + o.effort(CreateDroplet.__name__).waited
+        begun = max(started_at, o.operator_started_at) + o.creation(ResourceKind.DROPLET).waited
     return begun + parse_duration(offer.spec.lifetime.provisioning_deadline)

@@ -17,6 +17,8 @@ from spawnai.api.record import (
 from spawnai.api.session import DEFAULT_TIER, SessionSpec, SessionStatus, Tier
 from spawnai.api.spawnclass import ClassSpec, TierSpec
 
+from .actions import ActionKey
+
 
 class FailureKind(StrEnum):
     """Failures, named by what to do next."""
@@ -268,7 +270,7 @@ class Observation:
     """Kind and id of what answers 404, but is too young for that to prove anything."""
     switch: datetime | None = None
     """The session's end as the droplet's dead man's switch knows it; None: nobody here knows."""
-    efforts: Mapping[str, Effort] = field(default_factory=dict)
+    efforts: Mapping[ActionKey, Effort] = field(default_factory=dict)
     rejected: Mapping[tuple[str, str], Failure] = field(default_factory=dict)
     """Refused regions and sizes (either may be `ANY`), and why."""
     generation_fraction: float | None = None
@@ -288,9 +290,14 @@ class Observation:
             return False
         return self.record.status.completed_at is None
 
-    def effort(self, key: str) -> Effort:
+    def effort(self, key: ActionKey) -> Effort:
         """What is remembered of an action."""
         return self.efforts.get(key, NO_EFFORT)
+
+    def creation(self, kind: ResourceKind) -> Effort:
+        """What is remembered of the creation of that kind."""
+        creations = (key for key in self.efforts if key.action == "Create" and key.kind is kind)
+        return next((self.efforts[key] for key in creations), NO_EFFORT)
 
     def final_failure(self) -> Failure | None:
         """The first failure that ends the session, if there is one."""

@@ -8,10 +8,13 @@ from datetime import datetime, timedelta
 
 from spawnai.api.conditions import ConditionType
 from spawnai.api.durations import parse_duration
+from spawnai.api.names import session_droplet_name
+from spawnai.api.record import ResourceKind
 
-from .actions import ANY, CreateDroplet, FindDroplet, GenerateApp, Placement
+from .actions import Create, GenerateApp
+from .kinds import ANY, KINDS, Placement, WantedDroplet
 from .observation import Effort, Failure, FailureKind, Observation, Offer, Session
-from .settling import settled, unsettled_since
+from .resources import Name, settle
 from .status import Draft
 
 CAPACITY_PAUSE = timedelta(seconds=60)
@@ -43,16 +46,14 @@ def placements(session: Session, offer: Offer) -> list[Placement]:
 def order_droplet(d: Draft, session: Session, offer: Offer, now: datetime) -> None:
     """Plan how the session comes to its droplet, and say what it waits for."""
     o = d.observation
-    key = CreateDroplet.__name__
-    effort = o.effort(key)
-    since = unsettled_since(o, key)
-    if since is not None and not settled(o.effort(FindDroplet().key), since):
+    name = Name(ResourceKind.DROPLET, session_droplet_name(o.uid))
+    effort = o.effort(name.create_key)
+    if settle(d, name, KINDS[name.kind].resend_after):
         d.set_false(
             ConditionType.DROPLET_READY,
             "Settling",
             "DigitalOcean's answer was lost: looking whether the droplet exists",
         )
-        d.do(FindDroplet())
         return
     failure = effort.failure
     if _waits_for_turn(d, effort, now):
@@ -79,7 +80,7 @@ def order_droplet(d: Draft, session: Session, offer: Offer, now: datetime) -> No
         return
     if open_now:
         lifetime = parse_duration(offer.spec.lifetime.provisioning_deadline)
-        d.do(CreateDroplet(open_now[0], lifetime=lifetime))
+        d.do(Create(WantedDroplet(name.name, open_now[0], lifetime)))
         if not effort.running:
             d.wake(now + TURN_EXPECTED)
         return

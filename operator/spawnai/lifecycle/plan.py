@@ -33,10 +33,10 @@ from spawnai.api.session import Phase, SessionStatus
 from .actions import (
     ConfirmNoRecord,
     ConfirmSessionGone,
-    CreateDroplet,
     DeleteRecord,
     GenerateApp,
     RemoveFinalizer,
+    key_of,
 )
 from .build import build
 from .expiry import Wish, read_wish, resolve
@@ -268,15 +268,15 @@ def _deadline(o: Observation, session: Session, now: datetime) -> Ending | None:
     if status.ready_at is not None or status.started_at is None or o.offer is None:
         return None
     failures = (
-        o.effort(CreateDroplet.__name__).failure,
-        o.effort(GenerateApp.__name__).failure,
+        o.creation(ResourceKind.DROPLET).failure,
+        o.effort(key_of(GenerateApp)).failure,
     )
     resting = any(
         failure is not None and failure.kind in (FailureKind.OVER_QUOTA, FailureKind.NEEDS_PERSON)
         for failure in failures
     )
     # An order takes seconds; one under way for longer waits for its turn among the account's calls.
-    resting = resting or o.effort(CreateDroplet.__name__).running
+    resting = resting or o.creation(ResourceKind.DROPLET).running
     droplet = o.record.droplet if o.record is not None else None
     if resting and droplet is None:
         return None

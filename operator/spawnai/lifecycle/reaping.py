@@ -25,15 +25,11 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from spawnai.api.names import (
-    TAG_EPHEMERAL,
-    TAG_PRODUCT,
     class_firewall_name,
     class_tag,
-    cluster_tag,
-    session_droplet_name,
+    owner_of,
     session_firewall_name,
     session_host_suffix,
-    session_tag,
 )
 
 FRESH = timedelta(minutes=10)
@@ -52,7 +48,6 @@ _HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]*-[0-9a-f]{8}")
 
 _NOTHING_TRIED: Mapping[int, datetime] = MappingProxyType({})
 
-_SESSION_TAG = session_tag("")
 _CLASS_TAG = class_tag("")
 
 
@@ -193,17 +188,6 @@ class Judgement:
     due: tuple[Orphan, ...] = ()
     withheld: int = 0
     unlisted: tuple[Orphan, ...] = ()
-
-
-def owner_of(name: str, tags: Iterable[str], cluster_uid: str) -> str | None:
-    """The UID of the session that a droplet was made for; None when it lacks one of our marks."""
-    worn = frozenset(tags)
-    if not {TAG_PRODUCT, TAG_EPHEMERAL, cluster_tag(cluster_uid)} <= worn:
-        return None
-    owners = [tag.removeprefix(_SESSION_TAG) for tag in worn if tag.startswith(_SESSION_TAG)]
-    if len(owners) != 1 or not owners[0] or name != session_droplet_name(owners[0]):
-        return None
-    return owners[0]
 
 
 def verdict_on(

@@ -14,7 +14,7 @@ from spawnai.api.conditions import (
 from spawnai.api.record import RecordStatus
 from spawnai.api.session import DropletStatus, Phase, SessionStatus
 
-from .actions import Action
+from .actions import Action, ActionKey
 from .observation import Observation
 
 # A phase may go to the one after it, and from Provisioning on to Destroying; no other step exists.
@@ -50,7 +50,7 @@ class Plan:
     """What to do, what to say, and when to look again.
 
     `store_ledger`: all that is known is to be in the stored ledger before the next step.
-    `abandoned` names the kinds of actions that no longer serve anything and are to be stopped.
+    `abandoned` names the actions under way that no longer serve anything and are to be stopped.
     """
 
     actions: tuple[Action, ...] = ()
@@ -59,7 +59,7 @@ class Plan:
     store_ledger: bool = False
     notices: tuple[Notice, ...] = ()
     wake_at: datetime | None = None
-    abandoned: tuple[str, ...] = ()
+    abandoned: tuple[ActionKey, ...] = ()
 
 
 def step_towards(current: Phase | None, wanted: Phase) -> Phase:
@@ -87,7 +87,7 @@ class Draft:
     wake_at: datetime | None = None
     ledger: RecordStatus | None = None
     store_ledger: bool = False
-    abandoned: tuple[str, ...] = ()
+    abandoned: tuple[ActionKey, ...] = ()
     _changes: dict[str, Any] = field(default_factory=dict)
     _conditions: dict[str, Condition] = field(default_factory=dict)
     _stall_notice: Notice | None = None
@@ -118,19 +118,26 @@ class Draft:
         if at is not None and (self.wake_at is None or at < self.wake_at):
             self.wake_at = at
 
-    def do(self, action: Action, *, at_once: bool = False) -> None:
-        """Ask for an action, unless it is under way or has to wait before it is tried again.
-
-        `at_once`: also shortly after it was done; a failure is waited out all the same.
-        """
+    def do(self, action: Action) -> None:
+        """Ask for an action, unless it is under way or has to wait before it is tried again."""
         effort = self.observation.effort(action.key)
         if effort.running:
             return
-        may_hurry = at_once and effort.failure is None
-        if effort.retry_at is not None and effort.retry_at > self.now and not may_hurry:
+        if effort.retry_at is not None and effort.retry_at > self.now:
             self.wake(effort.retry_at)
             return
         self.actions.append(action)
+
+    def abandon(self, *actions: str) -> None:
+        """Stop what is under way of these actions, and every creation that waits for its turn: it
+        was not sent.
+        """
+        self.abandoned = tuple(
+            key
+            for key, effort in self.observation.efforts.items()
+            if effort.running
+            and (key.action in actions or (key.action == "Create" and effort.waits_for_turn))
+        )
 
     def put(self, **changes: Any) -> None:
         """Change fields of the status."""

@@ -10,28 +10,15 @@ from datetime import datetime, timedelta
 
 from spawnai.api.conditions import ConditionType, find_condition
 from spawnai.api.durations import format_time
-from spawnai.api.record import LedgerEntry, Presence, ResourceKind
+from spawnai.api.record import Presence, ResourceKind
 from spawnai.api.session import CostStatus, Phase
 from spawnai.billing.ledger import closed, residuals
 
-from .actions import (
-    AwaitDroplet,
-    CheckApp,
-    CheckFirewall,
-    CreateDroplet,
-    DeleteResource,
-    DeployApp,
-    GenerateApp,
-    RemoveFinalizer,
-    SetExpiry,
-    TakeLog,
-    VerifyGone,
-)
-from .deletion import delete
+from .actions import GenerateApp, RemoveFinalizer, TakeLog, key_of
 from .keep import has_log, is_last_log
-from .lost_posts import CREATION_KEYS, is_running, look_for_late_ones, searches_of, settle
+from .kinds import KINDS
 from .observation import Observation, Record
-from .settling import unsettled_since
+from .resources import delete_all, is_creating, names_of, unaccounted_since
 from .status import Draft
 
 LOG_LIMIT = timedelta(milliseconds=500)
@@ -43,10 +30,7 @@ BEING_DESTROYED = "Everything the session used is being destroyed"
 RESIDUAL_AFTER = timedelta(seconds=15)
 """After how long a teardown that is not done names what is left."""
 
-ABANDONED = tuple(
-    kind.__name__
-    for kind in (AwaitDroplet, CheckFirewall, GenerateApp, DeployApp, SetExpiry, CheckApp)
-)
+ABANDONED = ("Await", "GenerateApp", "DeployApp", "SetExpiry", "CheckApp")
 """What only a session that goes on needs."""
 
 
@@ -71,56 +55,27 @@ def teardown(d: Draft, ending: Ending, now: datetime) -> None:
     """Plan the next steps of a session that ends."""
     o = d.observation
     record = o.record
-    waiting = (key for key in CREATION_KEYS if o.effort(key).waits_for_turn)
-    d.abandoned = (*ABANDONED, *waiting)
-    if record is None or (not record.made_anything and not _may_have_made(o)):
+    d.abandon(*ABANDONED)
+    if record is None or (not record.made_anything and not _may_have_made(o, record)):
         _quiet_end(d, ending, now)
         return
     _say_why(d, ending)
-    searches = searches_of(o, record)
-    names = record.living(ResourceKind.DOMAIN_RECORD)
-    droplets = record.living(ResourceKind.DROPLET)
-    firewalls = record.living(ResourceKind.FIREWALL)
-    for entry in names:
-        delete(d, record, entry)
-    unsure = settle(d, searches)
-    log_taken = _log_taken(d, now)
-    traffic_off = all(_leads_nowhere(o, entry) for entry in names)
-    # A name whose creation is not settled may exist already: its address must not go to a stranger.
-    if traffic_off and ResourceKind.DOMAIN_RECORD not in unsure and log_taken:
-        for entry in droplets:
-            delete(d, record, entry)
-    if not droplets and not is_running(o, CreateDroplet.__name__):
-        for entry in firewalls:
-            delete(d, record, entry)
+    unsure = delete_all(d, record, log_taken=_log_taken(d, now))
     left = residuals(record.status.resources)
-    late = look_for_late_ones(d, searches, now)
-    if left or unsure or late or is_running(o, GenerateApp.__name__):
+    if left or unsure or o.effort(key_of(GenerateApp)).running:
         _still_ending(d, ending, left, unsure, now)
-        if unsure:
-            d.wake(now + timedelta(seconds=1))
         return
     _receipt(d, record, ending, now)
 
 
-def _may_have_made(o: Observation) -> bool:
+def _may_have_made(o: Observation, record: Record) -> bool:
+    """Whether something may have been made or paid for that the ledger does not list yet."""
+    order = o.effort(key_of(GenerateApp))
+    if order.running or (order.started_at is None and o.earlier_life_may_have_created):
+        return True
     return any(
-        is_running(o, key) or unsettled_since(o, key) is not None
-        for key in (CreateDroplet.__name__, GenerateApp.__name__)
-    )
-
-
-def _leads_nowhere(o: Observation, entry: LedgerEntry) -> bool:
-    """Whether no name of ours leads to the droplet by this line any more.
-
-    What somebody changed is his now: it is left alone, and the ledger says so. What answers 404
-    while it is young may still show up; its deletion goes on being tried, and the droplet does not
-    wait for that.
-    """
-    return (
-        entry.deletion_accepted_at is not None
-        or entry.presence is Presence.UNKNOWN
-        or (entry.kind, entry.id) in o.missing
+        is_creating(o, name) or unaccounted_since(o, name) is not None
+        for name in names_of(o, record)
     )
 
 
@@ -196,8 +151,7 @@ def _still_ending(
             failures = [
                 effort.failure.message
                 for key, effort in o.efforts.items()
-                if effort.failure is not None
-                and key.startswith((DeleteResource.__name__, VerifyGone.__name__))
+                if effort.failure is not None and key.action in ("Delete", "Verify")
             ]
             if failures:
                 words = "; ".join([words, *failures])
@@ -251,13 +205,8 @@ def _receipt(d: Draft, record: Record, ending: Ending, now: datetime) -> None:
     d.set_true(ConditionType.CLEANUP_COMPLETE, "SeenGone", words)
     phase = d.move_to(Phase.DESTROYED)
     if phase is Phase.DESTROYED:
-        d.drop(
-            ConditionType.RECONCILING,
-            ConditionType.DROPLET_READY,
-            ConditionType.FIREWALL_READY,
-            ConditionType.DNS_READY,
-            ConditionType.APP_HEALTHY,
-        )
+        parts = (row.condition for row in KINDS.values())
+        d.drop(ConditionType.RECONCILING, ConditionType.APP_HEALTHY, *parts)
         if d.previous.phase is not Phase.DESTROYED:
             d.notice(
                 "Normal",

@@ -1,14 +1,17 @@
 """Mistakes in making things."""
 
+from dataclasses import replace
 from datetime import timedelta
 
+from spawnai.api.record import ResourceKind
 from spawnai.controller.actions.bundles import Bundles
 from spawnai.controller.actions.custody import Custody
+from spawnai.controller.actions.droplets import DropletSteps
 from spawnai.controller.actions.generate import Generate
-from spawnai.controller.actions.provision import Provision
+from spawnai.controller.actions.work import Work
 from spawnai.digitalocean.client import Departure
-from spawnai.lifecycle import build, placing, settling, status, teardown
-from spawnai.lifecycle.observation import DropletView, FailureKind
+from spawnai.lifecycle import placing, resources, status, teardown
+from spawnai.lifecycle.kinds import KINDS
 
 from .bug import bug
 from .situations import (
@@ -17,15 +20,22 @@ from .situations import (
     secrets_are_refused,
 )
 
-
-def _only_lost_answers(o, create_key):
-    failure = o.effort(create_key).failure
-    lost = failure is not None and failure.kind is FailureKind.AMBIGUOUS
-    return failure.at if lost else None
+_unaccounted_since = resources.unaccounted_since
 
 
-def _forgets_the_droplet(_self, work, droplet, _backing):
-    work.memory.droplet = DropletView(droplet.id, droplet.status, droplet.public_ip)
+def _only_lost_answers(o, name):
+    return None if o.effort(name.create_key).unclear_at is None else _unaccounted_since(o, name)
+
+
+_note = Work.note
+
+
+def _forgets_the_droplet(work, line):
+    if line.kind is not ResourceKind.DROPLET:
+        _note(work, line)
+
+
+_AT_ONCE = {kind: replace(row, resend_after=timedelta(0)) for kind, row in KINDS.items()}
 
 
 async def _finds_nothing(_self, _session):
@@ -70,23 +80,23 @@ BUILDING = (
     ),
     bug(
         "a POST without an answer is sent again blindly",
-        (build, "unsettled_since", lambda _o, _key: None),
-        (placing, "unsettled_since", lambda _o, _key: None),
+        (resources, "unaccounted_since", lambda _o, _name: None),
         among=answer_of_a_creation_is_lost,
     ),
     bug(
         "the settling time is forgotten",
-        (settling, "SETTLING", timedelta(0)),
+        (resources, "KINDS", _AT_ONCE),
+        (placing, "KINDS", _AT_ONCE),
         among=answer_of_a_creation_is_lost,
     ),
     bug(
         "a restarted operator creates what it does not remember",
-        (build, "unsettled_since", _only_lost_answers),
-        (placing, "unsettled_since", _only_lost_answers),
+        (resources, "unaccounted_since", _only_lost_answers),
     ),
     bug(
         "a droplet is not entered in the ledger after its POST",
-        (Provision, "_note_droplet", _forgets_the_droplet),
+        (Work, "note", _forgets_the_droplet),
+        (DropletSteps, "noted", lambda *_arguments: None),
     ),
     bug("a stored app is ordered again", (Bundles, "find", _finds_nothing)),
     bug(
@@ -103,8 +113,8 @@ BUILDING = (
     ),
     bug(
         "a creation is stopped half-way when the session ends",
-        (teardown, "ABANDONED", (*teardown.ABANDONED, "CreateDroplet")),
-        (teardown, "unsettled_since", _only_lost_answers),
+        (teardown, "ABANDONED", (*teardown.ABANDONED, "Create")),
+        (resources, "unaccounted_since", _only_lost_answers),
         among=answer_of_a_creation_is_lost,
     ),
 )

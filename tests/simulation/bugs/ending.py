@@ -1,15 +1,21 @@
 """Mistakes in ending things."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 from spawnai.api.record import LedgerEntry, ResourceKind
 from spawnai.api.session import Phase
 from spawnai.controller import reconciler
-from spawnai.controller.actions import deploy, destroy
+from spawnai.controller.actions import deploy
+from spawnai.controller.actions import resources as handlers
 from spawnai.controller.actions.custody import Custody
-from spawnai.controller.actions.destroy import Destroy
+from spawnai.controller.actions.resources import Resources
 from spawnai.controller.classes.controller import ClassController
 from spawnai.digitalocean.budget import Priority
-from spawnai.lifecycle import lost_posts, plan, teardown
-from spawnai.lifecycle.actions import DeleteResource, RemoveFinalizer
+from spawnai.digitalocean.droplet_resource import DropletResource
+from spawnai.lifecycle import plan, resources, teardown
+from spawnai.lifecycle.actions import Delete, RemoveFinalizer
+from spawnai.lifecycle.kinds import KINDS, LISTED_WITHIN
 from spawnai.lifecycle.observation import Observation, Record
 
 from .bug import bug
@@ -28,14 +34,14 @@ async def _believes_the_cache(_self, work, _action):
 
 
 async def _believes_the_answer(_self, work, action):
-    work.saw_gone(action.kind, action.id)
+    work.saw_gone(action.line.kind, action.line.id)
 
 
 def _droplet_first(d, ending, now):
     record = d.observation.record
     for entry in record.living(ResourceKind.DROPLET) if record is not None else ():
         if entry.deletion_accepted_at is None:
-            d.do(DeleteResource(entry))
+            d.do(Delete(entry))
     _teardown(d, ending, now)
 
 
@@ -45,22 +51,22 @@ def _what_the_status_names(d, ending, now):
         entry = LedgerEntry(
             kind=ResourceKind.DROPLET, id=str(named.id), name=named.name, created_at=now
         )
-        d.do(DeleteResource(entry))
+        d.do(Delete(entry))
     _teardown(d, ending, now)
 
 
-_delete_resource = Destroy.delete_resource
+_delete = Resources.delete
 
 
 async def _deletes_whatever_is_called_so(self, work, action):
-    if action.entry.kind is ResourceKind.DROPLET:
+    if action.line.kind is ResourceKind.DROPLET:
         droplets = work.backing.account.droplets
-        for droplet in await droplets.list_by_name(action.entry.name, priority=Priority.DESTROY):
+        for droplet in await droplets.list_by_name(action.line.name, priority=Priority.DESTROY):
             await droplets.delete(droplet.id, priority=Priority.DESTROY)
-    await _delete_resource(self, work, action)
+    await _delete(self, work, action)
 
 
-async def _takes_for_ours(_self, _work, _account, _entry):
+async def _takes_for_ours(_self, _line, _owner, _priority):
     return True
 
 
@@ -85,6 +91,24 @@ def _only_when_deleted(_o, entry):
     return entry.deletion_accepted_at is not None
 
 
+_unaccounted_since = resources.unaccounted_since
+
+
+def _only_while_none_is_known(o, name):
+    """As if what the ledger lists were all that there can be."""
+    lines = o.record.status.resources if o.record is not None else []
+    known = any(line.kind is name.kind for line in lines)
+    return None if known else _unaccounted_since(o, name)
+
+
+def _changed(**changes):
+    return {kind: replace(row, **changes) for kind, row in KINDS.items()}
+
+
+_AS_FOR_A_DROPLET = _changed(resend_after=LISTED_WITHIN, close_after=LISTED_WITHIN)
+_CLOSED_AT_ONCE = _changed(close_after=timedelta(0))
+
+
 def _later(moment, now):
     return max((moment - now).total_seconds(), 0.0) + 10.0
 
@@ -102,16 +126,16 @@ ENDING = (
     bug("a ledger is closed with residuals", (teardown, "residuals", lambda _entries: [])),
     bug("the finalizer goes as soon as somebody deletes", (plan, "teardown", _lets_go_at_once)),
     bug("a stale list is trusted", (Custody, "confirm_no_record", _believes_the_cache)),
-    bug("an accepted deletion counts as gone", (Destroy, "verify_gone", _believes_the_answer)),
+    bug("an accepted deletion counts as gone", (Resources, "verify", _believes_the_answer)),
     bug("the droplet goes before its name", (plan, "teardown", _droplet_first)),
     bug(
         "what the status names is deleted without proof",
         (plan, "teardown", _what_the_status_names),
-        (Destroy, "_is_ours", _takes_for_ours),
+        (DropletResource, "is_ours", _takes_for_ours),
     ),
     bug(
         "what has the name that ours would have is deleted",
-        (Destroy, "delete_resource", _deletes_whatever_is_called_so),
+        (Resources, "delete", _deletes_whatever_is_called_so),
     ),
     bug(
         "names are left behind",
@@ -123,7 +147,7 @@ ENDING = (
     ),
     bug(
         "NotFound counts as gone, however young a thing is",
-        (destroy, "may_still_appear", _counts_as_gone),
+        (handlers, "may_still_appear", _counts_as_gone),
         among=new_things_answer_404,
     ),
     bug(
@@ -133,7 +157,8 @@ ENDING = (
     ),
     bug(
         "one name that is known is taken for the only one",
-        (lost_posts, "_was_looked_for_again", lambda _o, _search: True),
+        (resources, "unaccounted_since", _only_while_none_is_known),
+        (resources, "KINDS", _AS_FOR_A_DROPLET),
         among=name_or_firewall_comes_late,
     ),
     bug(
@@ -147,12 +172,12 @@ ENDING = (
     ),
     bug(
         "a ledger is closed before a lost POST has had its time",
-        (teardown, "look_for_late_ones", lambda _d, _searches, _now: False),
+        (resources, "KINDS", _CLOSED_AT_ONCE),
         among=name_or_firewall_comes_late,
     ),
     bug(
         "a name that leads elsewhere holds its droplet",
-        (teardown, "_leads_nowhere", _only_when_deleted),
+        (resources, "_makes_way", _only_when_deleted),
         among=name_is_repointed_before_a_restart,
     ),
     bug("an expiry is looked at ten seconds late", (reconciler, "seconds_until", _later)),

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 from spawnai.controller import controller
-from spawnai.controller.actions import provision
-from spawnai.controller.actions.destroy import Destroy
 from spawnai.controller.reaping import reaper, removal
 from spawnai.controller.reaping.reaper import Reaper
 from spawnai.controller.reaping.receipts import Receipts
+from spawnai.digitalocean import droplet_resource
+from spawnai.digitalocean.droplet_resource import DropletResource
 from spawnai.digitalocean.inventory import Inventory
 from spawnai.lifecycle import reaping
 from spawnai.lifecycle.reaping import Recollection
@@ -32,7 +32,7 @@ def _whose_name(name, _tags, _cluster_uid):
     return name.removeprefix("spawn-")
 
 
-async def _takes_for_ours(_self, _work, _account, _entry):
+async def _takes_for_ours(_self, _line, _owner, _priority):
     return True
 
 
@@ -137,12 +137,12 @@ REAPING = (
     ),
     bug(
         "a droplet is taken in by its name alone",
-        (provision, "owner_of", _whose_name),
+        (droplet_resource, "owner_of", _whose_name),
     ),
     bug(
         "a droplet is taken in by its name alone, and then deleted",
-        (provision, "owner_of", _whose_name),
-        (Destroy, "_is_ours", _takes_for_ours),
+        (droplet_resource, "owner_of", _whose_name),
+        (DropletResource, "is_ours", _takes_for_ours),
     ),
     bug(
         "another cluster's droplet is taken in by its session's tag",

@@ -74,19 +74,20 @@ def name_or_firewall_comes_late(seed: int) -> Story:
 
 
 def operator_dies_while_all_is_deleted(seed: int) -> Story:
-    """A session and its class are deleted together; the class has no firewall to wait for, and the
-    next operator may see it before the session.
+    """A session and its class are deleted together, perhaps before the name and the firewall were
+    made. The class has no firewall to wait for, and the next operator may see it before the
+    session.
     """
     random = Random(seed)
     at = random.uniform(0, 20)
-    ends = round(at + random.uniform(20, 40), 1)
+    ends = round(at + random.uniform(1, 15), 1)
     story = _in_the_world_of(
         seed,
         [
             _order(at),
             Act(ends, "deletes", "app"),
             ClassDeleted(ends, 600.0),
-            Crash(1, random.randint(40, 80), random.choice(MOMENTS), 5.0),
+            Crash(1, random.randint(15, 60), random.choice(MOMENTS), 5.0),
         ],
     )
     settings = replace(story.settings, domain=True, own_firewalls=True, watch_seconds=2.0)

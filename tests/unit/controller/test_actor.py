@@ -13,18 +13,19 @@ from spawnai.digitalocean.budget import Priority, RateBudget
 from spawnai.digitalocean.client import ApiClient
 from spawnai.digitalocean.errors import Ambiguous
 from spawnai.lifecycle import actions as do
+from spawnai.lifecycle.kinds import WantedFirewall
 from spawnai.lifecycle.observation import Effort
 
-CREATION = do.CreateFirewall(droplet_id=7)
+CREATION = do.Create(WantedFirewall("fw-spawn-uid", droplet_id=7))
 
 
-class Provision:
+class Resources:
     """Makes a firewall, whose answer never comes."""
 
     def __getattr__(self, _name):
-        return self.create_firewall
+        return self.create
 
-    async def create_firewall(self, work, action):
+    async def create(self, work, action):
         async with work.turn(action):
             await asyncio.Event().wait()
 
@@ -43,8 +44,8 @@ def creating(budget: RateBudget) -> tuple[Actor, Work]:
     backing = SimpleNamespace(account=SimpleNamespace(client=client))
     effort = Effort(running=True, started_at=clock.utc_now())
     memory = Memory(efforts={CREATION.key: effort})
-    others = {name: Nothing() for name in ("custody", "generate", "deploy", "destroy")}
-    actor = Actor(provision=Provision(), **others)
+    others = {name: Nothing() for name in ("custody", "generate", "deploy")}
+    actor = Actor(resources=Resources(), **others)
     return actor, Work("uid", None, memory, backing, clock.utc_now)
 
 

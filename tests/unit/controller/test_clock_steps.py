@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.support.virtual_time import VirtualClock, virtual_time
 
+from spawnai.api.record import ResourceKind
 from spawnai.controller.clock_steps import BOUND_SECONDS, INTERVAL_SECONDS, ClockSteps
 from spawnai.controller.leader import LeadershipLost
 from spawnai.controller.memory import Memory
+from spawnai.lifecycle.actions import ActionKey
 from spawnai.lifecycle.observation import Effort, Failure, FailureKind
 
 HOUR = timedelta(hours=1)
@@ -110,6 +112,9 @@ async def test_who_asks_first_notices_the_step_and_the_watch_still_looks():
     assert len(world.looks) == 1
 
 
+DELETION, CHECK = ActionKey("Delete", ResourceKind.DROPLET, "1"), ActionKey("CheckApp")
+
+
 @pytest.mark.parametrize("step", [HOUR, -HOUR])
 def test_what_is_remembered_of_an_action_keeps_its_age(step):
     refused = Failure(FailureKind.TRANSIENT, "Refused", "no", NOON)
@@ -122,15 +127,15 @@ def test_what_is_remembered_of_an_action_keeps_its_age(step):
         done_at=NOON,
     )
     memory = Memory(
-        efforts={"DeleteResource:1": effort, "CheckApp": Effort()},
+        efforts={DELETION: effort, CHECK: Effort()},
         rejected={("nyc3", "*"): refused},
     )
     memory.move_dates(step)
-    moved = memory.efforts["DeleteResource:1"]
+    moved = memory.efforts[DELETION]
     assert moved.failure is not None
     assert (moved.running, moved.failures) == (True, 3)
     assert moved.retry_at == NOON + step + timedelta(seconds=5)
     assert moved.started_at == NOON + step - timedelta(seconds=1)
     assert (moved.done_at, moved.failure.at) == (NOON + step, NOON + step)
-    assert memory.efforts["CheckApp"] == Effort()
+    assert memory.efforts[CHECK] == Effort()
     assert memory.rejected["nyc3", "*"].at == NOON + step

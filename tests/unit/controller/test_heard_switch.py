@@ -44,7 +44,7 @@ async def test_a_process_that_has_told_it_nothing_believes_it():
 
 def told(*, done_at: datetime | None) -> Memory:
     effort = Effort(started_at=START, done_at=done_at)
-    return Memory(switch=START, efforts={do.SetExpiry.__name__: effort})
+    return Memory(switch=START, efforts={do.key_of(do.SetExpiry): effort})
 
 
 async def test_an_answer_may_be_older_than_what_the_switch_is_being_told():

@@ -4,7 +4,7 @@ It stands for the controller around the pure plan. An action takes effect at onc
 holds it back or lets it fail; every status that would be written is kept, in order.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -15,6 +15,7 @@ from spawnai.api.session import AppType, SessionSpec, SessionStatus
 from spawnai.api.spawnclass import ClassSpec
 from spawnai.billing import ledger as books
 from spawnai.lifecycle import actions as do
+from spawnai.lifecycle.kinds import WantedDroplet, WantedFirewall, WantedRecord
 from spawnai.lifecycle.observation import (
     AppView,
     DropletView,
@@ -35,6 +36,22 @@ UID = "11111111-2222-3333-4444-555555555555"
 IP = "203.0.113.7"
 DIGEST = "ab" * 32
 MOST_ROUNDS = 60
+
+Step = type[do.Action] | str
+"""An action of any kind of resource, or by name of one: `do.Delete`, "CreateDroplet"."""
+
+
+def name_of(action: do.Action | do.ActionKey) -> str:
+    key = action if isinstance(action, do.ActionKey) else action.key
+    return f"{key.action}{key.kind or ''}"
+
+
+def is_a(action: do.Action, step: Step) -> bool:
+    return name_of(action) == step if isinstance(step, str) else isinstance(action, step)
+
+
+def among(action: do.Action, steps: Iterable[Step]) -> Step | None:
+    return next((step for step in steps if is_a(action, step)), None)
 
 
 def a_session(**changes: Any) -> Session:
@@ -88,12 +105,12 @@ class Life:
     switch_told: datetime | None = None
     """What the droplet's switch stands at, whether this process knows it or not."""
     problem: Failure | None = None
-    efforts: dict[str, Effort] = field(default_factory=dict)
+    efforts: dict[do.ActionKey, Effort] = field(default_factory=dict)
     rejected: dict[tuple[str, str], Failure] = field(default_factory=dict)
-    held: set[type[do.Action]] = field(default_factory=set)
-    waiting: set[type[do.Action]] = field(default_factory=set)
-    failing: dict[type[do.Action], Callable[[do.Action], Failure]] = field(default_factory=dict)
-    finds: dict[type[do.Action], Callable[[], None]] = field(default_factory=dict)
+    held: set[Step] = field(default_factory=set)
+    waiting: set[Step] = field(default_factory=set)
+    failing: dict[Step, Callable[[do.Action], Failure]] = field(default_factory=dict)
+    finds: dict[Step, Callable[[], None]] = field(default_factory=dict)
     """What a look brings to light, the next time."""
     done: list[do.Action] = field(default_factory=list)
     statuses: list[SessionStatus] = field(default_factory=list)
@@ -145,7 +162,7 @@ class Life:
         for _ in range(MOST_ROUNDS):
             made = self.plan()
             for key, effort in self.efforts.items():
-                if effort.running and key.split(":")[0] in made.abandoned:
+                if effort.running and key in made.abandoned:
                     self.efforts[key] = Effort(started_at=effort.started_at)
             changed = self._report(made)
             for action in made.actions:
@@ -165,19 +182,25 @@ class Life:
         self.now = end
         return self.settle()
 
-    def has_turn(self, kind: type[do.Action]) -> "Life":
+    def key(self, step: Step) -> do.ActionKey:
+        """The key of the only action of that name."""
+        name = step if isinstance(step, str) else step.__name__
+        (key,) = (key for key in self.efforts if name_of(key) == name)
+        return key
+
+    def has_turn(self, step: Step) -> "Life":
         """A creation that waited for a call may have been sent from now on."""
-        effort = self.efforts[kind.__name__]
+        effort = self.efforts[self.key(step)]
         assert effort.waits_for_turn
         assert effort.started_at is not None
         waited = effort.waited + (self.now - effort.started_at)
-        self.efforts[kind.__name__] = replace(effort, turn_at=self.now, waited=waited)
+        self.efforts[self.key(step)] = replace(effort, turn_at=self.now, waited=waited)
         return self.settle()
 
-    def answered(self, kind: type[do.Action], failure: Failure) -> "Life":
+    def answered(self, step: Step, failure: Failure) -> "Life":
         """What was under way was refused."""
-        self.efforts[kind.__name__] = replace(
-            self.efforts[kind.__name__],
+        self.efforts[self.key(step)] = replace(
+            self.efforts[self.key(step)],
             running=False,
             failures=1,
             failure=failure,
@@ -222,7 +245,7 @@ class Life:
         )
 
     def kinds_done(self) -> list[str]:
-        return [type(action).__name__ for action in self.done]
+        return [name_of(action) for action in self.done]
 
     def reasons(self) -> list[str]:
         return [notice.reason for notice in self.notices]
@@ -247,12 +270,12 @@ class Life:
     def _act(self, action: do.Action) -> bool:
         self.done.append(action)
         before = self.efforts.get(action.key, Effort())
-        if type(action) in self.waiting:
+        if among(action, self.waiting):
             self.efforts[action.key] = replace(
                 before, running=True, retry_at=None, started_at=self.now, done_at=None
             )
             return True
-        if type(action) in self.held:
+        if among(action, self.held):
             self.efforts[action.key] = replace(
                 before,
                 running=True,
@@ -262,8 +285,8 @@ class Life:
                 turn_at=self.now,
             )
             return True
-        if type(action) in self.failing:
-            failure = self.failing[type(action)](action)
+        if (step := among(action, self.failing)) is not None:
+            failure = self.failing[step](action)
             unclear = failure.kind is FailureKind.AMBIGUOUS
             self.efforts[action.key] = Effort(
                 failures=before.failures + 1,
@@ -282,10 +305,6 @@ class Life:
             unclear_at=before.unclear_at,
         )
         self._effect(action)
-        if isinstance(action, do.FindDroplet | do.FindDomainRecord | do.FindFirewall):
-            self.efforts[action.key] = replace(
-                self.efforts[action.key], retry_at=self.now + timedelta(seconds=3)
-            )
         return True
 
     def _effect(self, action: do.Action) -> None:
@@ -304,7 +323,7 @@ class Life:
                 self.without_record = self.record is None
             case do.ConfirmSessionGone():
                 self.gone = True
-            case do.CreateDroplet(placement=placement):
+            case do.Create(wanted=WantedDroplet(placement=placement)):
                 self.droplet = DropletView(77, self.new_droplet_status, IP)
                 self.note(
                     ResourceKind.DROPLET,
@@ -313,12 +332,12 @@ class Life:
                     size=placement.size,
                     price_hourly="0.00893",
                 )
-            case do.CreateFirewall():
+            case do.Create(wanted=WantedFirewall()):
                 self.note(ResourceKind.FIREWALL, "firewall-1")
-            case do.CheckFirewall():
-                self.firewall_in_force = True
-            case do.CreateDomainRecord(domain=domain, ip=ip):
+            case do.Create(wanted=WantedRecord(domain=domain, ip=ip)):
                 self.note(ResourceKind.DOMAIN_RECORD, "5", domain=domain, ip=ip)
+            case do.Await(kind=ResourceKind.FIREWALL):
+                self.firewall_in_force = True
             case do.GenerateApp():
                 entry = GenerationEntry(
                     model="claude-sonnet-5-5",
@@ -334,14 +353,14 @@ class Life:
                 self.switch = self.switch_told
             case do.SetExpiry(expires_at=expires_at):
                 self.switch = self.switch_told = expires_at
-            case do.DeleteResource(entry=gone):
+            case do.Delete(line=gone):
                 self.book(
                     lambda book: books.with_deletion_accepted(book, gone.kind, gone.id, self.now)
                 )
-            case do.VerifyGone(kind=kind, id=id_):
-                self.book(lambda book: books.with_gone(book, kind, id_, self.now))
+            case do.Verify(line=gone):
+                self.book(lambda book: books.with_gone(book, gone.kind, gone.id, self.now))
             case _:
-                self.finds.pop(type(action), lambda: None)()
+                self.finds.pop(among(action, self.finds) or "", lambda: None)()
 
     def note(self, kind: ResourceKind, id_: str, **details: Any) -> None:
         created_at = self.now - self.cloud_behind

@@ -65,7 +65,7 @@ def test_an_app_that_died_within_a_minute_of_ready_is_asked_after_within_another
 
 def test_what_was_heard_of_an_app_long_before_ready_is_asked_for_again_at_once():
     life = Life(session=a_session(spec=API, ttl="2h"), offer=an_offer())
-    life.held.add(do.CheckFirewall)
+    life.held.add("AwaitFirewall")
     life.settle()
     life.app = said_by(life, "running")
     life.now += 2 * FIRST_LOOK
@@ -182,7 +182,7 @@ def test_nobody_knows_how_an_app_is_whose_agent_is_silent_and_the_status_says_so
 def test_a_few_questions_without_an_answer_say_nothing_yet():
     life = silence(running())
     life.pass_time(seconds=FIRST_LOOK.total_seconds() + SILENT_CHECKS - 2)
-    assert life.efforts[do.CheckApp.__name__].failures == SILENT_CHECKS - 1
+    assert life.efforts[do.key_of(do.CheckApp)].failures == SILENT_CHECKS - 1
     assert life.condition("AppHealthy") == ("True", "Answers")
 
 
@@ -191,7 +191,7 @@ def test_an_agent_that_answers_again_is_believed_at_once():
     del life.failing[do.CheckApp]
     life.now += timedelta(seconds=1)
     life.app = said_by(life, "running")
-    life.efforts[do.CheckApp.__name__] = Effort(started_at=life.now, done_at=life.now)
+    life.efforts[do.key_of(do.CheckApp)] = Effort(started_at=life.now, done_at=life.now)
     life.settle()
     assert life.condition("AppHealthy") == ("True", "Answers")
     assert life.condition("Ready") == ("True", "Running")
@@ -213,7 +213,7 @@ def test_an_answer_that_cannot_be_written_down_is_not_asked_for_again():
     life.settle()
     del life.failing[do.CheckApp]
     life.app = said_by(life, "running")
-    life.efforts[do.CheckApp.__name__] = Effort(started_at=life.now, done_at=life.now)
+    life.efforts[do.key_of(do.CheckApp)] = Effort(started_at=life.now, done_at=life.now)
     assert life.condition("AppHealthy") == ("Unknown", "AgentUnreachable")
     assert not any(isinstance(one, do.CheckApp) for one in life.plan().actions)
 
@@ -221,5 +221,5 @@ def test_an_answer_that_cannot_be_written_down_is_not_asked_for_again():
 def test_a_failure_is_not_forgotten_when_the_agent_falls_silent():
     life = silence(fail(running().pass_time(seconds=5)))
     life.pass_time(seconds=LONGEST_UNSEEN.total_seconds() + 30)
-    assert life.efforts[do.CheckApp.__name__].failures >= SILENT_CHECKS
+    assert life.efforts[do.key_of(do.CheckApp)].failures >= SILENT_CHECKS
     assert life.condition("Stalled") == ("True", "OutOfMemory")

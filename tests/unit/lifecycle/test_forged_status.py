@@ -49,7 +49,7 @@ def test_a_session_that_is_called_destroyed_before_it_began_makes_nothing():
 
 def test_a_start_that_is_still_to_come_does_not_lengthen_the_deadline():
     life = Life()
-    life.failing[do.CreateDroplet] = lambda _: life.fail(FailureKind.TRANSIENT)
+    life.failing["CreateDroplet"] = lambda _: life.fail(FailureKind.TRANSIENT)
     life.settle()
     forge(life, started_at=START + timedelta(days=1))
     life.pass_time(minutes=11)

@@ -34,7 +34,7 @@ def logs_taken(life: Life) -> int:
 
 
 def deleted(life: Life) -> list[str]:
-    return [str(one.entry.kind) for one in life.done if isinstance(one, do.DeleteResource)]
+    return [str(one.line.kind) for one in life.done if isinstance(one, do.Delete)]
 
 
 def test_the_log_is_taken_ahead_and_the_end_waits_for_nothing():
@@ -86,7 +86,7 @@ def test_an_operator_that_starts_after_the_end_takes_the_log_first():
     life.settle()
     assert logs_taken(life) == 1
     kinds = life.kinds_done()
-    assert kinds.index("TakeLog") < kinds.index("DeleteResource")
+    assert kinds.index("TakeLog") < kinds.index("DeleteDroplet")
 
 
 def test_a_log_that_cannot_be_had_holds_nothing_up():
@@ -98,7 +98,7 @@ def test_a_log_that_cannot_be_had_holds_nothing_up():
 
 def test_a_cloud_that_does_not_answer_leads_to_no_further_questions_for_the_log():
     life = running().pass_time(minutes=10)
-    life.failing[do.DeleteResource] = lambda _: life.fail(FailureKind.TRANSIENT)
+    life.failing[do.Delete] = lambda _: life.fail(FailureKind.TRANSIENT)
     life.change(expires_at="now").pass_time(minutes=1)
     assert logs_taken(life) == 1
 
@@ -106,7 +106,7 @@ def test_a_cloud_that_does_not_answer_leads_to_no_further_questions_for_the_log(
 def test_a_teardown_that_takes_long_keeps_the_log_through_a_restart():
     life = running().pass_time(minutes=10)
     life.log = ("goodbye",)
-    life.failing[do.VerifyGone] = lambda _: life.fail(FailureKind.TRANSIENT, message="still there")
+    life.failing[do.Verify] = lambda _: life.fail(FailureKind.TRANSIENT, message="still there")
     life.change(expires_at="now").pass_time(seconds=20)
     life.restart()
     life.failing.clear()

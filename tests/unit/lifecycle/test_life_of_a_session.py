@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from life import DIGEST, IP, START, Life, a_session, an_offer
+from life import DIGEST, IP, START, Life, a_session, an_offer, is_a
 
 from spawnai.api.conditions import find_condition
 from spawnai.api.record import Presence, RecordStatus, ResourceKind
@@ -39,13 +39,13 @@ def test_a_ledger_seen_before_its_answer_is_not_taken_for_one_of_an_earlier_life
     life = Life(held={do.CreateRecord}).settle()
     life.see_effect_of(life.done[-1])
     assert life.kinds_done() == ["AddFinalizer", "CreateRecord"]
-    life.efforts[do.CreateRecord.__name__] = Effort(started_at=life.now, done_at=life.now)
+    life.efforts[do.key_of(do.CreateRecord)] = Effort(started_at=life.now, done_at=life.now)
     assert "FindDroplet" not in life.settle().kinds_done()
     assert life.status.phase is Phase.RUNNING
 
 
 def test_the_droplet_boots_while_claude_writes():
-    life = Life(held={do.GenerateApp, do.CreateDroplet}).settle()
+    life = Life(held={do.GenerateApp, "CreateDroplet"}).settle()
     assert {"GenerateApp", "CreateDroplet"} <= set(life.kinds_done())
 
 
@@ -94,19 +94,19 @@ def test_a_session_says_what_holds_it_up_while_claude_is_overloaded():
 
 
 def test_an_app_that_is_stored_needs_no_word_from_claude_for_its_droplet():
-    life = Life(held={do.CreateDroplet}).settle()
+    life = Life(held={"CreateDroplet"}).settle()
     life.claude_answers = False
-    life.efforts.pop("CreateDroplet")
-    assert any(isinstance(action, do.CreateDroplet) for action in life.plan().actions)
+    life.efforts.pop(life.key("CreateDroplet"))
+    assert any(is_a(action, "CreateDroplet") for action in life.plan().actions)
 
 
 def test_the_app_is_offered_to_a_droplet_that_has_an_address_and_still_boots():
-    life = Life(held={do.AwaitDroplet, do.DeployApp})
+    life = Life(held={"AwaitDroplet", do.DeployApp})
     life.new_droplet_status = "new"
     life.settle()
     assert life.kinds_done().count("DeployApp") == 1
     assert life.condition("DropletReady") == ("False", "Booting")
-    life.efforts[next(key for key in life.efforts if key.startswith("DeployApp"))] = Effort(
+    life.efforts[next(key for key in life.efforts if key.action == "DeployApp")] = Effort(
         started_at=life.now, done_at=life.now
     )
     life.app = AppView("running", None, life.now)
@@ -130,19 +130,19 @@ def test_a_droplet_that_a_user_wrote_into_the_status_gets_no_app():
         started_at=START,
         droplet=DropletStatus(id=9, name="foreign", ip="203.0.113.99"),
     )
-    life = Life(session=a_session(status=forged), held={do.CreateDroplet}).settle()
+    life = Life(session=a_session(status=forged), held={"CreateDroplet"}).settle()
     assert "DeployApp" not in life.kinds_done()
     assert "CreateDomainRecord" not in life.kinds_done()
 
 
 def test_the_app_is_handed_over_only_behind_a_firewall_in_force():
-    life = Life(held={do.CheckFirewall}).settle()
+    life = Life(held={"AwaitFirewall"}).settle()
     assert "DeployApp" not in life.kinds_done()
     assert life.condition("FirewallReady") == ("False", "Pending")
 
 
 def test_with_a_domain_the_session_is_ready_only_when_its_name_is_made():
-    life = Life(offer=an_offer(**WITH_DOMAIN), held={do.CreateDomainRecord}).settle()
+    life = Life(offer=an_offer(**WITH_DOMAIN), held={"CreateDomainRecord"}).settle()
     assert life.status.phase is Phase.DEPLOYING
     assert life.status.ready_at is None
     life = running(**WITH_DOMAIN)
@@ -179,7 +179,7 @@ def test_phases_only_take_the_steps_of_the_table():
 
 
 def test_a_bundle_that_is_there_first_still_passes_through_generating():
-    life = Life(held={do.CheckFirewall}).settle()
+    life = Life(held={"AwaitFirewall"}).settle()
     assert [status.phase for status in life.statuses] == [
         Phase.PROVISIONING,
         Phase.GENERATING,
@@ -256,7 +256,7 @@ def test_of_two_changes_the_second_waits_until_the_switch_has_answered_the_first
     assert hours_told(life) == [2, 4]
     assert life.status.expiration_time == START + timedelta(hours=2), "nothing longer was told yet"
     life.held = set()
-    life.efforts[do.SetExpiry.__name__] = Effort(started_at=life.now, done_at=life.now)
+    life.efforts[do.key_of(do.SetExpiry)] = Effort(started_at=life.now, done_at=life.now)
     life.see_effect_of(life.done[-1])
     assert hours_told(life) == [2, 4, 3]
     assert life.status.expiration_time == START + timedelta(hours=3)
@@ -360,12 +360,12 @@ def test_an_expiry_before_anything_was_made_is_a_quiet_end():
 
 
 def deletions_of(life: Life) -> list[str]:
-    return [action.entry.id for action in life.done if isinstance(action, do.DeleteResource)]
+    return [action.line.id for action in life.done if isinstance(action, do.Delete)]
 
 
 def test_the_droplet_does_not_wait_for_a_name_that_is_somebody_else_s_now():
     life = running(**WITH_DOMAIN)
-    life.held = {do.DeleteResource}
+    life.held = {do.Delete}
     life.book(lambda book: books.with_unknown(book, ResourceKind.DOMAIN_RECORD, "5"))
     life.change(deleting=True)
     assert deletions_of(life) == ["5", "77"]
@@ -374,7 +374,7 @@ def test_the_droplet_does_not_wait_for_a_name_that_is_somebody_else_s_now():
 def test_a_name_that_is_somebody_else_s_now_is_named_until_it_is_gone():
     life = running(**WITH_DOMAIN)
     life.book(lambda book: books.with_unknown(book, ResourceKind.DOMAIN_RECORD, "5"))
-    life.failing[do.DeleteResource] = lambda _: life.fail(
+    life.failing[do.Delete] = lambda _: life.fail(
         FailureKind.NEEDS_PERSON, "NotOurs", "it was left alone: look at it and delete it by hand"
     )
     life.change(deleting=True).pass_time(seconds=20)
@@ -388,7 +388,7 @@ def test_a_name_that_is_somebody_else_s_now_is_named_until_it_is_gone():
 
 def test_the_droplet_does_not_wait_for_a_young_name_that_answers_404():
     life = running(**WITH_DOMAIN)
-    life.held = {do.DeleteResource}
+    life.held = {do.Delete}
     life.missing = frozenset({(ResourceKind.DOMAIN_RECORD, "5")})
     life.change(deleting=True)
     assert deletions_of(life) == ["5", "77"]
@@ -396,15 +396,15 @@ def test_the_droplet_does_not_wait_for_a_young_name_that_answers_404():
 
 def test_the_name_goes_before_the_droplet_and_the_droplet_before_its_firewall():
     life = running(**WITH_DOMAIN, **PER_SESSION).pass_time(hours=2)
-    deleted = [action.entry.kind for action in life.done if isinstance(action, do.DeleteResource)]
+    deleted = [action.line.kind for action in life.done if isinstance(action, do.Delete)]
     assert deleted == [ResourceKind.DOMAIN_RECORD, ResourceKind.DROPLET, ResourceKind.FIREWALL]
 
 
 def test_the_droplet_stays_while_a_name_points_at_it():
     life = running(**WITH_DOMAIN)
-    life.failing[do.DeleteResource] = lambda _: life.fail(FailureKind.TRANSIENT)
+    life.failing[do.Delete] = lambda _: life.fail(FailureKind.TRANSIENT)
     life.pass_time(hours=2, minutes=10)
-    tried = {action.entry.kind for action in life.done if isinstance(action, do.DeleteResource)}
+    tried = {action.line.kind for action in life.done if isinstance(action, do.Delete)}
     assert tried == {ResourceKind.DOMAIN_RECORD}
 
 
@@ -414,16 +414,16 @@ def test_what_is_to_be_deleted_is_in_the_stored_ledger_first():
     life.session = replace(life.session, deleting=True)
     made = life.plan()
     assert made.store_ledger
-    assert not any(isinstance(action, do.DeleteResource) for action in made.actions)
+    assert not any(isinstance(action, do.Delete) for action in made.actions)
     life.record = replace(life.record, stored=None)
     made = life.plan()
     assert not made.store_ledger
-    assert any(isinstance(action, do.DeleteResource) for action in made.actions)
+    assert any(isinstance(action, do.Delete) for action in made.actions)
 
 
 def test_the_finalizer_stays_until_everything_was_seen_gone():
     life = running()
-    life.failing[do.VerifyGone] = lambda _: life.fail(FailureKind.TRANSIENT, message="still there")
+    life.failing[do.Verify] = lambda _: life.fail(FailureKind.TRANSIENT, message="still there")
     life.pass_time(hours=3)
     assert life.session is not None
     assert life.session.has_finalizer
@@ -439,11 +439,11 @@ def test_the_finalizer_stays_until_everything_was_seen_gone():
 
 def test_what_keeps_a_teardown_from_its_end_is_told_of_each_thing():
     life = running(**WITH_DOMAIN)
-    life.failing[do.VerifyGone] = lambda _: life.fail(
+    life.failing[do.Verify] = lambda _: life.fail(
         FailureKind.TRANSIENT, message="DomainRecord 5 is still there"
     )
-    life.failing[do.DeleteResource] = lambda action: life.fail(
-        FailureKind.TRANSIENT, message=f"{action.entry.kind} {action.entry.id}: delete it by hand"
+    life.failing[do.Delete] = lambda action: life.fail(
+        FailureKind.TRANSIENT, message=f"{action.line.kind} {action.line.id}: delete it by hand"
     )
     assert life.record is not None
     [name] = life.record.living(ResourceKind.DOMAIN_RECORD)
@@ -501,7 +501,7 @@ def test_deleting_the_session_destroys_everything_and_lets_it_go():
 
 
 @pytest.mark.parametrize(
-    "held", [do.AddFinalizer, do.CreateRecord, do.GenerateApp, do.CheckFirewall, do.DeployApp]
+    "held", [do.AddFinalizer, do.CreateRecord, do.GenerateApp, "AwaitFirewall", do.DeployApp]
 )
 def test_a_session_can_be_deleted_in_every_phase(held):
     life = Life(offer=an_offer(**WITH_DOMAIN), held={held}).settle()
@@ -513,7 +513,7 @@ def test_a_session_can_be_deleted_in_every_phase(held):
 
 
 def test_a_creation_under_way_is_waited_for_before_the_end():
-    life = Life(held={do.CreateDroplet}).settle().change(deleting=True)
+    life = Life(held={"CreateDroplet"}).settle().change(deleting=True)
     assert life.session is not None
     assert "RemoveFinalizer" not in life.kinds_done()
     life.pass_time(minutes=5)
@@ -534,7 +534,7 @@ def test_a_ledger_without_its_session_is_torn_down_once_the_api_server_confirms(
 
 
 def lost_answer(life: Life) -> None:
-    life.failing[do.CreateDroplet] = lambda _: life.fail(FailureKind.AMBIGUOUS)
+    life.failing["CreateDroplet"] = lambda _: life.fail(FailureKind.AMBIGUOUS)
 
 
 def test_a_lost_answer_is_looked_for_before_the_post_is_sent_again():
@@ -564,13 +564,13 @@ def test_of_two_droplets_one_is_deleted():
     life = running()
     life.note(ResourceKind.DROPLET, "78", ip=IP)
     life.settle()
-    deleted = [action.entry.id for action in life.done if isinstance(action, do.DeleteResource)]
+    deleted = [action.line.id for action in life.done if isinstance(action, do.Delete)]
     assert deleted == ["78"]
     assert life.status.phase is Phase.RUNNING
 
 
 def test_a_restart_in_mid_creation_looks_before_it_creates():
-    life = Life(held={do.CreateDroplet}).settle().pass_time(seconds=1)
+    life = Life(held={"CreateDroplet"}).settle().pass_time(seconds=1)
     life.held.clear()
     life.restart().settle()
     assert life.kinds_done().count("CreateDroplet") == 1
@@ -610,7 +610,7 @@ def test_a_restart_of_a_running_session_writes_and_makes_nothing():
 def test_a_restart_never_moves_the_phase_on_or_back():
     life = Life(held={do.DeployApp}).settle()
     assert life.status.phase is Phase.DEPLOYING
-    life.held |= {do.GenerateApp, do.AwaitDroplet}
+    life.held |= {do.GenerateApp, "AwaitDroplet"}
     life.restart().settle().pass_time(seconds=20)
     assert life.status.phase is Phase.DEPLOYING
 
@@ -627,17 +627,17 @@ def test_no_room_in_one_region_leads_to_the_next():
     life = Life()
 
     def refuse(action: do.Action) -> Failure:
-        assert isinstance(action, do.CreateDroplet)
+        assert is_a(action, "CreateDroplet")
         failure = life.fail(FailureKind.NO_CAPACITY, "NoCapacity", "no room")
-        life.rejected[(action.placement.region, action.placement.size)] = failure
-        if action.placement.region == "sfo3":
+        life.rejected[(action.wanted.placement.region, action.wanted.placement.size)] = failure
+        if action.wanted.placement.region == "sfo3":
             life.failing.clear()
         return failure
 
-    life.failing[do.CreateDroplet] = refuse
+    life.failing["CreateDroplet"] = refuse
     life.settle().pass_time(seconds=5)
     tried = [
-        action.placement.region for action in life.done if isinstance(action, do.CreateDroplet)
+        action.wanted.placement.region for action in life.done if is_a(action, "CreateDroplet")
     ]
     assert tried == ["nyc3", "sfo3", "ams3"]
     assert life.status.region == "ams3"
@@ -655,7 +655,7 @@ def test_a_location_that_the_class_does_not_have_is_answered_with_those_it_has()
 
 def test_the_droplet_limit_is_waited_for_and_no_deadline_runs():
     life = Life()
-    life.failing[do.CreateDroplet] = lambda _: life.fail(
+    life.failing["CreateDroplet"] = lambda _: life.fail(
         FailureKind.OVER_QUOTA, "WaitingForDropletLimit", "will exceed your droplet limit"
     )
     life.settle().pass_time(hours=1)
@@ -671,7 +671,7 @@ def test_a_wrong_key_stalls_and_heals_by_itself():
     life.failing[do.GenerateApp] = lambda _: life.fail(
         FailureKind.NEEDS_PERSON, "ClaudeUnauthorized", "the key is wrong"
     )
-    life.held.add(do.CreateDroplet)
+    life.held.add("CreateDroplet")
     life.settle()
     assert life.condition("Stalled") == ("True", "ClaudeUnauthorized")
     life.failing.clear()
@@ -752,7 +752,7 @@ def test_a_closed_ledger_is_never_built_on_again_whatever_a_status_says():
     life.session = replace(life.session, status=type(life.status)(), has_finalizer=True)
     done = len(life.done)
     life.settle()
-    assert not [a for a in life.done[done:] if isinstance(a, do.CreateDroplet | do.GenerateApp)]
+    assert not [a for a in life.done[done:] if is_a(a, "CreateDroplet") or is_a(a, do.GenerateApp)]
 
 
 @pytest.mark.parametrize(
@@ -770,14 +770,14 @@ def test_the_app_type_decides_the_default_tier(app_type, size):
 
 
 def test_a_name_is_made_only_once_its_droplet_s_address_is_stored():
-    life = Life(offer=an_offer(**WITH_DOMAIN), held={do.CreateDomainRecord}).settle()
-    life.efforts.pop("CreateDomainRecord")
+    life = Life(offer=an_offer(**WITH_DOMAIN), held={"CreateDomainRecord"}).settle()
+    life.efforts.pop(life.key("CreateDomainRecord"))
     assert life.record is not None
     stored = life.record
     life.record = replace(stored, stored=RecordStatus())
-    assert not [one for one in life.plan().actions if isinstance(one, do.CreateDomainRecord)]
+    assert not [one for one in life.plan().actions if is_a(one, "CreateDomainRecord")]
     life.record = stored
-    assert [one for one in life.plan().actions if isinstance(one, do.CreateDomainRecord)]
+    assert [one for one in life.plan().actions if is_a(one, "CreateDomainRecord")]
 
 
 def test_a_running_session_whose_droplet_no_listing_shows_is_asked_after_at_once():

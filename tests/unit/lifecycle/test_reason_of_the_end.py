@@ -10,12 +10,12 @@ def test_a_tombstone_says_why_it_ended_and_not_what_its_teardown_waited_for():
     life = Life()
     why = "Claude declined to write this app"
     life.failing[do.GenerateApp] = lambda _: life.fail(FailureKind.FINAL, "GenerationRefused", why)
-    life.failing[do.VerifyGone] = lambda _: life.fail(FailureKind.TRANSIENT, message="still there")
+    life.failing[do.Verify] = lambda _: life.fail(FailureKind.TRANSIENT, message="still there")
     life.settle()
     for _ in range(12):
         life.pass_time(seconds=2)
     assert "Not seen gone yet" in (life.status.message or "")
-    del life.failing[do.VerifyGone]
+    del life.failing[do.Verify]
     for _ in range(12):
         life.pass_time(seconds=2)
     assert life.status.destroyed_at is not None

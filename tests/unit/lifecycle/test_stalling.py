@@ -9,7 +9,7 @@ from spawnai.api.conditions import ConditionType, find_condition
 from spawnai.api.record import RecordStatus
 from spawnai.api.session import AppType, Phase, SessionSpec
 from spawnai.lifecycle import actions as do
-from spawnai.lifecycle.actions import ANY
+from spawnai.lifecycle.kinds import ANY
 from spawnai.lifecycle.observation import Failure, FailureKind
 from spawnai.lifecycle.status import Notice
 
@@ -31,13 +31,13 @@ def without(life: Life, region: str, size: str) -> Life:
         life.rejected[(region, size)] = failure
         return failure
 
-    life.failing[do.CreateDroplet] = refuse
+    life.failing["CreateDroplet"] = refuse
     return life.settle()
 
 
 @pytest.mark.parametrize(
     ("action", "reason"),
-    [(do.GenerateApp, "ClaudeNoCredit"), (do.CreateDroplet, "DigitalOceanUnauthorized")],
+    [(do.GenerateApp, "ClaudeNoCredit"), ("CreateDroplet", "DigitalOceanUnauthorized")],
 )
 def test_a_key_that_is_refused_in_mid_life_is_told_once_and_stands_unchanged(action, reason):
     life = refused(Life(), action, reason)
@@ -58,16 +58,18 @@ def test_a_session_that_stalls_for_another_reason_tells_that_too():
 
 
 def test_a_session_that_stalls_again_tells_it_again():
-    life = refused(Life(held={do.CreateDroplet}), do.GenerateApp, "ClaudeNoCredit")
+    life = refused(Life(held={"CreateDroplet"}), do.GenerateApp, "ClaudeNoCredit")
     life.held.add(do.GenerateApp)
     life.failing.clear()
     life.pass_time(seconds=2)
-    assert life.efforts["GenerateApp"].running
-    life.efforts["GenerateApp"] = replace(life.efforts["GenerateApp"], failure=None, running=False)
+    assert life.efforts[life.key("GenerateApp")].running
+    life.efforts[life.key("GenerateApp")] = replace(
+        life.efforts[life.key("GenerateApp")], failure=None, running=False
+    )
     life.settle()
     assert life.condition("Stalled") is None
     life.held.discard(do.GenerateApp)
-    life.efforts.pop("GenerateApp")
+    life.efforts.pop(life.key("GenerateApp"))
     refused(life, do.GenerateApp, "ClaudeNoCredit")
     assert len(told(life, "ClaudeNoCredit")) == 2
 
@@ -105,7 +107,7 @@ def test_a_failure_that_ends_a_session_is_told_once():
 
 def test_a_teardown_that_begins_to_name_what_is_left_tells_it_once():
     life = Life().settle()
-    life.failing[do.VerifyGone] = lambda _: life.fail(FailureKind.TRANSIENT, message="still there")
+    life.failing[do.Verify] = lambda _: life.fail(FailureKind.TRANSIENT, message="still there")
     life.change(expires_at="now").pass_time(seconds=14)
     assert told(life, "CleanupDelayed") == []
     life.pass_time(minutes=5)
@@ -116,7 +118,7 @@ def test_a_teardown_that_begins_to_name_what_is_left_tells_it_once():
 
 
 def test_a_teardown_that_waits_for_an_answer_says_so_in_plain_words():
-    life = Life(held={do.CreateDroplet}).settle().change(expires_at="now")
+    life = Life(held={"CreateDroplet"}).settle().change(expires_at="now")
     life.pass_time(minutes=1)
     assert "has not answered whether it made a Droplet" in (life.status.message or "")
     assert len(told(life, "CleanupDelayed")) == 1

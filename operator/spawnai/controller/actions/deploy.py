@@ -17,7 +17,7 @@ from spawnai.droplet.client import (
 )
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import NO_EFFORT, AppView
-from spawnai.lifecycle.settling import may_still_appear
+from spawnai.lifecycle.resources import may_still_appear
 
 from .agents import Agents
 from .bundles import Bundles
@@ -114,7 +114,7 @@ class Deploy:
         if status.state == "failed":
             reason, failure = failure_of_app(status, work.session.order.app_type)
         work.memory.app = AppView(status.state, reason, self._clock.utc_now(), failure)
-        told = work.memory.efforts.get(do.SetExpiry.__name__, NO_EFFORT)
+        told = work.memory.efforts.get(do.key_of(do.SetExpiry), NO_EFFORT)
         if told.started_at is None or (told.done_at is not None and told.done_at <= asked_at):
             # Otherwise the answer may be older than what the switch was told.
             work.memory.switch = status.expires_at

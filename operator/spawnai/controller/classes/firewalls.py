@@ -13,7 +13,7 @@ from spawnai.api.spawnclass import ClassSpec
 from spawnai.billing import ledger as books
 from spawnai.clock import Clock
 from spawnai.controller.accounts import CloudAccount
-from spawnai.controller.actions.provision import firewall_order
+from spawnai.controller.actions.kinds import firewall_order
 from spawnai.controller.cluster import Cluster, Conflict, ObjectNotFound
 from spawnai.controller.report import record_document, write_ledger
 from spawnai.controller.store import Store, StoredClass, StoredRecord

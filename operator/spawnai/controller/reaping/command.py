@@ -20,7 +20,7 @@ from datetime import datetime
 from kubernetes.aio import client, config
 
 from spawnai.api.durations import format_duration, parse_duration
-from spawnai.api.names import cluster_tag
+from spawnai.api.names import cluster_tag, owner_of
 from spawnai.clock import Clock, SystemClock
 from spawnai.controller.cluster import CLASSES, Cluster, ClusterError
 from spawnai.controller.store import Store
@@ -41,7 +41,6 @@ from spawnai.lifecycle.reaping import (
     SeenDroplet,
     Verdict,
     judge,
-    owner_of,
     verdict_on,
 )
 from spawnai.settings import DEFAULT_DIGITALOCEAN_API_URL, SettingsError, droplet_networks_from

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from spawnai.api.names import API_VERSION
+from spawnai.api.names import API_VERSION, owner_of
 from spawnai.api.record import ResourceKind
 from spawnai.clock import Clock
 from spawnai.controller.accounts import CloudAccount
@@ -32,7 +32,6 @@ from spawnai.lifecycle.reaping import (
     Recollection,
     Verdict,
     judge,
-    owner_of,
     verdict_on,
 )
 from spawnai.telemetry.events import EventRecorder, EventType, Regarding, tell

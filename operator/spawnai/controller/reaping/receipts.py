@@ -22,10 +22,10 @@ from spawnai.api.record import (
 )
 from spawnai.billing import ledger as books
 from spawnai.clock import Clock
-from spawnai.controller.actions.provision import droplet_entry
 from spawnai.controller.cluster import Cluster, Conflict, ObjectNotFound
 from spawnai.controller.report import record_document, write_ledger
 from spawnai.controller.store import Store, StoredRecord
+from spawnai.digitalocean.droplet_resource import droplet_line
 from spawnai.digitalocean.models import DomainRecord, Droplet, Firewall
 from spawnai.lifecycle.reaping import Orphan, SeenDroplet
 
@@ -70,7 +70,7 @@ class Receipts:
         Raises:
             ClusterError: the lines could not be written, so nothing may be removed.
         """
-        lines = _lines(estate, droplet_entry(droplet, self._prices))
+        lines = _lines(estate, droplet_line(droplet, self._prices))
         uid = estate.orphan.session_uid
         stored = await self._read(uid)
         if stored is None:
@@ -117,7 +117,7 @@ class Receipts:
             if kind is ResourceKind.DROPLET:
                 if outcome.result is Result.DELETED and droplet is not None:
                     # Its line may have said that it was gone long before.
-                    book = books.with_found(book, droplet_entry(droplet, self._prices))
+                    book = books.with_found(book, droplet_line(droplet, self._prices))
                 if (at := accepted_at.get(int(outcome.id))) is not None:
                     book = books.with_deletion_accepted(book, kind, outcome.id, at)
             book = books.with_gone(book, kind, outcome.id, now)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from spawnai.api.names import class_tag, session_firewall_name
+from spawnai.api.names import class_tag, owner_of, session_firewall_name
 from spawnai.clock import Clock
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.dns import DomainRecords
@@ -23,7 +23,6 @@ from spawnai.lifecycle.reaping import (
     is_bare_class_firewall,
     is_bare_session_firewall,
     is_name_of,
-    owner_of,
 )
 
 SEEN_GONE_SECONDS = 60.0

@@ -5,11 +5,11 @@ from random import Random
 
 from tests.support.virtual_time import VirtualClock, virtual_time
 
-from spawnai.controller.accounts import RecordListings
 from spawnai.digitalocean.budget import Priority, RateBudget
 from spawnai.digitalocean.errors import NotFound
 from spawnai.digitalocean.inventory import Inventory
 from spawnai.digitalocean.models import DomainRecord
+from spawnai.digitalocean.record_listings import RecordListings
 
 DOMAIN = "apps.example"
 

@@ -9,18 +9,22 @@ import pytest
 from tests.support.virtual_time import START, VirtualClock, virtual_time
 
 from spawnai.api.record import LedgerEntry, Presence, RecordStatus, ResourceKind
-from spawnai.controller.accounts import RecordListings, WaitingForQuota
+from spawnai.controller.accounts import WaitingForQuota
 from spawnai.controller.actions.deploy import Deploy
-from spawnai.controller.actions.destroy import Destroy
+from spawnai.controller.actions.droplets import DropletSteps
+from spawnai.controller.actions.kinds import steps_of_all_kinds
+from spawnai.controller.actions.resources import Resources
 from spawnai.controller.actions.work import Backing, Work
 from spawnai.controller.failures import NotOurs, NotYet, failure_of
 from spawnai.controller.memory import Memory
 from spawnai.digitalocean.budget import Priority, RateBudget
+from spawnai.digitalocean.errors import NotFound
 from spawnai.digitalocean.inventory import Inventory
 from spawnai.digitalocean.models import DomainRecord
-from spawnai.lifecycle.actions import DeleteResource, VerifyGone
+from spawnai.digitalocean.record_listings import RecordListings
+from spawnai.lifecycle.actions import Delete, Find, Verify
+from spawnai.lifecycle.kinds import APPEARS_WITHIN, KINDS, LISTED_WITHIN
 from spawnai.lifecycle.observation import FailureKind
-from spawnai.lifecycle.settling import APPEARS_WITHIN, SETTLING
 
 UID = "7f3a0c52-0d3c-4b5e-9a52-0c2f6b1f6a11"
 LABEL = "retro-board-7f3a0c52"
@@ -52,6 +56,7 @@ class Cloud:
         self.label = LABEL
         self.listed: tuple[int, ...] = ()
         self.calls: list[str] = []
+        self.domain_exists = True
 
     async def _answer(self, call: str) -> bool:
         self.calls.append(call)
@@ -80,8 +85,21 @@ class Cloud:
         await self._answer("LIST")
         return tuple(SimpleNamespace(id=number) for number in self.listed)
 
-    async def domain_exists(self, domain, *, priority):
-        return True
+    async def find(self, fqdn, domain, *, priority):
+        if not self.domain_exists:
+            raise NotFound("no such domain")
+        return await self.list(domain, priority=priority)
+
+
+def resources_at(clock: VirtualClock) -> Resources:
+    droplets = DropletSteps(
+        agents=None,
+        clock=clock,
+        cluster_uid="cluster-uid",
+        agent_source="",
+        wake=lambda _uid: None,
+    )
+    return Resources(steps_of_all_kinds(droplets, clock))
 
 
 class Desk:
@@ -104,6 +122,7 @@ class Desk:
         account = SimpleNamespace(
             droplets=self.cloud,
             records=self.cloud,
+            prices={},
             inventory=inventory,
             record_listings=self.listings,
             quota=WaitingForQuota(),
@@ -116,16 +135,15 @@ class Desk:
             self.memory.proven = {(line.kind, line.id) for line in lines}
         backing = Backing("standard", "class-uid", account, None, None)
         self.work = Work(UID, None, self.memory, backing, self.clock.utc_now)
-        self._destroy = Destroy(cluster_uid="cluster-uid", wake=lambda _uid: None)
+        self.resources = resources_at(self.clock)
         self.deploy = Deploy(agents=None, bundles=None, clock=self.clock)
 
     async def delete(self) -> LedgerEntry:
-        await self._destroy.delete_resource(self.work, DeleteResource(self.lines[0]))
+        await self.resources.delete(self.work, Delete(self.lines[0]))
         return self.line
 
     async def verify(self) -> LedgerEntry:
-        line = self.line
-        await self._destroy.verify_gone(self.work, VerifyGone(line.kind, line.id, line.domain))
+        await self.resources.verify(self.work, Verify(self.line))
         return self.line
 
     async def look_at_domain(self) -> None:
@@ -163,7 +181,7 @@ async def test_a_settled_droplet_that_is_in_no_listing_either_is_gone():
     desk.cloud.shows = False
     with pytest.raises(NotYet):
         await desk.delete()
-    await asyncio.sleep(SETTLING.total_seconds())
+    await asyncio.sleep(LISTED_WITHIN.total_seconds())
     desk.cloud.listed = (77,)
     with pytest.raises(NotYet):
         await desk.delete()
@@ -270,3 +288,24 @@ async def test_a_foreign_name_that_somebody_wrote_into_the_ledger_is_left_alone(
         await desk.delete()
     assert desk.cloud.calls == ["GET"]
     assert desk.line.presence is Presence.UNKNOWN
+
+
+@virtual_time
+async def test_in_a_domain_that_was_deleted_no_name_is_left_to_wait_for():
+    desk = Desk()
+    desk.cloud.domain_exists = False
+    await desk.resources.find(desk.work, Find(NAME.kind, NAME.name, OURS))
+    assert desk.memory.book.resources == []
+
+
+@virtual_time
+async def test_only_a_name_that_leads_to_the_droplet_is_taken_in():
+    desk = Desk()
+    await desk.resources.find(desk.work, Find(NAME.kind, NAME.name, ELSEWHERE))
+    assert desk.memory.book.resources == []
+    await desk.resources.find(desk.work, Find(NAME.kind, NAME.name, OURS))
+    assert [line.id for line in desk.memory.book.resources] == ["5"]
+
+
+def test_every_kind_that_the_lifecycle_knows_is_registered():
+    assert set(steps_of_all_kinds(None, None)) == set(KINDS)

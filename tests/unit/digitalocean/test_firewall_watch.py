@@ -8,8 +8,8 @@ from random import Random
 import pytest
 from tests.support.virtual_time import VirtualClock, virtual_time
 
-from spawnai.controller.accounts import FirewallWatch, NotCovered
 from spawnai.digitalocean.budget import Priority, RateBudget
+from spawnai.digitalocean.firewall_watch import FirewallWatch, NotCovered
 from spawnai.digitalocean.inventory import Inventory
 from spawnai.digitalocean.models import Droplet, Firewall
 

@@ -1,0 +1,196 @@
+"""Droplets: their turn when the account is full, their first boot, the listing that shows it."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from spawnai.api.durations import parse_duration
+from spawnai.api.names import (
+    TAG_EPHEMERAL,
+    TAG_PRODUCT,
+    class_tag,
+    cluster_tag,
+    session_tag,
+    ttl_tag,
+)
+from spawnai.api.record import LedgerEntry
+from spawnai.billing import ledger as books
+from spawnai.clock import Clock
+from spawnai.controller.accounts import CloudAccount
+from spawnai.controller.failures import failure_of
+from spawnai.digitalocean.budget import Priority
+from spawnai.digitalocean.droplet_resource import DropletResource
+from spawnai.digitalocean.errors import DigitalOceanError, NoCapacity, OverQuota, UnknownOption
+from spawnai.digitalocean.models import Droplet, DropletOrder
+from spawnai.digitalocean.resource import Found
+from spawnai.droplet.cloud_config import DropletBootstrap, render_user_data
+from spawnai.lifecycle import actions as do
+from spawnai.lifecycle.kinds import ANY, Placement, WantedDroplet
+from spawnai.lifecycle.observation import DropletView, Session
+from spawnai.lifecycle.resources import may_still_appear
+
+from .agents import AGENT_PORT, Agents
+from .resources import Steps
+from .work import Backing, Work
+
+LISTED_WITHIN_SECONDS = 20.0
+"""After how long a droplet that its wave's listing does not show is asked for by id."""
+
+_WAVE_PREFIX = "wave:"
+
+
+class DropletSteps(Steps):
+    """What a droplet needs beside what is done for every kind."""
+
+    def __init__(
+        self,
+        *,
+        agents: Agents,
+        clock: Clock,
+        cluster_uid: str,
+        agent_source: str,
+        wake: Callable[[str], None],
+    ) -> None:
+        self._agents = agents
+        self._clock = clock
+        self._cluster_uid = cluster_uid
+        self._agent_source = agent_source
+        self._wake = wake
+
+    def adapter(self, account: CloudAccount) -> DropletResource:
+        """Droplets of this cluster."""
+        return DropletResource(
+            account.droplets, account.inventory, self._cluster_uid, account.prices
+        )
+
+    def order(self, work: Work, wanted: WantedDroplet) -> DropletOrder:
+        """Its times count from now."""
+        backing = work.backing
+        now = self._clock.utc_now()
+        expires_at = now + wanted.lifetime
+        return DropletOrder(
+            name=wanted.name,
+            region=wanted.placement.region,
+            size=wanted.placement.size,
+            image=backing.spec.image,
+            user_data=self._user_data(work.session, backing, expires_at, wanted.lifetime),
+            tags=(
+                TAG_PRODUCT,
+                TAG_EPHEMERAL,
+                session_tag(work.uid),
+                cluster_tag(self._cluster_uid),
+                class_tag(backing.class_uid),
+                wave_tag(now),
+                ttl_tag(int(expires_at.timestamp())),
+            ),
+        )
+
+    def _user_data(
+        self, session: Session, backing: Backing, expires_at: datetime, lifetime: timedelta
+    ) -> str:
+        return render_user_data(
+            DropletBootstrap(
+                session_uid=session.uid,
+                app_type=session.order.app_type,
+                credentials=self._agents.credentials(session),
+                agent_source=self._agent_source,
+                expires_at=expires_at,
+                grace_seconds=int(
+                    parse_duration(backing.spec.lifetime.dead_man_grace).total_seconds()
+                ),
+                agent_port=AGENT_PORT,
+                http_port=backing.spec.exposure.http_port,
+                lifetime=lifetime,
+                gateway=self._agents.gateway_certificate(session),
+            )
+        )
+
+    def before_creation(self, work: Work) -> None:
+        """Wait in turn when the account's limit is reached."""
+        session, quota = work.session, work.backing.account.quota
+        if quota.must_wait(work.uid, session.created_at, session.namespace):
+            quota.join(work.uid, session.created_at, session.namespace)
+            raise OverQuota("other sessions wait for the account's droplet limit")
+
+    def refused(self, work: Work, wanted: WantedDroplet, error: DigitalOceanError) -> None:
+        """The limit is waited for, another region or size is tried."""
+        if isinstance(error, OverQuota):
+            session = work.session
+            quota = work.backing.account.quota
+            quota.join(work.uid, session.created_at, session.namespace)
+        elif isinstance(error, NoCapacity | UnknownOption):
+            refused = _refused_part(wanted.placement, error)
+            work.memory.rejected[refused] = failure_of(error, self._clock.utc_now())
+
+    def made(self, work: Work) -> None:
+        """The next one in the queue may try."""
+        work.backing.account.quota.served(work.uid, work.session.namespace)
+        self._wake_next(work)
+
+    def noted(self, work: Work, found: Found) -> None:
+        """The inventory and the session's plan see it before a listing shows it."""
+        droplet: Droplet = found.shown
+        work.memory.saw_droplet(DropletView(droplet.id, droplet.status, droplet.public_ip))
+        work.backing.account.inventory.saw(droplet)
+
+    def deleted(self, work: Work) -> None:
+        """There is room for another one."""
+        work.backing.account.quota.leave(work.uid)
+        self._wake_next(work)
+
+    def _wake_next(self, work: Work) -> None:
+        if (waiting := work.backing.account.quota.first()) is not None:
+            self._wake(waiting)
+
+    async def wait(self, work: Work, action: do.Await) -> None:
+        """Follow the wave's listing until the droplet is active and has an address."""
+        backing, memory = work.backing, work.memory
+        inventory, number = backing.account.inventory, int(action.id)
+        line = next(line for line in memory.book.resources if line.id == action.id)
+        wave = self._wave_of(work, line)
+        memory.droplet_news = news = asyncio.Event()
+        inventory.watch(wave)
+        try:
+            async with asyncio.timeout(LISTED_WITHIN_SECONDS):
+                while True:
+                    view = memory.droplet
+                    if view is not None and view.status == "active" and view.ip is not None:
+                        memory.ledger = books.with_address(
+                            memory.book, action.kind, str(view.id), view.ip
+                        )
+                        return
+                    news.clear()
+                    await news.wait()
+        except TimeoutError:
+            pass
+        finally:
+            inventory.unwatch(wave)
+        # Not in its wave's listing: its tag came late, or it is gone.
+        droplet = await backing.account.droplets.get(number, priority=Priority.NEW)
+        if droplet is not None:
+            inventory.saw(droplet)
+            memory.saw_droplet(DropletView(droplet.id, droplet.status, droplet.public_ip))
+        elif not may_still_appear(work.known_since(line), self._clock.utc_now()):
+            work.saw_gone(action.kind, action.id)
+
+    def _wave_of(self, work: Work, line: LedgerEntry) -> str:
+        """The wave that the droplet wears; by its date while its tags do not show."""
+        droplet = work.backing.account.inventory.known(int(line.id))
+        tags = droplet.tags if droplet is not None else frozenset()
+        return next(
+            (tag for tag in tags if tag.startswith(_WAVE_PREFIX)), wave_tag(line.created_at)
+        )
+
+
+def _refused_part(placement: Placement, error: NoCapacity | UnknownOption) -> tuple[str, str]:
+    """The region and size that need not be asked for again: no region has a size that is none."""
+    option = error.option if isinstance(error, UnknownOption) else None
+    region = ANY if option in ("size", "image") else placement.region
+    size = ANY if option in ("region", "image") else placement.size
+    return region, size
+
+
+def wave_tag(at: datetime) -> str:
+    """The creation window of ten minutes that a droplet belongs to."""
+    window = at.astimezone(UTC)
+    return f"{_WAVE_PREFIX}{window:%Y%m%d%H}{window.minute // 10}0"
