@@ -545,3 +545,23 @@ async def test_one_401_at_the_start_does_not_keep_what_ended_from_being_destroye
         crowd.start()
         await ends(crowd, 30)
         await crowd.close()
+
+
+@virtual_time
+async def test_an_image_that_sessions_cannot_use_is_refused_with_a_sentence():
+    with prepared():
+        crowd = await operated()
+        upload = {"name": "own", "url": "https://example.com/a.img", "region": "nyc3"}
+        uploaded = crowd.emulator.cloud.images.upload(upload)
+        crowd.set_class(image="7")
+        await asyncio.sleep(10)
+        assert crowd.class_says()[0] == "ImageMissing"
+        crowd.set_class(image=str(uploaded.id))
+        await asyncio.sleep(10)
+        reason, message = crowd.class_says()
+        assert reason == "ImageUnsupported"
+        assert "take a snapshot" in message
+        crowd.set_class(image="debian-12-x64")
+        await asyncio.sleep(10)
+        assert crowd.class_says()[0] == "Usable"
+        await crowd.close()

@@ -7,8 +7,9 @@ from pydantic import TypeAdapter
 from spawnai.digitalocean.answers import member, read
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.client import ApiClient, Call
+from spawnai.digitalocean.images import Images
 from spawnai.digitalocean.listing import PER_PAGE, list_all, read_page
-from spawnai.digitalocean.models import Account, Page, Size, owner_of
+from spawnai.digitalocean.models import Account, Image, Page, Size, owner_of
 from spawnai.digitalocean.scopes import Scope, missing_scopes
 
 _SIZE = TypeAdapter(Size)
@@ -20,6 +21,7 @@ class Catalog:
 
     def __init__(self, api: ApiClient) -> None:
         self._api = api
+        self._images = Images(api)
 
     async def sizes(self, *, priority: Priority) -> dict[str, Size]:
         """All sizes by slug, with today's prices. One that cannot be read is not on offer."""
@@ -45,6 +47,10 @@ class Catalog:
             Unauthorized: the token is wrong.
         """
         return await missing_scopes(self._api, wanted, priority=priority)
+
+    async def image(self, image_id: int, *, priority: Priority) -> Image | None:
+        """An image by its number; None when there is none."""
+        return await self._images.get(image_id, priority=priority)
 
     async def account(self, *, priority: Priority) -> Account:
         """The account that the token belongs to.

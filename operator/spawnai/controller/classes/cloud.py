@@ -156,6 +156,31 @@ class ClassCloud:
                 "it the scopes that the guide lists, or a token with full access",
             )
 
+    @staticmethod
+    async def _check_image(known: StoredClass, image_name: str, account: CloudAccount) -> None:
+        """An image of the account's own, named by its number, has to be one that sessions can use.
+
+        An uploaded ("custom") image demands an SSH key and gets its address by DHCP, which the
+        firewall does not let out.
+        """
+        if not image_name.isdigit():
+            return
+        image = await account.catalog.image(int(image_name), priority=Priority.NEW)
+        if image is None or image.status != "available":
+            raise ClassProblem(
+                "ImageMissing",
+                f"The DigitalOcean account has no image {image_name} that can be used, which "
+                f"SpawnClass {known.name!r} names: write the number of a snapshot of this account "
+                "or a slug such as ubuntu-24-04-x64 in spec.image",
+            )
+        if image.type == "custom":
+            raise ClassProblem(
+                "ImageUnsupported",
+                f"Image {image_name} of SpawnClass {known.name!r} was uploaded. Uploaded images "
+                "need an SSH key and DHCP, which sessions do not have: start a droplet from it, "
+                "take a snapshot, and write the snapshot's number in spec.image",
+            )
+
     async def prepare(
         self, known: StoredClass, spec: ClassSpec, account: CloudAccount
     ) -> str | None:
@@ -168,6 +193,7 @@ class ClassCloud:
         await self._read_prices(account, Priority.NEW)
         domain = spec.exposure.domain
         await self._check_scopes(known, domain, account)
+        await self._check_image(known, spec.image, account)
         if domain and not await account.record_listings.domain_exists(
             domain, priority=Priority.NEW
         ):

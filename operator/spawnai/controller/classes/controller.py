@@ -57,6 +57,8 @@ FOR_A_PERSON = frozenset(
         "DigitalOceanUnauthorized",
         "DomainMissing",
         "GenerationRejected",
+        "ImageMissing",
+        "ImageUnsupported",
         "InvalidSpec",
         "ModelWithoutPrice",
         "ScopesMissing",
