@@ -257,7 +257,7 @@ class ControlPlane:
     async def _until_api_server_ready(self) -> None:
         async with self._client() as client:
 
-            async def is_ready() -> bool:
+            async def is_ready() -> bool | str:
                 return await _answers(client, "/readyz")
 
             await self._started(self._api_server).wait_until_ready(
@@ -268,10 +268,13 @@ class ControlPlane:
         """A new namespace's service account is the controllers' own doing."""
         async with self._client() as client:
 
-            async def work() -> bool:
-                return await _answers(
+            async def work() -> bool | str:
+                answer = await _answers(
                     client, "/api/v1/namespaces/default/serviceaccounts/default"
-                ) and await _answers(client, "/api/v1/namespaces/kube-system")
+                )
+                if answer is not True:
+                    return answer
+                return await _answers(client, "/api/v1/namespaces/kube-system")
 
             await self._started(self._controller_manager).wait_until_ready(
                 work, limit_seconds=_READY_SECONDS
@@ -314,11 +317,15 @@ class ControlPlane:
         path.write_text(json.dumps(document, indent=2) + "\n")  # JSON is YAML
 
 
-async def _answers(client: httpx.AsyncClient, path: str) -> bool:
+async def _answers(client: httpx.AsyncClient, path: str) -> bool | str:
+    """Whether the path is answered well, or what came instead."""
     try:
-        return (await client.get(path)).is_success
-    except httpx.TransportError:
-        return False
+        answer = await client.get(path)
+    except httpx.TransportError as error:
+        return f"GET {path}: {str(error) or type(error).__name__}"
+    if answer.is_success:
+        return True
+    return f"GET {path}: {answer.status_code} {' '.join(answer.text.split())[:300]}"
 
 
 def _client_certificate(pair: KeyPair) -> dict[str, str]:

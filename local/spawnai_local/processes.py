@@ -154,23 +154,25 @@ class ChildProcess:
 
     async def wait_until_ready(
         self,
-        is_ready: Callable[[], Awaitable[bool]],
+        is_ready: Callable[[], Awaitable[bool | str]],
         *,
         limit_seconds: float,
         interval_seconds: float = 0.1,
     ) -> None:
-        """Ask `is_ready` again and again until it says yes.
+        """Ask `is_ready` again and again until it says yes; a text says what is wrong yet.
 
         Raises:
-            ProcessError: it ended, or the time was over; the message ends with its last log lines.
+            ProcessError: it ended, or the time was over; the message tells what was wrong last and
+                ends with its last log lines.
         """
         deadline = time.monotonic() + limit_seconds
-        while not await is_ready():
+        while (answer := await is_ready()) is not True:
+            wrong = f" (last: {answer})" if answer else ""
             if self._supervision is None or self._supervision.done():
                 message = f"{self.name} ended with code {self.returncode} before it was ready"
-                raise ProcessError(self._with_log(message))
+                raise ProcessError(self._with_log(message + wrong))
             if time.monotonic() > deadline:
-                message = f"{self.name} was not ready within {limit_seconds:.0f} s"
+                message = f"{self.name} was not ready within {limit_seconds:.0f} s{wrong}"
                 raise ProcessError(self._with_log(message))
             await asyncio.sleep(interval_seconds)
 

@@ -182,3 +182,18 @@ def test_a_pid_file_of_another_boot_or_an_ended_process_names_nobody(tmp_path: P
 def test_a_free_port_can_be_listened_on() -> None:
     port = free_port("127.0.0.1")
     assert 1024 < port < 32768
+
+
+async def test_a_wait_that_gives_up_tells_what_was_wrong_last(tmp_path):
+    process = ChildProcess("sleeper", ["sleep", "60"], tmp_path)
+    await process.start()
+    answers = iter(["refused", "no certificate of ours", "no certificate of ours"])
+
+    async def is_ready() -> bool | str:
+        return next(answers, "the last thing that went wrong")
+
+    try:
+        with pytest.raises(ProcessError, match="the last thing that went wrong"):
+            await process.wait_until_ready(is_ready, limit_seconds=0.5)
+    finally:
+        await process.stop()
