@@ -38,7 +38,7 @@ from .controller import Controller, Outside
 from .door.log import AppLogs
 from .door.server import Door
 from .heap import keep_trimmed, set_apart
-from .installation_key import installation_key
+from .installation_key import installation_keys
 from .leader import KubernetesLeases, Leadership, LeadershipLost
 from .reaping.reaper import ReaperSettings
 from .resync import Resync
@@ -201,9 +201,9 @@ class Process:
             on_result=metrics.event,
             redactor=self._redactor,
         )
-        key = await self._patiently(lambda: installation_key(cluster, settings.namespace))
+        keys = await self._patiently(lambda: installation_keys(cluster, settings.namespace))
         random = SystemRandom()
-        agents = Agents(key)
+        agents = Agents(keys)
         judge = Judge()
         claude = ClaudeKeys(settings.anthropic_base_url, clock, random, judge)
         notices = NoticeSender(
