@@ -193,13 +193,16 @@ class Accounts:
         return list(self._open.values())
 
     def failure(self) -> str | None:
-        """Which account's listings have ended although the account is open; None: none have.
+        """What of an open account has ended although nothing else starts it again; None: nothing.
 
-        Nothing else starts them again, and without them the operator sees nothing.
+        Without its listings the operator sees nothing, and without turns it calls nothing.
         """
-        if all(not account.task.done() for account in self._open.values()):
-            return None
-        return "the listings of a DigitalOcean account have ended; see the log"
+        for account in self._open.values():
+            if account.task.done():
+                return "the listings of a DigitalOcean account have ended; see the log"
+            if account.budget.has_failed:
+                return "the calls to DigitalOcean have ended; see the log"
+        return None
 
     async def close(self) -> None:
         """End everything."""

@@ -197,6 +197,8 @@ class RateBudget:
         self._probe_under_way = False
         self._next_probe_at = 0.0
         self._probe_interval = _FIRST_PROBE_SECONDS
+        self.has_failed = False
+        """Whether handing out turns ended by an error of our own: nothing goes on then."""
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_at = 0.0
 
@@ -476,7 +478,12 @@ class RateBudget:
     async def _ring(self, seconds: float) -> None:
         await self.clock.sleep(seconds)
         self._alarm = None
-        self._serve()
+        try:
+            self._serve()
+        except Exception:
+            # Nobody waits for this task, and without it no call gets its turn any more.
+            _LOGGER.exception("The turns of calls to DigitalOcean ended by an error")
+            self.has_failed = True
 
 
 def retry_after_seconds(headers: Mapping[str, str], utc_now: datetime) -> float | None:

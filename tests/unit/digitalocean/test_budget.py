@@ -511,3 +511,22 @@ def test_the_pause_is_what_retry_after_says_else_until_the_reset_by_the_servers_
 
 def test_slots_are_told_apart_by_identity():
     assert Slot(NEW, 1.0) != Slot(NEW, 1.0)
+
+
+@virtual_time
+async def test_an_error_in_handing_out_turns_is_told_and_remembered(monkeypatch, caplog):
+    _, _, budget, caller = world()
+    await use_up(budget, 250)
+    waiting = asyncio.create_task(caller.once(DESTROY))
+    await asyncio.sleep(0)
+    assert not budget.has_failed
+
+    def broken() -> None:
+        raise RuntimeError("a mistake of our own")
+
+    monkeypatch.setattr(budget, "_serve", broken)
+    await asyncio.sleep(61)
+    assert budget.has_failed
+    assert "a mistake of our own" in caplog.text
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
