@@ -27,7 +27,7 @@ needs_promtool = pytest.mark.skipif(
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["promtool", *arguments], check=False, capture_output=True, text=True, timeout=120
+        ["promtool", *arguments], check=False, capture_output=True, text=True, timeout=240
     )
 
 
