@@ -13,7 +13,7 @@ PYTEST_ARGS ?=
 .PHONY: help
 help: ## List these targets
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET, where TARGET is:\n"} \
-	     /^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	     /^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## Make .venv with every tool and library (quick when nothing changed)
@@ -66,6 +66,10 @@ bench: setup ## Measure the product and print a table
 
 # For make chaos: one plan by its id, or all whose ids begin so.
 PLAN ?=
+
+.PHONY: page-pictures
+page-pictures: setup ## Make pictures of the console's page, in .local/pictures (needs Chromium)
+	@$(BIN)/python -m spawnai_local.pictures
 
 .PHONY: chaos
 chaos: setup ## Let each call of the operator go wrong in every way (25 minutes)

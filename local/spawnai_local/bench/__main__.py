@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from spawnai_local.bench import crowd, lives, machine, report
+from spawnai_local.bench import crowd, lives, machine, pages, report
 from spawnai_local.bench.figures import Figure
 from spawnai_local.interruption import run_until_interrupted
 from spawnai_local.narration import Narrator
@@ -16,7 +16,7 @@ from spawnai_local.paths import checkout
 from spawnai_local.up import READABLE_ERRORS
 
 CROWD_PARTS = ("rest", "restart", "expiry", "pressure")
-PARTS = ("lives", *CROWD_PARTS)
+PARTS = ("lives", *CROWD_PARTS, "console")
 LARGE = "crowd10k"
 LARGE_PARTS = frozenset({"rest", "restart", "expiry"})
 _LIMIT_SECONDS = 30 * 60.0
@@ -34,9 +34,21 @@ class Size:
     storming: int = 500
     large: int = 10_000
     rest_seconds: float = 120.0
+    pages: int = 1000
+    changes: int = 20
 
 
-QUICK = Size(lives=6, few=6, sessions=250, expiring=10, storming=140, large=600, rest_seconds=30.0)
+QUICK = Size(
+    lives=6,
+    few=6,
+    sessions=250,
+    expiring=10,
+    storming=140,
+    large=600,
+    rest_seconds=30.0,
+    pages=300,
+    changes=5,
+)
 
 
 def main() -> None:
@@ -100,6 +112,17 @@ async def _run(narrator: Narrator, parts: frozenset[str], size: Size) -> int:
             )
             figures += _told(narrator, found.figures())
             shares += found.noise_of_others()
+        if "console" in parts:
+            narrator.step(f"{size.pages} open pages")
+            opened = await pages.measure(
+                directory / "console",
+                narrator,
+                few=min(200, size.pages),
+                many=size.pages,
+                changes=size.changes,
+                rest_seconds=min(30.0, size.rest_seconds),
+            )
+            figures += _told(narrator, opened.figures())
         if LARGE in parts:
             await _measure_large(narrator, directory / LARGE, size)
             if parts == {LARGE}:

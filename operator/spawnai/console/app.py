@@ -14,6 +14,7 @@ from .errors import Problem, add_error_handlers, answer_with
 from .inside import Inside
 from .live import Live
 from .me import Me
+from .openapi import openapi_of
 from .operator_door import OperatorDoor
 from .rate_limit import RateLimit
 from .sessions import Sessions
@@ -45,6 +46,7 @@ def build_app(
         docs_url=None,
         redoc_url=None,
     )
+    app.openapi = lambda: openapi_of(app)  # type: ignore[method-assign]
     add_error_handlers(app)
     sessions = Sessions(api, default_namespace)
     # Before the sessions: an id has a dot, `watch` has none.

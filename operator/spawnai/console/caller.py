@@ -7,9 +7,11 @@ import json
 import re
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import Request, WebSocket
+from fastapi import Request, Security, WebSocket
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers
 
 from .errors import Problem
@@ -35,7 +37,13 @@ class Caller:
         return hashlib.sha256(self.token.encode()).hexdigest()
 
 
-def caller_of(request: Request) -> Caller:
+_SCHEME = HTTPBearer(auto_error=False, description="A Kubernetes token.")
+
+
+def caller_of(
+    request: Request,
+    _documented: Annotated[HTTPAuthorizationCredentials | None, Security(_SCHEME)],
+) -> Caller:
     """The caller of a request.
 
     Raises:

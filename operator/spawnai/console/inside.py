@@ -92,7 +92,7 @@ class Inside:
             bool, Query(description="Go on with new lines as they come.")
         ] = False,
     ) -> StreamingResponse:
-        """The last lines of an app's log; a blank line keeps the stream alive."""
+        """The last lines of an app's log, and with `follow` those that come after."""
         query = {"follow": "true"} if follow else {}
         return await self._passed_on(caller, f"{_session(id_)}/log", query, _TEXT)
 

@@ -10,7 +10,8 @@ from fastapi.responses import StreamingResponse
 from .caller import Caller, websocket_caller
 from .feed import Scope
 from .live import Live, serve_websocket, server_sent_events
-from .models import ID_PATTERN, NAMESPACE_PATTERN, Namespace, Update
+from .models import ID_PATTERN, NAMESPACE_PATTERN, Namespace
+from .openapi import REFERENCE
 from .sessions import CallerOfRequest, SessionId, Sessions, errors, taken_apart
 
 Since = Annotated[
@@ -38,7 +39,7 @@ _STREAM: dict[int | str, dict[str, Any]] = {
             "path takes a WebSocket, with the subprotocols spawnai.v1 and "
             "base64url.bearer.authorization.k8s.io.<token>."
         ),
-        "content": {"text/event-stream": {"schema": Update.model_json_schema(by_alias=True)}},
+        "content": {"text/event-stream": {"schema": {"$ref": REFERENCE.format(model="Update")}}},
     }
 }
 _NO_SUCH_SCOPE = 1008

@@ -158,7 +158,7 @@ class Reconciler:
             self._metrics.session_seen(observation.uid, None)
             return
         status = planned.status or session.status
-        self._metrics.session_seen(observation.uid, status)
+        self._metrics.session_seen(observation.uid, status, feedback=session.feedback)
         if session.status.termination_reason is None and status.termination_reason is not None:
             self._count_end(memory, status)
         now = self._clock.utc_now()

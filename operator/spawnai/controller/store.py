@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from spawnai.api.names import (
     DEFAULT_CLASS_ANNOTATION,
     EXPIRES_AT_ANNOTATION,
+    FEEDBACK_ANNOTATION,
     FINALIZER,
     TTL_ANNOTATION,
 )
@@ -92,6 +93,7 @@ def parse_session(body: Mapping[str, Any]) -> Session:
         spec=spec,
         spec_problem=problem,
         status=status,
+        feedback=annotations.get(FEEDBACK_ANNOTATION),
     )
 
 

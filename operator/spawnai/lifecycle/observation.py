@@ -110,6 +110,8 @@ class Session:
     spec: SessionSpec | None
     spec_problem: str | None
     status: SessionStatus
+    feedback: str | None = None
+    """What the annotation says, whatever somebody wrote there."""
 
     @property
     def order(self) -> SessionSpec:

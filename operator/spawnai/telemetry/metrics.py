@@ -33,6 +33,10 @@ _USUAL_REASONS = frozenset({"Creating", "Booting", "Generating"})
 _ADMITTED = "Admitted"
 
 
+FEEDBACK_ANSWERS = ("yes", "no")
+"""The values of the annotation spawn-ai.com/feedback that count."""
+
+
 class CallOutcome(Protocol):
     """One finished call to DigitalOcean, as its adapter reports it."""
 
@@ -133,6 +137,15 @@ class Metrics:
         for known in ConditionStatus:
             ready.labels(known.value).set(0)
         self._phases, self._readiness, self._waiting = map(_Sorted, (phases, ready, waiting))
+        feedback = Gauge(
+            "spawnai_session_feedback",
+            "SpawnSessions whose owner said whether the app works as expected, by answer",
+            ["answer"],
+            registry=registry,
+        )
+        for answer in FEEDBACK_ANSWERS:
+            feedback.labels(answer).set(0)
+        self._feedback = _Sorted(feedback)
         self._results = Counter(
             "spawnai_session_results_total",
             "Sessions whose end was decided, by result",
@@ -299,8 +312,13 @@ class Metrics:
             registry=registry,
         )
 
-    def session_seen(self, uid: str, status: SessionStatus | None) -> None:
-        """A session has this status now; None: the session is gone from the cluster."""
+    def session_seen(
+        self, uid: str, status: SessionStatus | None, *, feedback: str | None = None
+    ) -> None:
+        """A session has this status now; None: the session is gone from the cluster.
+
+        `feedback` is its owner's answer, where there is one.
+        """
         phase = status.phase if status is not None else None
         self._phases.put(uid, str(phase) if phase is not None else None)
         ready = None
@@ -309,6 +327,7 @@ class Metrics:
             ready = str(found.status if found is not None else ConditionStatus.UNKNOWN)
         self._readiness.put(uid, ready)
         self._waiting.put(uid, _waits_for(status) if status is not None else None)
+        self._feedback.put(uid, feedback if feedback in FEEDBACK_ANSWERS else None)
 
     def session_ended(self, status: SessionStatus) -> None:
         """The end of a session was decided, for `status.termination_reason`."""

@@ -215,8 +215,8 @@ def test_no_label_holds_a_session(metrics, registry):
     use_every_method(metrics)
     labels = {label for _, names in families(registry).values() for label in names}
     assert labels == {
-        "phase", "ready", "reason", "result", "kind", "class", "outcome", "channel", "endpoint",
-        "model", "write", "window", "version", "whose",
+        "answer", "phase", "ready", "reason", "result", "kind", "class", "outcome", "channel",
+        "endpoint", "model", "write", "window", "version", "whose",
     }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def command(
     call = call_of(ctx, output, namespace)
     found = find_app(call.cluster, app)
     console = find_console(call.cluster)
-    path = f"/api/sessions/{found.namespace}/{found.name}/logs"
+    path = f"/api/sessions/{found.namespace}.{found.name}/logs"
     pause = _AGAIN_SECONDS
     seen = 0
     while True:

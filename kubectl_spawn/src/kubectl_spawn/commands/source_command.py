@@ -46,7 +46,7 @@ def source_of(console: Console, app: App) -> dict[str, bytes]:
     Raises:
         CommandError: the console refused, or what it sent is no archive that can be trusted.
     """
-    data = console.bytes(f"/api/sessions/{app.namespace}/{app.name}/source")
+    data = console.bytes(f"/api/sessions/{app.namespace}.{app.name}/source")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]

@@ -6,7 +6,7 @@ import { view as orderView } from './order.js';
 import { Refusal, hasToken, serverNow, setToken } from './server.js';
 import { kindOf, view as sessionView } from './session.js';
 import {
-  BUILDING, ENDS_SOON, FAILED, LIVING, SENT, byName, connect, disconnect, hurry, loadMe, loadOffer, onChange, own,
+  BUILDING, ENDS_SOON, FAILED, LIVING, SENT, byName, connect, disconnect, hurry, loadMe, loadOffer, onChange,
   reconnect, stateOf, world,
 } from './sessions.js';
 import { shelved } from './shelf.js';
@@ -199,7 +199,7 @@ function shortcut(key, chord) {
   if (key === '?') return keysDialog;
   if (key === 'j' || key === 'k') return () => step(key === 'j' ? 1 : -1);
   if (key === 'o') return $('#open-app') && (() => $('#open-app').focus());
-  if (key === 'e') return $('#extend') && (() => $('#extend').click());
+  if (key === 'e') return $('#extend') && (() => { $('#extend').focus(); $('#extend').click(); });
   const tab = { c: 'change', l: 'logs', s: 'source', d: 'details' }[key];
   return tab && $(`#tab-${tab}`) && (() => { $(`#tab-${tab}`).click(); $(`#tab-${tab}`).focus(); });
 }
@@ -216,5 +216,3 @@ start(null).catch((error) => {
   if (!(error instanceof Refusal) && hasToken()) throw error;
   render();
 });
-
-export { own };

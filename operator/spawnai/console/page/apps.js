@@ -3,7 +3,7 @@ import { button, h } from './dom.js';
 import { tag } from './line.js';
 import { costOf } from './money.js';
 import { serverNow } from './server.js';
-import { BUILDING, ENDED, ENDING, ENDS_SOON, FAILED, LIVING, SENT, WAITING, all, onChange, stateOf, world } from './sessions.js';
+import { BUILDING, ENDED, ENDING, ENDS_SOON, FAILED, LIVING, SENT, WAITING, all, stateOf, world } from './sessions.js';
 import { HOUR, clockTime, duration, isFrench, money, t } from './words.js';
 
 const PAGE = 40;
@@ -126,5 +126,3 @@ function makeRow(session) {
 const empty = () => ({
   element: h('div.empty', h('h1', t('emptyTitle')), h('p.soft', t('emptyMore')), h('a.btn.pri', { href: '#/new' }, t('newApp'))),
 });
-
-export { onChange };

@@ -1,8 +1,8 @@
 // What stands around every view: the top, the bars, signing in, and the shortcuts' list.
 import { $, button, command, dialog, h, icon, svg } from './dom.js';
 import { serverNow, setToken } from './server.js';
-import { ENDS_SOON, hurry, loadMe, pause, stateOf, world } from './sessions.js';
-import { HOUR, clockTime, duration, isFrench, languageTag, setLanguage, t } from './words.js';
+import { ENDS_SOON, hurry, pause, stateOf, world } from './sessions.js';
+import { HOUR, clockTime, duration, languageTag, setLanguage, t } from './words.js';
 
 function brand() {
   return svg('svg', { viewBox: '0 0 34 12', 'aria-hidden': 'true' },
@@ -10,7 +10,13 @@ function brand() {
     svg('rect', { x: 15, y: 3, width: 19, height: 6, rx: 3 }));
 }
 
+let drawn = null;
+
 export function top(route, { render, start, leave }) {
+  // Drawn again only when it differs: the menu must not close under a reader's pointer.
+  const key = JSON.stringify([route, languageTag(), world.me?.user, world.namespace, world.paused]);
+  if (key === drawn) return;
+  drawn = key;
   const link = (path, words) => h('a', { href: `#${path}`, 'aria-current': route === path ? 'page' : null }, words);
   const parts = [h('a.brand', { href: '#/new', 'aria-label': 'SpawnAI' }, brand(), h('span', 'SpawnAI')),
     h('nav', { 'aria-label': 'SpawnAI' }, world.me ? [link('/new', t('newApp')), link('/apps', t('apps'))] : null)];
@@ -124,5 +130,3 @@ export function keysDialog() {
     }), t('useKeys')),
     h('div.row.end', button(t('close'), close))]);
 }
-
-export { isFrench, loadMe };

@@ -16,7 +16,7 @@ export const draft = { prompt: '', appType: 'webapp', tier: 'light', hours: null
 
 const tierOf = (name) => world.offer?.tiers.find((one) => one.tier === name);
 const defaultHours = (tier) => tierOf(tier)?.ttlSeconds / 3600 || DEFAULT_HOURS[tier];
-const longestHours = () => (world.offer ? world.offer.maxTtlSeconds / 3600 : 72);
+const longestHours = () => (world.offer?.maxTtlSeconds || 72 * 3600) / 3600;
 
 export function fill(session) {
   Object.assign(draft, { prompt: session.prompt, appType: session.appType, tier: session.tier || 'light', hours: null, error: null });
@@ -119,7 +119,7 @@ export function view({ go, render }) {
 }
 
 // Which kinds the installed API knows; all until it has said.
-const offered = (type) => !world.offer || world.offer.appTypes.some((one) => one.appType === type);
+const offered = (type) => !world.offer?.appTypes.length || world.offer.appTypes.some((one) => one.appType === type);
 
 function machine(tier) {
   const known = tierOf(tier);

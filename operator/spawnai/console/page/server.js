@@ -54,9 +54,10 @@ export async function call(path, options = {}) {
 
 export const blob = async (path) => (await fetchFrom(path, { signal: AbortSignal.timeout(60_000) })).blob();
 
-// Lines of a text stream, until it ends. `signal` ends it from here.
-export async function* lines(path, signal) {
+// Lines of a text stream, until it ends. `signal` ends it from here; `onOpen` hears that it began.
+export async function* lines(path, signal, onOpen = () => {}) {
   const answer = await fetchFrom(path, { signal });
+  onOpen();
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = '';
   while (true) {

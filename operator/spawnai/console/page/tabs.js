@@ -153,29 +153,28 @@ function logsPart(session) {
     let tries = 0;
     while (!stopped?.signal.aborted) {
       stopped = new AbortController();
-      let opened = false;
       try {
-        const seen = kept.length;
-        let skip = seen;
-        for await (const text of lines(`api/sessions/${session.id}/logs?follow=true`, stopped.signal)) {
-          if (!kept.length && text === '') setText(empty, t('nothingLogged'));
-          if (!opened) { opened = true; tries = 0; skip = overlap(); }
-          if (text === '') continue; // keeps the connection alive
-          if (skip > 0) { skip -= 1; continue; }
+        for await (const text of lines(`api/sessions/${session.id}/logs?follow=true`, stopped.signal, begin)) {
+          tries = 0;
           add(text);
         }
         return;
       } catch (error) {
         if (stopped.signal.aborted) return;
-        if (!kept.length) setText(empty, t('noLogs', { e: error.message }));
+        setText(empty, t('noLogs', { e: error.message }));
         tries += 1;
         await new Promise((done) => { setTimeout(done, Math.min(30_000, 1000 * 2 ** tries)); });
       }
     }
   }
 
-  // After a cut the server tells the log from its start again.
-  const overlap = () => kept.length;
+  // After a cut the log is told from its start again.
+  function begin() {
+    kept.length = 0;
+    unseen = 0;
+    setText(empty, t('nothingLogged'));
+    box.replaceChildren(empty);
+  }
 
   const search = h('input', {
     type: 'search', 'aria-label': t('filterLines'), placeholder: t('filterLines'),

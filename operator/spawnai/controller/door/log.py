@@ -1,6 +1,6 @@
 """The log of an app, line by line: from its droplet while it lives, from the ledger afterwards."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from spawnai.api.record import LedgerEntry, Presence, ResourceKind
 from spawnai.api.session import Phase
@@ -25,8 +25,7 @@ class AppLogs:
     async def lines(self, session: Session, *, follow: bool) -> AsyncIterator[Sequence[str]]:
         """Lines as they come, oldest first; without `follow` those that there are.
 
-        While nothing is new an empty sequence comes now and then, so that a reader who has gone
-        is noticed.
+        While nothing is new an empty sequence comes now and then: has the reader gone meanwhile?
         """
         told: list[str] = []
         while True:
@@ -74,6 +73,3 @@ def new_lines(told: Sequence[str], lines: Sequence[str]) -> list[str]:
         if list(lines[: len(tail)]) == list(tail):
             return list(lines[len(tail) :])
     return list(lines)
-
-
-LogLines = Callable[[Session], AsyncIterator[Sequence[str]]]

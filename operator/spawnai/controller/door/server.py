@@ -35,7 +35,7 @@ _MOST_STREAMS = 200
 _MOST_STREAMS_OF_ONE = 10
 _WRITE_SECONDS = 30.0
 """A reader that takes nothing for so long is let go."""
-_KEEP_ALIVE_SECONDS = 15.0
+_ANNOUNCE_AGAIN_SECONDS = 15.0
 _GENERATION_LOOK_SECONDS = 0.3
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -126,7 +126,7 @@ class Door:
                 await self._cluster.put_config_map(self._namespace, CONFIG_MAP, data)
             except ClusterError as error:
                 _LOGGER.warning("The inner door is not announced yet: %s", error)
-                await self._clock.sleep(_KEEP_ALIVE_SECONDS)
+                await self._clock.sleep(_ANNOUNCE_AGAIN_SECONDS)
             else:
                 return
 
@@ -147,16 +147,12 @@ class Door:
         follow = request.query.get("follow") == "true"
         with _Stream(self._streams, user):
             response = await self._begin(request, "text/plain; charset=utf-8")
-            last = float("-inf")
             async for lines in self._logs.lines(session, follow=follow):
+                if is_gone(request):
+                    return response
                 if lines:
                     text = self._redactor.redact("\n".join(lines))
-                elif self._clock.now() - last < _KEEP_ALIVE_SECONDS:
-                    continue
-                else:
-                    text = ""
-                last = self._clock.now()
-                await self._write(response, f"{text}\n".encode())
+                    await self._write(response, f"{text}\n".encode())
             await response.write_eof()
         return response
 
@@ -166,8 +162,8 @@ class Door:
         memory = self._memories.get(session.uid) or Memory()
         with _Stream(self._streams, user):
             response = await self._begin(request, "application/x-ndjson")
-            told, last = b"", self._clock.now()
-            while True:
+            told = b""
+            while not is_gone(request):
                 current = self._store.session(session.uid)
                 document = {
                     "fraction": round(memory.generation_fraction or 0.0, 3),
@@ -177,11 +173,8 @@ class Door:
                 }
                 line = json.dumps(document).encode() + b"\n"
                 if line != told:
-                    told, last = line, self._clock.now()
+                    told = line
                     await self._write(response, line)
-                elif self._clock.now() - last >= _KEEP_ALIVE_SECONDS:
-                    last = self._clock.now()
-                    await self._write(response, b"\n")
                 over = current is None or current.status.ready_at is not None
                 if over or memory.bundle is not None:
                     break
@@ -327,6 +320,11 @@ class _Stream:
         self._streams[self._user] -= 1
         if not self._streams[self._user]:
             del self._streams[self._user]
+
+
+def is_gone(request: web.Request) -> bool:
+    """Whether nobody reads the answer any more. A stream that is quiet has no other way to know."""
+    return request.transport is None or request.transport.is_closing()
 
 
 def _token(request: web.Request) -> str:

@@ -1,0 +1,134 @@
+"""What the tests of the console share: a real API server, the console as a process, two people.
+
+No operator runs here: what it would write into a status, a test writes.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from spawnai.api.names import API_VERSION
+from spawnai_local.console import LocalConsole
+from spawnai_local.control_plane import ControlPlane
+from spawnai_local.installation import install, read_manifests
+from spawnai_local.kubectl import Kubectl
+from spawnai_local.paths import checkout
+
+TEAM = "console-team"
+
+
+@dataclass
+class World:
+    """A console, its API server, and the tokens of people with different rights."""
+
+    console: LocalConsole
+    kubectl: Kubectl
+    editor: str
+    viewer: str
+    stranger: str
+
+    def client(self, token: str | None) -> httpx.AsyncClient:
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        return httpx.AsyncClient(
+            base_url=self.console.url, headers=headers, timeout=20, trust_env=False
+        )
+
+    async def order(self, name: str, **order: Any) -> dict[str, Any]:
+        async with self.client(self.editor) as client:
+            body = {"prompt": "A clock", "appType": "webapp", "namespace": TEAM, "name": name}
+            answer = await client.post("api/sessions", json=body | order)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    async def set_status(self, name: str, **status: Any) -> None:
+        """What the operator would write."""
+        await self.kubectl.run(
+            *("patch", "spawnsession", name, "--namespace", TEAM, "--subresource=status"),
+            *("--type=merge", "--patch", json.dumps({"status": status})),
+        )
+
+    async def delete(self, *names: str) -> None:
+        await self.kubectl.run(
+            *("delete", "spawnsessions", "--namespace", TEAM, "--ignore-not-found"),
+            *(names or ("--all",)),
+        )
+
+
+def account(name: str, *roles: str) -> list[dict[str, Any]]:
+    group = "rbac.authorization.k8s.io"
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": name, "namespace": TEAM},
+        },
+        *(
+            {
+                "apiVersion": f"{group}/v1",
+                "kind": "RoleBinding",
+                "metadata": {"name": f"{name}-{role}", "namespace": TEAM},
+                "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
+                "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": TEAM}],
+            }
+            for role in roles
+        ),
+    ]
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def world(
+    control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    kubectl = control_plane.kubectl
+    manifests = read_manifests(checkout())
+    await install(kubectl, manifests, None, digitalocean_token="none", anthropic_api_key="none")
+    await kubectl.apply(
+        {"apiVersion": API_VERSION, "kind": "SpawnClass", "metadata": {"name": "local"}},
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TEAM}},
+        *account("editor", "spawnai-session-editor", "spawnai-session-viewer"),
+        *account("viewer", "spawnai-session-viewer"),
+        *account("stranger"),
+    )
+
+    async def token(name: str) -> str:
+        return (await kubectl.run("create", "token", name, "--namespace", TEAM)).strip()
+
+    directory: Path = tmp_path_factory.mktemp("console")
+    console = await LocalConsole.start(directory, kubectl, operator_namespace=manifests.namespace)
+    try:
+        yield World(
+            console, kubectl, await token("editor"), await token("viewer"), await token("stranger")
+        )
+    finally:
+        await console.process.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def clean(world: World) -> AsyncIterator[World]:
+    """A namespace without sessions, before and after."""
+    await world.delete()
+    yield world
+    await world.delete()
+
+
+READY = {
+    "phase": "Running",
+    "progress": 100,
+    "message": "Running",
+    "url": "https://clock-7f3a.apps.example.com",
+    "startedAt": "2026-11-29T12:00:00Z",
+    "region": "nyc3",
+    "size": "s-1vcpu-1gb",
+    "cost": {"estimated": "0.11", "price": "0.00893"},
+}
+
+
+@pytest.fixture
+def ready() -> dict[str, Any]:
+    return READY

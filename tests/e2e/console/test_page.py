@@ -1,0 +1,405 @@
+"""The page in a real browser, against a real API server; a test writes what an operator would."""
+
+import asyncio
+import re
+import shutil
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Page, async_playwright, expect
+from tests.e2e.console.conftest import TEAM, World
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)"
+)
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+PROMPT = "A retro board with three columns, cards people can add and vote on"
+WAIT = 15_000
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        running = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield running
+        await running.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(browser: Browser, clean: World) -> AsyncIterator[Page]:
+    context = await browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US")
+    context.set_default_timeout(WAIT)
+    opened = await context.new_page()
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.on(
+        "console",
+        lambda message: errors.append(message.text) if "Content Security" in message.text else None,
+    )
+    yield opened
+    await context.close()
+    assert errors == []
+
+
+async def sign_in(page: Page, world: World, token: str, path: str = "") -> None:
+    await page.goto(f"{world.console.url}{path}")
+    await page.fill("#token", token)
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector("#token", state="detached")
+
+
+def soon(**delta: float) -> str:
+    return (datetime.now(UTC) + timedelta(**delta)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def condition(type_: str, status: str = "True", reason: str = "Done", message: str = "") -> Any:
+    return {
+        "type": type_,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": soon(),
+    }
+
+
+STARTED = ("DropletReady", "FirewallReady")
+
+
+async def test_an_order_comes_to_life_step_by_step_and_ends_with_a_receipt(
+    page: Page, clean: World, ready
+):
+    await sign_in(page, clean, clean.editor)
+    await page.fill("#prompt", PROMPT)
+    await page.keyboard.press("Control+Enter")
+    await page.wait_for_url(re.compile(r"#/s/retro-board-[0-9a-f]{4}$"))
+    name = page.url.rpartition("/")[2]
+    await expect(page.get_by_role("heading", level=1)).to_have_text(name)
+    spec = (await clean.kubectl.json("get", "spawnsession", name, "--namespace", TEAM))["spec"]
+    assert (spec["prompt"], spec["appType"], spec["tier"]) == (PROMPT, "webapp", "light")
+
+    begun = soon()
+    steps = [
+        ("Provisioning", 20, [], "Server"),
+        ("Generating", 50, STARTED, "Code"),
+        ("Deploying", 80, (*STARTED, "Generated"), "Start"),
+    ]
+    for phase, progress, true, now in steps:
+        await clean.set_status(
+            name,
+            phase=phase,
+            progress=progress,
+            startedAt=begun,
+            region="nyc3",
+            conditions=[condition(one) for one in true],
+        )
+        await expect(page.locator(".ends span").last).to_have_text(f"{progress}%")
+        await expect(page.locator("[aria-current=step]").first).to_contain_text(now)
+        assert (await page.title()).startswith(f"{progress}%")
+
+    await clean.set_status(
+        name, **ready | {"startedAt": begun}, readyAt=soon(), expirationTime=soon(hours=2),
+        conditions=[condition(one) for one in (*STARTED, "Generated", "AppHealthy", "Ready")],
+    )  # fmt: skip
+    link = page.get_by_role("link", name="Open app")
+    await expect(link).to_have_attribute("href", ready["url"])
+    await expect(link).to_have_attribute("rel", "noopener noreferrer")
+    await expect(page.get_by_role("timer")).to_contain_text("2h")
+    await expect(page.locator("#say")).to_contain_text(f"{name} is ready")
+
+    # Extend: at once on the screen, as an annotation in the cluster.
+    await page.click("#plus-hour")
+    await expect(page.get_by_role("timer")).to_contain_text("3h")
+    # Change the text.
+    await page.click("#tab-change")
+    await page.fill("#change-text", f"{PROMPT}, sorted by votes")
+    await page.click("#change-go")
+    # Judge it.
+    await page.click("#feedback-yes")
+    await expect(page.locator("#feedback-yes")).to_have_attribute("aria-pressed", "true")
+    shown = await clean.kubectl.json("get", "spawnsession", name, "--namespace", TEAM)
+    annotations = shown["metadata"]["annotations"]
+    assert annotations["spawn-ai.com/feedback"] == "yes"
+    until = datetime.fromisoformat(annotations["spawn-ai.com/expires-at"])
+    assert timedelta(hours=2.9) < until - datetime.now(UTC) < timedelta(hours=3.1)
+
+    # End: it asks first, and the safe answer has the focus.
+    await page.click("#end-now")
+    await expect(page.get_by_role("button", name="Keep it running")).to_be_focused()
+    await page.click("#end-app")
+    await expect(page.locator(".tag").first).to_have_text("Ending")
+    await clean.set_status(
+        name, phase="Destroyed", url=None, destroyedAt=soon(), terminationReason="Expired",
+        cost={"estimated": "0.11", "actual": "0.0911", "price": "0.00893"},
+        conditions=[condition("Expired"), condition("CleanupComplete")],
+    )  # fmt: skip
+    receipt = page.get_by_role("region", name="Receipt")
+    await expect(receipt).to_contain_text("You ended it")
+    await expect(receipt).to_contain_text("Nothing is left")
+    await expect(receipt).to_contain_text("$0.0911")
+
+
+async def test_what_failed_says_why_and_what_to_do(page: Page, clean: World):
+    await clean.order("stock", prompt="Read the warehouse sales", appType="script")
+    await clean.set_status(
+        "stock", phase="Destroyed", startedAt=soon(minutes=-2), terminationReason="AppCrashed",
+        conditions=[
+            condition("DropletReady"),
+            condition("Stalled", reason="AppCrashed", message="URLError: Name not known"),
+            condition("CleanupComplete"),
+        ],
+    )  # fmt: skip
+    await sign_in(page, clean, clean.editor, "#/s/stock")
+    await expect(
+        page.get_by_role("heading", name="The app crashed when it started")
+    ).to_be_visible()
+    await expect(page.locator("pre.log")).to_have_text("URLError: Name not known")
+    await page.get_by_role("button", name="Edit and order again").click()
+    await expect(page.locator("#prompt")).to_have_value("Read the warehouse sales")
+
+
+async def test_who_may_only_look_sees_everything_and_cannot_order(page: Page, clean: World):
+    await clean.order("clock")
+    await sign_in(page, clean, clean.viewer, "#/new")
+    await expect(page.locator("#notices")).to_contain_text("You can look here, but not order.")
+    await expect(page.get_by_role("button", name="Create app")).to_have_attribute(
+        "aria-disabled", "true"
+    )
+    await page.get_by_role("link", name="Apps").click()
+    await expect(page.get_by_role("row")).to_contain_text(["App", "clock"])
+
+
+async def test_who_may_see_nothing_is_told_whom_to_ask(page: Page, clean: World):
+    await sign_in(page, clean, clean.stranger)
+    await expect(page.locator("#notices")).to_contain_text(f"You may not see the apps in {TEAM}.")
+
+
+async def test_a_token_that_is_not_accepted_can_be_corrected(page: Page, clean: World):
+    await page.goto(clean.console.url)
+    await page.fill("#token", "invalid")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert").first).to_contain_text("This token is not accepted.")
+    await page.fill("#token", clean.viewer)
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector("#prompt")
+
+
+async def test_the_token_is_in_no_url_storage_or_cookie_and_is_gone_after_a_reload(
+    page: Page, clean: World
+):
+    urls: list[str] = []
+    page.on("request", lambda request: urls.append(request.url))
+    page.on("websocket", lambda socket: urls.append(socket.url))
+    await sign_in(page, clean, clean.viewer)
+    await page.wait_for_timeout(300)
+    kept = await page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+    assert not [url for url in urls if clean.viewer in url]
+    assert clean.viewer not in kept
+    assert await page.context.cookies() == []
+    await page.reload()
+    await page.wait_for_selector("#token")
+
+
+async def test_a_refused_order_comes_back_with_its_text_and_the_reason(page: Page, clean: World):
+    await sign_in(page, clean, clean.editor)
+    await page.route(
+        "**/api/sessions",
+        lambda route: route.fulfill(
+            status=422, json={"error": "budget is used up", "reason": "Invalid", "fields": []}
+        ),
+    )
+    await page.fill("#prompt", PROMPT)
+    await page.get_by_role("button", name="Create app").click()
+    await expect(page.locator("#prompt")).to_have_value(PROMPT)
+    await expect(page.locator("#prompt-count")).to_contain_text("budget is used up")
+
+
+async def test_an_order_is_shown_before_the_server_has_answered_and_survives_a_cut(
+    page: Page, clean: World
+):
+    await sign_in(page, clean, clean.editor)
+    answered = asyncio.Event()
+    tries = 0
+
+    async def answer(route) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            # It arrives, and the answer is lost.
+            await route.fetch()
+            await route.abort()
+        else:
+            await answered.wait()
+            await route.continue_()
+
+    await page.route(re.compile(r"/api/sessions$"), answer)
+    await page.fill("#prompt", PROMPT)
+    await page.get_by_role("button", name="Create app").click()
+    await expect(page.locator(".tag").first).to_have_text(re.compile("Ordered|Building"))
+    answered.set()
+    await expect(page.locator(".tag").first).to_have_text("Building")
+    found = await clean.kubectl.items("spawnsessions", "--namespace", TEAM)
+    assert len(found) == 1
+
+
+async def test_text_of_strangers_is_text(page: Page, clean: World):
+    evil = "<img src=x onerror=document.title='owned'> and **bold**"
+    await clean.order("evil", prompt=evil)
+    await sign_in(page, clean, clean.viewer, "#/s/evil")
+    await expect(page.locator(".prompt")).to_have_text(evil)
+    await page.get_by_role("link", name="Apps").click()
+    await expect(page.locator(".list .p")).to_have_text(evil)
+    assert "owned" not in await page.title()
+
+
+async def test_a_url_that_is_no_web_address_is_no_link(page: Page, clean: World, ready):
+    await clean.order("evil")
+    await clean.set_status(
+        "evil",
+        **ready | {"url": "javascript:alert(1)"},
+        readyAt=soon(),
+        expirationTime=soon(hours=1),
+    )
+    await sign_in(page, clean, clean.viewer, "#/s/evil")
+    await expect(page.locator("#open-app")).to_be_visible()
+    assert await page.locator("#open-app").get_attribute("href") is None
+
+
+async def test_all_of_it_works_with_the_keyboard(page: Page, clean: World, ready):
+    for name in ("clock", "quiz"):
+        await clean.order(name)
+        await clean.set_status(
+            name, **ready, readyAt=soon(), expirationTime=soon(hours=2 if name == "quiz" else 1)
+        )
+    await sign_in(page, clean, clean.editor, "#/apps")
+    await expect(page.get_by_role("row")).to_have_count(3)
+    await page.keyboard.press("j")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("clock")
+    await page.keyboard.press("j")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("quiz")
+    await page.keyboard.press("e")
+    await expect(page.get_by_role("dialog")).to_contain_text("Extend quiz")
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#extend")).to_be_focused()
+    await page.keyboard.press("d")
+    await expect(page.locator("#tab-details")).to_have_attribute("aria-selected", "true")
+    await page.keyboard.press("ArrowLeft")
+    await expect(page.locator("#tab-source")).to_be_focused()
+    await page.keyboard.press("n")
+    await expect(page.locator("#prompt")).to_be_focused()
+    await page.keyboard.type("no shortcut works in a field")
+    await expect(page.locator("#prompt")).to_have_value("no shortcut works in a field")
+
+
+async def test_it_speaks_french(page: Page, clean: World, ready):
+    await clean.order("clock")
+    await clean.set_status("clock", **ready, readyAt=soon(), expirationTime=soon(hours=2))
+    await sign_in(page, clean, clean.editor, "#/s/clock")
+    await page.locator(".menu summary").click()
+    await page.get_by_role("button", name="Français").click()
+    await expect(page.locator("html")).to_have_attribute("lang", "fr")
+    await expect(page.get_by_role("link", name="Ouvrir l’app")).to_be_visible()
+    await expect(page.locator(".side")).to_contain_text("0,11\u00a0$")
+    english = "Running|Time left|Cost so far|Extend|Change|Details"
+    assert not re.findall(english, await page.locator("main").inner_text())
+
+
+async def test_a_cut_connection_is_told_and_what_was_missed_comes(page: Page, clean: World):
+    await clean.order("clock")
+    await sign_in(page, clean, clean.viewer, "#/apps")
+    await expect(page.get_by_role("row")).to_have_count(2)
+    await page.context.set_offline(True)
+    await page.evaluate("dispatchEvent(new Event('offline'))")
+    await clean.order("quiz")
+    await page.context.set_offline(False)
+    await expect(page.get_by_role("row")).to_have_count(3)
+
+
+STATES: dict[str, dict[str, Any]] = {
+    "building": {
+        "phase": "Generating", "progress": 31, "region": "nyc3",
+        "conditions": [condition(one) for one in STARTED],
+    },
+    "running": {"phase": "Running", "progress": 100, "url": "https://a.example.com"},
+    "waiting": {
+        "phase": "Requested",
+        "conditions": [condition("Admitted", "False", "Queued", "3rd of 7, as 5 of 5 are in use")],
+    },
+    "failed": {
+        "phase": "Destroyed", "terminationReason": "AppCrashed",
+        "conditions": [condition("Stalled", reason="AppCrashed", message="It crashed")],
+    },
+    "ended": {
+        "phase": "Destroyed", "terminationReason": "Expired", "destroyedAt": soon(),
+        "conditions": [condition("CleanupComplete")],
+    },
+}  # fmt: skip
+COMMON = {"startedAt": soon(minutes=-1), "cost": {"estimated": "0.11", "price": "0.00893"}}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("scheme", "width"), [("light", 390), ("dark", 768), ("light", 1280), ("dark", 1280)]
+)
+async def test_nothing_stands_in_anyones_way(browser: Browser, clean: World, scheme, width, ready):
+    """axe finds nothing, and no view scrolls sideways."""
+    for name, status in STATES.items():
+        await clean.order(name)
+        lived = {"readyAt": soon(minutes=-1), "expirationTime": soon(hours=1)}
+        await clean.set_status(
+            name, **COMMON, **status, **(lived if name in ("running", "ended") else {})
+        )
+    context = await browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    context.set_default_timeout(WAIT)
+    page = await context.new_page()
+    found: dict[str, Any] = {}
+    await page.goto(clean.console.url)
+    await page.wait_for_selector("#token")
+    found["sign in"] = await look(page)
+    await sign_in(page, clean, clean.editor)
+    for path in ("/new", "/apps", *(f"/s/{name}" for name in STATES)):
+        await page.evaluate("path => { location.hash = path }", path)
+        await expect(page.get_by_role("heading", level=1)).to_be_visible()
+        found[path] = await look(page)
+    await page.evaluate("location.hash = '/s/running'")
+    for tab in ("change", "source", "details", "logs"):
+        await page.click(f"#tab-{tab}")
+        found[tab] = await look(page)
+    await page.click("#extend")
+    found["dialog"] = await look(page)
+    await context.close()
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
+async def look(page: Page) -> list[str]:
+    results = (await Axe().run(page)).response["violations"]
+    wrong = [f"{one['id']}: {one['nodes'][0]['html'][:120]}" for one in results]
+    if await page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+        wrong.append("it scrolls sideways")
+    return wrong
+
+
+async def test_it_is_small_and_soon_there(page: Page, clean: World):
+    sizes: list[int] = []
+
+    async def measure(response) -> None:
+        sizes.append((await response.request.sizes())["responseBodySize"])
+
+    page.on("response", measure)
+    await page.goto(clean.console.url)
+    await page.wait_for_selector("#token")
+    await page.wait_for_load_state("networkidle")
+    assert 10_000 < sum(sizes) <= 60_000
