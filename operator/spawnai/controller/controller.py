@@ -136,6 +136,14 @@ class Controller:
             look_at_all=self._look_at_all,
             check_leadership=outside.check_leadership,
         )
+        generate = Generate(
+            bundles=bundles,
+            metrics=metrics,
+            clock=clock,
+            before_call=outside.check_leadership,
+            on_answer=self.classes.on_claude_answer,
+            wake=self.queue.add,
+        )
         self._reconciler = Reconciler(
             store=self.store,
             memories=self.memories,
@@ -154,15 +162,13 @@ class Controller:
                         clock,
                     )
                 ),
-                generate=Generate(
+                generate=generate,
+                deploy=Deploy(
+                    agents=outside.agents,
                     bundles=bundles,
-                    metrics=metrics,
                     clock=clock,
-                    before_call=outside.check_leadership,
-                    on_answer=self.classes.on_claude_answer,
-                    wake=self.queue.add,
+                    repair=generate.repair_app,
                 ),
-                deploy=Deploy(agents=outside.agents, bundles=bundles, clock=clock),
             ),
             reporter=Reporter(
                 cluster=cluster,

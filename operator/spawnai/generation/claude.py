@@ -60,6 +60,9 @@ _USUAL_OUTPUT_TOKENS = {"webapp": 6000, "api": 3500, "fullstack": 7000, "script"
 _TOKENS_PER_SECOND = {"claude-haiku": 100.0, "claude-sonnet": 55.0, "claude-opus": 40.0}
 _SLOWEST_TOKENS_PER_SECOND = 30.0
 
+MAX_REPAIRS = 2
+"""How often an app is repaired in all, before it is deployed and after."""
+
 # Bytes of UTF-8 that make one token, low on purpose: where a cut stream leaves us to estimate, the
 # estimate should not be below the bill. Code has about four.
 BYTES_PER_TOKEN = 3
@@ -92,13 +95,13 @@ class GenerationOrder:
 class Revised:
     """An app that runs, and what is to happen to it.
 
-    Either the description has changed, from `prompt` to that of the order; or `failure` says what
+    Either the description has changed, from `prompt` to that of the order; or `findings` say what
     went wrong when it was deployed, and it is repaired. `rounds` repairs were paid for already.
     """
 
     bundle: Bundle
     prompt: str = field(repr=False)
-    failure: str = ""
+    findings: tuple[str, ...] = ()
     rounds: int = 0
 
 
@@ -149,7 +152,7 @@ class GenerationLimits:
     first_backoff_seconds: float = 1.0
     longest_backoff_seconds: float = 20.0
     longest_retry_after_seconds: float = 60.0
-    max_repairs: int = 2
+    max_repairs: int = MAX_REPAIRS
     progress_seconds: float = 0.5
 
 
@@ -415,10 +418,10 @@ class _Generation:
         else:
             before = order.before
             current, repairs = sources_of(before.bundle), before.rounds
-            if before.failure:
+            if before.findings:
                 seen.add(current.digest)
                 repairs += 1
-                problems = [Problem("deployment", before.failure)]
+                problems = [Problem("deployment", printable(line, 380)) for line in before.findings]
                 message = repair_message(order.prompt, order.app_type, current, problems)
             else:
                 message = change_message(order.prompt, before.prompt, current)

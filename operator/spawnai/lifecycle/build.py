@@ -135,16 +135,18 @@ def _generation(d: Draft, o: Observation) -> None:
         d.do(GenerateApp(is_first=_begins_here(o, d.previous)))
         return
     generation = o.bundle.generation
+    paid = (*o.bundle.earlier, generation)
     if d.set_true(ConditionType.GENERATED, "Stored", "The app is written, checked and stored"):
         d.notice("Normal", "Generated", "Generate", f"{generation.model} wrote the app")
     d.put(
         generation=GenerationStatus(
             model=generation.model,
             bundle_digest=o.bundle.digest,
-            input_tokens=generation.input_tokens
-            + generation.cache_read_tokens
-            + generation.cache_write_tokens,
-            output_tokens=generation.output_tokens,
+            input_tokens=sum(
+                entry.input_tokens + entry.cache_read_tokens + entry.cache_write_tokens
+                for entry in paid
+            ),
+            output_tokens=sum(entry.output_tokens for entry in paid),
             repairs=generation.repairs,
         )
     )

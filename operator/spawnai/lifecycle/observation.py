@@ -248,6 +248,10 @@ class StoredBundle:
 
     digest: str
     generation: GenerationEntry
+    number: int = 1
+    """Which version of the app it is, from 1 on: each repair after a deployment makes another."""
+    earlier: tuple[GenerationEntry, ...] = ()
+    """What was paid for the versions before, as far as it was read with this one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ async def answers(world: World, namespace: str) -> Mapping[str, Session]:
         namespace,
         *(manifest(name, fault) for name, fault in faults.items()),
         manifest("always-overloaded", "overloaded", HURRIED),
+        session("crash", "An API about ferns simulate:app-dies-at-once-once", "api"),
         *(session(name, prompt) for name, prompt in TRICKY_PROMPTS.items()),
     )
     return {one.name: one for one in sessions}
@@ -79,6 +80,16 @@ async def test_any_text_may_be_a_prompt(answers, name):
     assert one.document["spec"]["prompt"] == TRICKY_PROMPTS[name]
     first = TRICKY_PROMPTS[name].splitlines()[0]
     assert page.title.rstrip("…") in first
+
+
+async def test_an_app_that_crashes_at_its_start_is_repaired_from_its_log(answers):
+    one = answers["crash"]
+    await one.until_running()
+    assert one.status["generation"]["repairs"] == 1
+    bill = await one.claude_bill()
+    assert bill["calls"] == 2
+    assert one.status["generation"]["outputTokens"] == bill["output_tokens"]
+    assert (await one.fetch()).status == 200
 
 
 @pytest.mark.parametrize("name", REPAIRED)

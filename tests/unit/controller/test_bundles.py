@@ -75,7 +75,7 @@ async def test_what_was_stored_is_found_by_another_process_of_the_installation(s
     found = await bundles(stored).find(SESSION)
     assert found is not None
     assert (found.digest, found.generation) == (APP.digest, PAID)
-    assert await bundles(stored).document(SESSION) == APP.document()
+    assert (await bundles(stored).latest(SESSION)).document() == APP.document()
 
 
 async def test_nothing_stored_is_no_app():
@@ -100,7 +100,7 @@ async def test_the_largest_app_that_is_accepted_fits_in_a_secret(alphabet):
     secrets = Secrets()
     await bundles(secrets).store(SESSION, WrittenApp(app, PAID))
     assert sum(map(len, data_of(secrets).values())) <= SECRET_BYTES
-    assert await bundles(secrets).document(SESSION) == app.document()
+    assert (await bundles(secrets).latest(SESSION)).document() == app.document()
 
 
 async def test_it_lies_in_the_operators_namespace_and_goes_with_its_ledger(stored):
@@ -141,7 +141,7 @@ async def test_what_somebody_spoiled_is_not_deployed_and_the_session_says_where_
 ):
     at = NAMESPACE, bundle_name(SESSION.uid)
     stored.kept[at] = spoiled = spoil(data_of(stored))
-    for read in (bundles(stored).find, bundles(stored).document):
+    for read in (bundles(stored).find, bundles(stored).latest):
         with pytest.raises(SessionFailed, match=bundle_name(SESSION.uid)) as caught:
             await read(SESSION)
         assert caught.value.reason == "StoredAppUnreadable"

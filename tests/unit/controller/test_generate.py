@@ -57,12 +57,13 @@ class Claude:
 class Surroundings:
     """One session whose app is wanted."""
 
-    def __init__(self) -> None:
-        self.secrets, self.claude = Refusing(), Claude()
+    def __init__(self, claude: Any = None) -> None:
+        self.secrets, self.claude = Refusing(), claude or Claude()
+        self.bundles = Bundles(self.secrets, "spawnai-system", lambda _: None)  # type: ignore[arg-type]
         self.memory = Memory(efforts={do.GenerateApp().key: Effort(running=True)})
         ignore: Callable[..., Any] = lambda *_: None  # noqa: E731
-        self._generate = Generate(
-            bundles=Bundles(self.secrets, "spawnai-system", lambda _: None),  # type: ignore[arg-type]
+        self.generate = Generate(
+            bundles=self.bundles,
             metrics=SimpleNamespace(claude_order=ignore, claude_tokens=ignore),  # type: ignore[arg-type]
             clock=SystemClock(),
             before_call=ignore,
@@ -72,10 +73,10 @@ class Surroundings:
         backing: Any = SimpleNamespace(
             class_name="standard", spec=an_offer().spec, generator=self.claude
         )
-        self._work = Work(SESSION.uid, SESSION, self.memory, backing, lambda: datetime.now(UTC))
+        self.work = Work(SESSION.uid, SESSION, self.memory, backing, lambda: datetime.now(UTC))
 
     async def try_it(self) -> None:
-        await self._generate.generate_app(self._work, do.GenerateApp())
+        await self.generate.generate_app(self.work, do.GenerateApp())
 
 
 @pytest.mark.parametrize("error", [QUOTA, TOO_LARGE, INVALID, AWAY], ids=lambda one: one.status)

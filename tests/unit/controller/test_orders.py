@@ -46,7 +46,7 @@ def ordered(model: str, generator: Generator | None, problem: Failure | None = N
 async def generate(work: Work) -> None:
     await Generate(
         bundles=Bundles(),
-        metrics=SimpleNamespace(claude_tokens=lambda *_: None),
+        metrics=SimpleNamespace(claude_tokens=lambda *_: None, claude_order=lambda *_: None),
         clock=SystemClock(),
         before_call=lambda: None,
         on_answer=lambda _name, _failure: None,

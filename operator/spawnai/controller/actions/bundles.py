@@ -8,7 +8,6 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from spawnai.api.names import API_VERSION, SESSION_UID_LABEL
 from spawnai.api.record import GenerationEntry
@@ -46,26 +45,44 @@ class Bundles:
         self._ledger_uid = ledger_uid
 
     async def find(self, session: Session) -> StoredBundle | None:
-        """The stored app, or None.
+        """The latest stored app, or None.
 
         Raises:
             SessionFailed: somebody has put something else in its place.
         """
-        try:
-            bundle, generation = await self._read(session)
-        except ObjectNotFound:
-            return None
-        return StoredBundle(bundle.digest, generation)
+        found: StoredBundle | None = None
+        earlier: tuple[GenerationEntry, ...] = ()
+        number = 1
+        while True:
+            try:
+                bundle, generation = await self._read(session, number)
+            except ObjectNotFound:
+                return found
+            found = StoredBundle(bundle.digest, generation, number, earlier)
+            earlier = (*earlier, generation)
+            number += 1
 
-    async def store(self, session: Session, app: WrittenApp) -> StoredBundle:
+    async def latest(self, session: Session) -> Bundle:
+        """The latest version of the app.
+
+        Raises:
+            ObjectNotFound: none is stored.
+            SessionFailed: somebody has put something else in its place.
+        """
+        stored = await self.find(session)
+        return await self.read(session, stored.number if stored is not None else 1)
+
+    async def store(self, session: Session, app: WrittenApp, number: int = 1) -> StoredBundle:
         """Store what was paid for, and return what is stored: another process may have been first.
+
+        `number` counts the versions of the app, from 1 on. What is stored is never changed.
 
         Raises:
             NeedsPerson: the API server refuses it, until a person changes something.
             ClusterError: it did not work now; trying again is free, ordering again is not.
             SessionFailed: somebody has put something else in its place.
         """
-        name = bundle_name(session.uid)
+        name = bundle_name(session.uid, number)
         try:
             await self._cluster.create_secret(
                 self._namespace,
@@ -89,17 +106,17 @@ class Bundles:
                 "operator create Secrets in its namespace; it is tried again by itself, and no "
                 "other app is ordered meanwhile",
             ) from error
-        return StoredBundle(app.bundle.digest, app.generation)
+        return StoredBundle(app.bundle.digest, app.generation, number)
 
-    async def document(self, session: Session) -> Mapping[str, Any]:
-        """The app as the agent takes it.
+    async def read(self, session: Session, number: int = 1) -> Bundle:
+        """One version of the app.
 
         Raises:
             ObjectNotFound: it is not stored.
             SessionFailed: somebody has put something else in its place.
         """
-        bundle, _ = await self._read(session)
-        return bundle.document()
+        bundle, _ = await self._read(session, number)
+        return bundle
 
     def _owner(self, session_uid: str) -> dict[str, str] | None:
         ledger_uid = self._ledger_uid(session_uid)
@@ -107,8 +124,8 @@ class Bundles:
             return None
         return ledger_owner(session_uid, ledger_uid)
 
-    async def _read(self, session: Session) -> tuple[Bundle, GenerationEntry]:
-        name = bundle_name(session.uid)
+    async def _read(self, session: Session, number: int) -> tuple[Bundle, GenerationEntry]:
+        name = bundle_name(session.uid, number)
         data = await self._cluster.get_secret(self._namespace, name)
         try:
             return app_of(data)
@@ -153,10 +170,10 @@ def ledger_owner(session_uid: str, ledger_uid: str) -> dict[str, str]:
     }
 
 
-def bundle_name(session_uid: str) -> str:
-    """The Secret that holds a session's app.
+def bundle_name(session_uid: str, number: int = 1) -> str:
+    """The Secret that holds a version of a session's app.
 
     Its name is known before its content: that is how a restarted operator, which may not list
     Secrets, finds out that the app was paid for already. The digest stands inside.
     """
-    return f"spawn-{session_uid}-app"
+    return f"spawn-{session_uid}-app" if number == 1 else f"spawn-{session_uid}-app-{number}"

@@ -1,7 +1,7 @@
 """Hands the app to its droplet, and talks to the agent there while the session lives."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NoReturn
 
 from spawnai.api.record import ResourceKind
 from spawnai.api.session import AppType
@@ -16,7 +16,13 @@ from spawnai.droplet.client import (
     AgentUntrusted,
 )
 from spawnai.lifecycle import actions as do
-from spawnai.lifecycle.observation import NO_EFFORT, AppView
+from spawnai.lifecycle.observation import (
+    NO_EFFORT,
+    AppView,
+    Failure,
+    FailureKind,
+    StoredBundle,
+)
 from spawnai.lifecycle.resources import may_still_appear
 
 from .agents import Agents
@@ -53,20 +59,52 @@ def failure_of_app(status: AgentStatus, app_type: AppType) -> tuple[str, str]:
     words = APP_FAILURES.get(reason, "the app failed")
     if app_type is AppType.SCRIPT and reason == "AppNeverAnswered":
         words = ENDLESS_SCRIPT
+    if status.error:
+        words = f"{words}: {status.error}"
     return reason, f"{words}; its last lines: {' | '.join(status.log[-5:])}"
+
+
+REPAIRABLE = frozenset(
+    {
+        "AppCrashed",
+        "AppNeverAnswered",
+        "AppStoppedAnswering",
+        "OutOfMemory",
+        "ScriptFailed",
+        "TooManyProcesses",
+        "WrongPort",
+    }
+)
+"""What the text of an app can be at fault for. Its packages are the platform's own choice, so a
+failed installation is none of them: to order a repair for it would only be paid for."""
+
+LOG_LINES_FOR_A_REPAIR = 15
+
+Repair = Callable[[Work, do.DeployApp, Sequence[str]], Awaitable[StoredBundle]]
+
+
+def findings_of(status: AgentStatus, words: str) -> list[str]:
+    """What Claude is told of an app that did not come up: the cause, then its last log lines."""
+    lines = [words.partition("; its last lines")[0]]
+    if status.message:
+        lines.append(status.message)
+    lines.extend(f"log: {line}" for line in status.log[-LOG_LINES_FOR_A_REPAIR:])
+    return lines
 
 
 class Deploy:
     """Talks to agents; every call is safe to repeat."""
 
-    def __init__(self, *, agents: Agents, bundles: Bundles, clock: Clock) -> None:
+    def __init__(self, *, agents: Agents, bundles: Bundles, clock: Clock, repair: Repair) -> None:
+        self._repair = repair
         self._agents = agents
         self._bundles = bundles
         self._clock = clock
 
     async def deploy_app(self, work: Work, action: do.DeployApp) -> None:
         """Give the app to the droplet and follow it until it answers, or says why it never will."""
-        document = await self._bundles.document(work.session)
+        number = work.memory.bundle.number if work.memory.bundle is not None else 1
+        document = (await self._bundles.read(work.session, number)).document()
         async with self._agents.client(work.session, action.ip) as agent:
             silence = _Silence(self._clock)
             await self._push(work, agent, document, silence)
@@ -82,8 +120,32 @@ class Deploy:
                 if state in ("running", "finished"):
                     return
                 if state == "failed":
-                    raise SessionFailed(*failure_of_app(status, work.session.order.app_type))
+                    await self._have_repaired(work, action, status)
                 await self._clock.sleep(POLL_SECONDS)
+
+    async def _have_repaired(
+        self, work: Work, action: do.DeployApp, status: AgentStatus
+    ) -> NoReturn:
+        """Have Claude repair an app that did not come up; the repaired one is deployed next.
+
+        Raises:
+            NotYet: there is a repaired app.
+            SessionFailed: it is no fault of the app's text, or its repairs are used up.
+        """
+        reason, words = failure_of_app(status, work.session.order.app_type)
+        if reason not in REPAIRABLE:
+            raise SessionFailed(reason, words)
+        told = Failure(
+            FailureKind.TRANSIENT, reason, f"{words}; Claude repairs it", self._clock.utc_now()
+        )
+        work.memory.note_failure(action.key, told)
+        try:
+            repaired = await self._repair(work, action, findings_of(status, words))
+        except SessionFailed as error:
+            raise SessionFailed(reason, f"{words} ({error})") from error
+        # At the very end: the plan hands over what is stored.
+        work.memory.bundle = repaired
+        raise NotYet(f"{words}; it was repaired, and is deployed again")
 
     async def _push(
         self, work: Work, agent: AgentClient, document: Mapping[str, Any], silence: "_Silence"

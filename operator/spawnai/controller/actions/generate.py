@@ -1,6 +1,6 @@
 """Has the app written, once, and keeps what was paid for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -8,13 +8,18 @@ from spawnai.api.record import GenerationEntry
 from spawnai.billing import ledger as books
 from spawnai.billing.token_prices import UnknownModelPrice, has_price, token_cost
 from spawnai.clock import Clock
-from spawnai.controller.failures import NeedsPerson, SessionFailed, failure_of
+from spawnai.controller.failures import NeedsPerson, NotYet, SessionFailed, failure_of
 from spawnai.controller.memory import WrittenApp
-from spawnai.generation.claude import GenerationOrder, GenerationProgress
+from spawnai.generation.claude import (
+    MAX_REPAIRS,
+    GenerationOrder,
+    GenerationProgress,
+    Revised,
+)
 from spawnai.generation.errors import GenerationError, GenerationUnauthorized, GenerationUnavailable
 from spawnai.generation.usage import TokenUsage
 from spawnai.lifecycle import actions as do
-from spawnai.lifecycle.observation import Failure, FailureKind
+from spawnai.lifecycle.observation import Failure, FailureKind, StoredBundle
 from spawnai.telemetry.metrics import Metrics
 
 from .bundles import Bundles
@@ -58,7 +63,8 @@ class Generate:
             stored = None if action.is_first else await self._bundles.find(work.session)
             if stored is not None:
                 memory.bundle = stored
-                self._note_generation(work, stored.generation)
+                for entry in (*stored.earlier, stored.generation):
+                    self._note_generation(work, entry)
                 return
             memory.unstored = await self._order(work, action)
         await self._store(work, memory.unstored)
@@ -67,8 +73,34 @@ class Generate:
         work.memory.bundle = await self._bundles.store(work.session, app)
         work.memory.unstored = None
 
-    async def _order(self, work: Work, action: do.GenerateApp) -> WrittenApp:
-        """Have Claude write the app."""
+    async def repair_app(
+        self, work: Work, action: do.DeployApp, findings: Sequence[str]
+    ) -> StoredBundle:
+        """Have the stored app repaired, after it did not work on its droplet.
+
+        Raises:
+            SessionFailed: its repairs are used up, or Claude gave none.
+        """
+        memory = work.memory
+        stored = memory.bundle or await self._bundles.find(work.session)
+        if stored is None:
+            raise NotYet("its app is not stored any more")
+        if stored.generation.repairs >= MAX_REPAIRS:
+            raise SessionFailed("RepairsSpent", f"{MAX_REPAIRS} repairs did not help")
+        if memory.unstored is None:
+            bundle = await self._bundles.read(work.session, stored.number)
+            before = Revised(
+                bundle, work.session.order.prompt, tuple(findings), stored.generation.repairs
+            )
+            memory.unstored = await self._order(work, action, before)
+        repaired = await self._bundles.store(work.session, memory.unstored, stored.number + 1)
+        memory.unstored = None
+        return replace(repaired, earlier=(*stored.earlier, stored.generation))
+
+    async def _order(
+        self, work: Work, action: do.Action, before: Revised | None = None
+    ) -> WrittenApp:
+        """Have Claude write the app, or change it."""
         session, backing, memory = work.session, work.backing, work.memory
         model, generator = backing.spec.model, backing.generator
         for field, name in (("name", model.name), ("fallback", model.fallback)):
@@ -87,6 +119,7 @@ class Generate:
             max_output_tokens=model.max_output_tokens,
             effort=model.effort,
             fallback_model=model.fallback,
+            before=before,
             user_id=work.uid,
         )
 

@@ -194,7 +194,7 @@ class Door:
 
     async def _document(self, session: Session) -> Any:
         try:
-            return await self._bundles.document(session)
+            return (await self._bundles.latest(session)).document()
         except ObjectNotFound as error:
             raise Denied(HTTPStatus.NOT_FOUND, "the app is not written yet") from error
         except SessionFailed as error:
