@@ -43,6 +43,7 @@ from .leader import KubernetesLeases, Leadership, LeadershipLost
 from .reaping.reaper import ReaperSettings
 from .resync import Resync
 from .rights import RightsReview
+from .tag_cleanup import TagCleanup
 from .watches import watch
 
 _LOGGER = logging.getLogger(__name__)
@@ -262,6 +263,10 @@ class Process:
                     controller.queue.run(settings.workers, controller.handle), name="work queue"
                 ),
                 asyncio.create_task(controller.clock_steps.watch(), name="clock"),
+                asyncio.create_task(
+                    TagCleanup(controller.accounts.all, controller.store, clock, random).run(),
+                    name="dead tags",
+                ),
                 asyncio.create_task(events.run(), name="events"),
                 asyncio.create_task(keep_trimmed(clock), name="heap"),
             ]
