@@ -51,6 +51,11 @@ def session_firewall_name(session_uid: str) -> str:
     return f"fw-spawn-{session_uid}"
 
 
+def session_certificate_name(session_uid: str) -> str:
+    """The deterministic name of a session's own certificate, and of the Secret with its key."""
+    return f"spawn-{session_uid}-certificate"
+
+
 def class_firewall_name(class_uid: str) -> str:
     """The deterministic name of a class's Shared firewall."""
     return f"fw-spawn-class-{class_uid}"

@@ -19,6 +19,7 @@ class ResourceKind(StrEnum):
     DROPLET = "Droplet"
     DOMAIN_RECORD = "DomainRecord"
     FIREWALL = "Firewall"
+    CERTIFICATE = "Certificate"
 
 
 class Presence(StrEnum):
@@ -44,7 +45,7 @@ class OwnerReference(ApiModel):
 class PlannedResource(ApiModel):
     """What will be made, under which deterministic name: the intent, written first."""
 
-    kind: ResourceKind = Field(description="Droplet, DomainRecord or Firewall.")
+    kind: ResourceKind = Field(description="Droplet, DomainRecord, Firewall or Certificate.")
     name: Identifier = Field(description="The name it will have, made from the UID.")
 
 
@@ -91,14 +92,18 @@ class RecordSpec(ApiModel):
 class LedgerEntry(ApiModel):
     """One external resource: when made, when seen gone, what it cost."""
 
-    kind: ResourceKind = Field(description="Droplet, DomainRecord or Firewall.")
-    id: Identifier = Field(description="DigitalOcean's id of it.")
+    kind: ResourceKind = Field(description="Droplet, DomainRecord, Firewall or Certificate.")
+    id: Identifier = Field(description="DigitalOcean's id of it; the URL of a certificate's order.")
     name: Identifier = Field(description="Its name.")
     region: Identifier | None = Field(default=None, description="The region of a droplet.")
     size: Identifier | None = Field(default=None, description="The size of a droplet.")
-    domain: Identifier | None = Field(default=None, description="The domain of a DNS record.")
+    domain: Identifier | None = Field(
+        default=None,
+        description="The domain of a DNS record, or the name that a certificate is for.",
+    )
     ip: Identifier | None = Field(
-        default=None, description="The address of a droplet, or the one a DNS record leads to."
+        default=None,
+        description="The address of a droplet, or what a DNS record or certificate leads to.",
     )
     price_hourly: Amount | None = Field(
         default=None, description="Its price per hour in US dollars, where it has one."

@@ -5,13 +5,15 @@ they hand in: the API server, the accounts, Claude, the droplets' agents, the cl
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import chain
 from random import Random
 from typing import Any
 
+from spawnai.acme.limits import PlacedOrder
 from spawnai.api.names import owner_of
 from spawnai.api.record import LedgerEntry, Presence, RecordStatus, ResourceKind
 from spawnai.api.session import Phase
@@ -32,6 +34,7 @@ from .accounts import AccountNews, Accounts, CloudAccount, Connect
 from .actions.actor import Actor
 from .actions.agents import Agents
 from .actions.bundles import Bundles
+from .actions.certificates import Acme, CertificateSteps, Keys, orders_in
 from .actions.custody import Custody
 from .actions.deploy import Deploy
 from .actions.droplets import DropletSteps
@@ -63,6 +66,14 @@ they are while they are not accepted."""
 
 
 @dataclass(frozen=True, slots=True)
+class AcmeSettings:
+    """The ACME server that certificates are ordered from, and the roots it is checked by."""
+
+    directory_url: str
+    ca_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Outside:
     """All that the controller reaches beyond its own memory."""
 
@@ -80,6 +91,7 @@ class Outside:
     cluster_uid: str
     agent_source: str
     notices: NoticeSender
+    acme: AcmeSettings | None = None
     reaper: ReaperSettings = field(default_factory=ReaperSettings)
     clock_difference: ClockDifference = field(default_factory=ClockDifference)
 
@@ -120,6 +132,18 @@ class Controller:
             wake_session=self.queue.add,
             wake_class_after=lambda name, delay: self.queue.add_after(CLASS_PREFIX + name, delay),
         )
+        self._acme: Acme | None = None
+        certificates: CertificateSteps | None = None
+        if outside.acme is not None:
+            keys = Keys(cluster, outside.namespace, self._ledger_uid)
+            self._acme = Acme(
+                keys,
+                clock,
+                directory_url=outside.acme.directory_url,
+                ca_file=outside.acme.ca_file,
+                history=self._placed_orders,
+            )
+            certificates = CertificateSteps(self._acme, keys, outside.agents, clock)
         self.bundles = bundles = Bundles(cluster, outside.namespace, self._ledger_uid)
         self._observer = Observer(
             self.store,
@@ -127,6 +151,7 @@ class Controller:
             self.classes,
             NamespaceLabels(cluster, clock),
             cluster_uid=outside.cluster_uid,
+            has_acme=self._acme is not None,
             started_at=clock.utc_now(),
             utc_now=clock.utc_now,
         )
@@ -159,6 +184,7 @@ class Controller:
                             agent_source=outside.agent_source,
                             wake=self.queue.add,
                         ),
+                        certificates,
                         clock,
                     )
                 ),
@@ -219,6 +245,12 @@ class Controller:
     def _ledger_uid(self, session_uid: str) -> str | None:
         record = self.store.record(session_uid)
         return record.uid if record is not None else None
+
+    def _placed_orders(self) -> Iterable[PlacedOrder]:
+        """Every order for a certificate that a ledger lists, what is not written yet included."""
+        written = (line for stored in self.store.records() for line in stored.status.resources)
+        known = (line for memory in self.memories for line in memory.book.resources)
+        return orders_in({line.id: line for line in chain(written, known)}.values())
 
     def _account_of(self, class_name: str | None) -> CloudAccount | None:
         state = self.classes.state(class_name or "")
@@ -281,6 +313,8 @@ class Controller:
         """End all that is under way, and close all connections."""
         await self.stop_acting()
         await self.accounts.close()
+        if self._acme is not None:
+            await self._acme.close()
 
     async def load(self) -> None:
         """Take in all there is, before anything is decided: a session without its ledger would be

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
+from spawnai.acme import errors as acme
 from spawnai.digitalocean import errors as digitalocean
 from spawnai.droplet.client import AgentError, AgentRejected, AgentUntrusted
 from spawnai.generation import errors as generation
@@ -48,6 +49,9 @@ _KINDS: Mapping[type[Exception], FailureKind] = {
     generation.GenerationTruncated: FailureKind.FINAL,
     generation.GenerationInvalid: FailureKind.FINAL,
     generation.GenerationRejected: FailureKind.FINAL,
+    acme.AcmeLimited: FailureKind.OVER_QUOTA,
+    acme.AcmeRefused: FailureKind.NEEDS_PERSON,
+    acme.AccountRefused: FailureKind.NEEDS_PERSON,
     NotOurs: FailureKind.NEEDS_PERSON,
     AgentUntrusted: FailureKind.TRANSIENT,
     AgentRejected: FailureKind.TRANSIENT,
@@ -59,6 +63,9 @@ _REASONS: Mapping[type[Exception], str] = {
     digitalocean.OverQuota: "WaitingForDropletLimit",
     digitalocean.Ambiguous: "DigitalOceanAnswerLost",
     digitalocean.Refused: "DigitalOceanRefused",
+    acme.AcmeLimited: "CertificateLimitReached",
+    acme.AcmeUnavailable: "ACMEServerUnavailable",
+    acme.AccountRefused: "ACMEAccountRefused",
     generation.GenerationUnauthorized: "ClaudeUnauthorized",
     generation.GenerationNoCredit: "ClaudeNoCredit",
     generation.GenerationUnavailable: "ClaudeUnavailable",
@@ -71,6 +78,7 @@ _EXPECTED = (
     NeedsPerson,
     digitalocean.DigitalOceanError,
     generation.GenerationError,
+    acme.AcmeError,
     AgentError,
     ClusterError,
     TimeoutError,
@@ -93,6 +101,8 @@ def failure_of(error: Exception, at: datetime, doing: str | None = None) -> Fail
         return Failure(FailureKind.NEEDS_PERSON, error.reason, str(error), at)
     known = next((kind for kind in _KINDS if isinstance(error, kind)), None)
     kind = _KINDS[known] if known is not None else FailureKind.TRANSIENT
+    if isinstance(error, acme.AcmeRefused):
+        return Failure(kind, error.reason, words_of(error, doing), at)
     named = next((type_ for type_ in _REASONS if isinstance(error, type_)), None)
     reason = _REASONS[named] if named is not None else type(error).__name__
     return Failure(kind, reason, words_of(error, doing), at)
@@ -101,7 +111,10 @@ def failure_of(error: Exception, at: datetime, doing: str | None = None) -> Fail
 def words_of(error: Exception, doing: str | None = None) -> str:
     """The sentence for people. Only our own errors are known to hold no secret."""
     meanwhile = f" while {doing}" if doing is not None else ""
-    if isinstance(error, digitalocean.DigitalOceanError | generation.GenerationError | AgentError):
+    if isinstance(
+        error,
+        digitalocean.DigitalOceanError | generation.GenerationError | acme.AcmeError | AgentError,
+    ):
         return error.message
     if isinstance(error, ClusterError | NotYet | SessionFailed | NeedsPerson):
         return str(error)

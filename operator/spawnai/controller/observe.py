@@ -39,6 +39,7 @@ class Observer:
         namespaces: NamespaceLabels,
         *,
         cluster_uid: str,
+        has_acme: bool = False,
         started_at: datetime,
         utc_now: Callable[[], datetime],
     ) -> None:
@@ -47,6 +48,7 @@ class Observer:
         self._classes = classes
         self._namespaces = namespaces
         self._cluster_uid = cluster_uid
+        self._has_acme = has_acme
         self._started_at = started_at
         self._utc_now = utc_now
 
@@ -168,6 +170,7 @@ class Observer:
             problem=problem,
             prices=state.account.prices if state.account is not None else {},
             claude_answers=self._classes.claude_answers(class_name),
+            certificates=self._has_acme,
         )
         return offer, None, backing
 

@@ -34,7 +34,7 @@ from .actions.agents import Agents
 from .classes.claude import Claude
 from .clock_difference import DIGITALOCEAN, ClockDifference
 from .cluster import Cluster, ClusterError
-from .controller import Controller, Outside
+from .controller import AcmeSettings, Controller, Outside
 from .door.log import AppLogs
 from .door.server import Door
 from .heap import keep_trimmed, set_apart
@@ -238,6 +238,9 @@ class Process:
                 agent_source=read_agent_source(),
                 notices=notices,
                 clock_difference=difference,
+                acme=AcmeSettings(settings.acme_directory_url, settings.acme_ca_file)
+                if settings.acme_directory_url is not None
+                else None,
                 reaper=ReaperSettings(
                     rules=ReapingRules(
                         minimum_age=settings.reaper_minimum_age,

@@ -11,7 +11,12 @@ from urllib.parse import urlsplit
 
 from spawnai.api.conditions import ConditionType
 from spawnai.api.durations import parse_duration
-from spawnai.api.names import session_droplet_name, session_firewall_name, session_host_label
+from spawnai.api.names import (
+    session_certificate_name,
+    session_droplet_name,
+    session_firewall_name,
+    session_host_label,
+)
 from spawnai.api.record import OwnerReference, PlannedResource, RecordSpec, ResourceKind
 from spawnai.api.session import DropletStatus, GenerationStatus, SessionStatus
 from spawnai.api.spawnclass import FirewallMode
@@ -19,6 +24,7 @@ from spawnai.billing.ledger import with_address
 
 from .actions import AddFinalizer, Await, CreateRecord, DeployApp, GenerateApp, key_of
 from .expiry import Wish, resolve
+from .https import CertificateState, certificate, gives_up, host_of, wants_certificate
 from .keep import NOT_INSTALLED, POWERED_OFF, keep, once_told, powered_off
 from .kinds import WantedFirewall, WantedRecord
 from .limits import limits_of
@@ -44,6 +50,10 @@ def planned_record(o: Observation, session: Session, offer: Offer) -> RecordSpec
                 kind=ResourceKind.DOMAIN_RECORD,
                 name=f"{session_host_label(session.name, o.uid)}.{offer.spec.exposure.domain}",
             )
+        )
+    if wants_certificate(offer):
+        planned.append(
+            PlannedResource(kind=ResourceKind.CERTIFICATE, name=session_certificate_name(o.uid))
         )
     return RecordSpec(
         owner=OwnerReference(
@@ -76,7 +86,8 @@ def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -
     _firewall(d, offer, o.record, now)
     _name(d, session, offer, o.record)
     _put_right(d, session, offer, o.record)
-    _app(d, session, offer, now)
+    state = certificate(d, session, offer, o.record)
+    _app(d, session, offer, state, now)
     wanted = resolve(
         wish,
         limits_of(offer, session, o.record),
@@ -108,7 +119,8 @@ def _put_right(d: Draft, session: Session, offer: Offer, record: Record) -> None
         return
     names = {line.name for line in record.living(ResourceKind.DOMAIN_RECORD)}
     if not _leads_to(url, {ip, *names}):
-        d.put(url=url_of(session, offer, ip))
+        served = d.has(ConditionType.CERTIFICATE_READY)
+        d.put(url=url_of(session, offer, ip, https=served))
 
 
 def _leads_to(url: str, hosts: set[str]) -> bool:
@@ -250,17 +262,19 @@ def _name(d: Draft, session: Session, offer: Offer, record: Record) -> None:
     ensure(d, wanted, address=ip)
 
 
-def url_of(session: Session, offer: Offer, ip: str) -> str:
+def url_of(session: Session, offer: Offer, ip: str, *, https: bool) -> str:
     """Where the app answers."""
     exposure = offer.spec.exposure
-    host = ip
-    if exposure.domain:
-        host = f"{session_host_label(session.name, session.uid)}.{exposure.domain}"
-    port = "" if exposure.http_port == 80 else f":{exposure.http_port}"  # noqa: PLR2004
-    return f"http://{host}{port}"
+    scheme, port, usual = (
+        ("https", exposure.https_port, 443) if https else ("http", exposure.http_port, 80)
+    )
+    suffix = "" if port == usual else f":{port}"
+    return f"{scheme}://{host_of(session, offer, ip)}{suffix}"
 
 
-def _app(d: Draft, session: Session, offer: Offer, now: datetime) -> None:
+def _app(
+    d: Draft, session: Session, offer: Offer, certificate: CertificateState, now: datetime
+) -> None:
     o = d.observation
     ip = d.address
     if d.previous.ready_at is not None:
@@ -278,8 +292,11 @@ def _app(d: Draft, session: Session, offer: Offer, now: datetime) -> None:
         d.do(deploy)
         return
     d.set_true(ConditionType.APP_HEALTHY, "Answers", "The app answers")
+    if certificate is CertificateState.AWAITED and not gives_up(d, offer, effort.done_at, now):
+        return
     if offer.spec.exposure.domain is None or d.has(ConditionType.DNS_READY):
-        d.put(ready_at=now.replace(microsecond=0), url=url_of(session, offer, ip))
+        https = certificate is CertificateState.SERVED
+        d.put(ready_at=now.replace(microsecond=0), url=url_of(session, offer, ip, https=https))
         # The droplet's switch is told of the promise once it is stored, and no watch shows that:
         # what this process wrote it knows already.
         d.wake(now)

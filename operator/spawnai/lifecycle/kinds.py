@@ -98,6 +98,19 @@ KINDS: Mapping[ResourceKind, Kind] = {
         close_after=APPEARS_WITHIN,
         unique=True,
     ),
+    # Not before the droplet is gone: nothing is to wait for an ACME server that is away. Its key
+    # would be valid for a stranger's address, so it is revoked.
+    ResourceKind.CERTIFICATE: Kind(
+        noun="certificate",
+        condition=ConditionType.CERTIFICATE_READY,
+        teardown_order=50,
+        makes_way=MakesWay.ACCEPTED,
+        # An order whose answer was lost is never finalized: it costs an order and no certificate.
+        resend_after=timedelta(),
+        close_after=timedelta(),
+        unique=True,
+        follows=ResourceKind.DROPLET,
+    ),
 }
 
 TEARDOWN = tuple(sorted(KINDS, key=lambda kind: KINDS[kind].teardown_order))
@@ -144,3 +157,12 @@ class WantedRecord(Wanted):
     domain: str
     ip: str
     ttl_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class WantedCertificate(Wanted):
+    """A session's own certificate. `host`: the name or address that it is for."""
+
+    kind: ClassVar[ResourceKind] = ResourceKind.CERTIFICATE
+    host: str
+    ip: str

@@ -142,6 +142,8 @@ class Offer:
     prices: Mapping[str, Decimal] = field(default_factory=dict)
     claude_answers: bool = False
     """Whether Claude took another order of the class just now."""
+    certificates: bool = False
+    """Whether there is an ACME server to order certificates from."""
 
     def tier(self, tier: Tier) -> TierSpec:
         """What that tier means in this class."""

@@ -14,7 +14,7 @@ from .limits import limits_of, provisioning_deadline
 from .observation import Offer, Session
 from .status import Draft
 
-_USUAL_REASONS = frozenset({"Creating", "Booting", "Generating"})
+_USUAL_REASONS = frozenset({"Creating", "Booting", "Generating", "Pending", "Ordering", "Issuing"})
 """Why a part is not there while all goes well."""
 
 
@@ -129,7 +129,12 @@ def _what_holds_it_up(d: Draft) -> str | None:
 
     What Claude says comes first: the droplet waits for it.
     """
-    parts = (ConditionType.GENERATED, ConditionType.DROPLET_READY, ConditionType.DNS_READY)
+    parts = (
+        ConditionType.GENERATED,
+        ConditionType.DROPLET_READY,
+        ConditionType.DNS_READY,
+        ConditionType.CERTIFICATE_READY,
+    )
     unusual = (d.shortfall(part, usual=_USUAL_REASONS) for part in parts)
     return next((message for message in unusual if message), None)
 

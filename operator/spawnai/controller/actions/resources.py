@@ -4,6 +4,7 @@ What a kind needs beside that stands in its `Steps`. Nothing here ever deletes b
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from spawnai.api.record import LedgerEntry, ResourceKind
@@ -26,6 +27,10 @@ class Steps:
     def adapter(self, account: CloudAccount) -> Resource[Any]:
         """The kind's adapter in an account."""
         raise NotImplementedError
+
+    def turn(self, work: Work, creation: do.Create) -> AbstractAsyncContextManager[Any]:
+        """Waits for the creation's turn; by default among the account's calls."""
+        return work.turn(creation)
 
     def order(self, work: Work, wanted: Any) -> Any:
         """What the adapter is to make. Asked for when the creation's turn has come."""
@@ -66,7 +71,7 @@ class Resources:
         steps, adapter = self._of(work, wanted.kind)
         steps.before_creation(work)
         try:
-            async with work.turn(action) as turn:
+            async with steps.turn(work, action) as turn:
                 # Made now: it may have waited for hours.
                 found = await adapter.create(steps.order(work, wanted), turn)
         except DigitalOceanError as error:

@@ -1,0 +1,316 @@
+"""A session's own certificate: ordered, proven through its droplet, served there, revoked.
+
+The key is kept in a Secret of the operator's namespace before anything is ordered for it, the
+order's URL in the ledger before the server looks for a proof. So an order is never issued twice,
+and what was issued can be fetched again by its URL.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+
+import httpx
+
+from spawnai.acme.client import AcmeAccount
+from spawnai.acme.errors import AcmeRefused, ChallengeFailed, OrderExpired
+from spawnai.acme.issuer import Issuer
+from spawnai.acme.limits import PlacedOrder, check
+from spawnai.acme.order import (
+    CLASSIC,
+    SHORTLIVED,
+    CertificateRequest,
+    Challenge,
+    ChallengeType,
+    KeptOrder,
+    is_address,
+    new_key,
+)
+from spawnai.api.names import SESSION_UID_LABEL, session_certificate_name
+from spawnai.api.record import LedgerEntry, ResourceKind
+from spawnai.clock import Clock
+from spawnai.controller.accounts import CloudAccount
+from spawnai.controller.cluster import Cluster, Conflict, ObjectNotFound
+from spawnai.digitalocean.budget import Priority, Slot
+from spawnai.digitalocean.resource import Found
+from spawnai.droplet.client import AgentClient, AgentUnreachable
+from spawnai.lifecycle import actions as do
+from spawnai.lifecycle.kinds import WantedCertificate
+
+from .agents import Agents
+from .bundles import ledger_owner
+from .resources import Steps
+from .work import Work
+
+_KEY = "tls.key"
+_KNOCK_SECONDS = 0.2
+"""Between two tries to show a proof at a droplet that boots, or two looks whether it shows."""
+
+_LOOK_SECONDS = 3.0
+
+
+class Keys:
+    """Private keys in the operator's namespace, each written once, before it is used."""
+
+    def __init__(
+        self, cluster: Cluster, namespace: str, ledger_uid: Callable[[str], str | None]
+    ) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._ledger_uid = ledger_uid
+
+    async def of_account(self, name: str) -> bytes:
+        """The key of an ACME account."""
+        return await self._key(name, {"app.kubernetes.io/name": "spawnai"}, None)
+
+    async def of_session(self, uid: str) -> bytes:
+        """The key of a session's certificate; it goes with the session's ledger."""
+        ledger = self._ledger_uid(uid)
+        owner = ledger_owner(uid, ledger) if ledger is not None else None
+        return await self._key(session_certificate_name(uid), {SESSION_UID_LABEL: uid}, owner)
+
+    async def _key(self, name: str, labels: dict[str, str], owner: dict[str, str] | None) -> bytes:
+        try:
+            data = await self._cluster.get_secret(self._namespace, name)
+        except ObjectNotFound:
+            with suppress(Conflict):  # another process was faster
+                await self._cluster.create_secret(
+                    self._namespace, name, {_KEY: new_key()}, labels=labels, owner=owner
+                )
+            data = await self._cluster.get_secret(self._namespace, name)
+        return data[_KEY]
+
+
+class Acme:
+    """The account of this installation at one ACME server, opened when it is first needed."""
+
+    def __init__(
+        self,
+        keys: Keys,
+        clock: Clock,
+        *,
+        directory_url: str,
+        ca_file: str | None,
+        history: Callable[[], Iterable[PlacedOrder]],
+    ) -> None:
+        self._keys = keys
+        self._clock = clock
+        self._directory_url = directory_url
+        self._ca_file = ca_file
+        self._history = history
+        self._opening = asyncio.Lock()
+        self._account: AcmeAccount | None = None
+
+    async def account(self) -> AcmeAccount:
+        """The account."""
+        async with self._opening:
+            if self._account is None:
+                # A key for each server: its host is a valid part of a Secret's name.
+                host = httpx.URL(self._directory_url).host.replace(":", "-")
+                key = await self._keys.of_account(f"spawnai-acme-{host}")
+                self._account = AcmeAccount(
+                    self._directory_url, key, self._clock, ca_file=self._ca_file
+                )
+            return self._account
+
+    async def before_order(self, request: CertificateRequest) -> None:
+        """Refuse what the server would refuse.
+
+        Raises:
+            AcmeLimited: a limit is used up.
+        """
+        check(request.identifiers, self._history(), self._clock.utc_now())
+
+    async def close(self) -> None:
+        """Close its connections."""
+        if self._account is not None:
+            await self._account.close()
+
+
+class CertificateSteps(Steps):
+    """Certificates of sessions. `http_port`: where droplets of a class answer HTTP."""
+
+    def __init__(self, acme: Acme, keys: Keys, agents: Agents, clock: Clock) -> None:
+        self._acme = acme
+        self._keys = keys
+        self._agents = agents
+        self._clock = clock
+
+    def adapter(self, account: CloudAccount) -> "CertificateResource":  # noqa: ARG002
+        """Certificates come from the ACME server, whatever the account at DigitalOcean."""
+        return CertificateResource(self._acme, self._keys, self._clock)
+
+    def order(self, work: Work, wanted: WantedCertificate) -> tuple[str, WantedCertificate]:
+        """What is ordered."""
+        return work.uid, wanted
+
+    @asynccontextmanager
+    async def turn(self, work: Work, creation: do.Create) -> AsyncIterator[Slot | None]:
+        """No call to DigitalOcean is made, so none is waited for."""
+        work.memory.note_turn(creation.key, work.utc_now())
+        yield None
+
+    async def wait(self, work: Work, action: do.Await) -> None:
+        """Prove, fetch, and have the droplet serve it."""
+        line = next(
+            entry
+            for entry in work.memory.book.resources
+            if entry.kind is ResourceKind.CERTIFICATE and entry.id == action.id
+        )
+        droplet = next(
+            entry
+            for entry in work.memory.book.resources
+            if entry.kind is ResourceKind.DROPLET and entry.ip is not None
+        )
+        address = str(droplet.ip)
+        host = _host_of(line)
+        account = await self._acme.account()
+        store = _LineStore(work, line, await self._keys.of_session(work.uid))
+        async with self._agents.client(work.session, address) as agent:
+            prover = DropletProver(
+                agent, address, work.backing.spec.exposure.http_port, self._clock
+            )
+            try:
+                kept = await Issuer(account, self._clock).obtain(store.request, store, prover)
+            except (OrderExpired, ChallengeFailed, AcmeRefused):
+                # The server has given the order up: the next one gets a line of its own.
+                work.saw_gone(line.kind, line.id)
+                raise
+            assert kept.chain_pem is not None  # noqa: S101 - that is what obtain returns
+            chain, key = kept.chain_pem.decode(), kept.key_pem.decode()
+            await agent.put_certificate(chain, key, [host])
+            await agent.put_hosts(sorted({host, address}), redirect_http=True)
+
+
+class CertificateResource:
+    """The contract of a kind (digitalocean/resource.py), for orders at the ACME server."""
+
+    def __init__(self, acme: Acme, keys: Keys, clock: Clock) -> None:
+        self._acme = acme
+        self._keys = keys
+        self._clock = clock
+
+    async def create(self, order: tuple[str, WantedCertificate], turn: Slot | None) -> Found:  # noqa: ARG002
+        """Place the order: its key is kept before, its line holds its URL."""
+        uid, wanted = order
+        request = request_for(wanted.host)
+        await self._keys.of_session(uid)
+        await self._acme.before_order(request)
+        url = await (await self._acme.account()).place(request)
+        return Found(
+            LedgerEntry(
+                kind=ResourceKind.CERTIFICATE,
+                id=url,
+                name=wanted.name,
+                domain=None if is_address(wanted.host) else wanted.host,
+                ip=wanted.ip,
+                created_at=self._clock.utc_now().replace(microsecond=0),
+            )
+        )
+
+    async def find(self, name: str, owner: str, address: str | None) -> Sequence[Found]:  # noqa: ARG002
+        """None: an order whose URL was lost is never finalized, so nothing comes of it."""
+        return ()
+
+    async def is_ours(self, line: LedgerEntry, owner: str, priority: Priority) -> bool | None:  # noqa: ARG002
+        """Whether our account has the order."""
+        try:
+            await (await self._acme.account()).order(line.id)
+        except OrderExpired:
+            return None
+        return True
+
+    def seems_changed(self, line: LedgerEntry, owner: str) -> bool:  # noqa: ARG002
+        """Nobody else can change an order."""
+        return False
+
+    async def delete(self, line: LedgerEntry) -> bool:
+        """Revoke what was issued; an order that was not finished expires by itself."""
+        account = await self._acme.account()
+        try:
+            order = await account.order(line.id)
+        except OrderExpired:
+            return False
+        if order.certificate_url is not None:
+            await account.revoke(await account.chain(order.certificate_url))
+        return True
+
+    async def is_gone(self, line: LedgerEntry) -> bool:  # noqa: ARG002
+        """Accepted is done: a revocation is not taken back."""
+        return True
+
+    async def is_unlisted(self, line: LedgerEntry) -> bool:  # noqa: ARG002
+        """An order that the server does not know does not appear later."""
+        return True
+
+
+class DropletProver:
+    """Shows proofs of http-01 at the droplet's port 80."""
+
+    challenge_type = ChallengeType.HTTP_01
+    outlives_process = False
+
+    def __init__(self, agent: AgentClient, address: str, http_port: int, clock: Clock) -> None:
+        self._agent = agent
+        self._url = f"http://{address}:{http_port}/.well-known/acme-challenge/"
+        self._clock = clock
+
+    async def publish(self, challenge: Challenge) -> None:
+        """Have the agent show the proof, and see it from outside: the server looks only once."""
+        while True:
+            try:
+                await self._agent.put_challenge(challenge.token, challenge.proof)
+                break
+            except AgentUnreachable:
+                await self._clock.sleep(_KNOCK_SECONDS)
+        async with httpx.AsyncClient(timeout=_LOOK_SECONDS, trust_env=False) as client:
+            while not await self._shows(client, challenge):
+                await self._clock.sleep(_KNOCK_SECONDS)
+
+    async def _shows(self, client: httpx.AsyncClient, challenge: Challenge) -> bool:
+        try:
+            answer = await client.get(
+                f"{self._url}{challenge.token}", headers={"Host": challenge.identifier}
+            )
+        except httpx.HTTPError:
+            return False
+        return answer.is_success and answer.text.strip() == challenge.proof
+
+    async def withdraw(self, challenge: Challenge) -> None:
+        """Take it away; a droplet that does not answer shows nothing either."""
+        with suppress(AgentUnreachable):
+            await self._agent.delete_challenge(challenge.token)
+
+
+class _LineStore:
+    """An order with its URL in the ledger and its key in a Secret: nothing is left to save."""
+
+    def __init__(self, work: Work, line: LedgerEntry, key: bytes) -> None:
+        self.request = request_for(_host_of(line))
+        self._kept = KeptOrder(self.request, key, url=line.id)
+        self._work = work
+
+    async def load(self) -> KeptOrder | None:
+        """The order as the ledger has it."""
+        return self._kept
+
+    async def save(self, order: KeptOrder) -> None:
+        """The chain is fetched again by its order's URL when it is needed."""
+        self._kept = order
+
+
+def request_for(host: str) -> CertificateRequest:
+    """The certificate of one name or address. Only one profile is for addresses."""
+    return CertificateRequest((host,), SHORTLIVED if is_address(host) else CLASSIC)
+
+
+def orders_in(lines: Iterable[LedgerEntry]) -> Iterable[PlacedOrder]:
+    """The orders that a ledger lists, for the count of the server's limits."""
+    return (
+        PlacedOrder((_host_of(line),), line.created_at)
+        for line in lines
+        if line.kind is ResourceKind.CERTIFICATE
+    )
+
+
+def _host_of(line: LedgerEntry) -> str:
+    return str(line.domain or line.ip)
