@@ -4,6 +4,7 @@ The names of the local cloud's domain are known only to its own DNS server, so t
 for them, over the network, as a resolver would.
 """
 
+import ssl
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from ipaddress import ip_address
@@ -82,31 +83,37 @@ async def fetch(
     server: DnsServer | None = None,
     method: str = "GET",
     document: object | None = None,
+    ca: str | None = None,
     limit_seconds: float = SECONDS_PER_FETCH,
 ) -> Page:
-    """Fetch an http:// URL, following redirects within its host; `document` is sent as JSON.
+    """Fetch a URL, following redirects within its host; `document` is sent as JSON.
+
+    `ca`: a file with the root that certificates are checked by; None: the system's.
 
     Raises:
         FetchError: the name does not resolve, or nothing answered there in time.
     """
     parts = urlsplit(url)
     host = parts.hostname
-    if parts.scheme != "http" or host is None:
-        raise FetchError(f"expected a URL like http://name/path, not {url!r}")
+    if parts.scheme not in ("http", "https") or host is None:
+        raise FetchError(f"expected a URL like https://name/path, not {url!r}")
     address = await _address(host, server)
     # The connection goes to the address, the Host header names the site: what a browser does.
     port = "" if parts.port is None else f":{parts.port}"
     target = parts._replace(netloc=f"{address}{port}").geturl()
     try:
-        async with httpx.AsyncClient(timeout=limit_seconds, trust_env=False) as client:
-            answer = await client.request(
-                method, target, json=document, headers={"Host": f"{host}{port}"}
-            )
+        async with httpx.AsyncClient(
+            timeout=limit_seconds,
+            trust_env=False,
+            verify=ssl.create_default_context(cafile=ca),
+            headers={"Host": f"{host}{port}"},
+        ) as client:
+            # The certificate has to be the name's, not the address's.
+            sni = {} if address == host else {"sni_hostname": host}
+            answer = await client.request(method, target, json=document, extensions=sni)
             if answer.has_redirect_location and answer.headers["location"].startswith("/"):
-                answer = await client.get(
-                    str(answer.url.join(answer.headers["location"])),
-                    headers={"Host": f"{host}{port}"},
-                )
+                onward = str(answer.url.join(answer.headers["location"]))
+                answer = await client.get(onward, extensions=sni)
     except httpx.HTTPError as error:
         what = str(error) or type(error).__name__
         raise FetchError(f"{method} {url} ({address}) got no answer: {what}") from error

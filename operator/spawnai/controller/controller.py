@@ -184,8 +184,8 @@ class Controller:
                             agent_source=outside.agent_source,
                             wake=self.queue.add,
                         ),
-                        certificates,
                         clock,
+                        certificates,
                     )
                 ),
                 generate=generate,

@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 
 from spawnai.api.conditions import Condition, ConditionStatus, ConditionType
 from spawnai.api.names import API_VERSION, SESSION_UID_LABEL
-from spawnai.api.record import RecordSpec, RecordStatus, ResourceKind
+from spawnai.api.record import RecordSpec, RecordStatus
 from spawnai.api.session import SessionStatus
 from spawnai.api.spawnclass import ClassStatus
 from spawnai.billing.ledger import AT_ONCE, known_cost, merged, tokens_cost, write_within
 from spawnai.clock import Clock
+from spawnai.lifecycle.kinds import KINDS
 from spawnai.lifecycle.observation import Session
 from spawnai.lifecycle.status import Plan
 from spawnai.telemetry.events import EventRecorder, Regarding, tell
@@ -190,7 +191,7 @@ class Reporter:
         stored = self._store.record(uid)
         if stored is None:
             return None
-        named = any(one.kind is ResourceKind.DOMAIN_RECORD for one in stored.spec.planned)
+        named = any(KINDS[one.kind].follows is not None for one in stored.spec.planned)
         within = AT_ONCE if at_once else write_within(stored.status, memory.book, named=named)
         if within is None:
             memory.ledger_waits_since = None

@@ -28,7 +28,7 @@ from .work import Work
 
 
 def steps_of_all_kinds(
-    droplets: DropletSteps, certificates: CertificateSteps | None, clock: Clock
+    droplets: DropletSteps, clock: Clock, certificates: CertificateSteps | None = None
 ) -> Mapping[ResourceKind, Steps]:
     """The registry. Without an ACME server there are no certificates to make."""
     return {
