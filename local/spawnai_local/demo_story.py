@@ -225,7 +225,7 @@ class Story:
                 )
 
     async def _visit_one(self, example: Example, url: str) -> None:
-        page = await fetch(url, server=self._stack.dns)
+        page = await fetch(url, server=self._stack.dns, ca=self._stack.cloud.acme_root)
         host = urlsplit(url).hostname or ""
         self._narrator.blank()
         self._narrator.command(_curl(page))
@@ -274,10 +274,16 @@ class Story:
         mark = f"Hello at {format_time(datetime.now(UTC))}"
         item = {"title": "From the demo", "text": mark, "author": "the demo"}
         url = f"{url.rstrip('/')}{collection}"
-        posted = await fetch(url, server=self._stack.dns, method="POST", document=item)
+        posted = await fetch(
+            url,
+            server=self._stack.dns,
+            ca=self._stack.cloud.acme_root,
+            method="POST",
+            document=item,
+        )
         self._narrator.command(_curl(posted, "--json", shlex.quote(json.dumps(item))))
         self._show_page(posted)
-        listed = await fetch(url, server=self._stack.dns)
+        listed = await fetch(url, server=self._stack.dns, ca=self._stack.cloud.acme_root)
         self._verdict.check(
             Claim(
                 f"what was posted to {collection} is there when it is read again",
@@ -557,8 +563,11 @@ def _curl(page: Page, *options: str) -> str:
     """The fetch as a person can repeat it without touching the machine's own DNS."""
     parts = urlsplit(page.url)
     words = ["curl", *options, page.url]
+    if parts.scheme == "https":
+        words[1:1] = ["--cacert", '"$SPAWNAI_CA"']
     if parts.hostname != page.address:
-        words[1:1] = ["--resolve", f"{parts.hostname}:{parts.port or 80}:{page.address}"]
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        words[1:1] = ["--resolve", f"{parts.hostname}:{port}:{page.address}"]
     return " ".join(words)
 
 

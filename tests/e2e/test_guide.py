@@ -36,7 +36,9 @@ def test_every_command_works_as_it_stands(stack, document):
 def test_the_guide_leaves_nothing_behind_but_records(stack):
     assert stack.shell("kubectl get spawnsessions --all-namespaces -o name") == ""
     classes = stack.shell("kubectl get spawnclasses -o name").split()
-    assert classes == ["spawnclass.spawn-ai.com/local", "spawnclass.spawn-ai.com/local-dns"]
+    assert classes == [
+        f"spawnclass.spawn-ai.com/{name}" for name in ("local", "local-dns", "local-http")
+    ]
 
 
 def test_what_is_installed_into_a_cluster_is_accepted_by_an_api_server(stack):

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,7 +55,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
 
 def test_the_env_file_is_all_that_another_terminal_needs(stack):
     names = stack.shell("kubectl get spawnclasses -o name").split()
-    assert names == ["spawnclass.spawn-ai.com/local", "spawnclass.spawn-ai.com/local-dns"]
+    assert names == [
+        f"spawnclass.spawn-ai.com/{name}" for name in ("local", "local-dns", "local-http")
+    ]
     bearer = '-H "Authorization: Bearer $DIGITALOCEAN_TOKEN"'
     droplets = stack.shell(f'curl -sS {bearer} "$DIGITALOCEAN_API_URL/v2/droplets"')
     assert json.loads(droplets)["droplets"] == []
@@ -145,7 +148,9 @@ def test_another_stack_runs_beside_it_and_sigkill_of_it_leaves_nothing(stack, tm
         )
         assert stack.shell("kubectl get spawnsessions -o name") == ""
         url = second.shell("kubectl get spawnsession notes -o jsonpath={.status.url}")
-        assert httpx.get(url, trust_env=False).status_code == httpx.codes.OK
+        assert url.startswith("https://")
+        trust = ssl.create_default_context(cafile=second.shell('echo "$SPAWNAI_CA"').strip())
+        assert httpx.get(url, verify=trust, trust_env=False).status_code == httpx.codes.OK
         there = processes_of(second.directory)
         assert any("caddy" in process for process in there), there
         assert any("server.js" in process for process in there), there
