@@ -15,7 +15,12 @@ from spawnai.api.session import AppType, SessionSpec, SessionStatus
 from spawnai.api.spawnclass import ClassSpec
 from spawnai.billing import ledger as books
 from spawnai.lifecycle import actions as do
-from spawnai.lifecycle.kinds import WantedDroplet, WantedFirewall, WantedRecord
+from spawnai.lifecycle.kinds import (
+    WantedCertificate,
+    WantedDroplet,
+    WantedFirewall,
+    WantedRecord,
+)
 from spawnai.lifecycle.observation import (
     AppView,
     DropletView,
@@ -336,6 +341,9 @@ class Life:
                 self.note(ResourceKind.FIREWALL, "firewall-1")
             case do.Create(wanted=WantedRecord(domain=domain, ip=ip)):
                 self.note(ResourceKind.DOMAIN_RECORD, "5", domain=domain, ip=ip)
+            case do.Create(wanted=WantedCertificate(host=host, ip=ip)):
+                orders = sum(name_of(one) == "CreateCertificate" for one in self.done)
+                self.note(ResourceKind.CERTIFICATE, f"order-{orders}", domain=host, ip=ip)
             case do.Await(kind=ResourceKind.FIREWALL):
                 self.firewall_in_force = True
             case do.GenerateApp():

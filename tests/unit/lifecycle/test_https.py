@@ -1,0 +1,179 @@
+"""When a certificate is ordered, how long it is waited for, and what is shown without one."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from life import IP, Life, an_offer
+
+from spawnai.api.record import Presence, ResourceKind
+from spawnai.api.session import Phase
+from spawnai.billing import ledger as books
+from spawnai.lifecycle import actions as do
+from spawnai.lifecycle.https import PATIENCE
+from spawnai.lifecycle.observation import FailureKind
+
+DOMAIN = "spawn-ai.test"
+URL = f"https://{IP}"
+
+
+def a_life(**life) -> Life:
+    exposure = life.pop("exposure", {})
+    return Life(offer=replace(an_offer(exposure=exposure), certificates=True), **life)
+
+
+def order_given_up(life: Life) -> None:
+    """The server voided the order, and the operator noted so."""
+    for line in life.record.living(ResourceKind.CERTIFICATE):
+        life.book(lambda book, line=line: books.with_gone(book, line.kind, line.id, life.now))
+
+
+def test_an_app_without_a_domain_is_served_at_its_address():
+    life = a_life().settle()
+    assert life.status.url == URL
+    assert life.condition("CertificateReady") == ("True", "Served")
+
+
+def test_the_intent_names_the_certificate_before_anything_is_made():
+    life = a_life(held={"CreateDroplet"}).settle()
+    assert ResourceKind.CERTIFICATE in {one.kind for one in life.record.spec.planned}
+
+
+def test_it_is_ordered_while_the_app_is_written():
+    life = a_life(held={do.GenerateApp}).settle()
+    assert "CreateCertificate" in life.kinds_done()
+    assert "AwaitCertificate" in life.kinds_done()
+
+
+def test_its_proof_waits_for_the_firewall():
+    life = a_life(held={"AwaitFirewall"}).settle()
+    assert "CreateCertificate" in life.kinds_done()
+    assert "AwaitCertificate" not in life.kinds_done()
+
+
+def test_its_proof_waits_for_the_name():
+    life = a_life(exposure={"domain": DOMAIN}, held={"CreateDomainRecord"}).settle()
+    assert "CreateCertificate" in life.kinds_done()
+    assert "AwaitCertificate" not in life.kinds_done()
+
+
+def test_nothing_is_proven_before_the_ledger_stores_the_order():
+    life = a_life(held={do.GenerateApp, "AwaitCertificate"}).settle()
+    stored = life.record.status.model_copy(
+        update={
+            "resources": [
+                line
+                for line in life.record.status.resources
+                if line.kind is not ResourceKind.CERTIFICATE
+            ]
+        }
+    )
+    life.record = replace(life.record, stored=stored)
+    life.efforts.pop(life.key("AwaitCertificate"))
+    made = life.plan()
+    assert made.store_ledger
+    assert not any(action.key.action == "Await" for action in made.actions)
+
+
+def test_a_class_that_is_off_orders_none():
+    life = a_life(exposure={"https": "Off"}).settle()
+    assert life.status.url == f"http://{IP}"
+    assert "CreateCertificate" not in life.kinds_done()
+    assert life.condition("CertificateReady") is None
+
+
+def test_without_an_acme_server_none_is_ordered():
+    life = Life().settle()
+    assert life.status.url == f"http://{IP}"
+    assert "CreateCertificate" not in life.kinds_done()
+
+
+def test_an_app_that_answers_waits_for_its_certificate():
+    life = a_life(held={"AwaitCertificate"}).settle()
+    assert life.status.ready_at is None
+    assert life.condition("AppHealthy")[0] == "True"
+
+
+def test_after_half_a_minute_it_is_shown_by_http_and_said_so():
+    life = a_life(held={"AwaitCertificate"}).settle()
+    life.pass_time(seconds=PATIENCE.total_seconds() - 1)
+    assert life.status.ready_at is None
+    life.pass_time(seconds=1)
+    assert life.status.phase is Phase.RUNNING
+    assert life.status.url == f"http://{IP}"
+    assert life.condition("CertificateReady") == ("False", "TooSlow")
+    assert life.reasons().count("NoCertificate") == 1
+
+
+def test_a_limit_is_not_waited_for():
+    life = a_life()
+    life.failing["CreateCertificate"] = lambda _: life.fail(
+        FailureKind.OVER_QUOTA, "CertificateLimitReached", "5 certificates in 7 days"
+    )
+    life.settle()
+    assert life.status.url == f"http://{IP}"
+    assert life.condition("CertificateReady") == ("False", "CertificateLimitReached")
+
+
+def test_a_class_that_requires_https_never_shows_an_app_by_http():
+    life = a_life(exposure={"https": "Require"})
+    life.failing["CreateCertificate"] = lambda _: life.fail(
+        FailureKind.OVER_QUOTA, "CertificateLimitReached", "5 certificates in 7 days"
+    )
+    life.settle().pass_time(seconds=300)
+    assert life.status.ready_at is None
+    assert life.condition("CertificateReady") == ("False", "CertificateLimitReached")
+    life.pass_time(minutes=6)
+    assert life.status.termination_reason == "ProvisioningDeadlineExceeded"
+
+
+def test_an_order_that_was_given_up_is_followed_by_another_one():
+    life = a_life()
+
+    def fail_once(_action):
+        order_given_up(life)
+        life.failing.clear()
+        return life.fail(FailureKind.TRANSIENT, "ChallengeFailed", "the proof was not found")
+
+    life.failing["AwaitCertificate"] = fail_once
+    life.settle().pass_time(seconds=5)
+    assert life.status.url == URL
+    assert life.kinds_done().count("CreateCertificate") == 2
+
+
+def test_a_restart_before_ready_fetches_and_does_not_order_again():
+    life = a_life(held={do.GenerateApp}).settle()
+    orders = life.kinds_done().count("CreateCertificate")
+    life.held.clear()
+    life.restart().settle().pass_time(seconds=150)
+    assert life.status.url == URL
+    assert life.kinds_done().count("CreateCertificate") == orders == 1
+
+
+def test_a_restart_of_a_running_app_does_nothing_about_its_certificate():
+    life = a_life().settle()
+    life.done.clear()
+    life.restart().settle()
+    assert not any("Certificate" in name for name in life.kinds_done())
+    assert life.status.url == URL
+
+
+def test_it_is_revoked_once_the_droplet_is_gone_and_nothing_waits_for_it():
+    life = a_life(held={"DeleteCertificate"}).settle()
+    life.change(deleting=True).pass_time(seconds=150)
+    names = life.kinds_done()
+    assert names.index("VerifyDroplet") < names.index("DeleteCertificate")
+    assert life.session.has_finalizer
+    life.held.clear()
+    life.efforts.clear()
+    life.pass_time(seconds=5)
+    assert life.session is None
+    assert all(line.presence is Presence.GONE for line in life.record.status.resources)
+
+
+def test_a_late_app_is_not_held_up_by_a_certificate_that_came_before():
+    life = a_life(held={do.GenerateApp}).settle()
+    life.now += timedelta(seconds=20)
+    life.held.clear()
+    life.efforts.pop(do.key_of(do.GenerateApp))
+    life.settle()
+    assert life.status.ready_at == life.now
