@@ -23,6 +23,7 @@ LANES = {
     "tests/e2e/sessions/test_reaping.py": "sessions",
     "tests/e2e/sessions/": "sessions",
     "tests/e2e/disruption/": "disruption",
+    "tests/e2e/https/": "https",
     "tests/e2e/test_demo.py": "demo",
     "tests/e2e/test_local.py": "local",
     "tests/e2e/chaos/": "chaos",
