@@ -3,7 +3,7 @@
 from typing import Any
 
 from spawnai.api.names import API_VERSION, DEFAULT_CLASS_ANNOTATION
-from spawnai.api.spawnclass import ClassSpec, ExposureSpec, Https, LifetimeSpec
+from spawnai.api.spawnclass import ClassSpec, ExposureSpec, Https, LifetimeSpec, RuntimeSpec
 
 LOCAL_CLASS = "local"
 LOCAL_DNS_CLASS = "local-dns"
@@ -21,11 +21,15 @@ LAPTOP_LIFETIME = LifetimeSpec(
 
 
 def local_classes(
-    ports: tuple[int, int], lifetime: LifetimeSpec, default_class: str
+    ports: tuple[int, int],
+    lifetime: LifetimeSpec,
+    default_class: str,
+    runtime: RuntimeSpec | None = None,
 ) -> list[dict[str, Any]]:
     """A class without a domain (its URLs are addresses), one with names in DNS, one without HTTPS.
 
-    `ports`: where droplets answer HTTP and HTTPS.
+    `ports`: where droplets answer HTTP and HTTPS. `runtime`: where they get Node.js and Caddy;
+    without one, from the stand-in for the distribution.
     """
     http_port, https_port = ports
     direct = ExposureSpec(http_port=http_port, https_port=https_port)
@@ -36,7 +40,9 @@ def local_classes(
     }
     return [
         _document(
-            name, ClassSpec(lifetime=lifetime, exposure=exposure), is_default=name == default_class
+            name,
+            ClassSpec(lifetime=lifetime, exposure=exposure, runtime=runtime or RuntimeSpec()),
+            is_default=name == default_class,
         )
         for name, exposure in exposures.items()
     ]

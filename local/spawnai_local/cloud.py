@@ -27,6 +27,7 @@ from spawnai_local.cloud_settings import (
 from spawnai_local.digitalocean import Delays, Emulator, Limits, Settings, SystemClock
 from spawnai_local.interruption import run_until_interrupted
 from spawnai_local.machines import MachineHost
+from spawnai_local.machines.mirror import Mirror, mirrored_archives
 from spawnai_local.machines.shell_host import Door, ShellHost, open_door
 
 # In order of preference. The addresses are this cloud's own, so its ports can be well known ones,
@@ -94,12 +95,16 @@ async def local_cloud(
         )
     async with AsyncExitStack() as parts:
         parts.callback(block.close)
-        emulator = claude = machines = acme = None
+        emulator = claude = machines = acme = mirror = None
         if settings.digitalocean:
             doors = http_port, https_port
             machines = _machines(directory, settings, block.network, doors, door)
             if machines is not None:
                 parts.push_async_callback(machines.close)
+            if isinstance(machines, MachineHost):
+                mirror = Mirror(await asyncio.to_thread(mirrored_archives))
+                parts.push_async_callback(mirror.stop)
+                await mirror.start(str(address))
             emulator = await _start_emulator(
                 settings, machines, address, shells, tokens=tokens, http_port=http_port
             )
@@ -126,6 +131,9 @@ async def local_cloud(
             http_port=http_port,
             network=str(block.network),
             https_port=https_port,
+            mirror_url=mirror.url if mirror is not None else None,
+            node_sha256=mirror.archives.node_sha256 if mirror is not None else None,
+            caddy_sha256=mirror.archives.caddy_sha256 if mirror is not None else None,
             acme_directory_url=acme.directory_url if acme is not None else None,
             acme_ca=str(acme.ca_path) if acme is not None else None,
             acme_root=str(acme.root_path) if acme is not None else None,

@@ -77,6 +77,10 @@ class CloudReport:
     acme_directory_url: str | None = None
     acme_ca: str | None = None
     """A file with the root by which the ACME server's own certificate is checked."""
+    mirror_url: str | None = None
+    """Where droplets get Node.js and Caddy from, with the hashes of their archives."""
+    node_sha256: str | None = None
+    caddy_sha256: str | None = None
     acme_root: str | None = None
     """A file with the root of the certificates that it issues, new at each start."""
 

@@ -30,6 +30,7 @@ from typing import IO, Any, Self, TypeVar
 
 import httpx
 
+from spawnai.api.spawnclass import RuntimeSpec
 from spawnai.settings import NO_ACME
 from spawnai_local import toolchain
 from spawnai_local.browser import DnsServer
@@ -366,6 +367,11 @@ class LocalStack:
                 (self.cloud.http_port, self.cloud.https_port),
                 self.settings.lifetime,
                 self.settings.default_class,
+                RuntimeSpec(
+                    mirror=self.cloud.mirror_url,
+                    node_sha256=self.cloud.node_sha256,
+                    caddy_sha256=self.cloud.caddy_sha256,
+                ),
             )
             if self.settings.cloud is Cloud.LOCAL
             else digitalocean_class(self.settings.domain)

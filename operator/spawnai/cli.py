@@ -85,6 +85,13 @@ def _reap(parser: argparse.ArgumentParser) -> Run:
     return lambda given: command.run(given, os.environ, sys.stdout.write)
 
 
+def _runtime(parser: argparse.ArgumentParser) -> Run:
+    from spawnai.app_runtime import command  # noqa: PLC0415
+
+    command.add_arguments(parser)
+    return command.run
+
+
 def _guard_uninstall(_: argparse.ArgumentParser) -> Run:
     from spawnai.controller.installation import guard_uninstall  # noqa: PLC0415
 
@@ -107,6 +114,7 @@ _COMMANDS = {
     "gateway": _Command("look droplets up for a gateway's Caddy", _gateway),
     "export": _Command("what sessions cost, as a FOCUS file or in a database", _export),
     "reap": _Command("find and delete what was left in DigitalOcean", _reap),
+    "runtime": _Command("find out the hashes of what droplets install", _runtime),
     "guard-uninstall": _Command(
         "fail while sessions have anything at DigitalOcean", _guard_uninstall
     ),

@@ -139,7 +139,7 @@ class Userland:
             (tools / package).mkdir()
         (tools / "caddy" / "caddy").symlink_to(caddy.resolve())
         (tools / "nodejs" / "node").symlink_to(node.resolve())
-        _write_program(tools / "npm" / "npm", _npm(npm, npm_cache, environment))
+        _write_program(tools / "npm" / "npm", npm_program(npm, npm_cache, environment))
         header = f'#!/bin/sh\nroot="${{0%/usr/bin/*}}" tools={shlex.quote(str(tools))}\n'
         for name, body in _STAND_INS.items():
             _write_program(self._stand_ins / name, header + body)
@@ -167,7 +167,7 @@ class Userland:
                     link.symlink_to(program)
 
 
-def _npm(npm: Path, cache: Path, environment: Mapping[str, str]) -> str:
+def npm_program(npm: Path, cache: Path, environment: Mapping[str, str] = os.environ) -> str:
     """npm with the person's own settings, and one cache for all machines."""
     settings = {
         name: value for name, value in environment.items() if name.lower().startswith(_FOR_NPM)

@@ -565,6 +565,50 @@ class AllowedNamespaces(ApiModel):
     )
 
 
+_SHA256_RULE = Rule(
+    rule=cel_matches("self", "^[0-9a-f]{64}$"),
+    message="write the SHA-256 as 64 hexadecimal digits; `spawnai runtime lock` prints it",
+)
+
+
+class RuntimeSpec(ApiModel):
+    """What droplets install to run apps: the projects' own release archives."""
+
+    mirror: str | None = Field(
+        default=None,
+        description=(
+            "Where the archives are fetched from, instead of the projects' own hosts: an address "
+            "below which they have their official names. A droplet must reach it at port 80 or 443."
+        ),
+        examples=["https://mirror.example.com/spawnai"],
+        json_schema_extra=for_api_server(
+            Rule(
+                rule=cel_matches("self", "^https?://[!-~]+$"),
+                message="write an address that begins with https:// or http://",
+            ),
+            max_length=512,
+        ),
+    )
+    node_sha256: str | None = Field(
+        default=None,
+        description=(
+            "The SHA-256 of Node.js's archive: a droplet unpacks no other. `spawnai runtime lock` "
+            "prints it. When it is not set, the distribution's Node.js is installed, which is "
+            "older than apps are written for."
+        ),
+        json_schema_extra=for_api_server(_SHA256_RULE, max_length=64),
+    )
+    caddy_sha256: str | None = Field(
+        default=None,
+        description=(
+            "The SHA-256 of Caddy's archive: a droplet unpacks no other. `spawnai runtime lock` "
+            "prints it. When it is not set, or the archive cannot be had, the distribution's Caddy "
+            "is installed, which serves as well."
+        ),
+        json_schema_extra=for_api_server(_SHA256_RULE, max_length=64),
+    )
+
+
 class ClassSpec(ApiModel):
     """The offer."""
 
@@ -663,6 +707,10 @@ class ClassSpec(ApiModel):
     )
     exposure: ExposureSpec = Field(
         default_factory=ExposureSpec, description="How the world reaches the apps."
+    )
+    runtime: RuntimeSpec = Field(
+        default_factory=RuntimeSpec,
+        description="Where droplets get Node.js and Caddy, and by which hashes they know them.",
     )
     firewall: FirewallSpec = Field(
         default_factory=FirewallSpec,

@@ -31,6 +31,7 @@ _FIREWALL = TypeAdapter(Firewall)
 def session_rules(
     *,
     agent_port: int,
+    web_ports: Sequence[int] = (80, 443),
     operator_addresses: Sequence[str] = (),
     web_addresses: Sequence[str] = ANYWHERE,
     ssh_from_private_ranges: bool = False,
@@ -41,9 +42,10 @@ def session_rules(
 
     Args:
         agent_port: where the droplet's agent listens.
+        web_ports: where the droplet serves its app.
         operator_addresses: who may talk to the agent; anyone when unknown, because the agent
             knows its operator by token and certificate all the same.
-        web_addresses: who may reach 80 and 443 (addresses, CIDRs, or peers such as
+        web_addresses: who may reach these (addresses, CIDRs, or peers such as
             "load_balancer:UID").
         ssh_from_private_ranges: let 22 in from the private ranges.
 
@@ -54,8 +56,7 @@ def session_rules(
         _normal_peer(peer)
     web = tuple(web_addresses)
     inbound = [
-        FirewallRule("tcp", "80", web),
-        FirewallRule("tcp", "443", web),
+        *(FirewallRule("tcp", str(port), web) for port in sorted(set(web_ports))),
         FirewallRule("tcp", str(agent_port), tuple(operator_addresses) or ANYWHERE),
     ]
     if ssh_from_private_ranges:

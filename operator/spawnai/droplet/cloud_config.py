@@ -5,8 +5,8 @@ installed again. In the order in which cloud-init goes through it:
 
 1. `bootcmd` (early, before the files are written) leaves a helper behind that starts the units as
    soon as the last file is there, instead of at the end of the boot, seconds later.
-2. `write_files`: the agent (one archive of the files in agent/), its certificates and settings, the
-   packages' script, three units; last of all the mark that the helper waits for.
+2. `write_files`: the agent (one archive of the files in agent/), its certificates and settings,
+   three units; last of all the mark that the helper waits for.
 3. `runcmd` (the last thing of a first boot) enables the units, so that they come back after a
    reboot, and starts them if the helper could not.
 
@@ -31,6 +31,7 @@ MAX_USER_DATA_BYTES = 64 * 1024
 
 AGENT_PORT = 8443
 HTTP_PORT = 80
+HTTPS_PORT = 443
 FOLDER = "/opt/spawnai"
 
 _PACKAGES = {
@@ -38,6 +39,13 @@ _PACKAGES = {
     "script": ("caddy",),
     "api": ("caddy", "nodejs", "npm"),
     "fullstack": ("caddy", "nodejs", "npm"),
+}
+
+_ARCHIVES = {
+    "webapp": ("caddy",),
+    "script": ("caddy",),
+    "api": ("caddy", "node"),
+    "fullstack": ("caddy", "node"),
 }
 
 # The agent outlives what it runs: the kernel takes anything else first, and it is never given up.
@@ -130,61 +138,11 @@ After=network-online.target cloud-config.service
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/bin/sh {FOLDER}/packages.sh {{packages}}
-TimeoutStartSec=600
+ExecStart=/usr/bin/python3 -I {FOLDER}/agent.pyz install
+TimeoutStartSec=630
 
 [Install]
 WantedBy=multi-user.target
-"""
-
-# apt's locks may be held by the provider's first-boot scripts or by apt's own timer: wait, with a
-# limit. Debian starts a service when its package is installed; Caddy is the agent's to start.
-# npm is some 400 small packages: without a sync after each file they are there much sooner, and a
-# droplet that loses power while it installs is made anew anyway.
-_PACKAGES_SCRIPT = """\
-#!/bin/sh
-# Installs what the app needs (the arguments), then says "ok", or why not, in the file `packages`.
-set -u
-cd "$(dirname "$0")"
-say() { echo "$1" > packages.part && mv packages.part packages; }
-# The first error names the cause; what follows are its consequences.
-cause() { grep -m 1 -E '^(E|Err|dpkg: error)' packages.log || tail -n 1 packages.log; }
-trap 'say "could not be installed in time: $(cause)"; exit 1' TERM
-missing() {
-  for package in "$@"; do
-    case "$package" in nodejs) program=node ;; *) program="$package" ;; esac
-    command -v "$program" > /dev/null || return 0
-  done
-  return 1
-}
-install_packages() {
-  DEBIAN_FRONTEND=noninteractive
-  export DEBIAN_FRONTEND
-  # One source that fails must not keep back what the others have; nor must an installation that
-  # was interrupted.
-  apt-get --quiet=2 -o Acquire::Languages=none update ||
-    echo "not every source of packages answers; going on with those that do"
-  command -v dpkg > /dev/null && dpkg --force-confold --configure -a
-  apt-get --quiet=2 -o DPkg::Lock::Timeout=60 -o Dpkg::Options::=--force-unsafe-io \\
-    install --yes --no-install-recommends "$@"
-}
-systemctl mask --now --quiet caddy.service || true
-getent passwd spawnai-app > /dev/null || useradd --system --user-group --no-create-home \\
-  --home-dir /nonexistent --shell /usr/sbin/nologin spawnai-app ||
-  { say "the user spawnai-app could not be made"; exit 1; }
-getent passwd spawnai-web > /dev/null || useradd --system --user-group --no-create-home \
-  --home-dir /nonexistent --shell /usr/sbin/nologin spawnai-web ||
-  { say "the user spawnai-web could not be made"; exit 1; }
-tries=0
-while missing "$@"; do
-  tries=$((tries + 1))
-  if [ "$tries" -gt 20 ]; then
-    say "could not be installed: $(cause)"
-    exit 1
-  fi
-  install_packages "$@" > packages.log 2>&1 || sleep 5
-done
-say ok
 """
 
 _UNITS = "spawnai-switch.service spawnai-agent.service spawnai-packages.service"
@@ -224,6 +182,23 @@ class AppHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class RuntimeArchive:
+    """A project's own release archive that a droplet installs: `name` is node or caddy.
+
+    `strip` is how many folders stand before the files in it: one in Node.js's, none in Caddy's.
+    """
+
+    name: str
+    url: str
+    sha256: str
+    strip: int
+
+    def document(self) -> dict[str, Any]:
+        """As session.json has it."""
+        return {"name": self.name, "url": self.url, "sha256": self.sha256, "strip": self.strip}
+
+
+@dataclass(frozen=True, slots=True)
 class DropletBootstrap:
     """All that one droplet is told before it boots.
 
@@ -233,7 +208,8 @@ class DropletBootstrap:
     `expires_at` is the first deadline of its dead man's switch: `grace_seconds` after it the
     droplet powers itself off, unless the operator has moved it. `lifetime` is how long that is from
     now by the caller's clock: the droplet counts it from its boot, so that no wrong date ends or
-    lengthens its life. Without it the droplet's date decides.
+    lengthens its life. Without it the droplet's date decides. What `archives` do not have comes
+    from the distribution.
     """
 
     session_uid: str
@@ -244,9 +220,11 @@ class DropletBootstrap:
     grace_seconds: int
     agent_port: int = AGENT_PORT
     http_port: int = HTTP_PORT
+    https_port: int = HTTPS_PORT
     gateway: GatewayCertificate | None = None
     lifetime: timedelta | None = None
     health: AppHealth = AppHealth()
+    archives: tuple[RuntimeArchive, ...] = ()
 
 
 def render_user_data(bootstrap: DropletBootstrap) -> str:
@@ -270,7 +248,14 @@ def render_user_data(bootstrap: DropletBootstrap) -> str:
         "graceSeconds": bootstrap.grace_seconds,
         "agentPort": bootstrap.agent_port,
         "httpPort": bootstrap.http_port,
+        "httpsPort": bootstrap.https_port,
         **bootstrap.health.document(),
+        "packages": list(packages),
+        "archives": [
+            archive.document()
+            for archive in bootstrap.archives
+            if archive.name in _ARCHIVES[bootstrap.app_type]
+        ],
     }
     if bootstrap.lifetime is not None:
         session["lifetimeSeconds"] = int(bootstrap.lifetime.total_seconds())
@@ -290,14 +275,9 @@ def render_user_data(bootstrap: DropletBootstrap) -> str:
             _file(f"{FOLDER}/operator.crt", bootstrap.credentials.operator_certificate_pem),
             *_gateway_files(bootstrap.gateway),
             _file(f"{FOLDER}/session.json", json.dumps(session, indent=2) + "\n"),
-            _file(f"{FOLDER}/packages.sh", _PACKAGES_SCRIPT, mode="0755"),
             _file("/etc/systemd/system/spawnai-switch.service", _SWITCH_UNIT, mode="0644"),
             _file("/etc/systemd/system/spawnai-agent.service", _AGENT_UNIT, mode="0644"),
-            _file(
-                "/etc/systemd/system/spawnai-packages.service",
-                _PACKAGES_UNIT.format(packages=" ".join(packages)),
-                mode="0644",
-            ),
+            _file("/etc/systemd/system/spawnai-packages.service", _PACKAGES_UNIT, mode="0644"),
             _file(_WRITTEN, "All files of the bootstrap are there.\n"),
         ],
         "runcmd": [

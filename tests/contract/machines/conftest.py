@@ -23,6 +23,7 @@ TIGHT = {
     "DRAIN_SECONDS": "1",
     "HEALTH_INTERVAL_SECONDS": "0.3",
     "HEALTH_TIMEOUT_SECONDS": "0.5",
+    "SAMPLE_SECONDS": "0.1",
 }
 
 

@@ -15,6 +15,7 @@ from spawnai.droplet.client import AgentClient, AgentStatus, AgentUnreachable
 from spawnai.droplet.cloud_config import (
     AGENT_PORT,
     DropletBootstrap,
+    RuntimeArchive,
     render_user_data,
 )
 from spawnai.droplet.credentials import (
@@ -94,6 +95,7 @@ class TestMachine:
         expires_in: float = 3600.0,
         grace_seconds: int = 600,
         lifetime: timedelta | None = None,
+        archives: tuple[RuntimeArchive, ...] = (),
     ) -> str:
         return render_user_data(
             DropletBootstrap(
@@ -104,6 +106,7 @@ class TestMachine:
                 expires_at=now() + timedelta(seconds=expires_in),
                 grace_seconds=grace_seconds,
                 lifetime=lifetime,
+                archives=archives,
                 gateway=derive_gateway_certificate(MASTER_KEY, UID, now(), HOST_LABEL),
             )
         )

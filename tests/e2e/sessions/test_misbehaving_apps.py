@@ -7,11 +7,12 @@ from tests.e2e.sessions.misbehaving import DEAD_AT_START, HARMFUL, HOARDS
 from tests.e2e.sessions.world import session
 
 
-async def test_a_script_that_fails_has_a_result_like_any_other(misbehaving):
+async def test_a_script_that_ends_with_an_error_has_failed(misbehaving):
     one = misbehaving["fails"]
-    await one.until_running()
-    page = await one.until_page(lambda seen: "3" in seen.text and "exit" in seen.text.lower())
-    assert "the configuration makes no sense" in page.text
+    await one.until_destroyed(120)
+    assert one.status["terminationReason"] == "ScriptFailed"
+    assert "the configuration makes no sense" in one.status["message"]
+    assert kstatus(one.document) == "Failed"
 
 
 @pytest.mark.parametrize("name", HARMFUL)

@@ -136,12 +136,6 @@ def test_a_bootstrap_that_makes_no_sense_is_refused(changes, message):
         render_user_data(replace(BOOTSTRAP, **changes))
 
 
-def test_the_packages_script_is_a_script_that_sh_can_read(tmp_path):
-    script = tmp_path / "packages.sh"
-    script.write_text(files(render_user_data(BOOTSTRAP))["/opt/spawnai/packages.sh"]["content"])
-    subprocess.run(["/bin/sh", "-n", script], check=True, timeout=30)
-
-
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
 def test_systemd_can_read_the_units(tmp_path):
     units = []

@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 
 from spawnai.api.record import ResourceKind
 from spawnai.api.session import AppType
+from spawnai.app_runtime.locks import lock_of
 from spawnai.clock import Clock
 from spawnai.controller.failures import NotYet, SessionFailed
 from spawnai.digitalocean.budget import Priority
@@ -88,8 +89,22 @@ def findings_of(status: AgentStatus, words: str) -> list[str]:
     lines = [words.partition("; its last lines")[0]]
     if status.message:
         lines.append(status.message)
+    if status.error:
+        lines.append(f"the first error in its log: {status.error}")
     lines.extend(f"log: {line}" for line in status.log[-LOG_LINES_FOR_A_REPAIR:])
     return lines
+
+
+def with_lock(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The bundle as it is pushed: with the lock file of its packages, so npm resolves nothing.
+
+    An app of an earlier version of the product may have packages that are in no lock any more.
+    """
+    try:
+        dependencies = document["dependencies"]
+        return {**document, "packageLock": lock_of(dependencies)} if dependencies else document
+    except ValueError:
+        return document
 
 
 class Deploy:
@@ -104,7 +119,7 @@ class Deploy:
     async def deploy_app(self, work: Work, action: do.DeployApp) -> None:
         """Give the app to the droplet and follow it until it answers, or says why it never will."""
         number = work.memory.bundle.number if work.memory.bundle is not None else 1
-        document = (await self._bundles.read(work.session, number)).document()
+        document = with_lock((await self._bundles.read(work.session, number)).document())
         async with self._agents.client(work.session, action.ip) as agent:
             silence = _Silence(self._clock)
             await self._push(work, agent, document, silence)

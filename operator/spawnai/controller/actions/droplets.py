@@ -14,6 +14,8 @@ from spawnai.api.names import (
     ttl_tag,
 )
 from spawnai.api.record import LedgerEntry
+from spawnai.api.spawnclass import RuntimeSpec
+from spawnai.app_runtime.archives import CADDY, NODE
 from spawnai.billing import ledger as books
 from spawnai.clock import Clock
 from spawnai.controller.accounts import CloudAccount
@@ -23,7 +25,7 @@ from spawnai.digitalocean.droplet_resource import DropletResource
 from spawnai.digitalocean.errors import DigitalOceanError, NoCapacity, OverQuota, UnknownOption
 from spawnai.digitalocean.models import Droplet, DropletOrder
 from spawnai.digitalocean.resource import Found
-from spawnai.droplet.cloud_config import DropletBootstrap, render_user_data
+from spawnai.droplet.cloud_config import DropletBootstrap, RuntimeArchive, render_user_data
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.kinds import ANY, Placement, WantedDroplet
 from spawnai.lifecycle.observation import DropletView, Session
@@ -100,7 +102,9 @@ class DropletSteps(Steps):
                 ),
                 agent_port=AGENT_PORT,
                 http_port=backing.spec.exposure.http_port,
+                https_port=backing.spec.exposure.https_port,
                 lifetime=lifetime,
+                archives=runtime_archives(backing.spec.runtime),
                 gateway=self._agents.gateway_certificate(session),
             )
         )
@@ -194,3 +198,13 @@ def wave_tag(at: datetime) -> str:
     """The creation window of ten minutes that a droplet belongs to."""
     window = at.astimezone(UTC)
     return f"{_WAVE_PREFIX}{window:%Y%m%d%H}{window.minute // 10}0"
+
+
+def runtime_archives(spec: RuntimeSpec) -> tuple[RuntimeArchive, ...]:
+    """What a class's droplets install: the archives that the class gives a hash of."""
+    hashes = ((NODE, spec.node_sha256), (CADDY, spec.caddy_sha256))
+    return tuple(
+        RuntimeArchive(release.name, release.url(spec.mirror), sha256, release.strip)
+        for release, sha256 in hashes
+        if sha256 is not None
+    )

@@ -107,6 +107,7 @@ def firewall_order(
     """The firewall that a class wants around its droplets."""
     inbound, outbound = session_rules(
         agent_port=AGENT_PORT,
+        web_ports=(spec.exposure.http_port, spec.exposure.https_port),
         operator_addresses=tuple(spec.firewall.operator_addresses),
         ssh_from_private_ranges=spec.firewall.ssh,
     )

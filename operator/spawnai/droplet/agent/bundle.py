@@ -73,10 +73,22 @@ class Bundle:
         if entrypoint not in files:
             raise Refused(422, f"the entrypoint {entrypoint} is not among the files")
         lock = document.get("packageLock")
-        if lock is not None and not isinstance(lock, dict):
-            raise Refused(422, "packageLock must be an object, as npm writes it")
+        if lock is not None and not is_lock(lock):
+            raise Refused(422, "packageLock must be a lock file of npm (lockfileVersion 3)")
         app_type = str(document.get("appType"))
         return Bundle(digest, app_type, entrypoint, files, dependencies, lock)
+
+
+def is_lock(lock: Any) -> bool:
+    """Whether npm would find in it what it looks for, and nothing that leads elsewhere."""
+    packages = lock.get("packages") if isinstance(lock, dict) else None
+    if not isinstance(packages, dict) or not all(isinstance(p, dict) for p in packages.values()):
+        return False
+    root = packages.get("", {}).get("dependencies")
+    others = [package for place, package in packages.items() if place]
+    return isinstance(root, dict) and all(
+        isinstance(package.get("integrity"), str) and "link" not in package for package in others
+    )
 
 
 def checked_path(path: Any) -> str:

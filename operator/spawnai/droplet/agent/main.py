@@ -18,6 +18,7 @@ from . import switch
 from .app import App, packages
 from .bundle import Refused
 from .door import Answer, Door, Request
+from .install import Installer
 from .pages import say
 from .settings import VERSION, Machine, Session
 from .state import Journal, State, tell_systemd
@@ -179,10 +180,12 @@ def tls_of(base: Path) -> ssl.SSLContext:
 
 
 def main() -> None:
-    """`agent.pyz` is the agent, `agent.pyz switch` the dead man's switch."""
+    """`agent.pyz` is the agent; with an argument, the switch or the installer."""
     os.umask(0o022)
     base = Path(sys.argv[0]).resolve().parent
     if sys.argv[1:] == ["switch"]:
         switch.Switch(base).run()
+    elif sys.argv[1:] == ["install"]:
+        Installer(base).run()
     else:
         Agent(base).run()

@@ -27,7 +27,7 @@ ANSWER_MAX_BYTES = 16 * 1024
 # errors but for the code alone.
 ERROR_LINE = re.compile(
     r"(?:^|[\s(])[A-Za-z_.]{0,60}(?:Error|Exception)(?: \[[A-Z0-9_]{1,60}\])?: \S"
-    r"|^npm (?:error|ERR!) (?!code |A complete log)\S"
+    r"|^npm (?:error|ERR!) (?!code |errno |syscall |path |A complete log)\S"
 )
 
 
@@ -392,6 +392,8 @@ def package_json(bundle: Bundle) -> str:
         "main": bundle.entrypoint,
         "dependencies": bundle.dependencies,
     }
+    if bundle.lock:  # npm refuses a lock that is not of exactly these
+        document["dependencies"] = bundle.lock["packages"][""]["dependencies"]
     try:
         kind = json.loads(bundle.files.get("package.json", "{}")).get("type")
     except (ValueError, AttributeError, RecursionError):

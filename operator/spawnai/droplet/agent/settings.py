@@ -104,6 +104,7 @@ class Machine(NamedTuple):
 SESSION_KEYS = {
     "agent_port": "agentPort",
     "http_port": "httpPort",
+    "https_port": "httpsPort",
     "answer_seconds": "answerSeconds",
     "health_interval_seconds": "healthIntervalSeconds",
     "health_timeout_seconds": "healthTimeoutSeconds",
