@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 from tests.contract.machines.support import ANSWERING_SERVER, STATIC_PAGE, bundle
 
+from spawnai.api.spawnclass import RuntimeSpec
 from spawnai.app_runtime import npm_packages
 from spawnai.app_runtime.archives import NODE
 from spawnai.app_runtime.locks import lock_of
+from spawnai.controller.actions.droplets import runtime_archives
 from spawnai.droplet.cloud_config import RuntimeArchive
 from spawnai_local import toolchain
-from spawnai_local.machines.mirror import MirroredArchives, mirrored_archives
+from spawnai_local.machines.mirror import Mirror, MirroredArchives, mirrored_archives
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -146,3 +148,23 @@ async def test_a_package_with_another_hash_than_its_lock_names_is_not_installed(
     assert status.reason == "InstallFailed"
     assert any("EINTEGRITY" in line for line in status.log)
     assert status.error is not None
+
+
+async def test_what_a_class_names_comes_from_the_mirror_of_the_local_cloud(machine, archives):
+    mirror = Mirror(archives)
+    await mirror.start("127.0.0.1")
+    spec = RuntimeSpec(
+        mirror=mirror.url,
+        node_sha256=archives.node_sha256,
+        caddy_sha256=archives.caddy_sha256,
+    )
+    api = machine("fullstack")
+    await api.boot(api.user_data(archives=runtime_archives(spec)))
+    await api.until_it_answers()
+    await api.agent.push(bundle("fullstack", {"server.js": ANSWERING_SERVER}))
+    await api.until("running")
+    assert (await api.browser.get("/")).text == "pong"
+    for program in ("node", "caddy"):
+        assert not (api.host.root_of(api.id) / "usr" / "bin" / program).exists()
+    await mirror.stop()
+    assert runtime_archives(RuntimeSpec()) == ()
