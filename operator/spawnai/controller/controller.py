@@ -142,7 +142,9 @@ class Controller:
                 directory_url=outside.acme.directory_url,
                 ca_file=outside.acme.ca_file,
                 history=self._placed_orders,
+                on_order=metrics.acme_order,
             )
+            metrics.watch_acme_limit("orders", self._acme.orders_left)
             certificates = CertificateSteps(self._acme, keys, outside.agents, clock)
         self.bundles = bundles = Bundles(cluster, outside.namespace, self._ledger_uid)
         self._observer = Observer(

@@ -102,6 +102,10 @@ class _Sorted:
         self._gauge.labels(value).set(self._counts[value])
 
 
+ACME_RESULTS = ("placed", "issued", "limited", "refused", "failed")
+"""What becomes of an order for a certificate: each is placed once and ends once, or is limited."""
+
+
 class Metrics:
     """All metrics of one operator process, in the registry it is given."""
 
@@ -233,6 +237,21 @@ class Metrics:
             ["channel", "result"],
             registry=registry,
         )
+        self._acme_orders = Counter(
+            "spawnai_acme_orders_total",
+            "Orders for certificates, by what became of them",
+            ["result"],
+            registry=registry,
+        )
+        for result in ACME_RESULTS:
+            self._acme_orders.labels(result)
+        self._acme_remaining = Gauge(
+            "spawnai_acme_limit_remaining",
+            "How many more orders the ACME server's limit allows now, by limit",
+            ["limit"],
+            registry=registry,
+        )
+        self._acme_remaining.labels("orders").set(float("nan"))  # nothing is ordered from a server
         self._cost = Counter(
             "spawnai_cost_dollars_total",
             "Dollars spent, by kind and class",
@@ -427,6 +446,14 @@ class Metrics:
         """Ask these for what is left of DigitalOcean's two limits whenever the metrics are read."""
         self._budget.labels("hour").set_function(remaining_in_hour)
         self._budget.labels("minute").set_function(remaining_in_minute)
+
+    def acme_order(self, result: str) -> None:
+        """An order for a certificate went a step further: one of `ACME_RESULTS`."""
+        self._acme_orders.labels(result).inc()
+
+    def watch_acme_limit(self, limit: str, remaining: Callable[[], float]) -> None:
+        """Show what is left of a limit, asked for at each scrape."""
+        self._acme_remaining.labels(limit).set_function(remaining)
 
     def watch_leadership(self, is_held: Callable[[], bool]) -> None:
         """Ask `is_held` whether this process leads whenever the metrics are read."""

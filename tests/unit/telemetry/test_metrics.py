@@ -60,6 +60,8 @@ def ended(reason: str, *, failed: bool = False, was_ready: bool = False) -> Sess
 
 
 def use_every_method(metrics: Metrics) -> None:
+    metrics.acme_order("placed")
+    metrics.watch_acme_limit("orders", lambda: 300)
     metrics.session_seen("uid", waiting("Queued"))
     metrics.session_ended(ended("AppCrashed", failed=True))
     metrics.claude_order("Stored", 1)
@@ -216,7 +218,7 @@ def test_no_label_holds_a_session(metrics, registry):
     labels = {label for _, names in families(registry).values() for label in names}
     assert labels == {
         "answer", "phase", "ready", "reason", "result", "kind", "class", "outcome", "channel",
-        "endpoint", "model", "write", "window", "version", "whose",
+        "endpoint", "model", "write", "window", "version", "whose", "limit",
     }  # fmt: skip
 
 

@@ -12,9 +12,15 @@ from contextlib import asynccontextmanager, suppress
 import httpx
 
 from spawnai.acme.client import AcmeAccount
-from spawnai.acme.errors import AcmeRefused, ChallengeFailed, OrderExpired
+from spawnai.acme.errors import (
+    AccountRefused,
+    AcmeLimited,
+    AcmeRefused,
+    ChallengeFailed,
+    OrderExpired,
+)
 from spawnai.acme.issuer import Issuer
-from spawnai.acme.limits import PlacedOrder, check
+from spawnai.acme.limits import ORDERS, PlacedOrder, check, remaining
 from spawnai.acme.order import (
     CLASSIC,
     SHORTLIVED,
@@ -91,12 +97,14 @@ class Acme:
         directory_url: str,
         ca_file: str | None,
         history: Callable[[], Iterable[PlacedOrder]],
+        on_order: Callable[[str], None] = lambda _result: None,
     ) -> None:
         self._keys = keys
         self._clock = clock
         self._directory_url = directory_url
         self._ca_file = ca_file
         self._history = history
+        self.on_order = on_order
         self._opening = asyncio.Lock()
         self._account: AcmeAccount | None = None
 
@@ -118,7 +126,16 @@ class Acme:
         Raises:
             AcmeLimited: a limit is used up.
         """
-        check(request.identifiers, self._history(), self._clock.utc_now())
+        try:
+            check(request.identifiers, self._history(), self._clock.utc_now())
+        except AcmeLimited:
+            self.on_order("limited")
+            raise
+
+    def orders_left(self) -> int:
+        """How many more orders the account may place now."""
+        left = remaining(("",), self._history(), self._clock.utc_now(), (ORDERS,))
+        return left[0].left
 
     async def close(self) -> None:
         """Close its connections."""
@@ -171,10 +188,12 @@ class CertificateSteps(Steps):
             )
             try:
                 kept = await Issuer(account, self._clock).obtain(store.request, store, prover)
-            except (OrderExpired, ChallengeFailed, AcmeRefused):
+            except (OrderExpired, ChallengeFailed, AcmeRefused) as error:
+                self._acme.on_order("refused" if isinstance(error, AcmeRefused) else "failed")
                 # The server has given the order up: the next one gets a line of its own.
                 work.saw_gone(line.kind, line.id)
                 raise
+            self._acme.on_order("issued")
             assert kept.chain_pem is not None  # noqa: S101 - that is what obtain returns
             chain, key = kept.chain_pem.decode(), kept.key_pem.decode()
             await agent.put_certificate(chain, key, [host])
@@ -195,7 +214,15 @@ class CertificateResource:
         request = request_for(wanted.host)
         await self._keys.of_session(uid)
         await self._acme.before_order(request)
-        url = await (await self._acme.account()).place(request)
+        try:
+            url = await (await self._acme.account()).place(request)
+        except AcmeLimited:
+            self._acme.on_order("limited")
+            raise
+        except (AcmeRefused, AccountRefused):
+            self._acme.on_order("refused")
+            raise
+        self._acme.on_order("placed")
         return Found(
             LedgerEntry(
                 kind=ResourceKind.CERTIFICATE,
