@@ -1,6 +1,7 @@
 """`make local` and `make demo`, run as a person runs them: as programs, from outside."""
 
 import asyncio
+import io
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,6 +97,39 @@ def test_the_operator_has_the_rights_of_its_manifests_and_no_more(stack):
     )
     refused = stack.shell(f"{whoami} can-i delete spawnsessions || true")
     assert refused.strip() == "no"
+
+
+def test_the_console_orders_an_app_and_shows_all_that_is_known_of_it(stack):
+    url, token = stack.shell('echo "$SPAWNAI_CONSOLE_URL $SPAWNAI_CONSOLE_TOKEN"').split()
+    assert url in stack.said
+    assert token in stack.said
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=url, headers=headers, timeout=20, trust_env=False) as client:
+        order = {"prompt": "A JSON API that keeps notes", "appType": "api", "name": "from-the-page"}
+        placed = client.post("api/sessions", json=order).json()
+        assert float(placed["estimatedCost"]) > 0
+        assert placed["estimatedTime"] > 0
+        path = f"api/sessions/{placed['sessionId']}"
+
+        def state() -> str:
+            return str(client.get(path).json()["state"])
+
+        with client.stream("GET", f"{path}/generation") as answer:
+            written = [json.loads(line) for line in answer.iter_lines() if line]
+        assert "server.js" in [file["path"] for file in written[-1]["files"]]
+        until(lambda: state() == "running", what=state, limit_seconds=90)
+        paths = [file["path"] for file in client.get(f"{path}/files").json()["files"]]
+        archive = zipfile.ZipFile(io.BytesIO(client.get(f"{path}/source").content))
+        assert sorted(archive.namelist()) == sorted(f"from-the-page/{one}" for one in paths)
+        assert client.get(f"{path}/logs").status_code == httpx.codes.OK
+        client.patch(path, json={"expiresAt": "now"}).raise_for_status()
+        until(lambda: state() == "destroyed", what=state, limit_seconds=60)
+        receipt = client.get(f"{path}/receipt").json()
+        assert {line["presence"] for line in receipt["resources"]} == {"Gone"}
+        assert receipt["totalCost"] == client.get(path).json()["actualCost"]
+        history = client.get("api/history").json()["items"]
+        assert "from-the-page" in [one["name"] for one in history]
+        client.delete(path).raise_for_status()
 
 
 def test_a_killed_operator_is_started_again_and_said_so(stack):

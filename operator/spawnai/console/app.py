@@ -48,7 +48,7 @@ def build_app(
     )
     app.openapi = lambda: openapi_of(app)  # type: ignore[method-assign]
     add_error_handlers(app)
-    sessions = Sessions(api, default_namespace)
+    sessions = Sessions(api, door, default_namespace)
     # Before the sessions: an id has a dot, `watch` has none.
     for part in (
         Watch(live, sessions),

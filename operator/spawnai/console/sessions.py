@@ -14,9 +14,10 @@ from spawnai.api.names import (
     TTL_ANNOTATION,
 )
 
-from .api_server import FIELD_MANAGER, MERGE_PATCH, PAGE_SIZE, ApiServer, sessions_path
+from .api_server import FIELD_MANAGER, MERGE_PATCH, PAGE_SIZE, ApiServer, Refused, sessions_path
 from .caller import Caller, caller_of, namespace_in
 from .errors import ErrorAnswer, Problem
+from .estimates import Estimate, estimate_of
 from .models import (
     ID_PATTERN,
     Change,
@@ -28,6 +29,7 @@ from .models import (
     name_stem,
     session_answer,
 )
+from .operator_door import OperatorDoor, json_of
 
 CallerOfRequest = Annotated[Caller, Depends(caller_of)]
 SessionId = Annotated[
@@ -73,11 +75,13 @@ class Sessions:
 
     Args:
         api: the API server.
+        door: the operator's; it knows the prices.
         default_namespace: where a caller orders who names no namespace and whose token names none.
     """
 
-    def __init__(self, api: ApiServer, default_namespace: str) -> None:
+    def __init__(self, api: ApiServer, door: OperatorDoor, default_namespace: str) -> None:
         self._api = api
+        self._door = door
         self._default_namespace = default_namespace
         self.router = router = APIRouter(prefix="/api/sessions", tags=["sessions"])
         router.add_api_route(
@@ -127,12 +131,23 @@ class Sessions:
         )
         session = session_answer(made)
         response.headers["Location"] = f"/api/sessions/{session.id}"
+        estimate = await self._estimate(caller, order, namespace)
         return Placed(
             session_id=session.id,
-            estimated_cost=session.estimated_cost,
-            estimated_time=None,
+            estimated_cost=estimate.cost,
+            estimated_time=estimate.seconds,
             session=session,
         )
+
+    async def _estimate(self, caller: Caller, order: Order, namespace: str) -> Estimate:
+        """The order is made already: that nobody can say what it costs does not change that."""
+        query = {} if order.class_name is None else {"class": order.class_name}
+        path = f"/v1/namespaces/{namespace}/offer"
+        try:
+            offer = json_of(await self._door.read(caller, path, query))
+        except (Problem, Refused):
+            return Estimate()
+        return estimate_of(order, offer)
 
     async def list(
         self,
