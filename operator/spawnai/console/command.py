@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from random import SystemRandom
 
 import uvicorn
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client.process_collector import ProcessCollector
 
 from spawnai.clock import SystemClock
 from spawnai.telemetry.http import TelemetryServer
@@ -44,6 +45,7 @@ async def _run(settings: ConsoleSettings) -> int:
         OperatorDoor(api, clock, settings.operator_namespace) as door,
     ):
         live = Live(api, clock, random)
+        _watch_figures(registry, live)
         app = build_app(
             api=api,
             door=door,
@@ -93,3 +95,16 @@ async def _run(settings: ConsoleSettings) -> int:
             await asyncio.wait([rechecking])
             await telemetry.stop()
     return 0 if server.started else 2
+
+
+def _watch_figures(registry: CollectorRegistry, live: Live) -> None:
+    """Show on /metrics how many pages are served by how many watches, and the process itself."""
+    ProcessCollector(registry=registry)
+    streams = Gauge(
+        "spawnai_console_streams", "Streams of live updates that are open", registry=registry
+    )
+    streams.set_function(lambda: live.readers)
+    watches = Gauge(
+        "spawnai_console_watches", "Watches at the API server that serve them", registry=registry
+    )
+    watches.set_function(lambda: live.watches)
