@@ -202,11 +202,10 @@ class Sessions:
         `now` instead.
         """
         path = sessions_path(*taken_apart(id_))
-        answer = await self._api.call(caller.token, "DELETE", path)
-        if answer.get("kind") == "SpawnSession":
-            return session_answer(answer)
-        # It had no finalizer: it is gone, and the answer is a mere Status.
-        raise Problem(HTTPStatus.NOT_FOUND, "NotFound", f"the session {id_} is gone")
+        session = session_answer(await self._api.call(caller.token, "GET", path))
+        # The answer is the session that is being taken down, or a mere Status where it is gone.
+        await self._api.call(caller.token, "DELETE", path)
+        return session.model_copy(update={"deleted": True})
 
 
 def manifest(order: Order, namespace: str, name: str) -> dict[str, Any]:

@@ -131,6 +131,16 @@ async def test_an_extension_an_end_and_an_opinion_are_annotations(clean: World):
     assert not [name for name in managers if name.startswith("kubectl") and name != "kubectl"]
 
 
+async def test_a_deleted_session_is_shown_a_last_time_and_then_gone(clean: World):
+    await clean.order("clock")
+    async with clean.client(clean.editor) as client:
+        path = f"api/sessions/{TEAM}.clock"
+        deleted = await client.delete(path)
+        assert (deleted.status_code, deleted.json()["deleted"]) == (202, True)
+        assert (await client.get(path)).status_code == 404
+        assert (await client.delete(path)).status_code == 404
+
+
 async def test_a_change_of_nothing_is_refused(world: World):
     async with world.client(world.editor) as client:
         answer = await client.patch(f"api/sessions/{TEAM}.clock", json={})
