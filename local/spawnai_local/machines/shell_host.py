@@ -149,6 +149,7 @@ class Shell:
         self._on_power_off = on_power_off
         self._expires_at = bootstrap.expires_at
         self._digest: str | None = None
+        self._update: dict[str, Any] | None = None
         self._taken_at = 0.0
         self._server: asyncio.Server | None = None
         self._switch: asyncio.TimerHandle | None = None
@@ -187,6 +188,7 @@ class Shell:
             "reason": None,
             "exitCode": None,
             "restarts": 0,
+            "update": self._update,
             "log": ["an empty shell: nothing is installed or run"] if self._digest else [],
             "expiresAt": self._expires_at,
             "agentVersion": VERSION,
@@ -213,11 +215,17 @@ class Shell:
     def _take(self, document: Any) -> int:
         if not isinstance(document, dict) or not isinstance(document.get("digest"), str):
             raise _Refused(422, "a bundle is an object with a digest")
-        if self._digest is not None and self._digest != document["digest"]:
-            raise _Refused(409, "another bundle was taken already")
-        if self._digest is not None:
+        if self._digest == document["digest"]:
             return 200
-        self._digest, self._taken_at = document["digest"], self._seconds()
+        if self._digest is None:
+            self._taken_at = self._seconds()
+        else:  # a revision of an app that runs nothing works at once
+            self._update = {
+                "bundleDigest": document["digest"],
+                "state": self._state(),
+                **dict.fromkeys(("reason", "message", "error", "exitCode")),
+            }
+        self._digest = document["digest"]
         return 202
 
     def _move_expiry(self, document: Any) -> None:
@@ -293,6 +301,22 @@ class Shell:
             case "PUT", "/v1/expiry":
                 self._move_expiry(await _document(headers, reader))
                 return 200, {"accepted": True}
+            case "PUT", (
+                "/v1/certificate" | "/v1/hosts" | "/v1/env"
+            ):  # read, and of no use to a shell
+                await _document(headers, reader)
+                return 200, {"accepted": True}
+            case "PUT", path if path.startswith("/v1/challenges/"):
+                await _document(headers, reader)
+                return 200, {"accepted": True}
+            case "DELETE", path if path.startswith("/v1/challenges/"):
+                return 200, {"accepted": True}
+            case "POST", "/v1/stop":
+                return 200, {"accepted": True}
+            case "GET", path if path.startswith("/v1/log"):
+                return 200, {"lines": [], "next": 0}
+            case "GET", path if path.startswith("/v1/usage"):
+                return 200, {"samples": [], "next": 0}
             case _:
                 return 404, {"error": f"there is no {method} {path}"}
 

@@ -84,16 +84,30 @@ async def test_who_waits_for_another_state_is_told_it(block):
     await host.close()
 
 
-async def test_the_same_bundle_is_taken_once_and_another_is_refused(host):
+async def test_the_same_bundle_is_taken_once_and_another_is_a_revision(host):
     address = await boot(host)
     async with AgentClient(address, 8443, credentials()) as agent:
         await agent.push(BUNDLE)
         await agent.push(BUNDLE)
+        assert (await agent.status()).update is None
 
-        with pytest.raises(AgentRejected) as refusal:
-            await agent.push({**BUNDLE, "digest": "e" * 64})
+        await agent.push({**BUNDLE, "digest": "e" * 64})
+        status = await agent.status()
 
-    assert refusal.value.status == 409
+    assert (status.bundle_digest, status.update.bundle_digest) == ("e" * 64, "e" * 64)
+
+
+async def test_what_the_real_agent_is_told_of_its_doors_a_shell_takes_too(host):
+    address = await boot(host)
+    async with AgentClient(address, 8443, credentials()) as agent:
+        await agent.put_challenge("token", "token.thumbprint")
+        await agent.delete_challenge("token")
+        await agent.put_certificate("chain", "key", ["example.com"])
+        await agent.put_hosts(["example.com"], redirect_http=True)
+        await agent.set_environment({"KEY": "value"})
+        assert (await agent.read_log()).lines == ()
+        assert await agent.read_usage() == ((), 0)
+        await agent.stop()
 
 
 async def test_another_token_is_refused(host):
