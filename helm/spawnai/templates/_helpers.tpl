@@ -65,7 +65,8 @@ The label app.kubernetes.io/component says which part an object is of; none: the
 {{- if ne $component "operator" }}{{ $on = dig $component "enabled" false $values.AsMap }}{{ end -}}
 {{- if hasSuffix "RoleBinding" $kind }}{{ $on = and $on $values.rbac.create }}{{ end -}}
 {{- if hasSuffix "Role" $kind }}{{ $on = and $on $values.rbac.create }}{{ end -}}
-{{- if eq "ServiceAccount" $kind }}{{ $on = and $on $values.serviceAccount.create }}{{ end -}}
+{{- if and (eq "ServiceAccount" $kind) (eq "operator" $component) }}{{ $on = and $on $values.serviceAccount.create }}{{ end -}}
+{{- if eq "Kustomization" $kind }}{{ $on = false }}{{ end -}}
 {{- if eq "NetworkPolicy" $kind }}{{ $on = and $on $values.networkPolicy.enabled }}{{ end -}}
 {{- if contains "AdmissionPolicy" $kind }}{{ $on = and $on $values.admissionPolicies.enabled }}{{ end -}}
 {{- if hasPrefix "MutatingAdmissionPolicy" $kind }}{{ $on = and $on (semverCompare ">=1.36-0" .root.Capabilities.KubeVersion.Version) }}{{ end -}}

@@ -33,10 +33,9 @@ def without_labels(document):
     return {**document, "metadata": metadata}
 
 
-@pytest.fixture(scope="module")
-def kustomized():
+def kustomize(folder: str):
     text = subprocess.run(
-        [toolchain.kubectl(), "kustomize", checkout() / "manifests"],
+        [toolchain.kubectl(), "kustomize", checkout() / folder],
         check=True,
         capture_output=True,
         text=True,
@@ -46,11 +45,44 @@ def kustomized():
     return {key: one for key, one in by_kind_and_name(text).items() if key[0] != "Namespace"}
 
 
+@pytest.fixture(scope="module")
+def kustomized():
+    return kustomize("manifests")
+
+
 def test_the_defaults_install_what_kustomize_installs(render, kustomized):
     charted = {key: one for key, one in render().items() if not is_hook(one)}
     assert set(charted) == set(kustomized)
     for key, document in kustomized.items():
         assert without_labels(charted[key]) == without_labels(document), key
+
+
+# Parts whose manifests are there; a part that gets a folder of its own is found by itself.
+PARTS = [
+    part
+    for part in ("console", "gateway", "inspector")
+    if (checkout() / "manifests" / part / "kustomization.yaml").is_file()
+]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_is_switched_on_is_what_its_folder_installs(render, part):
+    charted = render(f'{part}={{"enabled": true}}')
+    added = {key: charted[key] for key in charted.keys() - render().keys()}
+    wanted = kustomize(f"manifests/{part}")
+    assert set(added) == set(wanted)
+    for key, document in wanted.items():
+        assert without_labels(added[key]) == without_labels(document), key
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_takes_the_settings_of_the_operator(render, part):
+    settings = {"enabled": True, "replicaCount": 3, "nodeSelector": {"pool": "infra"}}
+    charted = render(f"{part}={json.dumps(settings)}", 'image={"tag": "other"}')
+    spec = charted["Deployment", f"spawnai-{part}"]["spec"]
+    assert spec["replicas"] == 3
+    assert spec["template"]["spec"]["nodeSelector"] == {"pool": "infra"}
+    assert "spawnai-operator:other" in json.dumps(spec)
 
 
 def test_labels_that_mean_something_are_kept(render, kustomized):
