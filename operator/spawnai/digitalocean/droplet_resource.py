@@ -7,6 +7,7 @@ from spawnai.api.names import cluster_tag, owner_of, session_tag
 from spawnai.api.record import LedgerEntry, ResourceKind
 from spawnai.digitalocean.budget import Priority, Slot
 from spawnai.digitalocean.droplets import Droplets
+from spawnai.digitalocean.errors import Busy
 from spawnai.digitalocean.inventory import Inventory
 from spawnai.digitalocean.models import Droplet, DropletOrder
 from spawnai.digitalocean.resource import Found
@@ -55,7 +56,15 @@ class DropletResource:
         return False
 
     async def delete(self, line: LedgerEntry) -> bool:
-        """The inventory then expects to miss it."""
+        """The inventory then expects to miss it.
+
+        One that was just seen locked is not asked: DigitalOcean would refuse.
+        """
+        if self._inventory.is_locked(int(line.id)):
+            raise Busy(
+                f"droplet {line.id} is locked: another action is running on it",
+                endpoint="DELETE /v2/droplets/{id}",
+            )
         accepted = await self._droplets.delete(int(line.id), priority=Priority.DESTROY)
         self._inventory.leaving(int(line.id))
         return accepted

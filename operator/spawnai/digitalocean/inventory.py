@@ -50,6 +50,8 @@ _SUSPICIOUS_MISSES = 3
 # For this long after a droplet was seen gone, a listing that still shows it is taken to lag
 # behind. Not for longer: what DigitalOcean goes on showing exists, whatever a single 404 said.
 _LISTING_LAG = timedelta(seconds=60)
+# For this long after a droplet was seen locked it is not asked to go. The walk looks again by then.
+_LOCK_HOLDS = timedelta(seconds=30)
 # A droplet younger than this may be missing everywhere, and answer 404, though it was accepted.
 _SETTLING = timedelta(seconds=120)
 
@@ -177,6 +179,20 @@ class Inventory:
     def known(self, droplet_id: int) -> Droplet | None:
         """A droplet as last seen; not a proof of absence."""
         return self._known.get(droplet_id)
+
+    def is_locked(self, droplet_id: int) -> bool:
+        """Whether somebody's action was seen to run on the droplet within the last half minute.
+
+        A snapshot may lock it for minutes. Its own creation does not count: that is over soon.
+        """
+        known = self._known.get(droplet_id)
+        return (
+            known is not None
+            and known.locked
+            and known.status != "new"
+            and known.seen_at is not None
+            and self._clock.utc_now() - known.seen_at < _LOCK_HOLDS
+        )
 
     def saw(self, droplet: Droplet) -> None:
         """Take in a droplet that another call showed (a creation, a single look)."""
