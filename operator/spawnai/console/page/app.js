@@ -93,6 +93,7 @@ function draw() {
   if (name === null) {
     if (current?.update) current.update();
     else render();
+    current.drawShelf?.();
   } else {
     const session = byName(name);
     if (!session || current.kind !== kindOf(session)) { if (session || current.kind !== 'missing' || world.synced) render(); } else current.update(session);

@@ -113,9 +113,23 @@ export function view({ go, render }) {
       h('button.pri', { type: 'submit', 'aria-disabled': refused ? 'true' : null }, t('create'), h('kbd', { 'aria-hidden': 'true' }, 'Ctrl ↵')),
       refused ? h('span.err', t('cannotOrder')) : null));
   paint();
-  const root = h('div', shelf(), h('div.order', form, slip));
-  // An estimate that arrives must not take the text from under a reader's fingers.
-  return { element: root, update: paint, focus: area };
+  const shelves = h('div', shelf());
+  const root = h('div', shelves, h('div.order', form, slip));
+  const drawnFor = world.offer?.className;
+
+  // What is offered arrives after the form: it is drawn again then, with the text as it stands.
+  function update() {
+    if (world.offer?.className === drawnFor) { paint(); return; }
+    const { selectionStart, selectionEnd } = area;
+    render();
+    $('#prompt')?.setSelectionRange(selectionStart, selectionEnd);
+  }
+  return {
+    element: root,
+    update,
+    focus: area,
+    drawShelf() { shelves.replaceChildren(...[shelf()].filter(Boolean)); },
+  };
 }
 
 // Which kinds the installed API knows; all until it has said.

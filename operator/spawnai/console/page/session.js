@@ -94,7 +94,7 @@ function building(first, { go }) {
     lives.replaceChildren(line(session), h('div.ends.num', h('span', t('ordered')), h('span', percent(session.progress))));
     bar.value = session.progress;
     bar.setAttribute('aria-valuetext', `${percent(session.progress)}: ${now()[step]}`);
-    setText(url, session.appUrl || '\u00a0');
+    setText(url, session.appUrl || session.name);
     const usual = usualSeconds(session);
     list.replaceChildren(...found.map(({ kind, seconds }, i) => h(`li.${kind}`, kind === 'now' ? { 'aria-current': 'step' } : {},
       h('span.dot', { 'aria-hidden': 'true' }, kind === 'done' ? icon('ok') : null),
