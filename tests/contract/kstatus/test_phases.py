@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.unit.lifecycle.life import START, Life, an_offer
+from tests.unit.lifecycle.life import START, Life, Step, an_offer
 
 from spawnai.api.crds import NOT_OBSERVED
 from spawnai.api.names import API_VERSION
@@ -40,7 +40,7 @@ def kstatus() -> Callable[[dict[str, Any]], str]:
     return judge
 
 
-def held(*actions: type[do.Action]) -> Life:
+def held(*actions: Step) -> Life:
     return Life(held=set(actions)).settle()
 
 
@@ -71,7 +71,7 @@ REFUSAL = (do.GenerateApp, FailureKind.FINAL, "GenerationRefused")
 CRASH = (do.DeployApp, FailureKind.FINAL, "AppCrashed")
 
 PHASES: dict[str, tuple[Callable[[], Life], str]] = {
-    "Provisioning": (lambda: held(do.CreateDroplet, do.GenerateApp), "InProgress"),
+    "Provisioning": (lambda: held("CreateDroplet", do.GenerateApp), "InProgress"),
     "Generating": (lambda: held(do.GenerateApp), "InProgress"),
     "Deploying": (lambda: held(do.DeployApp), "InProgress"),
     "Running": (lambda: Life().settle(), "Current"),
@@ -81,8 +81,8 @@ PHASES: dict[str, tuple[Callable[[], Life], str]] = {
     "Requested, a Secret is missing": (lambda: waiting("SecretMissing"), "InProgress"),
     "Requested, its tier is not offered": (lambda: waiting("TierNotAllowed"), "Failed"),
     "Generating, no credit": (lambda: refused(*NO_CREDIT), "Failed"),
-    "Destroying, in good order": (lambda: ended(Life(held={do.DeleteResource})), "InProgress"),
-    "Destroying, failed": (lambda: refused(*CRASH, held={do.DeleteResource}), "InProgress"),
+    "Destroying, in good order": (lambda: ended(Life(held={do.Delete})), "InProgress"),
+    "Destroying, failed": (lambda: refused(*CRASH, held={do.Delete}), "InProgress"),
     "Destroyed, in good order": (lambda: ended(Life()).pass_time(minutes=5), "Current"),
     "Destroyed, failed": (lambda: refused(*REFUSAL).pass_time(minutes=5), "Failed"),
 }
@@ -101,7 +101,7 @@ def test_an_object_that_nobody_has_looked_at_is_not_done(kstatus):
 
 
 def test_a_failed_teardown_says_what_happens_now_and_not_what_happened_before():
-    life = refused(*CRASH, held={do.DeleteResource})
+    life = refused(*CRASH, held={do.Delete})
     assert life.status.phase == "Destroying"
     assert life.condition("Reconciling") == ("True", "Destroying")
     told = next(one for one in life.status.conditions if one.type == "Reconciling")

@@ -301,4 +301,21 @@ CASES = (
         },
         "10m",
     ),
+    Case(
+        "SpawnAICertificatesFailing",
+        "the limit is used up",
+        {'spawnai_acme_orders_total{result="limited"}': "0+1x70"},
+        "65m",
+        ("warning",),
+        {"result": "limited"},
+    ),
+    Case(
+        "SpawnAICertificatesFailing",
+        "all are issued",
+        {
+            'spawnai_acme_orders_total{result="issued"}': "0+1x70",
+            'spawnai_acme_orders_total{result="refused"}': "1x70",
+        },
+        "65m",
+    ),
 )
