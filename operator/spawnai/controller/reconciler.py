@@ -35,8 +35,8 @@ _LOGGER = logging.getLogger(__name__)
 
 JITTER = 0.2
 
-HOLDS_UP_DELETIONS = (do.Delete, do.Find)
-"""Deletions, and the looks that a teardown makes before it may delete."""
+HOLDS_UP_DELETIONS = (do.Delete, do.Find, do.Verify)
+"""Deletions, their proofs, and the looks that a teardown makes before it may delete."""
 
 
 class Reconciler:

@@ -70,11 +70,8 @@ class DropletResource:
         return accepted
 
     async def is_gone(self, line: LedgerEntry) -> bool:
-        """By DigitalOcean's own 404."""
-        if await self._droplets.get(int(line.id), priority=Priority.PROOF) is not None:
-            return False
-        self._inventory.forget(int(line.id))
-        return True
+        """By a whole listing for all who ask, or by DigitalOcean's own 404."""
+        return await self._inventory.is_gone(int(line.id))
 
     async def is_unlisted(self, line: LedgerEntry) -> bool:
         """After the settling time a listing by name is trusted, as it is before a second POST."""

@@ -7,8 +7,9 @@ Three ways of looking, each with its own price:
   two calls a minute. The end of each walk is a `Sweep`.
 * **While droplets are made**, their wave tag (a creation window of ten minutes, so a short list)
   is listed about once a second; the rarer, the less is left of the rate budget.
-* **For proof**, whoever must be sure waits for a whole listing that began after he asked. One
-  listing serves all of the same priority who asked before it began.
+* **For proof**, whoever must be sure waits for a whole listing that began after it asked. One
+  listing serves all of the same priority who asked before it began. So a hundred deletions are
+  proven by a few pages.
 
 What a listing shows is believed; what it does not show proves nothing. Pages shift while they are
 walked, new droplets get their tags late, and an answer may be wrongly empty. So a droplet that a
@@ -29,7 +30,7 @@ from spawnai.digitalocean.budget import Priority, RateBudget
 from spawnai.digitalocean.dns import DomainRecords
 from spawnai.digitalocean.droplets import Droplets
 from spawnai.digitalocean.errors import DigitalOceanError, Unavailable
-from spawnai.digitalocean.listing import MOST_PAGES
+from spawnai.digitalocean.listing import MOST_PAGES, PER_PAGE
 from spawnai.digitalocean.models import DomainRecord, Droplet, Page
 from spawnai.digitalocean.shared import SharedLook, affordable_pause
 
@@ -47,6 +48,10 @@ _LOOKS_AFTER_WALK = 20
 _FIRST_WALK_RETRY_SECONDS = 2.0
 # A walk is suspicious when it misses more than half of what is known, and at least so many.
 _SUSPICIOUS_MISSES = 3
+# The share of what is known that a listing may miss and still be a proof: deleted by hand just now.
+_MISSES_OF_A_PROOF = 0.01
+_PROOF_SECONDS = 1.0
+"""Between two listings for proof, for half of the pages that one takes."""
 # For this long after a droplet was seen gone, a listing that still shows it is taken to lag
 # behind. Not for longer: what DigitalOcean goes on showing exists, whatever a single 404 said.
 _LISTING_LAG = timedelta(seconds=60)
@@ -66,12 +71,15 @@ class Sweep:
         complete: every page came, to the last. When False, nothing follows from what is missing.
         suspicious: why the walk cannot be trusted although it came to its end (it shows far
             less than is known to be there), or "".
+        is_proof: what was accepted for deletion and is missing here is gone: the listing is whole,
+            not empty, and misses almost nothing that has to be there.
     """
 
     droplets: tuple[Droplet, ...]
     started_at: datetime
     complete: bool
     suspicious: str = ""
+    is_proof: bool = False
 
 
 class _Walk:
@@ -137,6 +145,14 @@ class Inventory:
         # When each was seen gone, the oldest first.
         self._gone: dict[int, datetime] = {}
         self._leaving: set[int] = set()
+        # Those that a listing of the cluster's tag has shown.
+        self._listed: set[int] = set()
+        self._proofs: SharedLook[Sweep] = SharedLook(
+            lambda: self._list_whole(Priority.PROOF),
+            clock,
+            lambda: _PROOF_SECONDS * max(1.0, self._pages / 2),
+        )
+        self._asking = 0
         self._watched: Counter[str] = Counter()
         self._watching = asyncio.Event()
         self._whole: dict[Priority, SharedLook[Sweep]] = {}
@@ -154,6 +170,7 @@ class Inventory:
                 group.create_task(self._walk_for_ever(), name="inventory-walk")
                 group.create_task(self._follow_waves(), name="inventory-waves")
         finally:
+            self._proofs.cancel()
             for listing in self._whole.values():
                 listing.cancel()
             for records in self._of_domain.values():
@@ -212,6 +229,37 @@ class Inventory:
         while now - self._gone[oldest := next(iter(self._gone))] > 2 * _LISTING_LAG:
             del self._gone[oldest]
 
+    @property
+    def _pages(self) -> int:
+        """How many pages a whole listing takes."""
+        return max(1, -(-len(self._known) // PER_PAGE))
+
+    async def is_gone(self, droplet_id: int) -> bool:
+        """Whether DigitalOcean does not show a droplet any more whose deletion it has accepted.
+
+        Found out in the way that costs fewer calls: by its id, or, once more ask than a listing
+        has pages, by one listing for all of them. A droplet that was never listed may not be yet,
+        and a listing in doubt proves nothing: then its own 404 does.
+
+        Raises:
+            DigitalOceanError: a call failed; nothing follows then.
+        """
+        self._asking += 1
+        try:
+            if self._asking > self._pages and droplet_id in self._listed:
+                sweep = await self._proofs.get()
+                if any(droplet.id == droplet_id for droplet in sweep.droplets):
+                    return False
+                if sweep.is_proof:
+                    self.forget(droplet_id)
+                    return True
+            if await self._droplets.get(droplet_id, priority=Priority.PROOF) is not None:
+                return False
+            self.forget(droplet_id)
+            return True
+        finally:
+            self._asking -= 1
+
     async def verify_droplets(self, *, priority: Priority) -> Sweep:
         """A whole listing of the cluster's droplets that began after this call.
 
@@ -239,11 +287,16 @@ class Inventory:
         started_at = self._clock.utc_now()
         droplets = await self._droplets.list_by_tag(self._cluster_tag, priority=priority)
         self._take_in(droplets)
+        shown = {droplet.id for droplet in droplets}
+        self._listed |= shown & self._known.keys()
+        expected = {droplet.id for droplet in self._expected(started_at)}
+        missing = len(expected - shown)
         return Sweep(
             droplets,
             started_at,
             complete=True,
-            suspicious=self._suspicion({droplet.id for droplet in droplets}, started_at),
+            suspicious=self._suspicion(shown, started_at),
+            is_proof=bool(shown) and missing <= _MISSES_OF_A_PROOF * len(expected),
         )
 
     async def _walk_for_ever(self) -> None:
@@ -276,6 +329,7 @@ class Inventory:
                 return False
             walk.add(page)
             self._take_in(page.items)
+            self._listed |= {droplet.id for droplet in page.items} & self._known.keys()
             if page.is_last:
                 break
             if pause:
@@ -383,6 +437,7 @@ class Inventory:
 
     def _drop(self, droplet_id: int) -> None:
         self._leaving.discard(droplet_id)
+        self._listed.discard(droplet_id)
         if (droplet := self._known.pop(droplet_id, None)) is not None:
             self._unlink(droplet)
 

@@ -10,7 +10,7 @@ from spawnai.digitalocean.inventory import Inventory
 from spawnai.digitalocean.listing import PER_PAGE
 from spawnai.digitalocean.models import DomainRecord
 
-RECORD_LISTING_SECONDS = 3.0
+RECORD_LISTING_SECONDS = 1.0
 """Between two listings of a domain's records, for each page that they take."""
 
 

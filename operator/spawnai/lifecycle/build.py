@@ -180,7 +180,7 @@ def _droplet(d: Draft, session: Session, offer: Offer, record: Record, now: date
         order_droplet(d, session, offer, now)
         return
     if o.creation(ResourceKind.DROPLET).waits_for_turn:
-        d.abandon()  # What was waited for has turned up.
+        d.abandon(unsent=(ResourceKind.DROPLET,))  # What was waited for has turned up.
     for spare in record.living(ResourceKind.DROPLET)[1:]:
         delete(d, record, spare)
     view = o.droplet if o.droplet is not None and str(o.droplet.id) == entry.id else None

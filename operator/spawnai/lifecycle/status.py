@@ -11,7 +11,7 @@ from spawnai.api.conditions import (
     ConditionType,
     find_condition,
 )
-from spawnai.api.record import RecordStatus
+from spawnai.api.record import RecordStatus, ResourceKind
 from spawnai.api.session import DropletStatus, Phase, SessionStatus
 
 from .actions import Action, ActionKey
@@ -128,15 +128,17 @@ class Draft:
             return
         self.actions.append(action)
 
-    def abandon(self, *actions: str) -> None:
-        """Stop what is under way of these actions, and every creation that waits for its turn: it
-        was not sent.
+    def abandon(
+        self, *actions: str, unsent: Collection[ResourceKind] = tuple(ResourceKind)
+    ) -> None:
+        """Stop what is under way of these actions, and the creations of these kinds that wait for
+        their turn: they were not sent.
         """
         self.abandoned = tuple(
             key
             for key, effort in self.observation.efforts.items()
-            if effort.running
-            and (key.action in actions or (key.action == "Create" and effort.waits_for_turn))
+            if (effort.running and key.action in actions)
+            or (key.action == "Create" and key.kind in unsent and effort.waits_for_turn)
         )
 
     def put(self, **changes: Any) -> None:

@@ -11,6 +11,7 @@ from spawnai.controller.actions import resources as handlers
 from spawnai.controller.actions.custody import Custody
 from spawnai.controller.actions.resources import Resources
 from spawnai.controller.classes.controller import ClassController
+from spawnai.digitalocean import inventory
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.droplet_resource import DropletResource
 from spawnai.lifecycle import plan, resources, teardown
@@ -24,6 +25,7 @@ from .situations import (
     name_or_firewall_comes_late,
     new_things_answer_404,
     operator_dies_while_all_is_deleted,
+    several_end_while_listings_are_empty,
 )
 
 _teardown, _living, _ending = teardown.teardown, Record.living, plan._ending
@@ -35,6 +37,13 @@ async def _believes_the_cache(_self, work, _action):
 
 async def _believes_the_answer(_self, work, action):
     work.saw_gone(action.line.kind, action.line.id)
+
+
+_sweep = inventory.Sweep
+
+
+def _every_listing_is_a_proof(*seen, **others):
+    return _sweep(*seen, **{**others, "is_proof": True})
 
 
 def _droplet_first(d, ending, now):
@@ -127,6 +136,11 @@ ENDING = (
     bug("the finalizer goes as soon as somebody deletes", (plan, "teardown", _lets_go_at_once)),
     bug("a stale list is trusted", (Custody, "confirm_no_record", _believes_the_cache)),
     bug("an accepted deletion counts as gone", (Resources, "verify", _believes_the_answer)),
+    bug(
+        "a listing in doubt proves a deletion",
+        (inventory, "Sweep", _every_listing_is_a_proof),
+        among=several_end_while_listings_are_empty,
+    ),
     bug("the droplet goes before its name", (plan, "teardown", _droplet_first)),
     bug(
         "what the status names is deleted without proof",

@@ -196,6 +196,16 @@ def one_listing_of_droplets_is_empty(seed: int) -> Story:
     return _with_room(_in_the_world_of(seed, [*happenings, empty]))
 
 
+def several_end_while_listings_are_empty(seed: int) -> Story:
+    """Three of four apps are deleted at once; about then, DigitalOcean lists nothing at all."""
+    random = Random(seed)
+    happenings: list[Happening] = [_order_of(random, f"app-{n}", "8m") for n in range(4)]
+    happenings += [Act(90.0, "deletes", f"app-{n}") for n in range(3)]
+    first = random.randint(15, 45)
+    happenings += [Fault("LIST droplets by tag", first + n, "empty") for n in range(6)]
+    return _with_room(_in_the_world_of(seed, happenings))
+
+
 def cluster_is_listed_empty_once(seed: int) -> Story:
     """While an app runs, a droplet has to be reaped. The first time that the API server is asked
     for ledgers and sessions, it answers that there are none.

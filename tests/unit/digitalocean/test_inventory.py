@@ -487,3 +487,63 @@ async def test_stopping_ends_every_listing_that_is_under_way():
         await clock.sleep(1)
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def proofs(inventory: Inventory, *numbers: int) -> list[bool]:
+    """Ask for all of them at once; their deletions were accepted before."""
+    for number in numbers:
+        inventory.leaving(number)
+    return list(await asyncio.gather(*map(inventory.is_gone, numbers)))
+
+
+@virtual_time
+async def test_a_hundred_deletions_are_proven_by_the_pages_of_one_listing():
+    clock = VirtualClock()
+    cloud = Cloud(clock, *(droplet(n) for n in range(1_000)))
+    async with running(cloud) as (inventory, _):
+        await inventory.first_walk_done.wait()
+        going = range(100)
+        for number in going:
+            del cloud.droplets[number]
+        began = clock.now()
+        assert all(await proofs(inventory, *going))
+        calls = cloud.calls_between(began, clock.now() + 1)
+        assert len([call for call in calls if call.startswith("list")]) <= 5
+        assert len(calls) <= 10, "the first few are cheaper by their ids"
+
+
+@virtual_time
+async def test_who_is_still_listed_is_not_gone_and_who_is_not_is():
+    clock = VirtualClock()
+    cloud = Cloud(clock, *(droplet(n) for n in range(10)))
+    async with running(cloud) as (inventory, _):
+        await inventory.first_walk_done.wait()
+        del cloud.droplets[3]
+        assert await proofs(inventory, 1, 2, 3) == [False, False, True]
+
+
+@pytest.mark.parametrize("hidden", [range(10), range(5, 10), range(9, 10)], ids=str)
+def test_a_listing_that_misses_what_has_to_be_there_proves_nothing(hidden):
+    @virtual_time
+    async def story():
+        clock = VirtualClock()
+        cloud = Cloud(clock, *(droplet(n) for n in range(10)))
+        async with running(cloud) as (inventory, _):
+            await inventory.first_walk_done.wait()
+            cloud.hidden = {1, 2, 3, *hidden}
+            assert await proofs(inventory, 1, 2, 3) == [False, False, False]
+
+    story()
+
+
+@virtual_time
+async def test_a_droplet_that_no_listing_has_shown_yet_is_proven_by_its_own_404():
+    clock = VirtualClock()
+    cloud = Cloud(clock, *(droplet(n) for n in range(10)))
+    async with running(cloud) as (inventory, _):
+        await inventory.first_walk_done.wait()
+        late = droplet(77)
+        cloud.droplets[77], cloud.hidden = late, {77}
+        inventory.saw(replace(late, seen_at=clock.utc_now()))
+        del cloud.droplets[3]
+        assert await proofs(inventory, 3, 4, 77) == [True, False, False]

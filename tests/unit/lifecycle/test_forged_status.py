@@ -1,5 +1,6 @@
 """Whoever may write a session's status may end it early, and can do no more than that."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from tests.unit.lifecycle.life import START, Life, a_session
 from spawnai.api.record import Presence, ResourceKind
 from spawnai.api.session import Phase, SessionStatus, Tier
 from spawnai.lifecycle import actions as do
+from spawnai.lifecycle.limits import provisioning_deadline
 from spawnai.lifecycle.observation import FailureKind
 
 
@@ -134,3 +136,21 @@ def test_a_forged_class_and_tier_are_put_right():
     before = life.status
     forge(life, class_name="another", tier=Tier.COMPLEX).pass_time(minutes=1)
     assert (life.status.class_name, life.status.tier) == (before.class_name, before.tier)
+
+
+@pytest.mark.parametrize(
+    ("started_at", "counts_from"),
+    [
+        (timedelta(days=1), timedelta(0)),
+        (timedelta(minutes=2), timedelta(minutes=2)),
+        (timedelta(minutes=2, seconds=1), timedelta(0)),
+    ],
+    ids=["tomorrow", "now", "a second from now"],
+)
+def test_for_a_start_that_is_still_to_come_the_begin_of_the_ledger_counts(started_at, counts_from):
+    """The ledger was begun at 12:00 by an operator of 11:00, and it is 12:02."""
+    life = Life(held={"CreateDroplet"}).settle()
+    o = replace(life.observe(), operator_started_at=START - timedelta(hours=1), efforts={})
+    now = START + timedelta(minutes=2)
+    deadline = provisioning_deadline(o, START + started_at, life.offer, now)
+    assert deadline == START + counts_from + timedelta(minutes=10)

@@ -121,3 +121,20 @@ def test_a_webapp_has_no_process_and_no_log():
     life.change(expires_at="now")
     assert logs_taken(life) == 0
     assert deleted(life) == ["Droplet"]
+
+
+def test_a_log_that_is_being_taken_is_waited_for_to_the_millisecond():
+    life = running().pass_time(minutes=30)
+    life.held.add(do.TakeLog)
+    life.change(deleting=True)
+    assert life.wake_at == life.now + LOG_LIMIT
+    life.pass_time(milliseconds=LOG_LIMIT / timedelta(milliseconds=1) - 1)
+    assert deleted(life) == []
+    life.pass_time(milliseconds=1)
+    assert deleted(life) == ["Droplet"]
+
+
+def test_a_log_that_was_taken_holds_nothing_up():
+    life = running().pass_time(minutes=30).change(deleting=True)
+    assert logs_taken(life) == 1
+    assert deleted(life) == ["Droplet"]

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from life import IP, Life, an_offer
 
-from spawnai.api.record import ResourceKind
+from spawnai.api.record import RecordStatus, ResourceKind
 from spawnai.api.session import Phase
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.kinds import KINDS, TEARDOWN
@@ -148,3 +148,23 @@ def test_every_kind_has_a_row_a_condition_and_a_place_in_the_teardown():
     assert TEARDOWN.index(ResourceKind.DOMAIN_RECORD) < TEARDOWN.index(ResourceKind.DROPLET)
     assert TEARDOWN.index(ResourceKind.DROPLET) < TEARDOWN.index(ResourceKind.FIREWALL)
     assert len({row.condition for row in KINDS.values()}) == len(KINDS)
+
+
+def test_a_line_is_stored_when_its_kind_and_its_id_are():
+    life = Life(offer=an_offer(**NAMED)).settle()
+    assert life.record is not None
+    droplet, name = life.record.status.resources
+    stored = RecordStatus(resources=[droplet, name.model_copy(update={"id": "6"})])
+    record = replace(life.record, stored=stored)
+    assert record.stores(droplet)
+    assert not record.stores(name), "another one of its kind is"
+    assert not record.stores(droplet.model_copy(update={"kind": ResourceKind.FIREWALL}))
+
+
+def test_a_teardown_says_all_the_time_why_it_is_one():
+    life = Life().settle()
+    life.failing[do.Verify] = lambda _: life.fail(FailureKind.TRANSIENT, message="still there")
+    life.change(deleting=True).pass_time(minutes=1)
+    reconciling = next(one for one in life.status.conditions if one.type == "Reconciling")
+    assert reconciling.message == "The session was deleted: destroying everything it used"
+    assert (str(reconciling.status), reconciling.reason) == ("True", "Destroying")
