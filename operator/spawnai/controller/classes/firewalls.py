@@ -19,9 +19,11 @@ from spawnai.controller.report import record_document, write_ledger
 from spawnai.controller.store import Store, StoredClass, StoredRecord
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.errors import AlreadyExists, Ambiguous
+from spawnai.digitalocean.firewall_resource import FirewallResource
 from spawnai.digitalocean.firewalls import differs
 from spawnai.digitalocean.models import Firewall
 
+from .ending import delete_step
 from .state import ClassProblem
 
 
@@ -126,20 +128,8 @@ class ClassFirewalls:
         now = self._clock.utc_now()
         if account is None:
             return ledger.model_copy(update={"residuals": books.residuals(ledger.resources)})
-        if not ledger.resources:
-            # It may have been made, and its line not been written.
-            made = await self._find(account, class_firewall_name(record.spec.owner.uid))
-            if made is not None:
-                ledger = books.with_resource(ledger, self._line_of(made))
-        for entry in ledger.resources:
-            if entry.gone_at is not None:
-                continue
-            actual = await account.firewalls.get(entry.id, priority=Priority.DESTROY)
-            if actual is None:
-                ledger = books.with_gone(ledger, entry.kind, entry.id, now)
-            elif actual.name == entry.name:
-                await account.firewalls.delete(entry.id, priority=Priority.DESTROY)
-                ledger = books.with_deletion_accepted(ledger, entry.kind, entry.id, now)
+        adapter = FirewallResource(account.firewalls, self._clock)
+        ledger = await delete_step(record.spec, ledger, {ResourceKind.FIREWALL: adapter}, now)
         if books.residuals(ledger.resources):
             return ledger
         return books.closed(ledger, reason="Deleted", log=(), at=now.replace(microsecond=0))
