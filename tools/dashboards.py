@@ -272,6 +272,12 @@ SESSIONS = Board(
             kind="bars",
         ),
         Panel(
+            "Works as expected",
+            "Answers of owners whose sessions are still in the cluster. The goal: over 80 % yes.",
+            (("sum by (answer) (spawnai_session_feedback)", "{{answer}}"),),
+            kind="bars",
+        ),
+        Panel(
             "Overrun",
             "Share of the expired sessions whose droplet was given back within 0.15, 1 and 5 "
             "seconds.",
