@@ -308,6 +308,19 @@ class Cluster:
         status = found["status"]
         return None if status.get("incomplete") else list(status.get("resourceRules") or [])
 
+    async def served_schema(self, definition: str, version: str) -> dict[str, Any] | None:
+        """The schema by which the API server prunes a version of a kind; None: there is none."""
+        path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        found = await self._call(
+            f"list definition {definition}",
+            lambda: self._request("GET", f"{path}?fieldSelector=metadata.name={definition}"),
+        )
+        for one in found["items"]:
+            for served in one["spec"]["versions"]:
+                if served["name"] == version:
+                    return dict((served.get("schema") or {}).get("openAPIV3Schema") or {})
+        return None
+
     async def clock_ahead(self, clock: Clock) -> float | None:
         """By how many seconds our clock is ahead of the API server's; None: it does not say."""
 

@@ -43,6 +43,7 @@ from .leader import KubernetesLeases, Leadership, LeadershipLost
 from .reaping.reaper import ReaperSettings
 from .resync import Resync
 from .rights import RightsReview
+from .schemas import Schemas, SchemasOutdated
 from .tag_cleanup import TagCleanup
 from .watches import watch
 
@@ -142,6 +143,9 @@ class Process:
         except LeadershipLost as lost:
             _LOGGER.error("%s: ending without another write", lost)  # noqa: TRY400 - it says all
             return 3
+        except SchemasOutdated as outdated:
+            _LOGGER.error("Ending: %s", outdated)  # noqa: TRY400 - it says all
+            return 4
         finally:
             stopping.cancel()
         return 0
@@ -251,10 +255,12 @@ class Process:
             )
         )
         resync = Resync(cluster, clock, random, controller.kinds())
+        schemas = Schemas(cluster, metrics, clock)
         tasks: list[asyncio.Task[None]] = []
         try:
             await warm_up()
             await judge.start()
+            await self._patiently(schemas.check)
             await self._patiently(controller.load)
             set_apart()
             tasks += [
@@ -262,6 +268,7 @@ class Process:
                     watch(controller, cluster, resync, self._take_signals), name="watches"
                 ),
                 asyncio.create_task(resync.run(), name="resync"),
+                asyncio.create_task(schemas.watch(), name="schemas"),
                 asyncio.create_task(
                     controller.queue.run(settings.workers, controller.handle), name="work queue"
                 ),

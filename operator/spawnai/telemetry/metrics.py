@@ -278,6 +278,11 @@ class Metrics:
         )
         for whose in ("DigitalOcean", "Kubernetes"):
             self._clock_ahead.labels(whose).set(float("nan"))  # not measured yet
+        self._missing_fields = Gauge(
+            "spawnai_missing_fields",
+            "Fields that the operator writes and the CRDs in the cluster do not have",
+            registry=registry,
+        )
         self._missing_rights = Gauge(
             "spawnai_missing_rights",
             "Rights that the operator needs and the API server does not give it",
@@ -423,6 +428,10 @@ class Metrics:
     def clock_ahead(self, whose: str, seconds: float) -> None:
         """Our clock was compared with DigitalOcean's or Kubernetes'; negative: it is behind."""
         self._clock_ahead.labels(whose).set(seconds)
+
+    def missing_fields(self, count: int) -> None:
+        """So many fields would be dropped by the API server."""
+        self._missing_fields.set(count)
 
     def missing_rights(self, count: int) -> None:
         """So many rights are missing, by the API server's own word."""
