@@ -179,6 +179,9 @@ def npm_program(npm: Path, cache: Path, environment: Mapping[str, str] = os.envi
     settings["npm_config_cache"] = str(cache)
     settings["npm_config_prefer_offline"] = "true"
     settings["npm_config_update_notifier"] = "false"
+    # A warning about this computer's own settings (such as an unknown `nodedir`) is none of an
+    # app's: it would stand in the sentence that a person reads when an app fails.
+    settings.setdefault("npm_config_loglevel", "error")
     exports = "".join(f"export {k}={shlex.quote(v)}\n" for k, v in sorted(settings.items()))
     return f'#!/bin/sh\n{exports}exec node {shlex.quote(str(npm.resolve()))} "$@"\n'
 
