@@ -10,10 +10,22 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import yaml
+from kubernetes.aio import client, config
 
+from spawnai.api.crds import RESOURCES, object_schema
 from spawnai.api.durations import is_now, parse_duration, parse_time
-from spawnai.api.names import API_VERSION, EXPIRES_AT_ANNOTATION, FINALIZER, GROUP, TTL_ANNOTATION
+from spawnai.api.names import (
+    API_VERSION,
+    EXPIRES_AT_ANNOTATION,
+    FINALIZER,
+    GROUP,
+    TTL_ANNOTATION,
+    VERSION,
+)
 from spawnai.api.policy import POLICY_NAME
+from spawnai.clock import SystemClock
+from spawnai.controller.cluster import Cluster
+from spawnai.controller.schemas import missing_fields
 from spawnai_local.control_plane import ControlPlane
 from spawnai_local.installation import until_established
 from spawnai_local.kubectl import Kubectl, KubectlError
@@ -963,3 +975,19 @@ async def test_whoever_may_order_may_see_the_offers(kubectl, people):
         *("auth", "can-i", "--quiet", "list", f"spawnclasses.{GROUP}"),
         *("--as", "dana@example.com", "--as-group", "system:authenticated"),
     )
+
+
+async def test_the_operator_sees_which_fields_the_api_server_would_drop(kubectl, control_plane):
+    configuration = client.Configuration()
+    await config.load_kube_config(
+        config_file=str(control_plane.kubeconfig), client_configuration=configuration
+    )
+    async with client.ApiClient(configuration) as api:
+        cluster = Cluster(api, before_write=lambda: None)
+        for resource in RESOURCES:
+            served = await cluster.served_schema(f"{resource.plural}.{GROUP}", VERSION)
+            assert served is not None
+            assert list(missing_fields(object_schema(resource), served)) == []
+        assert await cluster.served_schema(f"spawnpools-of-old.{GROUP}", VERSION) is None
+        assert await cluster.own_rules("default") is not None
+        assert await cluster.clock_ahead(SystemClock()) == 0.0
