@@ -3,11 +3,21 @@
 from typing import Any
 
 from spawnai.api.names import API_VERSION, DEFAULT_CLASS_ANNOTATION
-from spawnai.api.spawnclass import ClassSpec, ExposureSpec, Https, LifetimeSpec, RuntimeSpec
+from spawnai.api.spawnclass import (
+    ClassSpec,
+    ExposureMode,
+    ExposureSpec,
+    Https,
+    LifetimeSpec,
+    RuntimeSpec,
+)
 
 LOCAL_CLASS = "local"
 LOCAL_DNS_CLASS = "local-dns"
 LOCAL_HTTP_CLASS = "local-http"
+LOCAL_WILDCARD_CLASS = "local-wildcard"
+LOCAL_WILDCARD_DOMAIN = "wild.spawn-ai.test"
+"""Served by the local gateway, to which all of its names lead."""
 LOCAL_DOMAIN = "apps.spawn-ai.test"
 """In the emulator's account from the start. `.test` is reserved (RFC 6761): it is nobody's."""
 
@@ -25,8 +35,11 @@ def local_classes(
     lifetime: LifetimeSpec,
     default_class: str,
     runtime: RuntimeSpec | None = None,
+    *,
+    gateway: bool = False,
 ) -> list[dict[str, Any]]:
-    """A class without a domain (its URLs are addresses), one with names in DNS, one without HTTPS.
+    """A class without a domain (its URLs are addresses), one with names in DNS, one without HTTPS,
+    and with a `gateway` one whose apps are behind it.
 
     `ports`: where droplets answer HTTP and HTTPS. `runtime`: where they get Node.js and Caddy;
     without one, from the stand-in for the distribution.
@@ -38,6 +51,10 @@ def local_classes(
         LOCAL_DNS_CLASS: direct.model_copy(update={"domain": LOCAL_DOMAIN}),
         LOCAL_HTTP_CLASS: direct.model_copy(update={"https": Https.OFF}),
     }
+    if gateway:
+        exposures[LOCAL_WILDCARD_CLASS] = direct.model_copy(
+            update={"mode": ExposureMode.WILDCARD, "domain": LOCAL_WILDCARD_DOMAIN}
+        )
     return [
         _document(
             name,

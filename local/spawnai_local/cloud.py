@@ -16,7 +16,7 @@ from pathlib import Path
 
 from spawnai_local.acme import AcmeServer
 from spawnai_local.address_block import claim_address_block, first_bindable_port
-from spawnai_local.classes import LOCAL_DOMAIN
+from spawnai_local.classes import LOCAL_DOMAIN, LOCAL_WILDCARD_DOMAIN
 from spawnai_local.claude import ClaudeSimulator, SimulatorSettings
 from spawnai_local.cloud_settings import (
     LOCAL_ANTHROPIC_KEY,
@@ -188,7 +188,8 @@ async def _start_emulator(
             ports={80: http_port},
         ),
     )
-    emulator.cloud.domains.create({"name": LOCAL_DOMAIN})
+    for domain in (LOCAL_DOMAIN, LOCAL_WILDCARD_DOMAIN):
+        emulator.cloud.domains.create({"name": domain})
     await emulator.start(
         str(address), _port(address, _API_PORTS), dns_port=_port(address, _DNS_PORTS)
     )

@@ -12,6 +12,7 @@ the settings they hand in. When it stops, or its process is killed, nothing is l
 """
 
 import asyncio
+import base64
 import contextlib
 import fcntl
 import json
@@ -31,14 +32,22 @@ from typing import IO, Any, Self, TypeVar
 import httpx
 
 from spawnai.api.spawnclass import RuntimeSpec
+from spawnai.controller import droplets_authority
 from spawnai.settings import NO_ACME
 from spawnai_local import toolchain
 from spawnai_local.browser import DnsServer
 from spawnai_local.building import ToolchainError
-from spawnai_local.classes import LOCAL_DOMAIN, digitalocean_class, local_classes
+from spawnai_local.classes import (
+    LOCAL_DOMAIN,
+    LOCAL_WILDCARD_CLASS,
+    LOCAL_WILDCARD_DOMAIN,
+    digitalocean_class,
+    local_classes,
+)
 from spawnai_local.cloud_settings import NO_CLOUD, CloudReport
 from spawnai_local.console import LocalConsole
 from spawnai_local.control_plane import ControlPlane
+from spawnai_local.gateway import LocalGateway
 from spawnai_local.guard import Guard
 from spawnai_local.helm import Helm
 from spawnai_local.installation import (
@@ -116,6 +125,7 @@ class LocalStack:
         self.directory = settings.directory
         self.operator: ChildProcess | None = None
         self.console: LocalConsole | None = None
+        self.gateway: LocalGateway | None = None
         self.forgotten_processes = 0
         """After `stop`: how many processes its own order of ending had missed; a defect if any."""
         self._report = report
@@ -158,6 +168,8 @@ class LocalStack:
         await self._install()
         if self.settings.operator:
             await self._start_operator()
+        if self.settings.operator and self.cloud.acme_directory_url is not None:
+            await self._start_gateway()
         if self.settings.console:
             await self._start_console()
         self._write_environment_file()
@@ -171,6 +183,8 @@ class LocalStack:
         problem = await self._leave_nothing_behind() if self.settings.outlives_us else None
         if self.console is not None:
             await self.console.process.stop()
+        if self.gateway is not None:
+            await self.gateway.stop()
         if self.operator is not None:
             await self.operator.stop()
         if self._cloud_process is not None:
@@ -372,6 +386,7 @@ class LocalStack:
                     node_sha256=self.cloud.node_sha256,
                     caddy_sha256=self.cloud.caddy_sha256,
                 ),
+                gateway=self.cloud.acme_directory_url is not None,
             )
             if self.settings.cloud is Cloud.LOCAL
             else digitalocean_class(self.settings.domain)
@@ -430,6 +445,22 @@ class LocalStack:
             await self.operator.wait_until_ready(is_ready, limit_seconds=_OPERATOR_SECONDS)
         what = f"{self.metrics_url}  as {self.manifests.service_account}"
         self._report("operator", what, time.monotonic() - started)
+
+    async def _start_gateway(self) -> None:
+        started = time.monotonic()
+        namespace = self.manifests.namespace
+        secret = await self.kubectl.json(
+            "get", "secret", droplets_authority.SECRET_NAME, "-n", namespace
+        )
+        self.gateway = LocalGateway(
+            self.directory / "gateway",
+            self.cloud,
+            self.settings.digitalocean_token,
+            self.operator_kubeconfig,
+        )
+        await self.gateway.start(base64.b64decode(secret["data"][droplets_authority.CERTIFICATES]))
+        what = f"https://*.{LOCAL_WILDCARD_DOMAIN}  for class {LOCAL_WILDCARD_CLASS}"
+        self._report("gateway", what, time.monotonic() - started)
 
     async def _start_console(self) -> None:
         started = time.monotonic()

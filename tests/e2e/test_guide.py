@@ -37,7 +37,8 @@ def test_the_guide_leaves_nothing_behind_but_records(stack):
     assert stack.shell("kubectl get spawnsessions --all-namespaces -o name") == ""
     classes = stack.shell("kubectl get spawnclasses -o name").split()
     assert classes == [
-        f"spawnclass.spawn-ai.com/{name}" for name in ("local", "local-dns", "local-http")
+        f"spawnclass.spawn-ai.com/{name}"
+        for name in ("local", "local-dns", "local-http", "local-wildcard")
     ]
 
 

@@ -58,7 +58,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
 def test_the_env_file_is_all_that_another_terminal_needs(stack):
     names = stack.shell("kubectl get spawnclasses -o name").split()
     assert names == [
-        f"spawnclass.spawn-ai.com/{name}" for name in ("local", "local-dns", "local-http")
+        f"spawnclass.spawn-ai.com/{name}"
+        for name in ("local", "local-dns", "local-http", "local-wildcard")
     ]
     bearer = '-H "Authorization: Bearer $DIGITALOCEAN_TOKEN"'
     droplets = stack.shell(f'curl -sS {bearer} "$DIGITALOCEAN_API_URL/v2/droplets"')

@@ -109,6 +109,7 @@ class ExposureMode(StrEnum):
     """How the world reaches an app."""
 
     DIRECT = "Direct"
+    WILDCARD = "Wildcard"
 
 
 class Https(StrEnum):
@@ -321,9 +322,23 @@ class ModelSpec(ApiModel):
 class ExposureSpec(ApiModel):
     """How apps are reached."""
 
+    model_config = ConfigDict(
+        json_schema_extra=for_api_server(
+            Rule(
+                rule="!has(self.mode) || self.mode != 'Wildcard' || has(self.domain)",
+                message="mode Wildcard needs a domain: write the one that the gateway serves",
+            )
+        )
+    )
+
     mode: ExposureMode = Field(
         default=ExposureMode.DIRECT,
-        description="Direct: a DNS record leads straight to the droplet of each session.",
+        description=(
+            "Direct: each app is reached at its droplet, by a DNS record and a certificate of its "
+            "own. Wildcard: all apps are reached through a gateway, to which *.domain leads and "
+            "which has the certificate for it; a session then costs no DNS record and no "
+            "certificate. Wildcard needs a domain."
+        ),
     )
     domain: str | None = Field(
         default=None,

@@ -37,6 +37,7 @@ from .cluster import Cluster, ClusterError
 from .controller import AcmeSettings, Controller, Outside
 from .door.log import AppLogs
 from .door.server import Door
+from .droplets_authority import publish_droplets_authority
 from .heap import keep_trimmed, set_apart
 from .installation_key import installation_keys
 from .leader import KubernetesLeases, Leadership, LeadershipLost
@@ -208,6 +209,7 @@ class Process:
         )
         keys = await self._patiently(lambda: installation_keys(cluster, settings.namespace))
         random = SystemRandom()
+        await self._patiently(lambda: publish_droplets_authority(cluster, settings.namespace, keys))
         agents = Agents(keys)
         judge = Judge()
         claude = ClaudeKeys(settings.anthropic_base_url, clock, random, judge)

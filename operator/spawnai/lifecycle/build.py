@@ -19,12 +19,19 @@ from spawnai.api.names import (
 )
 from spawnai.api.record import OwnerReference, PlannedResource, RecordSpec, ResourceKind
 from spawnai.api.session import DropletStatus, GenerationStatus, SessionStatus
-from spawnai.api.spawnclass import FirewallMode
+from spawnai.api.spawnclass import ExposureMode, FirewallMode
 from spawnai.billing.ledger import with_address
 
 from .actions import AddFinalizer, Await, CreateRecord, DeployApp, GenerateApp, key_of
 from .expiry import Wish, resolve
-from .https import CertificateState, certificate, gives_up, host_of, wants_certificate
+from .https import (
+    CertificateState,
+    certificate,
+    gives_up,
+    has_own_name,
+    host_of,
+    wants_certificate,
+)
 from .keep import NOT_INSTALLED, POWERED_OFF, keep, once_told, powered_off
 from .kinds import WantedFirewall, WantedRecord
 from .limits import limits_of
@@ -44,7 +51,7 @@ def planned_record(o: Observation, session: Session, offer: Offer) -> RecordSpec
         planned.append(
             PlannedResource(kind=ResourceKind.FIREWALL, name=session_firewall_name(o.uid))
         )
-    if offer.spec.exposure.domain:
+    if has_own_name(offer):
         planned.append(
             PlannedResource(
                 kind=ResourceKind.DOMAIN_RECORD,
@@ -119,7 +126,8 @@ def _put_right(d: Draft, session: Session, offer: Offer, record: Record) -> None
         return
     names = {line.name for line in record.living(ResourceKind.DOMAIN_RECORD)}
     if not _leads_to(url, {ip, *names}):
-        served = d.has(ConditionType.CERTIFICATE_READY)
+        by_gateway = offer.spec.exposure.mode is ExposureMode.WILDCARD
+        served = by_gateway or d.has(ConditionType.CERTIFICATE_READY)
         d.put(url=url_of(session, offer, ip, https=served))
 
 
@@ -244,7 +252,7 @@ def _name(d: Draft, session: Session, offer: Offer, record: Record) -> None:
     o = d.observation
     domain = offer.spec.exposure.domain
     ip = d.address
-    if domain is None:
+    if domain is None or not has_own_name(offer):
         return
     label = session_host_label(session.name, o.uid)
     if record.living(ResourceKind.DOMAIN_RECORD):
@@ -294,7 +302,7 @@ def _app(
     d.set_true(ConditionType.APP_HEALTHY, "Answers", "The app answers")
     if certificate is CertificateState.AWAITED and not gives_up(d, offer, effort.done_at, now):
         return
-    if offer.spec.exposure.domain is None or d.has(ConditionType.DNS_READY):
+    if not has_own_name(offer) or d.has(ConditionType.DNS_READY):
         https = certificate is CertificateState.SERVED
         d.put(ready_at=now.replace(microsecond=0), url=url_of(session, offer, ip, https=https))
         # The droplet's switch is told of the promise once it is stored, and no watch shows that:

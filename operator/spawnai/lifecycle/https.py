@@ -12,7 +12,7 @@ from enum import Enum, auto
 from spawnai.api.conditions import ConditionType
 from spawnai.api.names import session_certificate_name, session_host_label
 from spawnai.api.record import ResourceKind
-from spawnai.api.spawnclass import Https
+from spawnai.api.spawnclass import ExposureMode, Https
 
 from .actions import Await
 from .kinds import WantedCertificate
@@ -38,7 +38,14 @@ class CertificateState(Enum):
 
 def wants_certificate(offer: Offer) -> bool:
     """Whether the class's apps get certificates of their own."""
-    return offer.certificates and offer.spec.exposure.https is not Https.OFF
+    is_direct = offer.spec.exposure.mode is ExposureMode.DIRECT
+    return offer.certificates and is_direct and offer.spec.exposure.https is not Https.OFF
+
+
+def has_own_name(offer: Offer) -> bool:
+    """Whether each app gets a DNS record; a gateway has one for all."""
+    exposure = offer.spec.exposure
+    return exposure.domain is not None and exposure.mode is ExposureMode.DIRECT
 
 
 def host_of(session: Session, offer: Offer, ip: str) -> str:
@@ -51,10 +58,12 @@ def host_of(session: Session, offer: Offer, ip: str) -> str:
 def certificate(d: Draft, session: Session, offer: Offer, record: Record) -> CertificateState:
     """Plan the next step towards the certificate, and say how far it is."""
     o = d.observation
-    if d.previous.ready_at is not None:
+    if d.previous.ready_at is not None and offer.spec.exposure.mode is ExposureMode.DIRECT:
         # What was decided then stands; a restart need not have it served again.
         served = d.has(ConditionType.CERTIFICATE_READY)
         return CertificateState.SERVED if served else CertificateState.WITHOUT
+    if offer.spec.exposure.mode is ExposureMode.WILDCARD:
+        return CertificateState.SERVED  # by the gateway, for all apps
     if not wants_certificate(offer):
         return CertificateState.WITHOUT
     ip = d.address

@@ -4,15 +4,28 @@ import asyncio
 from urllib.parse import urlsplit
 
 import pytest_asyncio
+from tests.e2e.sessions.eventually import eventually
 from tests.e2e.sessions.world import READY_SECONDS, session
 
 from spawnai_local.browser import fetch
-from spawnai_local.classes import LOCAL_CLASS, LOCAL_DNS_CLASS, LOCAL_DOMAIN, LOCAL_HTTP_CLASS
+from spawnai_local.classes import (
+    LOCAL_CLASS,
+    LOCAL_DNS_CLASS,
+    LOCAL_DOMAIN,
+    LOCAL_HTTP_CLASS,
+    LOCAL_WILDCARD_CLASS,
+    LOCAL_WILDCARD_DOMAIN,
+)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def sessions(world, namespace):
-    classes = {"bare": LOCAL_CLASS, "named": LOCAL_DNS_CLASS, "plain": LOCAL_HTTP_CLASS}
+    classes = {
+        "bare": LOCAL_CLASS,
+        "named": LOCAL_DNS_CLASS,
+        "plain": LOCAL_HTTP_CLASS,
+        "behind": LOCAL_WILDCARD_CLASS,
+    }
     made = await world.apply(
         namespace, *(session(name, class_name=class_) for name, class_ in classes.items())
     )
@@ -47,6 +60,21 @@ async def test_a_name_is_served_with_a_certificate(world, sessions):
     ca = world.stack.environment()["SPAWNAI_CA"]
     page = await fetch(url.geturl(), server=world.dns, ca=ca)
     assert page.status == 200
+
+
+async def test_an_app_behind_the_gateway_costs_no_record_and_no_certificate(world, sessions):
+    behind = sessions["behind"]
+    url = behind.status["url"]
+    assert urlsplit(url).hostname.endswith(f".{LOCAL_WILDCARD_DOMAIN}")
+    ca = world.stack.environment()["SPAWNAI_CA"]
+    page = await eventually(
+        "the gateway leads to it",
+        lambda: fetch(url, server=world.dns, ca=ca),
+        lambda seen: seen.status == 200,
+    )
+    assert page.address == world.stack.cloud.dns_address
+    record = await world.kubectl.json("get", "spawnrecord", behind.uid)
+    assert {line["kind"] for line in record["status"]["resources"]} == {"Droplet"}
 
 
 async def test_a_class_without_https_is_reached_by_http(world, sessions):

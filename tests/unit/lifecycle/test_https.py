@@ -177,3 +177,30 @@ def test_a_late_app_is_not_held_up_by_a_certificate_that_came_before():
     life.efforts.pop(do.key_of(do.GenerateApp))
     life.settle()
     assert life.status.ready_at == life.now
+
+
+# --- Behind a gateway -------------------------------------------------------------------------
+
+WILDCARD = {"mode": "Wildcard", "domain": DOMAIN}
+BEHIND = f"https://retro-board-11111111.{DOMAIN}"
+
+
+def test_an_app_behind_a_gateway_costs_no_name_and_no_certificate():
+    life = a_life(exposure=WILDCARD).settle()
+    assert life.status.url == BEHIND
+    assert {line.kind for line in life.record.status.resources} == {ResourceKind.DROPLET}
+    assert {one.kind for one in life.record.spec.planned} == {ResourceKind.DROPLET}
+
+
+def test_an_app_behind_a_gateway_needs_no_acme_server():
+    life = Life(offer=an_offer(exposure=WILDCARD)).settle()
+    assert life.status.url == BEHIND
+
+
+def test_a_class_that_goes_behind_a_gateway_leaves_running_apps_where_they_are():
+    life = a_life(exposure={"domain": DOMAIN}).settle()
+    url, lines = life.status.url, life.record.status.resources
+    life.offer = replace(an_offer(exposure=WILDCARD), certificates=True)
+    life.settle().pass_time(minutes=5)
+    assert life.status.url == url
+    assert life.record.status.resources == lines
