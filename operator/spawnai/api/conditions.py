@@ -31,6 +31,7 @@ class ConditionType(StrEnum):
     READY = "Ready"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
+    ADMITTED = "Admitted"
     DROPLET_READY = "DropletReady"
     FIREWALL_READY = "FirewallReady"
     DNS_READY = "DNSReady"
@@ -53,6 +54,10 @@ MEANINGS: Mapping[ConditionType, str] = {
         "The object cannot go on until a person changes something: the message says what is wrong "
         "and what to write or provide instead. What only waits for something that may appear, such "
         "as its class or a Secret, is Reconciling."
+    ),
+    ConditionType.ADMITTED: (
+        "The session is within the limits of its class. False: it waits in the queue, and the "
+        "message says in which place and for what. Absent where nothing was waited for."
     ),
     ConditionType.DROPLET_READY: (
         "DigitalOcean says that the droplet is active; its agent answers some seconds later."

@@ -624,6 +624,58 @@ class RuntimeSpec(ApiModel):
     )
 
 
+class UserLimits(ApiModel):
+    """How many sessions one user may have."""
+
+    active: int | None = Field(
+        default=None,
+        ge=1,
+        le=100000,
+        description=(
+            "How many sessions of one user may live at once. More of them wait in a queue. When it "
+            "is not set: any number."
+        ),
+        examples=[3],
+    )
+    new_in15_minutes: int | None = Field(
+        default=None,
+        ge=1,
+        le=100000,
+        description=(
+            "How many sessions of one user may begin within 15 minutes; deleting one does not take "
+            "it back. More of them wait in a queue. When it is not set: any number."
+        ),
+        examples=[5],
+    )
+
+
+class NamespaceLimits(ApiModel):
+    """How many sessions one namespace may have."""
+
+    active: int | None = Field(
+        default=None,
+        ge=1,
+        le=100000,
+        description=(
+            "How many sessions of one namespace may live at once. More of them wait in a queue. "
+            "When it is not set: any number."
+        ),
+        examples=[10],
+    )
+
+
+class LimitsSpec(ApiModel):
+    """How many sessions may live and begin."""
+
+    per_user: UserLimits = Field(
+        default_factory=UserLimits,
+        description="Limits for one user: spec.user of a session, or its namespace.",
+    )
+    per_namespace: NamespaceLimits = Field(
+        default_factory=NamespaceLimits, description="Limits for one namespace."
+    )
+
+
 class ClassSpec(ApiModel):
     """The offer."""
 
@@ -690,6 +742,13 @@ class ClassSpec(ApiModel):
         json_schema_extra=for_api_server(
             Rule(rule="size(self) > 0", message="the list is empty: write at least one tier"),
             x_kubernetes_list_type="atomic",
+        ),
+    )
+    limits: LimitsSpec = Field(
+        default_factory=LimitsSpec,
+        description=(
+            "How many sessions may live and begin at once. A session over a limit waits, and its "
+            "condition Admitted says for what and in which place. The queue is fair over users."
         ),
     )
     image: str = Field(

@@ -41,6 +41,7 @@ from .actions.droplets import DropletSteps
 from .actions.generate import Generate
 from .actions.kinds import steps_of_all_kinds
 from .actions.resources import Resources
+from .admission import Admission
 from .classes.claude import Claude
 from .classes.controller import ClassController
 from .clock_difference import ClockDifference
@@ -147,11 +148,16 @@ class Controller:
             metrics.watch_acme_limit("orders", self._acme.orders_left)
             certificates = CertificateSteps(self._acme, keys, outside.agents, clock)
         self.bundles = bundles = Bundles(cluster, outside.namespace, self._ledger_uid)
+        self.admission = Admission(
+            self.store, clock.utc_now, wake=self.queue.add, wake_after=self.queue.add_after
+        )
+        self.store.listener = self.admission
         self._observer = Observer(
             self.store,
             self.memories,
             self.classes,
             NamespaceLabels(cluster, clock),
+            self.admission,
             cluster_uid=outside.cluster_uid,
             has_acme=self._acme is not None,
             started_at=clock.utc_now(),
@@ -420,6 +426,7 @@ class Controller:
             self.store.remove_class(name)
         elif not self.store.put_class(body):
             return
+        self.admission.class_changed(name)
         self.queue.add(CLASS_PREFIX + name)
         for session in self.store.sessions():
             if session.status.phase in (None, Phase.REQUESTED):

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from spawnai.admission.places import Place
 from spawnai.lifecycle.observation import (
     Failure,
     FailureKind,
@@ -15,10 +16,11 @@ from spawnai.lifecycle.observation import (
 from spawnai.lifecycle.tenancy import needs_labels, refusal
 
 from .actions.work import Backing
+from .admission import Admission, is_waiting
 from .classes.controller import ClassController
 from .memory import Memories
 from .namespaces import NamespaceLabels
-from .store import Store
+from .store import Store, StoredRecord
 
 RESYNC_SPREAD = timedelta(minutes=30)
 """Over how long a restarted operator talks to its droplets again, so that none of it is a rush."""
@@ -37,6 +39,7 @@ class Observer:
         memories: Memories,
         classes: ClassController,
         namespaces: NamespaceLabels,
+        admission: Admission,
         *,
         cluster_uid: str,
         has_acme: bool = False,
@@ -47,6 +50,7 @@ class Observer:
         self._memories = memories
         self._classes = classes
         self._namespaces = namespaces
+        self._admission = admission
         self._cluster_uid = cluster_uid
         self._has_acme = has_acme
         self._started_at = started_at
@@ -109,11 +113,22 @@ class Observer:
             rejected=dict(memory.rejected),
             generation_fraction=memory.generation_fraction,
             queue_position=backing.account.quota.position(uid) if backing is not None else None,
+            place=self._place(session, stored, offer),
             session_confirmed_gone=memory.session_confirmed_gone,
             record_confirmed_absent=memory.record_confirmed_absent,
             resync_spread=RESYNC_SPREAD * _share(uid),
         )
         return observation, backing
+
+    def _place(
+        self, session: Session | None, record: StoredRecord | None, offer: Offer | None
+    ) -> Place | None:
+        """Where a session that has not begun stands; None when nothing can hold it back."""
+        if record is not None or session is None or session.spec is None or offer is None:
+            return None
+        if offer.problem is not None or not is_waiting(session):
+            return None
+        return self._admission.place(session, offer.name, offer.spec)
 
     def _offer(
         self, class_name: str | None, record: Record | None, session: Session | None

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from operator import itemgetter
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
@@ -21,7 +21,7 @@ from spawnai.api.names import (
     TTL_ANNOTATION,
 )
 from spawnai.api.record import RecordSpec, RecordStatus
-from spawnai.api.session import SessionSpec, SessionStatus
+from spawnai.api.session import Phase, SessionSpec, SessionStatus
 from spawnai.api.spawnclass import ClassSpec, ClassStatus, CredentialsSpec
 from spawnai.lifecycle.observation import Session
 
@@ -144,10 +144,21 @@ def _is_gone(body: Mapping[str, Any]) -> bool:
     return metadata.get("deletionTimestamp") is not None and not metadata.get("finalizers")
 
 
+class StoreListener(Protocol):
+    """Who counts sessions and ledgers."""
+
+    def ledger_changed(self, uid: str, class_name: str | None) -> None:
+        """A ledger was made, closed or dropped."""
+
+    def session_gone(self, uid: str) -> None:
+        """A session is gone, or has ended."""
+
+
 class Store:
     """The newest known state of every session, class and ledger."""
 
     def __init__(self) -> None:
+        self.listener: StoreListener | None = None
         self._sessions: dict[str, StoredSession] = {}
         # By time of end, in seconds: a time without a zone, which anyone may write into a status,
         # cannot be held against the others.
@@ -170,6 +181,8 @@ class Store:
         self._sessions[uid] = StoredSession(version, session, finalizers)
         if (end := session.status.expiration_time) is not None:
             insort(self._ends, (end.timestamp(), uid))
+        if session.status.phase is Phase.DESTROYED and self.listener is not None:
+            self.listener.session_gone(uid)
         return True
 
     def put_record(self, body: Mapping[str, Any]) -> bool:
@@ -178,14 +191,21 @@ class Store:
         known = self._records.get(name)
         if known is not None and known.resource_version >= version:
             return False
-        self._records[name] = StoredRecord(
+        record = StoredRecord(
             resource_version=version,
             uid=body["metadata"]["uid"],
             spec=RecordSpec.model_validate(body.get("spec") or {}).compact(),
             status=parse_ledger(body),
             created_at=_time(body["metadata"]["creationTimestamp"]),
         )
+        self._records[name] = record
+        if known is None or known.status.completed_at != record.status.completed_at:
+            self._tell_of(name, record)
         return True
+
+    def _tell_of(self, name: str, record: StoredRecord) -> None:
+        if self.listener is not None and record.spec.owner.kind == "SpawnSession":
+            self.listener.ledger_changed(name, record.spec.class_name)
 
     def put_class(self, body: Mapping[str, Any]) -> bool:
         """Take in a class; False when something newer is known."""
@@ -222,7 +242,8 @@ class Store:
     def remove_session(self, uid: str) -> None:
         """The session is gone from the API server."""
         self._forget_end(uid)
-        self._sessions.pop(uid, None)
+        if self._sessions.pop(uid, None) is not None and self.listener is not None:
+            self.listener.session_gone(uid)
 
     def _forget_end(self, uid: str) -> None:
         known = self._sessions.get(uid)
@@ -231,7 +252,9 @@ class Store:
 
     def remove_record(self, name: str) -> None:
         """The ledger is gone from the API server."""
-        self._records.pop(name, None)
+        record = self._records.pop(name, None)
+        if record is not None:
+            self._tell_of(name, record)
 
     def lose_record(self, name: str, *, stored: RecordStatus) -> None:
         """An open ledger is gone from the API server, where now no more than `stored` is."""

@@ -9,6 +9,7 @@ was tried.
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
+from spawnai.admission.places import Place
 from spawnai.api.conditions import ConditionType
 from spawnai.api.durations import parse_duration
 from spawnai.api.names import (
@@ -18,7 +19,7 @@ from spawnai.api.names import (
     session_host_label,
 )
 from spawnai.api.record import OwnerReference, PlannedResource, RecordSpec, ResourceKind
-from spawnai.api.session import DropletStatus, GenerationStatus, SessionStatus
+from spawnai.api.session import DropletStatus, GenerationStatus, Phase, SessionStatus
 from spawnai.api.spawnclass import ExposureMode, FirewallMode
 from spawnai.billing.ledger import with_address
 
@@ -41,6 +42,8 @@ from .resources import delete, ensure
 from .status import Draft
 from .summary import announce_expiry, sum_up
 
+QUEUE_LOOK = timedelta(seconds=60)
+"""How often a session that waits for a limit is looked at; it is woken when its turn comes."""
 DEPLOYING = "The app is not installed and started yet"
 
 
@@ -79,6 +82,9 @@ def planned_record(o: Observation, session: Session, offer: Offer) -> RecordSpec
 def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -> None:
     """Plan the next steps of a session that is to run."""
     o = d.observation
+    if o.record is None and o.place is not None and not o.place.may_begin:
+        _wait(d, o.place, now)
+        return
     if not session.has_finalizer:
         d.do(AddFinalizer())
     if o.record is None:
@@ -109,10 +115,28 @@ def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -
     sum_up(d, session, offer, expiry, now)
 
 
+def _wait(d: Draft, place: Place, now: datetime) -> None:
+    """Nothing is made for a session that is over a limit of its class; it waits and costs nothing.
+
+    Without a finalizer: a session that is deleted while it waits goes without a trace.
+    """
+    d.move_to(Phase.REQUESTED)
+    if not d.said(ConditionType.ADMITTED, place.reason):
+        d.notice("Normal", "Queued", "Admit", f"The session waits: {place.message}")
+    d.set_false(ConditionType.ADMITTED, "Queued", place.message)
+    d.set_false(ConditionType.READY, "Queued", place.message)
+    d.set_true(ConditionType.RECONCILING, "Queued", place.message)
+    d.drop(ConditionType.STALLED)
+    d.put(progress=0, message=f"Waiting: {place.message}")
+    d.wake(min(place.look_again_at or now + QUEUE_LOOK, now + QUEUE_LOOK))
+
+
 def _begin(d: Draft, session: Session, offer: Offer, now: datetime) -> None:
     if d.previous.started_at is None:
         d.put(started_at=now.replace(microsecond=0), class_name=offer.name, tier=session.tier)
         d.notice("Normal", "Provisioning", "Provision", "The droplet and the app are being made")
+    if d.condition(ConditionType.ADMITTED) is not None:
+        d.set_true(ConditionType.ADMITTED, "Admitted", "The session is within its class's limits")
     d.drop(ConditionType.STALLED)
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
+from spawnai.admission.places import Place
 from spawnai.api.record import (
     GenerationEntry,
     LedgerEntry,
@@ -284,6 +285,8 @@ class Observation:
     generation_fraction: float | None = None
     """How much of the app Claude has written; None until it has begun to answer."""
     queue_position: int | None = None
+    place: Place | None = None
+    """Where a session that has not begun stands under the limits of its class; None: no limits."""
     session_confirmed_gone: bool = False
     record_confirmed_absent: bool = False
     resync_spread: timedelta = timedelta()

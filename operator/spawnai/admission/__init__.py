@@ -1,0 +1,1 @@
+"""Who may begin now, and who waits for what. Pure: no clock, no I/O."""
