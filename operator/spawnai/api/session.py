@@ -265,9 +265,9 @@ class SessionStatus(ApiModel):
         default=None, description="What is happening, or what went wrong: a sentence for people."
     )
     conditions: list[Condition] = conditions_field(
-        "What is true about the session, for machines: Ready, Reconciling, Stalled, DropletReady, "
-        "FirewallReady, DNSReady, CertificateReady, Generated, AppHealthy, ExpiringSoon, Expired, "
-        "CleanupComplete."
+        "What is true about the session, for machines: Ready, Reconciling, Stalled, Admitted, "
+        "DropletReady, FirewallReady, DNSReady, CertificateReady, Generated, AppHealthy, "
+        "ExpiringSoon, Expired, CleanupComplete."
     )
     url: Text | None = Field(default=None, description="Where the app answers.")
     class_name: Identifier | None = Field(

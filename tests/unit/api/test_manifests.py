@@ -10,7 +10,7 @@ import yaml
 from spawnai.api.durations import parse_duration
 from spawnai.api.names import API_VERSION, DEFAULT_CLASS_ANNOTATION, TTL_ANNOTATION
 from spawnai.api.session import AppType, SessionSpec
-from spawnai.api.spawnclass import ClassSpec
+from spawnai.api.spawnclass import ClassSpec, LimitsSpec
 from spawnai.controller.operator import LEASE_NAME
 from spawnai.settings import settings_from
 
@@ -67,7 +67,9 @@ def test_the_class_that_is_shipped_is_the_default_and_uses_the_secret_that_is_sh
     (offer,) = documents("settings/spawnclass.yaml")
     assert offer["metadata"]["annotations"] == {DEFAULT_CLASS_ANNOTATION: "true"}
     spec = ClassSpec.model_validate(offer["spec"])
-    assert spec.document() == ClassSpec().document()
+    limits = spec.limits.per_user
+    assert (limits.active, limits.new_in15_minutes) == (3, 5)
+    assert spec.model_copy(update={"limits": LimitsSpec()}).document() == ClassSpec().document()
     (secret,) = documents("settings/credentials.yaml")
     assert secret["metadata"]["name"] == spec.credentials.secret_name
     assert secret["metadata"]["namespace"] == the("Deployment")["metadata"]["namespace"]

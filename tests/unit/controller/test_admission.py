@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from spawnai.api.spawnclass import ClassSpec
 from spawnai.controller.admission import TOLD_EVERY, Admission
 from spawnai.controller.store import Store
 
