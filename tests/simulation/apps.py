@@ -41,6 +41,8 @@ class Paid:
     output_tokens: int = 0
     ended: float | None = None
     whole: bool = False
+    version: int = 1
+    """Which version of the app was ordered: a repair makes the next one."""
 
 
 class SimulatedClaude:
@@ -64,6 +66,10 @@ class SimulatedClaude:
         fault = wire.fault_kind("CLAUDE order")
         process = PROCESS.get()
         paid = Paid(order.user_id, process, wire.loop.time())
+        rounds = 0
+        if order.before is not None:
+            rounds = order.before.rounds + 1
+            paid.version = order.before.rounds + 2
 
         def begin() -> None:
             if fault == "overloaded":
@@ -100,7 +106,7 @@ class SimulatedClaude:
         number = len(self.orders)
         page = AppFile("index.html", f"<h1>{order.user_id} {number}</h1>")
         bundle = Bundle(order.app_type, "index.html", (page,), {})
-        return Generated(bundle, _usage(paid), 0, order.model)
+        return Generated(bundle, _usage(paid), rounds, order.model)
 
 
 def _usage(paid: Paid) -> TokenUsage:

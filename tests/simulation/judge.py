@@ -210,7 +210,7 @@ class Judge:
 
     def order_begun(self, paid: Paid) -> None:
         life = self.lives[paid.session]
-        stored = "spawnai", bundle_name(paid.session)
+        stored = "spawnai", bundle_name(paid.session, paid.version)
         age = self.now - self.server.secrets_made_at.get(stored, self.now)
         if stored in self.server.secrets and age > LOOK_SECONDS:
             self.blame(f"an app was ordered for {life.key} although one is stored")

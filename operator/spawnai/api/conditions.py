@@ -38,6 +38,7 @@ class ConditionType(StrEnum):
     CERTIFICATE_READY = "CertificateReady"
     GENERATED = "Generated"
     APP_HEALTHY = "AppHealthy"
+    UPDATE_FAILED = "UpdateFailed"
     EXPIRING_SOON = "ExpiringSoon"
     EXPIRED = "Expired"
     CLEANUP_COMPLETE = "CleanupComplete"
@@ -74,6 +75,10 @@ MEANINGS: Mapping[ConditionType, str] = {
     ConditionType.APP_HEALTHY: (
         "The app on the droplet answers. False: it is not up yet, or has stopped for good; "
         "Unknown: the droplet's agent, which would know, does not answer."
+    ),
+    ConditionType.UPDATE_FAILED: (
+        "The app for the prompt that stands in the spec did not work, so the one before goes on; "
+        "the message says why. Another prompt is tried at once, an earlier one brings its app back."
     ),
     ConditionType.EXPIRING_SOON: (
         "The session ends within the class's warning time; the message names the time. An "

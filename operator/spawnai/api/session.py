@@ -66,7 +66,6 @@ class SessionSpec(ApiModel):
 
     model_config = ConfigDict(
         json_schema_extra=for_api_server(
-            immutable("prompt", optional=False, name="prompt", instead=_ANOTHER_SESSION),
             immutable("appType", optional=False, name="app type", instead=_ANOTHER_SESSION),
             immutable("tier", optional=True, name="tier", instead=_ANOTHER_SESSION),
             immutable("user", optional=True, name="user", instead=_ANOTHER_SESSION),
@@ -83,7 +82,9 @@ class SessionSpec(ApiModel):
             "What the app should be, in your own words and in any language: 1 to 2000 characters. "
             "Say what people see, what they can do and what is kept; Claude writes the whole app "
             "from this text. Quotes, line breaks and emoji are welcome. The text is kept in the "
-            "cluster and sent to Claude: put no password or key into it."
+            "cluster and sent to Claude: put no password or key into it. It may be changed while "
+            "the session runs: Claude then changes the app, and the app before stays until the new "
+            "one works; an earlier prompt brings its app back at no cost."
         ),
         examples=["A retro board with three columns, cards people can add and vote on"],
         # The API server would word its own bounds in bytes, and an empty text as "should be at
@@ -219,6 +220,22 @@ class GenerationStatus(ApiModel):
     )
 
 
+class RevisionStatus(ApiModel):
+    """One version of the app, or the try of one."""
+
+    revision: int = Field(description="Its number, from 1 on; each app that was written has one.")
+    prompt_digest: Identifier = Field(
+        description="The SHA-256 of the prompt that it was made for, in hex."
+    )
+    bundle_digest: Identifier | None = Field(
+        default=None, description="The SHA-256 of its files; none when no app was written."
+    )
+    at: Moment = Field(description="When it began to run, or was given up.")
+    failed: bool = Field(
+        default=False, description="Whether it did not work, so that the one before stayed."
+    )
+
+
 class CostStatus(ApiModel):
     """What the session costs, in decimal strings."""
 
@@ -267,7 +284,7 @@ class SessionStatus(ApiModel):
     conditions: list[Condition] = conditions_field(
         "What is true about the session, for machines: Ready, Reconciling, Stalled, Admitted, "
         "DropletReady, FirewallReady, DNSReady, CertificateReady, Generated, AppHealthy, "
-        "ExpiringSoon, Expired, CleanupComplete."
+        "UpdateFailed, ExpiringSoon, Expired, CleanupComplete."
     )
     url: Text | None = Field(default=None, description="Where the app answers.")
     class_name: Identifier | None = Field(
@@ -307,6 +324,17 @@ class SessionStatus(ApiModel):
     generation: GenerationStatus | None = Field(
         default=None, description="What Claude was asked, and what was paid for it in tokens."
     )
+    revision: int | None = Field(
+        default=None, description="The version of the app that runs: 1 at first."
+    )
+    revisions: list[RevisionStatus] = Field(
+        default_factory=list,
+        description="The last versions of the app, at most five, oldest first.",
+        json_schema_extra=for_api_server(max_items=5, x_kubernetes_list_type="atomic"),
+    )
+    note: Text | None = Field(
+        default=None, description="What Claude says of the app: what it does and what was left out."
+    )
     cost: CostStatus | None = Field(default=None, description="What the session costs.")
 
 
@@ -326,8 +354,8 @@ SPAWN_SESSION = CustomResource(
     ),
     spec=SessionSpec,
     spec_description=(
-        "The order: what app, on what machine, for whom. It cannot be changed once the session "
-        "exists."
+        "The order: what app, on what machine, for whom. Once the session exists, only the prompt "
+        "can be changed."
     ),
     status=SessionStatus,
     status_description="What is true about the session now. Written by the operator only.",

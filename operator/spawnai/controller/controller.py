@@ -41,6 +41,7 @@ from .actions.droplets import DropletSteps
 from .actions.generate import Generate
 from .actions.kinds import steps_of_all_kinds
 from .actions.resources import Resources
+from .actions.revise import Revise
 from .admission import Admission
 from .classes.claude import Claude
 from .classes.controller import ClassController
@@ -202,6 +203,9 @@ class Controller:
                     bundles=bundles,
                     clock=clock,
                     repair=generate.repair_app,
+                ),
+                revise=Revise(
+                    agents=outside.agents, bundles=bundles, generate=generate, clock=clock
                 ),
             ),
             reporter=Reporter(

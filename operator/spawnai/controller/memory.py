@@ -13,7 +13,14 @@ from spawnai.api.record import GenerationEntry, RecordStatus
 from spawnai.generation.bundle import Bundle
 from spawnai.lifecycle.actions import ActionKey
 from spawnai.lifecycle.limits import CLOCK_DOUBT
-from spawnai.lifecycle.observation import AppView, DropletView, Effort, Failure, StoredBundle
+from spawnai.lifecycle.observation import (
+    AppView,
+    DropletView,
+    Effort,
+    Failure,
+    Revised,
+    StoredBundle,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +29,8 @@ class WrittenApp:
 
     bundle: Bundle
     generation: GenerationEntry
+    prompt: str = field(default="", repr=False)
+    """What it was made for."""
 
 
 @dataclass(slots=True)
@@ -37,6 +46,7 @@ class Memory:
     firewall_in_force: bool = False
     bundle: StoredBundle | None = None
     unstored: WrittenApp | None = None
+    revised: Revised | None = None
     app: AppView | None = None
     log: tuple[str, ...] = ()
     switch: datetime | None = None

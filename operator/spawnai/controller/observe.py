@@ -105,6 +105,7 @@ class Observer:
             droplet_unseen=memory.droplet_unseen,
             firewall_in_force=memory.firewall_in_force,
             bundle=memory.bundle,
+            revised=memory.revised,
             app=memory.app,
             log=memory.log,
             missing=frozenset(memory.missing_since),

@@ -419,7 +419,7 @@ class _Generation:
             before = order.before
             current, repairs = sources_of(before.bundle), before.rounds
             if before.findings:
-                seen.add(current.digest)
+                seen.add(before.bundle.digest)
                 repairs += 1
                 problems = [Problem("deployment", printable(line, 380)) for line in before.findings]
                 message = repair_message(order.prompt, order.app_type, current, problems)
@@ -428,12 +428,13 @@ class _Generation:
         while True:
             text = await self._ask(message)
             reading = await self._read(text, current)
-            if reading.deployable is not None:
+            made = reading.deployable
+            if made is not None and made.digest not in seen:
                 self._fraction = 1.0
-                self._files_done = len(reading.deployable.files)
+                self._files_done = len(made.files)
                 self.report()
                 return Generated(reading.deployable, self.usage, repairs, self._model, self.others)
-            if reading.digest in seen:
+            if reading.digest in seen or made is not None:
                 raise _invalid("Claude's repair is an answer that it gave before", reading.problems)
             if repairs == self._limits.max_repairs:
                 raise _invalid(f"the app is still broken after {repairs} repairs", reading.problems)

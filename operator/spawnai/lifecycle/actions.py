@@ -168,6 +168,17 @@ class SetExpiry(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class ReviseApp(Action):
+    """Have the running app changed as its new prompt asks, and deploy that beside the one before.
+
+    One at a time: a prompt that changes meanwhile is the next one.
+    """
+
+    ip: str
+    prompt_digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class CheckApp(Action):
     """Ask the agent how the app is."""
 

@@ -39,6 +39,7 @@ from .limits import limits_of
 from .observation import FailureKind, Observation, Offer, Record, Session
 from .placing import order_droplet
 from .resources import delete, ensure
+from .revisions import first_revision
 from .status import Draft
 from .summary import announce_expiry, sum_up
 
@@ -329,6 +330,7 @@ def _app(
     if not has_own_name(offer) or d.has(ConditionType.DNS_READY):
         https = certificate is CertificateState.SERVED
         d.put(ready_at=now.replace(microsecond=0), url=url_of(session, offer, ip, https=https))
+        first_revision(d, session, now)
         # The droplet's switch is told of the promise once it is stored, and no watch shows that:
         # what this process wrote it knows already.
         d.wake(now)

@@ -9,6 +9,7 @@ from spawnai.api.session import AppType
 from .actions import CheckApp, SetExpiry, TakeLog, key_of
 from .expiry import Expiry
 from .observation import Effort, Observation, Session
+from .revisions import revise
 from .status import Draft
 
 FIRST_LOOK = timedelta(seconds=15)
@@ -71,6 +72,7 @@ def keep(d: Draft, session: Session, wanted: Expiry, expiry: Expiry, now: dateti
         elif not is_last_log(d.observation.effort(TakeLog(ip).key), expiry.time):
             d.do(TakeLog(ip))
     _look_after_the_app(d, CheckApp(ip), now)
+    revise(d, session, ip, now)
 
 
 def powered_off(droplet_id: int | str) -> str:

@@ -253,8 +253,22 @@ class StoredBundle:
     generation: GenerationEntry
     number: int = 1
     """Which version of the app it is, from 1 on: each repair after a deployment makes another."""
+    note: str = ""
+    """What Claude says of it to the person."""
     earlier: tuple[GenerationEntry, ...] = ()
     """What was paid for the versions before, as far as it was read with this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revised:
+    """What became of a new prompt: the version that runs for it, or why there is none."""
+
+    prompt_digest: str
+    number: int
+    bundle_digest: str | None
+    at: datetime
+    failure: Failure | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +287,7 @@ class Observation:
     droplet_unseen: bool = False
     firewall_in_force: bool = False
     bundle: StoredBundle | None = None
+    revised: Revised | None = None
     app: AppView | None = None
     log: tuple[str, ...] = ()
     missing: frozenset[tuple[str, str]] = frozenset()

@@ -13,6 +13,7 @@ async def test_a_script_that_ends_with_an_error_has_failed(misbehaving):
     assert one.status["terminationReason"] == "ScriptFailed"
     assert "the configuration makes no sense" in one.status["message"]
     assert kstatus(one.document) == "Failed"
+    assert (await one.claude_bill())["calls"] == 2  # the repair was the same app again
 
 
 @pytest.mark.parametrize("name", HARMFUL)

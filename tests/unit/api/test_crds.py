@@ -113,10 +113,10 @@ def test_nothing_is_filled_into_a_session_but_that_nobody_has_looked_at_it():
     assert status["properties"]["observedGeneration"]["minimum"] == -1
 
 
-def test_every_field_of_a_session_spec_is_immutable():
+def test_every_field_of_a_session_spec_but_the_prompt_is_immutable():
     spec = object_schema(SPAWN_SESSION)["properties"]["spec"]
     guarded = {rule["fieldPath"] for rule in spec["x-kubernetes-validations"]}
-    assert guarded == {f".{name}" for name in spec["properties"]}
+    assert guarded == {f".{name}" for name in spec["properties"] if name != "prompt"}
 
 
 def test_the_api_server_fills_in_what_the_operator_would():

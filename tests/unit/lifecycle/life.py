@@ -30,6 +30,7 @@ from spawnai.lifecycle.observation import (
     Observation,
     Offer,
     Record,
+    Revised,
     Session,
     StoredBundle,
 )
@@ -96,6 +97,7 @@ class Life:
     now: datetime = START
     record: Record | None = None
     bundle: StoredBundle | None = None
+    revised: Revised | None = None
     droplet: DropletView | None = None
     droplet_unseen: bool = False
     firewall_in_force: bool = False
@@ -142,6 +144,7 @@ class Life:
             droplet_unseen=self.droplet_unseen,
             firewall_in_force=self.firewall_in_force,
             bundle=self.bundle,
+            revised=self.revised,
             app=self.app,
             log=self.log,
             missing=self.missing,
@@ -356,6 +359,8 @@ class Life:
                 )
                 self.bundle = StoredBundle(DIGEST, entry)
                 self.book(lambda book: books.with_generation(book, entry))
+            case do.ReviseApp():
+                pass
             case do.CheckApp():
                 self.app = replace(self.app or self.app_says, at=self.now)
                 self.switch = self.switch_told

@@ -17,6 +17,7 @@ from .custody import Custody
 from .deploy import Deploy
 from .generate import Generate
 from .resources import Resources
+from .revise import Revise
 from .work import Work
 
 Handler = Callable[[Work, Any], Awaitable[timedelta | None]]
@@ -37,6 +38,7 @@ _DOING: Mapping[type[do.Action], str] = {
     do.ConfirmNoRecord: "asking whether the session has a ledger",
     do.GenerateApp: "having Claude write the app",
     do.DeployApp: "giving the app to the droplet",
+    do.ReviseApp: "changing the app for a new prompt",
     do.SetExpiry: "telling the droplet when its session ends",
     do.CheckApp: "asking the droplet how the app is",
     do.TakeLog: "taking the last lines of the app's log",
@@ -65,6 +67,7 @@ class Actor:
         resources: Resources,
         generate: Generate,
         deploy: Deploy,
+        revise: Revise,
     ) -> None:
         self._handlers: Mapping[type[do.Action], tuple[float, Handler]] = {
             do.AddFinalizer: (30, custody.add_finalizer),
@@ -80,6 +83,7 @@ class Actor:
             do.Verify: (TURN_SECONDS, resources.verify),
             do.GenerateApp: (600, generate.generate_app),
             do.DeployApp: (600, deploy.deploy_app),
+            do.ReviseApp: (1800, revise.revise_app),
             do.SetExpiry: (15, deploy.set_expiry),
             do.CheckApp: (30, deploy.check_app),
             do.TakeLog: (5, deploy.take_log),

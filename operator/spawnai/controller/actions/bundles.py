@@ -8,6 +8,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from spawnai.api.names import API_VERSION, SESSION_UID_LABEL
 from spawnai.api.record import GenerationEntry
@@ -27,6 +28,18 @@ BUNDLE_KEY = "bundle.json.gz"
 """Compressed, so that the largest app there may be fits in a Secret, which holds 1 MiB."""
 
 GENERATION_KEY = "generation.json"
+PROMPT_KEY = "prompt"
+"""What a version was made for: an earlier prompt finds its app by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One stored version of an app."""
+
+    number: int
+    bundle: Bundle
+    generation: GenerationEntry
+    prompt: str = field(repr=False)
 
 
 class Bundles:
@@ -58,7 +71,7 @@ class Bundles:
                 bundle, generation = await self._read(session, number)
             except ObjectNotFound:
                 return found
-            found = StoredBundle(bundle.digest, generation, number, earlier)
+            found = StoredBundle(bundle.digest, generation, number, bundle.note, earlier)
             earlier = (*earlier, generation)
             number += 1
 
@@ -87,7 +100,7 @@ class Bundles:
             await self._cluster.create_secret(
                 self._namespace,
                 name,
-                secret_data(app.bundle, app.generation),
+                secret_data(app.bundle, app.generation, app.prompt),
                 labels={SESSION_UID_LABEL: session.uid},
                 owner=self._owner(session.uid),
             )
@@ -106,7 +119,7 @@ class Bundles:
                 "operator create Secrets in its namespace; it is tried again by itself, and no "
                 "other app is ordered meanwhile",
             ) from error
-        return StoredBundle(app.bundle.digest, app.generation, number)
+        return StoredBundle(app.bundle.digest, app.generation, number, app.bundle.note)
 
     async def read(self, session: Session, number: int = 1) -> Bundle:
         """One version of the app.
@@ -118,6 +131,24 @@ class Bundles:
         bundle, _ = await self._read(session, number)
         return bundle
 
+    async def versions(self, session: Session) -> list[Version]:
+        """All versions of the app, oldest first.
+
+        Raises:
+            SessionFailed: somebody has put something else in the place of one.
+        """
+        found: list[Version] = []
+        while True:
+            number = len(found) + 1
+            name = bundle_name(session.uid, number)
+            try:
+                data = await self._cluster.get_secret(self._namespace, name)
+            except ObjectNotFound:
+                return found
+            bundle, generation = self._app_of(name, data)
+            prompt = data.get(PROMPT_KEY, b"").decode("utf-8", errors="surrogatepass")
+            found.append(Version(number, bundle, generation, prompt))
+
     def _owner(self, session_uid: str) -> dict[str, str] | None:
         ledger_uid = self._ledger_uid(session_uid)
         if ledger_uid is None:
@@ -126,7 +157,9 @@ class Bundles:
 
     async def _read(self, session: Session, number: int) -> tuple[Bundle, GenerationEntry]:
         name = bundle_name(session.uid, number)
-        data = await self._cluster.get_secret(self._namespace, name)
+        return self._app_of(name, await self._cluster.get_secret(self._namespace, name))
+
+    def _app_of(self, name: str, data: Mapping[str, bytes]) -> tuple[Bundle, GenerationEntry]:
         try:
             return app_of(data)
         except ValueError as error:
@@ -137,12 +170,13 @@ class Bundles:
             ) from error
 
 
-def secret_data(bundle: Bundle, generation: GenerationEntry) -> dict[str, bytes]:
+def secret_data(bundle: Bundle, generation: GenerationEntry, prompt: str = "") -> dict[str, bytes]:
     """The content of the Secret for an app."""
     text = json.dumps(bundle.document(), ensure_ascii=False).encode()
     return {
         BUNDLE_KEY: gzip.compress(text, compresslevel=6, mtime=0),
         GENERATION_KEY: generation.model_dump_json(by_alias=True).encode(),
+        PROMPT_KEY: prompt.encode("utf-8", errors="surrogatepass"),
     }
 
 

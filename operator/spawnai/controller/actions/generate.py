@@ -97,6 +97,17 @@ class Generate:
         memory.unstored = None
         return replace(repaired, earlier=(*stored.earlier, stored.generation))
 
+    async def change_app(
+        self, work: Work, action: do.ReviseApp, before: Revised, number: int
+    ) -> StoredBundle:
+        """Have a stored app changed, and store the result as that version."""
+        memory = work.memory
+        if memory.unstored is None or memory.unstored.prompt != work.session.order.prompt:
+            memory.unstored = await self._order(work, action, before)
+        stored = await self._bundles.store(work.session, memory.unstored, number)
+        memory.unstored = None
+        return stored
+
     async def _order(
         self, work: Work, action: do.Action, before: Revised | None = None
     ) -> WrittenApp:
@@ -176,7 +187,7 @@ class Generate:
             repairs=made.repairs,
         )
         self._note_generation(work, entry)
-        return WrittenApp(made.bundle, entry)
+        return WrittenApp(made.bundle, entry, session.order.prompt)
 
     def _note_others(
         self, work: Work, others: tuple[tuple[str, TokenUsage], ...], started: datetime

@@ -1,0 +1,100 @@
+"""A new prompt for a running session: which version of the app is wanted, and which one runs.
+
+The status tells for which prompt each version was made, by a digest: the prompt itself is kept
+nowhere but in the spec, and beside the app where only the operator reads.
+"""
+
+import hashlib
+from datetime import datetime
+
+from spawnai.api.conditions import ConditionType
+from spawnai.api.session import RevisionStatus, SessionStatus
+
+from .actions import ReviseApp
+from .observation import FailureKind, Session
+from .status import Draft
+
+KEPT = 5
+"""How many versions the status names."""
+
+
+def prompt_digest(prompt: str) -> str:
+    """By what a status knows a prompt."""
+    return hashlib.sha256(prompt.encode("utf-8", errors="surrogatepass")).hexdigest()
+
+
+def first_revision(d: Draft, session: Session, now: datetime) -> None:
+    """Say which version runs, when nobody has said so: the app has just become Ready, or an
+    operator of before did not know of versions.
+    """
+    if d.previous.revision is not None:
+        return
+    bundle, status = d.observation.bundle, d.previous
+    stored = bundle.digest if bundle is not None else None
+    if stored is None and status.generation is not None:
+        stored = status.generation.bundle_digest
+    number = bundle.number if bundle is not None else 1
+    d.put(
+        revision=number,
+        revisions=[
+            RevisionStatus(
+                revision=number,
+                prompt_digest=prompt_digest(session.order.prompt),
+                bundle_digest=stored,
+                at=now.replace(microsecond=0),
+            )
+        ],
+    )
+    if bundle is not None and bundle.note:
+        d.put(note=bundle.note)
+
+
+def revise(d: Draft, session: Session, ip: str, now: datetime) -> None:
+    """Have the app changed when the prompt was; say how that went."""
+    first_revision(d, session, now)
+    if d.previous.revision is None:
+        return
+    wanted = prompt_digest(session.order.prompt)
+    _take_outcome(d)
+    known = d.get("revisions")
+    last = known[-1] if known else None
+    runs = next((one for one in known if one.revision == d.get("revision")), None)
+    gave_up = last is not None and last.failed and last.prompt_digest == wanted
+    if gave_up and d.has(ConditionType.UPDATE_FAILED):
+        return
+    if runs is not None and runs.prompt_digest == wanted and not runs.failed:
+        d.drop(ConditionType.UPDATE_FAILED)
+        return
+    action = ReviseApp(ip, wanted)
+    failure = d.observation.effort(action.key).failure
+    if failure is not None and failure.kind is not FailureKind.FINAL:
+        d.set_true(ConditionType.UPDATE_FAILED, failure.reason, failure.message)
+    d.do(action)
+
+
+def _take_outcome(d: Draft) -> None:
+    """Enter what became of a prompt, once."""
+    outcome = d.observation.revised
+    status: SessionStatus = d.previous
+    if outcome is None or any(
+        one.prompt_digest == outcome.prompt_digest and one.at == outcome.at
+        for one in status.revisions
+    ):
+        return
+    entry = RevisionStatus(
+        revision=outcome.number,
+        prompt_digest=outcome.prompt_digest,
+        bundle_digest=outcome.bundle_digest,
+        at=outcome.at,
+        failed=outcome.failure is not None,
+    )
+    d.put(revisions=[*status.revisions, entry][-KEPT:])
+    if outcome.failure is None:
+        d.put(revision=outcome.number, note=outcome.note or None)
+        d.drop(ConditionType.UPDATE_FAILED)
+        message = f"Version {outcome.number} of the app runs"
+        d.notice("Normal", "Revised", "Revise", message)
+        return
+    message = f"{outcome.failure.message}; the app before goes on"
+    d.set_true(ConditionType.UPDATE_FAILED, outcome.failure.reason, message)
+    d.notice("Warning", "UpdateFailed", "Revise", message)

@@ -1,0 +1,125 @@
+"""A new prompt changes the app beside the one that runs; nothing is paid for twice."""
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from tests.unit.controller.test_bundles import SESSION
+from tests.unit.controller.test_generate import Surroundings
+from tests.unit.controller.test_repairs import Claude
+from tests.unit.lifecycle.life import IP, START
+
+from spawnai.clock import SystemClock
+from spawnai.controller.actions.revise import Revise
+from spawnai.droplet.client import AgentStatus, UpdateStatus
+from spawnai.lifecycle import actions as do
+from spawnai.lifecycle.observation import Effort
+from spawnai.lifecycle.revisions import prompt_digest
+
+FIRST = SESSION.order.prompt
+
+
+class Agent:
+    """Switches to what it is given, or fails with each of `failures` first."""
+
+    def __init__(self) -> None:
+        self.failures = []
+        self.serves = None
+        self.update = None
+
+    async def push(self, document) -> None:
+        digest = document["digest"]
+        if self.failures:
+            reason = self.failures.pop(0)
+            self.update = UpdateStatus(digest, "failed", reason, "no answer", "Error: no port")
+        else:
+            self.serves, self.update = digest, UpdateStatus(digest, "running")
+
+    async def status(self, after=None) -> AgentStatus:
+        return AgentStatus(
+            self.serves, "running", None, None, 0, ("a line",), START, "1", update=self.update
+        )
+
+
+class World(Surroundings):
+    def __init__(self) -> None:
+        super().__init__(Claude())
+        self.agent = Agent()
+
+        @asynccontextmanager
+        async def client(_session, _ip):
+            yield self.agent
+
+        self.revise = Revise(
+            agents=SimpleNamespace(client=client),
+            bundles=self.bundles,
+            generate=self.generate,
+            clock=SystemClock(),
+        )
+        self.running = 1
+
+    async def set_prompt(self, prompt: str):
+        session = self.work.session
+        spec = session.order.model_copy(update={"prompt": prompt})
+        status = session.status.model_copy(update={"revision": self.running})
+        self.work = replace(self.work, known_session=replace(session, spec=spec, status=status))
+        action = do.ReviseApp(IP, prompt_digest(prompt))
+        self.memory.efforts[action.key] = Effort(running=True)
+        await self.revise.revise_app(self.work, action)
+        outcome = self.memory.revised
+        if outcome.failure is None:
+            self.running = outcome.number
+        return outcome
+
+
+@pytest.fixture
+async def world() -> World:
+    made = World()
+    await made.try_it()
+    return made
+
+
+async def test_claude_gets_the_files_and_both_prompts_and_the_result_is_a_version(world):
+    outcome = await world.set_prompt("with votes")
+    assert (outcome.number, outcome.failure) == (2, None)
+    assert world.agent.serves == outcome.bundle_digest
+    order = world.claude.orders[-1]
+    assert (order.prompt, order.before.prompt) == ("with votes", FIRST)
+
+
+async def test_an_earlier_prompt_brings_its_app_back_at_no_cost(world):
+    await world.set_prompt("with votes")
+    orders, paid = len(world.claude.orders), len(world.memory.book.generations)
+    outcome = await world.set_prompt(FIRST)
+    assert (outcome.number, outcome.failure) == (1, None)
+    again = await world.set_prompt("with votes")
+    assert again.number == 2
+    assert len(world.claude.orders) == orders
+    assert len(world.memory.book.generations) == paid
+
+
+async def test_a_version_that_does_not_work_is_repaired(world):
+    world.agent.failures = ["AppCrashed"]
+    outcome = await world.set_prompt("with votes")
+    assert (outcome.number, outcome.failure) == (3, None)
+    assert "Error: no port" in world.claude.orders[-1].before.findings[0]
+
+
+async def test_one_that_cannot_be_repaired_leaves_the_app_before_and_says_why(world):
+    await world.set_prompt("with votes")
+    served = world.agent.serves
+    world.agent.failures = ["AppCrashed"] * 9
+    outcome = await world.set_prompt("with a chat")
+    assert outcome.failure.reason == "AppCrashed"
+    assert "Error: no port" in outcome.failure.message
+    assert world.agent.serves == served
+
+
+async def test_a_restarted_operator_finds_the_version_it_had_paid_for(world):
+    await world.set_prompt("with votes")
+    orders = len(world.claude.orders)
+    world.running = 1  # it died before anyone was told
+    outcome = await world.set_prompt("with votes")
+    assert outcome.number == 2
+    assert len(world.claude.orders) == orders
