@@ -41,7 +41,8 @@ class Request:
         """Read the body of POST /v1/messages. An order without an app type is for a webapp."""
         text = "\n".join(text_of(message.get("content")) for message in body["messages"])
         app_type = _APP_TYPE.search(text)
-        prompt = _PROMPT.search(text)
+        # A change names the prompt before, and then the one that holds.
+        prompts = list(_PROMPT.finditer(text))
         system = body.get("system", "")
         marked = isinstance(system, list) and any(block.get("cache_control") for block in system)
         schema = ((body.get("output_config") or {}).get("format") or {}).get("schema") or {}
@@ -52,7 +53,7 @@ class Request:
             streamed=bool(body.get("stream")),
             session=(body.get("metadata") or {}).get("user_id") or "",
             app_type=app_type.group(1) if app_type else "webapp",
-            prompt=prompt.group(2) if prompt else text,
+            prompt=prompts[-1].group(2) if prompts else text,
             text=text,
             marked_prefix=system_text if marked else "",
             unmarked=text if marked else system_text + text,

@@ -433,7 +433,7 @@ class _Generation:
                 self._fraction = 1.0
                 self._files_done = len(made.files)
                 self.report()
-                return Generated(reading.deployable, self.usage, repairs, self._model, self.others)
+                return Generated(made, self.usage, repairs, self._model, self.others)
             if reading.digest in seen or made is not None:
                 raise _invalid("Claude's repair is an answer that it gave before", reading.problems)
             if repairs == self._limits.max_repairs:
@@ -663,6 +663,8 @@ def _without_refused_paths(bundle: Bundle, problems: Iterable[Problem]) -> Bundl
 
 def _invalid(message: str, problems: Sequence[Problem]) -> GenerationInvalid:
     sentences = tuple(str(problem) for problem in problems)
-    shown = trimmed(problems)[0].removeprefix("- ") if problems else "unknown"
+    if not problems:
+        return GenerationInvalid(message)
+    shown = trimmed(problems)[0].removeprefix("- ")
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return GenerationInvalid(f"{message}: {shown}{more}", problems=sentences)

@@ -54,6 +54,7 @@ async def answers(world: World, namespace: str) -> Mapping[str, Session]:
         namespace,
         *(manifest(name, fault) for name, fault in faults.items()),
         manifest("always-overloaded", "overloaded", HURRIED),
+        session("revised", "A page about liverworts"),
         session("crash", "An API about ferns simulate:app-dies-at-once-once", "api"),
         *(session(name, prompt) for name, prompt in TRICKY_PROMPTS.items()),
     )
@@ -90,6 +91,20 @@ async def test_an_app_that_crashes_at_its_start_is_repaired_from_its_log(answers
     assert bill["calls"] == 2
     assert one.status["generation"]["outputTokens"] == bill["output_tokens"]
     assert (await one.fetch()).status == 200
+
+
+async def test_a_new_prompt_changes_the_app_and_the_old_one_brings_it_back_for_nothing(answers):
+    one = answers["revised"]
+    await one.until_running()
+    assert one.status["revision"] == 1
+    await one.set_prompt("A page about mosses")
+    await one.until("runs its second version", lambda seen: seen.status.get("revision") == 2, 60)
+    assert "mosses" in (await one.until_page(lambda page: "mosses" in page.text)).title
+    await one.set_prompt("A page about liverworts")
+    await one.until("runs its first version", lambda seen: seen.status.get("revision") == 1, 60)
+    assert (await one.until_page(lambda page: "liverworts" in page.text)).status == 200
+    assert (await one.claude_bill())["calls"] == 2
+    assert one.status["phase"] == "Running"
 
 
 @pytest.mark.parametrize("name", REPAIRED)

@@ -199,6 +199,11 @@ class Session:
         ]
         await self._kubectl("annotate", "--overwrite", "spawnsession", self.name, *changes)
 
+    async def set_prompt(self, prompt: str) -> None:
+        """Change what the app should be, as `kubectl patch` does."""
+        patch = json.dumps({"spec": {"prompt": prompt}})
+        await self._kubectl("patch", "--type=merge", f"--patch={patch}")
+
     async def delete(self) -> None:
         """`kubectl delete`, without waiting for the end."""
         await self._kubectl("delete", "spawnsession", self.name, "--wait=false")
