@@ -202,7 +202,7 @@ class Session:
     async def set_prompt(self, prompt: str) -> None:
         """Change what the app should be, as `kubectl patch` does."""
         patch = json.dumps({"spec": {"prompt": prompt}})
-        await self._kubectl("patch", "--type=merge", f"--patch={patch}")
+        await self._kubectl("patch", "spawnsession", self.name, "--type=merge", f"--patch={patch}")
 
     async def delete(self) -> None:
         """`kubectl delete`, without waiting for the end."""
