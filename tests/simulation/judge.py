@@ -216,7 +216,10 @@ class Judge:
             self.blame(f"an app was ordered for {life.key} although one is stored")
         # What a user forged may make a session that was over go on.
         has_one = any(
-            known.whole and known.session == paid.session and known.process is paid.process
+            known.whole
+            and known.session == paid.session
+            and known.process is paid.process
+            and known.version == paid.version
             for known in self.claude.orders
         )
         if has_one and not life.forged:
