@@ -342,6 +342,19 @@ def test_each_dashboard_is_a_config_map_for_grafanas_sidecar(render):
         assert json.loads(one["data"][file.name]) == json.loads(file.read_text())
 
 
+def test_the_plugin_finds_the_console_where_its_address_is_given(render):
+    told = ("ConfigMap", "spawnai-console")
+    assert told not in render('console={"enabled": true}')
+    url = "https://spawnai.example.com"
+    charted = render(f'console={{"enabled": true, "url": "{url}"}}')
+    assert charted[told]["metadata"]["namespace"] == "kube-public"
+    assert charted[told]["data"] == {"url": url}
+    role = charted["Role", "spawnai-console-address"]
+    assert role["rules"][0]["resourceNames"] == ["spawnai-console"]
+    readers = charted["RoleBinding", "spawnai-console-address"]["subjects"]
+    assert [one["name"] for one in readers] == ["system:authenticated"]
+
+
 def test_uninstalling_is_guarded_unless_said_otherwise(render):
     guard = ("Job", "spawnai-uninstall-guard")
     assert render()[guard]["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
