@@ -165,4 +165,4 @@ class World:
     async def events(self) -> list[tuple[str, str]]:
         """Reason and the kind of what it is about, in order."""
         await self.recorder.shut_down()
-        return [(one["reason"], one["regarding"]["kind"]) for one in self.written]
+        return [(one["reason"], one["involvedObject"]["kind"]) for one in self.written]
