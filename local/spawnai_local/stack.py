@@ -242,6 +242,22 @@ class LocalStack:
         }
         return {name: value for name, value in variables.items() if value is not None}
 
+    def class_documents(self) -> list[dict[str, Any]]:
+        """The SpawnClasses that the stack offers; the cloud must have been started."""
+        if self.settings.cloud is not Cloud.LOCAL:
+            return digitalocean_class(self.settings.domain)
+        return local_classes(
+            (self.cloud.http_port, self.cloud.https_port),
+            self.settings.lifetime,
+            self.settings.default_class,
+            RuntimeSpec(
+                mirror=self.cloud.mirror_url,
+                node_sha256=self.cloud.node_sha256,
+                caddy_sha256=self.cloud.caddy_sha256,
+            ),
+            gateway=self.cloud.acme_directory_url is not None,
+        )
+
     async def happenings(self) -> AsyncIterator[str]:
         """What happens to the parts, in sentences, for as long as the stack is up.
 
@@ -376,21 +392,7 @@ class LocalStack:
 
     async def _install(self) -> None:
         started = time.monotonic()
-        classes = (
-            local_classes(
-                (self.cloud.http_port, self.cloud.https_port),
-                self.settings.lifetime,
-                self.settings.default_class,
-                RuntimeSpec(
-                    mirror=self.cloud.mirror_url,
-                    node_sha256=self.cloud.node_sha256,
-                    caddy_sha256=self.cloud.caddy_sha256,
-                ),
-                gateway=self.cloud.acme_directory_url is not None,
-            )
-            if self.settings.cloud is Cloud.LOCAL
-            else digitalocean_class(self.settings.domain)
-        )
+        classes = self.class_documents()
         self.classes = tuple(document["metadata"]["name"] for document in classes)
         if self.settings.cluster is Cluster.KUBECONFIG:
             await refuse_second_operator(self.kubectl, self.manifests)

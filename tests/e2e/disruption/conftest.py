@@ -22,7 +22,7 @@ from tests.e2e.sessions.world import Session, World
 from spawnai.api.spawnclass import LifetimeSpec
 from spawnai_local.api_proxy import ApiProxy
 from spawnai_local.bench import audit
-from spawnai_local.classes import LOCAL_DNS_CLASS, local_classes
+from spawnai_local.classes import LOCAL_DNS_CLASS
 from spawnai_local.cloud_settings import CloudSettings
 from spawnai_local.machines.shell_host import ShellPace
 from spawnai_local.stack import LocalStack
@@ -60,10 +60,9 @@ class Disruption:
     async def apply_classes(self) -> None:
         """Apply the stack's classes again, once their kind is served."""
         stack = self.world.stack
-        documents = local_classes(stack.cloud.http_port, LIFETIME, LOCAL_DNS_CLASS)
         await eventually(
             "the classes are taken",
-            lambda: stack.kubectl.apply(*documents),
+            lambda: stack.kubectl.apply(*stack.class_documents()),
             lambda _: True,
             20,
             pause=0.5,
