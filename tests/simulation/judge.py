@@ -417,7 +417,9 @@ class Judge:
         runs = life.status.phase is Phase.RUNNING and life.deleted is None
         if broke is None or ready is None or not runs or self._is_unsure(life):
             return
-        if _is_stalled(life, "AppCrashed") or any(begun > ready for begun in self.starts):
+        if _says(life, ConditionType.STALLED, "AppCrashed") or any(
+            begun > ready for begun in self.starts
+        ):
             return
         lived = max(broke - ready, 0.0)
         disturbed = self._wire.disturbed(broke - lived, self.now) or broke
@@ -598,12 +600,13 @@ class Judge:
         """
         if self._waits_for_its_owner(life):
             return True
-        waits = _is_stalled(life, "ClassDeleting") and life.deleted is None
+        waits = _says(life, ConditionType.RECONCILING, "ClassDeleting") and life.deleted is None
         return waits and self._class_is_deleted() and self._an_owner_is_awaited()
 
     def _waits_for_its_owner(self, life: Life) -> bool:
         begun = life.status.phase not in (None, Phase.REQUESTED)
-        return _is_stalled(life, "InvalidExpiry") and not begun and life.deleted is None
+        says = _says(life, ConditionType.STALLED, "InvalidExpiry")
+        return says and not begun and life.deleted is None
 
     def _an_owner_is_awaited(self) -> bool:
         """Whether the class waits for a session whose owner has to mend it first."""
@@ -733,8 +736,8 @@ class Judge:
         return died is not None and died <= ended + LEDGER_DELAY_SECONDS
 
 
-def _is_stalled(life: Life, reason: str) -> bool:
+def _says(life: Life, type_: ConditionType, reason: str) -> bool:
     return any(
-        known.type == ConditionType.STALLED and known.reason == reason
+        known.type == type_ and known.status == "True" and known.reason == reason
         for known in life.status.conditions
     )
