@@ -174,7 +174,9 @@ def _say_how_the_app_is(d: Draft) -> None:
         d.set_false(ConditionType.APP_HEALTHY, *failure)
         d.stall(*failure, "Watch")
     elif o.droplet is not None and o.droplet.status == "off":
-        d.set_false(ConditionType.APP_HEALTHY, POWERED_OFF, powered_off(o.droplet.id))
+        message = powered_off(o.droplet.id)
+        if d.set_false(ConditionType.APP_HEALTHY, POWERED_OFF, message):
+            d.notice("Warning", POWERED_OFF, "Watch", message)
     elif _is_silent(o):
         message = (
             f"The agent on the droplet {d.address or ''} does not answer, so nobody knows how the "

@@ -66,7 +66,7 @@ async def test_while_claude_is_overloaded_a_session_says_so(answers):
     await one.until(
         "says that Claude is overloaded",
         lambda seen: "overloaded" in seen.status.get("message", "").lower(),
-        12,
+        60,
     )
     assert one.condition("Generated")["reason"] == "Retrying"
     assert one.condition("DropletReady")["reason"] == "WaitingForClaude"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from math import isnan
 
 import pytest
 import pytest_asyncio
@@ -21,6 +22,7 @@ from tests.e2e.sessions.world import (
     session,
 )
 
+from spawnai import __version__
 from spawnai.api.names import FINALIZER, session_host_label
 from spawnai_local.classes import LOCAL_DNS_CLASS, LOCAL_DOMAIN
 
@@ -209,10 +211,10 @@ async def test_the_prompt_is_copied_nowhere(world, lives, namespace):
         assert json.dumps("Gießkanne").strip('"') not in text
 
 
-async def test_the_app_is_kept_in_a_secret_that_goes_with_its_session(world, lives):
+async def test_the_app_is_kept_in_a_secret_that_goes_with_its_ledger(world, lives):
     [secret] = await world.secrets_of(lives["page"])
     [owner] = secret["metadata"]["ownerReferences"]
-    assert owner["uid"] == lives["page"].uid
+    assert (owner["kind"], owner["name"]) == ("SpawnRecord", lives["page"].uid)
 
 
 async def test_no_secret_is_in_the_operators_log(world, lives):
@@ -358,6 +360,30 @@ async def test_after_a_life_each_documented_metric_is_served_and_says_what_happe
         <= seen.value("spawnai_queue_oldest_wait_seconds")
         < 5,
         "spawnai_leader": seen.value("spawnai_leader") == 1,
+        "spawnai_sessions_running": seen.value("spawnai_sessions_running", ready="True") >= 0,
+        "spawnai_sessions_waiting": seen.value("spawnai_sessions_waiting", reason="Cleanup") == 0,
+        "spawnai_session_feedback": seen.value("spawnai_session_feedback", answer="yes") == 0,
+        "spawnai_session_results_total": grown("spawnai_session_results_total", result="completed")
+        >= sessions,
+        "spawnai_session_ends_total": grown("spawnai_session_ends_total", reason="Expired")
+        >= sessions,
+        "spawnai_claude_orders_total": grown("spawnai_claude_orders_total", outcome="Stored")
+        >= sessions,
+        "spawnai_claude_repairs_total": grown("spawnai_claude_repairs_total") >= 0,
+        "spawnai_estimated_dollars_total": 0 < grown("spawnai_estimated_dollars_total") < 10,
+        "spawnai_session_cost_ratio": 0 < mean("spawnai_session_cost_ratio") < 10,
+        "spawnai_notices_total": grown("spawnai_notices_total") == 0,
+        "spawnai_acme_orders_total": grown("spawnai_acme_orders_total") == 0,
+        "spawnai_acme_limit_remaining": isnan(
+            seen.value("spawnai_acme_limit_remaining", limit="orders")
+        ),
+        "spawnai_clock_ahead_seconds": all(
+            abs(seen.value("spawnai_clock_ahead_seconds", whose=whose)) < 5
+            for whose in ("DigitalOcean", "Kubernetes")
+        ),
+        "spawnai_missing_fields": seen.value("spawnai_missing_fields") == 0,
+        "spawnai_missing_rights": seen.value("spawnai_missing_rights") == 0,
+        "spawnai_build_info": seen.value("spawnai_build_info", version=__version__) == 1,
     }
     assert sensible.keys() == documented_names()
     assert [name for name, holds in sensible.items() if not holds] == []

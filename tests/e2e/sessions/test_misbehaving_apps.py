@@ -64,24 +64,24 @@ async def test_an_app_that_breaks_after_it_was_ready_is_told_apart_while_it_live
     assert [event["reason"] for event in await one.events()].count("OutOfMemory") == 1
 
 
-async def test_an_agent_that_is_cut_off_is_told_and_believed_when_it_is_back(world, namespace):
+async def test_a_droplet_that_is_off_is_told_and_believed_when_it_is_back(world, namespace):
     [one] = await world.apply(namespace, session("switched-off"))
     await one.until_running()
     actions = f"/v2/droplets/{one.status['droplet']['id']}/actions"
     await world.digitalocean("POST", actions, {"type": "power_off"})
     await one.until(
-        "is not known to answer",
-        lambda seen: seen.condition("AppHealthy")["reason"] == "AgentUnreachable",
+        "is known to be off",
+        lambda seen: seen.condition("AppHealthy")["reason"] == "PoweredOff",
         60,
     )
     for type_ in ("Ready", "AppHealthy"):
-        assert one.condition(type_)["status"] == "Unknown"
-    assert one.status["droplet"]["ip"] in one.status["message"]
-    assert (await one.until_event("AgentUnreachable"))["type"] == "Warning"
+        assert one.condition(type_)["status"] == "False"
+    assert str(one.status["droplet"]["id"]) in one.status["message"]
+    assert (await one.until_event("PoweredOff"))["type"] == "Warning"
     await world.digitalocean("POST", actions, {"type": "power_on"})
     await one.until("answers again", lambda seen: seen.condition("Ready")["status"] == "True", 90)
     assert one.status["message"].startswith("Running at")
-    assert "AgentUnreachable" not in str(one.status)
+    assert "PoweredOff" not in str(one.status)
 
 
 @pytest.mark.parametrize("name", [*HARMFUL, *DEAD_AT_START])

@@ -586,9 +586,9 @@ class World:
         await self.cloud.set_limits(droplets=self.stack.settings.local_cloud.droplet_limit)
 
     async def secrets_of(self, one: Session) -> list[dict[str, Any]]:
-        """The Secrets in its namespace that are labelled as the session's."""
+        """The Secrets of the operator's namespace that are labelled as the session's."""
         return await self.kubectl.items(
-            *("secrets", "--namespace", one.namespace),
+            *("secrets", "--namespace", self.operator_namespace),
             *("--selector", f"{SESSION_UID_LABEL}={one.uid}"),
         )
 

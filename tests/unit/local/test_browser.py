@@ -106,7 +106,7 @@ async def test_nobody_at_the_address_says_so():
 
 
 async def test_a_url_that_is_none_says_what_was_expected():
-    with pytest.raises(FetchError, match="expected a URL like http://name/path"):
+    with pytest.raises(FetchError, match="expected a URL like https://name/path"):
         await fetch("ftp://127.0.0.1/")
 
 
