@@ -67,7 +67,6 @@ async def running(world: World, namespace: str) -> Mapping[str, Session]:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def without_policy(world: World, running: Mapping[str, Session]) -> AsyncIterator[None]:
     """A cluster where the admission policy is not installed."""
-    policy, binding = policy_documents()
     kinds = ("validatingadmissionpolicybinding", "validatingadmissionpolicy")
     for kind in kinds:
         await world.kubectl.run("delete", kind, POLICY_NAME)
@@ -79,7 +78,7 @@ async def without_policy(world: World, running: Mapping[str, Session]) -> AsyncI
         pause=0.3,
     )
     yield
-    await world.kubectl.apply(policy, binding)
+    await world.kubectl.apply(*policy_documents())
     await eventually(
         "the API server refuses it again", lambda: takes_garbage(world), lambda taken: not taken, 30
     )
