@@ -175,9 +175,9 @@ class TestMachine:
         return processes_below(self.host.root_of(self.id), text)
 
     def agents(self) -> list[int]:
-        """The agent's process; the dead man's switch is of the same archive."""
+        """The agent's process. Its switch and its installer are commands of the same archive."""
         found = self.processes("agent.pyz").items()
-        return [pid for pid, command in found if not command.rstrip().endswith(" switch")]
+        return [pid for pid, command in found if command.rstrip().endswith("agent.pyz")]
 
     def switch(self) -> dict[str, Any]:
         """What the dead man's switch has promised, as it stands on disk."""
