@@ -51,6 +51,7 @@ from spawnai.controller.controller import Controller, Outside
 from spawnai.controller.leader import LeadershipLost
 from spawnai.digitalocean.budget import RateBudget
 from spawnai.digitalocean.client import ApiClient
+from spawnai.digitalocean.scopes import BASE, of_domain
 from spawnai.droplet.client import AgentUnreachable
 from spawnai.generation.claude import GenerationProgress
 from spawnai.notices.sender import NoticeSender
@@ -68,6 +69,9 @@ SIZE = "s-1vcpu-1gb"
 DELETED = 204
 LIMITED = 429
 MISSING = 404
+
+SCOPE_PROBES = {scope.probe.url_path for scope in (*BASE, *of_domain(DOMAIN))}
+"""Paths of deletions that ask for nothing but whether the token may delete."""
 
 
 async def _no_secret(name: str) -> dict[str, bytes]:
@@ -417,7 +421,7 @@ class Crowd:
         found: dict[str, list[tuple[float, int]]] = {}
         first = min(self._expiry.values()).timestamp()
         for call in self.calls():
-            if call.endpoint.startswith("DELETE"):
+            if call.endpoint.startswith("DELETE") and call.path not in SCOPE_PROBES:
                 found.setdefault(call.path, []).append((call.received_at - first, call.status))
         return found
 
