@@ -38,7 +38,8 @@ def _for_ever(observation, now):
     made = make_plan(observation, now)
     session = observation.session
     if session is not None and session.status.phase == "Destroyed":
-        return replace(made, wake_at=now)
+        # A time to come: what is due already is looked at again at the pace of the queue's backoff.
+        return replace(made, wake_at=now + timedelta(milliseconds=10))
     return made
 
 
