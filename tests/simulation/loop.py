@@ -11,6 +11,7 @@ import contextlib
 import contextvars
 import heapq
 import itertools
+import warnings
 from collections import deque
 from datetime import UTC, datetime, timedelta
 
@@ -190,7 +191,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._over = True
         for task in self.tasks:
             if not task.done():
-                with contextlib.suppress(BaseException):  # the dead have no say
+                with contextlib.suppress(BaseException), warnings.catch_warnings():
+                    # The dead have no say: what they still begin finds no running loop.
+                    warnings.simplefilter("ignore", RuntimeWarning)
                     task.get_coro().close()
         self.ready.clear()
         self._timers.clear()
