@@ -16,7 +16,7 @@ from tests.e2e.sessions.world import in_seconds, session
 from spawnai_local.bench import audit
 
 LATE_SECONDS = 1.0
-TAKEOVER_SECONDS = 3.0
+TAKEOVER_SECONDS = 15.0
 """More than a process needs that lost its lease meanwhile: to get it again and to load."""
 REST_SECONDS = 12.0
 OUTAGE_SECONDS = 30.0

@@ -117,7 +117,7 @@ async def test_a_leader_that_slept_past_its_lease_before_a_post_does_not_send_it
     await disruption.until_classes_are_ready()
     others = [await replicas(name).start() for name in ("second", "third")]
     for other in others:
-        await eventually(f"{other.name} waits", lambda o=other: bool(o.log()), seconds=20)
+        await eventually(f"{other.name} waits", lambda o=other: bool(o.log()), seconds=60)
     [expiring] = await world.apply(namespace, session("expires-meanwhile"))
     await expiring.until_running()
     intent = disruption.proxy.add_fault("create spawnrecords slow seconds=1")
