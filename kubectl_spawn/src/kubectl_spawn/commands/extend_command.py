@@ -13,8 +13,6 @@ from kubectl_spawn.commands.find import find_living_app
 from kubectl_spawn.durations import format_duration, format_time, local_clock, parse_duration
 from kubectl_spawn.errors import CommandError, ExitCode
 
-_TAKEN_SECONDS = 15.0
-
 
 # Without -h for help: click would find it in -1h.
 @click.command(
@@ -23,7 +21,7 @@ _TAKEN_SECONDS = 15.0
 )
 @click.argument("app")
 @click.argument("by", metavar="DURATION")
-@click.option("--timeout", default="15s", help="How long to wait for the operator's answer.")
+@click.option("--timeout", default="30s", help="How long to wait for the operator's answer.")
 @common_options
 @click.pass_context
 def command(  # noqa: PLR0917 - click's own order
