@@ -79,11 +79,6 @@ class Admission:
             queue.told_at.setdefault(session.uid, self._utc_now())
         return known
 
-    def length(self, class_name: str) -> int:
-        """How many wait for the limits of a class."""
-        queue = self._queues.get(class_name)
-        return len(queue.waiting) if queue is not None else 0
-
     def class_changed(self, class_name: str) -> None:
         """Other limits may hold: everyone's place is found anew when it is asked for."""
         if (queue := self._queues.get(class_name)) is not None:
