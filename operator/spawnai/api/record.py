@@ -75,6 +75,18 @@ class RecordSpec(ApiModel):
     class_name: Identifier | None = Field(
         default=None, description="The SpawnClass that serves the session."
     )
+    app_type: Identifier | None = Field(
+        default=None, description="What kind of app the session is: webapp, api and so on."
+    )
+    tier: Identifier | None = Field(
+        default=None, description="The tier in force: light, standard or complex."
+    )
+    expected_tokens: Amount | None = Field(
+        default=None,
+        description=(
+            "What Claude was expected to take for the app, in US dollars, when the session began."
+        ),
+    )
     planned: list[PlannedResource] = Field(
         default_factory=list,
         description="What will be made for the session; written before the first of it is made.",

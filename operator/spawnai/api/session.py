@@ -1,8 +1,10 @@
 """SpawnSession: one ephemeral app, as its owner orders it and as the operator reports it."""
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from .base import Amount, ApiModel, Identifier, Moment, Text
 from .conditions import Condition, conditions_field
@@ -236,17 +238,53 @@ class RevisionStatus(ApiModel):
     )
 
 
+class PriceStatus(ApiModel):
+    """What the user is charged, in decimal strings."""
+
+    model: Identifier = Field(
+        default="None", description="How the class sets prices: None: nobody is charged."
+    )
+    estimated: Amount | None = Field(
+        default=None, description="What the whole life is expected to be charged."
+    )
+    final: Amount | None = Field(
+        default=None,
+        description="What is charged, known once everything was seen gone. What never ran: 0.",
+    )
+
+
 class CostStatus(ApiModel):
     """What the session costs, in decimal strings."""
 
     currency: Identifier = Field(default="USD", description="The currency (ISO 4217): USD.")
     estimated: Amount | None = Field(
-        default=None, description="What the whole life is expected to cost."
+        default=None,
+        description=(
+            "What the whole life is expected to cost: the droplet to the end, and what Claude "
+            "usually takes for such an app. It stays when the actual cost is known."
+        ),
+    )
+    running: Amount | None = Field(
+        default=None,
+        description=(
+            "What had been spent at the last step of the session's life. To know it now, add "
+            "hourly for the time since."
+        ),
     )
     actual: Amount | None = Field(
         default=None, description="What was spent, known once everything was seen gone."
     )
-    price: Amount | None = Field(default=None, description="The price of the droplet per hour.")
+    hourly: Amount | None = Field(default=None, description="What the droplet costs per hour.")
+    price: PriceStatus | None = Field(default=None, description="What the user is charged.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_before_prices(cls, value: Any) -> Any:
+        """`price` was what `hourly` is, in statuses of operators before prices."""
+        if isinstance(value, Mapping) and isinstance(value.get("price"), str):
+            rest = {key: one for key, one in value.items() if key != "price"}
+            return {"hourly": value["price"], **rest}
+        return value
 
 
 class SessionStatus(ApiModel):

@@ -156,6 +156,21 @@ def known_cost(ledger: RecordStatus) -> Decimal:
     return tokens_cost(ledger) + sum(gone, Decimal(0))
 
 
+def cost_by(ledger: RecordStatus, now: datetime) -> Decimal:
+    """What has been spent by that moment, in dollars: what lives is billed until then."""
+    living = (
+        droplet_cost_between(
+            Decimal(entry.price_hourly),
+            entry.created_at,
+            # The two times come from two clocks, the cloud's and ours.
+            max(entry.created_at, entry.deletion_accepted_at or now),
+        )
+        for entry in ledger.resources
+        if entry.cost is None and entry.price_hourly is not None
+    )
+    return known_cost(ledger) + sum(living, Decimal(0))
+
+
 def residuals(resources: Iterable[LedgerEntry]) -> list[str]:
     """What has not been seen gone, in words: ``Droplet 123 (spawn-…)``."""
     return [

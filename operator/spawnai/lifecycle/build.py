@@ -21,9 +21,10 @@ from spawnai.api.names import (
 from spawnai.api.record import OwnerReference, PlannedResource, RecordSpec, ResourceKind
 from spawnai.api.session import DropletStatus, GenerationStatus, Phase, SessionStatus
 from spawnai.api.spawnclass import ExposureMode, FirewallMode
-from spawnai.billing.ledger import with_address
+from spawnai.billing.ledger import money, with_address
 
 from .actions import AddFinalizer, Await, CreateRecord, DeployApp, GenerateApp, key_of
+from .costs import expected_tokens, say_cost
 from .expiry import Wish, resolve
 from .https import (
     CertificateState,
@@ -66,6 +67,7 @@ def planned_record(o: Observation, session: Session, offer: Offer) -> RecordSpec
         planned.append(
             PlannedResource(kind=ResourceKind.CERTIFICATE, name=session_certificate_name(o.uid))
         )
+    tokens = expected_tokens(session, offer)
     return RecordSpec(
         owner=OwnerReference(
             kind="SpawnSession",
@@ -76,6 +78,9 @@ def planned_record(o: Observation, session: Session, offer: Offer) -> RecordSpec
         ),
         cluster_uid=o.cluster_uid,
         class_name=offer.name,
+        app_type=session.order.app_type,
+        tier=session.tier,
+        expected_tokens=money(tokens) if tokens is not None else None,
         planned=planned,
     )
 
@@ -85,6 +90,7 @@ def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -
     o = d.observation
     if o.record is None and o.place is not None and not o.place.may_begin:
         _wait(d, o.place, now)
+        say_cost(d, session, offer, now)
         return
     if not session.has_finalizer:
         d.do(AddFinalizer())

@@ -4,13 +4,12 @@ from datetime import datetime
 
 from spawnai.api.conditions import ConditionStatus, ConditionType
 from spawnai.api.durations import format_duration, format_time, parse_duration
-from spawnai.api.session import CostStatus, Phase
-from spawnai.billing.droplet_prices import droplet_cost
-from spawnai.billing.ledger import money, tokens_cost
+from spawnai.api.session import Phase
 
+from .costs import say_cost
 from .expiry import Expiry
 from .keep import NOT_INSTALLED
-from .limits import limits_of, provisioning_deadline
+from .limits import provisioning_deadline
 from .observation import Offer, Session
 from .status import Draft
 
@@ -57,7 +56,7 @@ def sum_up(d: Draft, session: Session, offer: Offer, expiry: Expiry, now: dateti
     else:
         phase = d.move_to(Phase.DEPLOYING)
     _progress(d, phase)
-    _cost(d, session, offer, now)
+    say_cost(d, session, offer, now)
     remark = _remark(d, offer, expiry)
     if phase is Phase.RUNNING:
         if d.previous.phase is not Phase.RUNNING:
@@ -137,22 +136,3 @@ def _what_holds_it_up(d: Draft) -> str | None:
     )
     unusual = (d.shortfall(part, usual=_USUAL_REASONS) for part in parts)
     return next((message for message in unusual if message), None)
-
-
-def _cost(d: Draft, session: Session, offer: Offer, now: datetime) -> None:
-    record = d.observation.record
-    size = d.get("size")
-    price = offer.prices.get(size) if size is not None else None
-    if record is None or price is None:
-        return
-    limits = limits_of(offer, session)
-    ready_at = d.get("ready_at") or now
-    begun = d.get("started_at") or now
-    ends = d.get("expiration_time") or ready_at + min(limits.default_ttl, limits.maximum)
-    known = d.previous.cost
-    # Whoever may write the status can exchange the two.
-    droplet = droplet_cost(price, max((ends - begun).total_seconds(), 0.0))
-    estimated = money(droplet + tokens_cost(record.status))
-    if d.get("ready_at") is None and known is not None and known.estimated is not None:
-        estimated = known.estimated  # exact once the lifetime is known; until then it stands
-    d.put(cost=CostStatus(estimated=estimated, price=money(price)))

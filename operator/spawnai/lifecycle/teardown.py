@@ -7,14 +7,16 @@ Nothing here may drop the finalizer while something may live.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from spawnai.api.conditions import ConditionType, find_condition
 from spawnai.api.durations import format_time
 from spawnai.api.record import Presence, ResourceKind
-from spawnai.api.session import CostStatus, Phase
-from spawnai.billing.ledger import closed, residuals
+from spawnai.api.session import Phase
+from spawnai.billing.ledger import closed, money, residuals
 
 from .actions import GenerateApp, RemoveFinalizer, TakeLog, key_of
+from .costs import say_bill, say_running
 from .keep import has_log, is_last_log
 from .kinds import KINDS
 from .observation import Observation, Record
@@ -143,6 +145,7 @@ def _still_ending(
     o = d.observation
     if o.session is not None:
         phase = d.move_to(Phase.DESTROYING)
+        say_running(d, now)
         d.set_true(ConditionType.RECONCILING, str(phase), ending.message)
         began = _begun_at(d, now)
         words = BEING_DESTROYED
@@ -191,15 +194,8 @@ def _receipt(d: Draft, record: Record, ending: Ending, now: datetime) -> None:
         d.wake(now)
     if o.session is None:
         return
-    cost = d.previous.cost
-    d.put(
-        destroyed_at=ledger.completed_at,
-        cost=CostStatus(
-            estimated=ledger.total_cost,
-            actual=ledger.total_cost,
-            price=cost.price if cost is not None else None,
-        ),
-    )
+    d.put(destroyed_at=ledger.completed_at)
+    say_bill(d, ledger.total_cost)
     names = [entry.kind for entry in ledger.resources if entry.presence is Presence.GONE]
     words = f"Seen gone: {', '.join(names) or 'nothing was made'}"
     d.set_true(ConditionType.CLEANUP_COMPLETE, "SeenGone", words)
@@ -235,6 +231,8 @@ def _quiet_end(d: Draft, ending: Ending, now: datetime) -> None:
     if not session.deleting and d.previous.phase is not Phase.DESTROYED:
         _say_why(d, ending)
         d.put(phase=Phase.DESTROYED, destroyed_at=now.replace(microsecond=0))
+        if d.previous.cost is not None:
+            say_bill(d, money(Decimal(0)))
         d.drop(ConditionType.RECONCILING)
     if session.has_finalizer:
         d.do(RemoveFinalizer())

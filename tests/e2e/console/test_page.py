@@ -141,7 +141,7 @@ async def test_an_order_comes_to_life_step_by_step_and_ends_with_a_receipt(
     await expect(page.locator(".tag").first).to_have_text("Ending")
     await clean.set_status(
         name, phase="Destroyed", url=None, destroyedAt=soon(), terminationReason="Expired",
-        cost={"estimated": "0.11", "actual": "0.0911", "price": "0.00893"},
+        cost={"estimated": "0.11", "actual": "0.0911", "hourly": "0.00893"},
         conditions=[condition("Expired"), condition("CleanupComplete")],
     )  # fmt: skip
     receipt = page.get_by_role("region", name="Receipt")
@@ -345,7 +345,7 @@ STATES: dict[str, dict[str, Any]] = {
         "conditions": [condition("CleanupComplete")],
     },
 }  # fmt: skip
-COMMON = {"startedAt": soon(minutes=-1), "cost": {"estimated": "0.11", "price": "0.00893"}}
+COMMON = {"startedAt": soon(minutes=-1), "cost": {"estimated": "0.11", "hourly": "0.00893"}}
 
 
 @pytest.mark.timeout(600)

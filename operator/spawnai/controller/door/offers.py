@@ -7,14 +7,10 @@ from typing import Any
 from spawnai.api.durations import parse_duration
 from spawnai.api.session import AppType, Tier
 from spawnai.api.spawnclass import ClassSpec
+from spawnai.billing.estimates import usual_token_cost
 from spawnai.billing.ledger import money
-from spawnai.billing.token_prices import UnknownModelPrice, token_cost
 from spawnai.controller.store import StoredRecord
 
-# Tokens that Claude usually takes for an app of each type, before there are records of some.
-# (input, output); output as in docs/benchmarks.md, input is the system prompt and the order.
-_USUAL_TOKENS = {"webapp": (3500, 6000), "api": (3500, 3500), "script": (3500, 2500)}
-_USUAL_FALLBACK = (3500, 6500)
 _USUAL_READY_SECONDS = (60, 80)
 
 _LOW, _HIGH = 0.1, 0.9
@@ -53,7 +49,7 @@ def offer_document(
         "appTypes": [
             {
                 "appType": app_type.value,
-                "claudeCost": _claude_cost(app_type.value, spec.model.name, paid),
+                "claudeCost": _claude_cost(app_type, spec.model.name, paid),
                 "readySeconds": _range(ready_seconds.get(app_type.value, [])),
             }
             for app_type in AppType
@@ -72,14 +68,11 @@ def _tier(tier: Tier, spec: ClassSpec, prices: Mapping[str, Decimal]) -> dict[st
     }
 
 
-def _claude_cost(app_type: str, model: str, paid: list[Decimal]) -> str | None:
+def _claude_cost(app_type: AppType, model: str, paid: list[Decimal]) -> str | None:
     if len(paid) >= _FEWEST_RECORDS:
         return money(sum(paid, Decimal(0)) / len(paid))
-    read, written = _USUAL_TOKENS.get(app_type, _USUAL_FALLBACK)
-    try:
-        return money(token_cost(model, input_tokens=read, output_tokens=written))
-    except UnknownModelPrice:
-        return None
+    usual = usual_token_cost(model, app_type)
+    return None if usual is None else money(usual)
 
 
 def _paid_to_claude(records: Iterable[StoredRecord], class_name: str) -> list[Decimal]:

@@ -1,0 +1,91 @@
+"""What is said of a session's cost: the estimate, what was spent by now, and the bill."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from spawnai.api.session import CostStatus, PriceStatus
+from spawnai.billing.estimates import USUAL_START, estimated_cost, usual_token_cost
+from spawnai.billing.ledger import cost_by, money
+
+from .expiry import read_wish
+from .limits import limits_of
+from .observation import Offer, Record, Session
+from .status import Draft
+
+_NEWS = ("phase", "revision", "expiration_time", "generation")
+"""What makes it worth saying what was spent by now: a status has no ticking fields."""
+
+
+def expected_tokens(session: Session, offer: Offer) -> Decimal | None:
+    """Dollars that Claude is expected to take for the app; None where its price is not known."""
+    return usual_token_cost(offer.spec.model.name, session.order.app_type)
+
+
+def say_cost(d: Draft, session: Session, offer: Offer, now: datetime) -> None:
+    """Say what the session is expected to cost, and what it has cost at its last step.
+
+    Before anything is made the estimate is that of the tier's first size and of the time that
+    a start usually takes.
+    """
+    record = d.observation.record
+    hourly = _hourly(d, session, offer, record)
+    if hourly is None:
+        return
+    known = d.previous.cost or CostStatus()
+    estimated = estimated_cost(hourly, _life(d, session, offer), _tokens(d, session, offer, record))
+    cost = known.model_copy(
+        update={
+            "estimated": money(estimated),
+            "hourly": money(hourly),
+            "price": PriceStatus(),
+        }
+    )
+    d.put(cost=cost)
+    say_running(d, now)
+
+
+def say_running(d: Draft, now: datetime) -> None:
+    """Say what has been spent by now, when the session has come a step further."""
+    record = d.observation.record
+    cost: CostStatus | None = d.get("cost")
+    if record is None or cost is None or not record.made_anything:
+        return
+    if any(d.get(name) != getattr(d.previous, name) for name in _NEWS):
+        d.put(cost=cost.model_copy(update={"running": money(cost_by(record.status, now))}))
+
+
+def say_bill(d: Draft, total: str | None) -> None:
+    """Say what the session has cost, once that is known; the estimate stays beside it."""
+    known = d.previous.cost or CostStatus()
+    d.put(cost=known.model_copy(update={"actual": total, "running": None, "price": PriceStatus()}))
+
+
+def _hourly(d: Draft, session: Session, offer: Offer, record: Record | None) -> Decimal | None:
+    """Dollars an hour for the droplet: the one there is, or the one that is ordered first."""
+    if record is not None and record.droplet is not None and record.droplet.price_hourly:
+        return Decimal(record.droplet.price_hourly)
+    return offer.prices.get(d.get("size") or offer.tier(session.tier).sizes[0])
+
+
+def _life(d: Draft, session: Session, offer: Offer) -> timedelta:
+    """How long the droplet is expected to live."""
+    ends: datetime | None = d.get("expiration_time")
+    begun: datetime | None = d.get("started_at")
+    if ends is not None and begun is not None:
+        return ends - begun
+    limits = limits_of(offer, session)
+    wish = read_wish(session.ttl, session.expires_at)
+    if wish.expires_at is not None:
+        return min(wish.expires_at - session.created_at, USUAL_START + limits.maximum)
+    lifetime = limits.default_ttl if wish.ttl is None else wish.ttl
+    return USUAL_START + min(lifetime, limits.maximum)
+
+
+def _tokens(d: Draft, session: Session, offer: Offer, record: Record | None) -> Decimal:
+    """What Claude is expected to take: once for each prompt."""
+    if record is not None and record.spec.expected_tokens is not None:
+        once = Decimal(record.spec.expected_tokens)
+    else:
+        once = expected_tokens(session, offer) or Decimal(0)
+    prompts = {one.prompt_digest for one in d.get("revisions")}
+    return once * max(1, len(prompts))

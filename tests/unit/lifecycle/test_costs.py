@@ -1,0 +1,83 @@
+"""What a session says of its cost: before anything is made, at each step, and at the end."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+from spawnai.admission.places import Place
+from spawnai.api.session import CostStatus, Phase
+from spawnai.lifecycle import actions as do
+from spawnai.lifecycle.plan import plan
+
+from .life import Life, a_session
+
+# Two hours and 75 seconds of s-1vcpu-1gb at 0.00893 an hour, and 3,500 + 6,000 tokens of Sonnet.
+ESTIMATE = "0.085046"
+
+
+def test_the_estimate_is_shown_before_anything_is_made() -> None:
+    life = Life(held={do.GenerateApp, "CreateDroplet"}).settle()
+    first = next(status for status in life.statuses if status.cost is not None)
+    assert first.phase is Phase.PROVISIONING
+    assert first.cost == CostStatus(estimated=ESTIMATE, hourly="0.00893", price={"model": "None"})
+    assert first is life.statuses[0]
+
+
+def test_one_that_waits_shows_what_it_will_cost() -> None:
+    life = Life()
+    place = Place(1, 1, "team has 3 of 3 running")
+    status = plan(replace(life.observe(), place=place), life.now).status
+    assert status is not None
+    assert status.cost is not None
+    assert status.cost.estimated == ESTIMATE
+
+
+def test_the_estimate_follows_the_lifetime_that_was_asked_for() -> None:
+    short = Life(session=a_session(ttl="2h")).settle()
+    long = Life(session=a_session(ttl="4h")).settle()
+    assert short.status.cost is not None
+    assert long.status.cost is not None
+    grown = Decimal(long.status.cost.estimated or 0) - Decimal(short.status.cost.estimated or 0)
+    assert grown == Decimal("0.00893") * 2
+
+
+def test_the_bill_does_not_overwrite_the_estimate() -> None:
+    life = Life(session=a_session(ttl="4h")).settle().pass_time(hours=2)
+    assert life.status.cost is not None
+    estimated = life.status.cost.estimated
+    life.change(expires_at="now").pass_time(minutes=5)
+    assert life.status.phase is Phase.DESTROYED
+    cost = life.status.cost
+    assert (cost.estimated, cost.running) == (estimated, None)
+    assert cost.actual is not None
+    assert Decimal(cost.actual) == 2 * Decimal("0.00893") + Decimal("0.04")
+    assert Decimal(estimated or 0) > Decimal(cost.actual)
+
+
+def test_what_was_spent_is_said_at_steps_and_does_not_tick() -> None:
+    life = Life().settle()
+    writes = len(life.statuses)
+    ready = life.status.cost
+    life.pass_time(minutes=90)
+    assert life.status.cost == ready
+    assert len(life.statuses) == writes
+    life.change(ttl="100m")
+    cost = life.status.cost
+    assert cost is not None
+    assert Decimal(cost.running or 0) == Decimal("0.04") + round(Decimal("0.00893") * 3 / 2, 6)
+
+
+def test_a_queued_one_that_is_ended_has_cost_nothing() -> None:
+    life = Life()
+    waiting = replace(life.observe(), place=Place(1, 1, "team has 3 of 3 running"))
+    shown = plan(waiting, life.now).status
+    assert shown is not None
+    life.session = a_session(status=shown, expires_at="now")
+    life.settle()
+    assert life.status.phase is Phase.DESTROYED
+    assert life.status.cost is not None
+    assert (life.status.cost.estimated, life.status.cost.actual) == (ESTIMATE, "0")
+
+
+def test_a_status_from_before_prices_is_read_on() -> None:
+    old = {"currency": "USD", "estimated": "0.1", "price": "0.00893"}
+    assert CostStatus.model_validate(old) == CostStatus(estimated="0.1", hourly="0.00893")
