@@ -125,7 +125,7 @@ READY = {
     "startedAt": "2026-11-29T12:00:00Z",
     "region": "nyc3",
     "size": "s-1vcpu-1gb",
-    "cost": {"estimated": "0.11", "price": "0.00893"},
+    "cost": {"estimated": "0.11", "hourly": "0.00893"},
 }
 
 
