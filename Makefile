@@ -40,6 +40,15 @@ test: setup ## Run every test, several side by side: unit, simulation, contract,
 test-unit: setup ## Run the quick tests alone
 	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
 
+# For make simulation.
+SEEDS ?= 10000
+FIRST_SEED ?= 0
+
+.PHONY: simulation
+simulation: setup ## Tell random stories of faults in simulated time; SEEDS=10000 take 15 minutes
+	SPAWNAI_SEEDS=$(SEEDS) SPAWNAI_FIRST_SEED=$(FIRST_SEED) \
+		$(BIN)/python -m pytest tests/simulation/test_simulation.py -k no_story $(PYTEST_ARGS)
+
 .PHONY: helm-test
 helm-test: setup ## Run the tests of the chart alone: lint, values, and a release's whole life
 	$(BIN)/python -m pytest tests/contract/chart tests/e2e/chart -n0 $(PYTEST_ARGS)

@@ -178,7 +178,7 @@ class Fault:
         self._changed.set()
         return True
 
-    async def until_suffered(self, seconds: float = 30.0, times: int = 1) -> None:
+    async def until_suffered(self, seconds: float = 100.0, times: int = 1) -> None:
         """Return once it was suffered so many times: with `timeout_after`, after the effect.
 
         Raises:

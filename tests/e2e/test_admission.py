@@ -361,8 +361,8 @@ async def test_the_same_name_in_two_namespaces_is_two_sessions(kubectl):
 
 async def test_the_examples_and_settings_that_are_shipped_are_taken(kubectl):
     for folder in ("examples", "settings"):
-        await kubectl.run(
-            *("apply", "--server-side", "--dry-run=server"),
+        await kubectl.run(  # other tests of this control plane may own some of their objects
+            *("apply", "--server-side", "--dry-run=server", "--force-conflicts"),
             *("--filename", str(REPOSITORY / "manifests" / folder)),
         )
 

@@ -19,7 +19,7 @@ from .apps import Paid, SimulatedAgents, SimulatedClaude
 from .cloud import NEVER, SIZES, Cloud, CloudDroplet, CloudRecord, Watch
 from .edges import CLIENT_LIMIT_SECONDS, Wire
 from .loop import BEGIN, utc
-from .story import ClockJump
+from .story import ClockJump, MachineSleep
 
 PROMPT_SECONDS = 1.0
 """How soon after its expiry a droplet's deletion must be accepted while everything answers."""
@@ -114,6 +114,7 @@ class Judge:
         self.deaths: dict[int, float] = {}
         self.starts: list[float] = []
         self._jumps = sorted((BEGIN + jump.at, jump.seconds) for jump in wire.story.of(ClockJump))
+        self._sleeps = [(BEGIN + one.at, one.seconds) for one in wire.story.of(MachineSleep)]
         jumped = sum(abs(seconds) for _, seconds in self._jumps)
         self.clock_error = abs(wire.story.settings.skew_seconds) + jumped
 
@@ -134,6 +135,16 @@ class Judge:
         """What the operator's clock says at a moment."""
         jumped = sum(seconds for at, seconds in self._jumps if at <= moment)
         return utc(moment + self._wire.story.settings.skew_seconds + jumped)
+
+    def _date_by_age(self, moment: float) -> datetime:
+        """What the operator takes a moment for that it remembers: its date, less the age by its
+        monotonic clock, which stands still while the machine sleeps.
+        """
+        slept = sum(
+            max(0.0, min(fell + seconds, self.now) - max(fell, moment))
+            for fell, seconds in self._sleeps
+        )
+        return self._date_at(self.now) - timedelta(seconds=self.now - moment - slept)
 
     def _due(self, date: datetime) -> float:
         """The first moment from now on at which the operator's clock has reached a date."""
@@ -443,7 +454,7 @@ class Judge:
             notice = self._date_at(self.now) + NOTICE
         if life.forged:
             made = [one.created for one in self.cloud.droplets.values() if one.session == life.uid]
-            begun = utc(max(made, default=self.now)) + DEADLINE
+            begun = self._date_by_age(max(made, default=self.now)) + DEADLINE
         return max(begun + MAXIMUM, notice) + timedelta(seconds=1)
 
     def _record_deleted(self, uid: str) -> None:

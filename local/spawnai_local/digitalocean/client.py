@@ -45,7 +45,7 @@ class ControlClient:
         """Return all faults with how often they were matched and suffered."""
         return await self._list("faults", "GET", "faults")
 
-    async def wait_for_fault(self, fault_id: int, *, seconds: float = 30.0) -> dict[str, Any]:
+    async def wait_for_fault(self, fault_id: int, *, seconds: float = 60.0) -> dict[str, Any]:
         """Return a fault as soon as a call has suffered it, or after `seconds` all the same."""
         return await self._object("GET", f"faults/{fault_id}?wait={seconds}")
 

@@ -133,7 +133,7 @@ async def test_a_namespace_that_is_deleted_in_mid_creation_leaves_nothing(
     await world.kubectl.run("create", "namespace", name)
     [creation] = await world.cloud.add_faults(f"{CREATE} slow seconds=2")
     half, begun = await world.apply(name, session("half"), session("begun"))
-    await world.cloud.wait_for_fault(creation["id"], seconds=20)
+    await world.cloud.wait_for_fault(creation["id"])
     await world.kubectl.run("delete", "namespace", name, "--timeout=60s", limit_seconds=70)
     for one in (half, begun):
         await one.assert_nothing_is_left()
