@@ -122,6 +122,8 @@ class Machine:
     pushes: int = 0
     is_process: bool = False
     expires_at: datetime = field(default_factory=lambda: utc(0))
+    stopped_at: float = NEVER
+    first_stopped_at: float = NEVER
 
 
 CREDENTIALS = SessionCredentials("test-token", "certificate", "key")
@@ -177,7 +179,8 @@ class SimulatedAgents:
         random = Random(f"breaks:{self._wire.story.seed}/{droplet.id}")
         if end == "failed" or random.random() > BREAK_LATER:
             return NEVER
-        return machine.pushed_at + wait + random.choice((10, 40, 160)) * random.uniform(0.5, 1.5)
+        at = machine.pushed_at + wait + random.choice((10, 40, 160)) * random.uniform(0.5, 1.5)
+        return at if at < machine.first_stopped_at else NEVER
 
     async def call(self, name: str, ip: str, uid: str, effect):
         def lost(why: str) -> Exception:
@@ -224,6 +227,9 @@ class SimulatedAgent:
                 state = end if ready else "starting"
                 if self._agents._cloud.now >= self._agents.breaks_at(droplet):
                     state = "failed"
+                elif machine.stopped_at < NEVER:
+                    state = "stopped"
+            silent_since = min(self._agents.breaks_at(droplet), machine.stopped_at)
             return AgentStatus(
                 bundle_digest=machine.digest,
                 state=state,
@@ -231,7 +237,7 @@ class SimulatedAgent:
                 exit_code=None,
                 restarts=0,
                 # What it says last is the time; an app that has stopped says no more.
-                log=(f"{min(self._agents._cloud.now, self._agents.breaks_at(droplet)):.3f}",),
+                log=(f"{min(self._agents._cloud.now, silent_since):.3f}",),
                 expires_at=machine.expires_at,
                 agent_version="1",
             )
@@ -254,3 +260,16 @@ class SimulatedAgent:
             machine.expires_at = expires_at
 
         await self._agents.call("AGENT expiry", self._ip, self._uid, effect)
+
+    async def stop(self, grace_seconds: float) -> None:
+        def effect(_droplet: CloudDroplet, machine: Machine) -> None:
+            machine.stopped_at = min(machine.stopped_at, self._agents._cloud.now)
+            machine.first_stopped_at = min(machine.first_stopped_at, machine.stopped_at)
+
+        await self._agents.call("AGENT stop", self._ip, self._uid, effect)
+
+    async def restart(self) -> None:
+        def effect(_droplet: CloudDroplet, machine: Machine) -> None:
+            machine.stopped_at = NEVER
+
+        await self._agents.call("AGENT restart", self._ip, self._uid, effect)

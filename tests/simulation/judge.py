@@ -15,7 +15,7 @@ from spawnai.controller.reaping.receipts import ORPHANED
 from spawnai.lifecycle.status import STEPS
 
 from .api_server import ApiServer, Body, is_held
-from .apps import Paid, SimulatedAgents, SimulatedClaude
+from .apps import Machine, Paid, SimulatedAgents, SimulatedClaude
 from .cloud import NEVER, SIZES, Cloud, CloudDroplet, CloudRecord, Watch
 from .edges import CLIENT_LIMIT_SECONDS, Wire
 from .loop import BEGIN, utc
@@ -51,6 +51,10 @@ SWITCH_AFTER_RESTART_SECONDS = ASTRAY_AFTER_RESTART_SECONDS
 
 LOG_SECONDS = 7.0
 """How old the last line of a log may be when its droplet is deleted: it is taken 5 s ahead."""
+
+STOPPED_SECONDS = 20.0
+"""How long an app may stand still although its end was put off; and how long an end must be known
+before the app must have been told of it."""
 
 SEEN_BROKEN_SECONDS = 30.0
 """How much longer than an app has lived it may take until it is told that it stopped for good: the
@@ -256,6 +260,7 @@ class Judge:
                 self.ledgers[uid] = RecordStatus.model_validate(after.get("status") or {})
                 if was_open and self.ledgers[uid].completed_at is not None:
                     self._log_is_of_the_end(uid)
+                    self._was_told_to_stop(uid)
                 self._note_found(uid)
             elif uid in self.lives:
                 self._record_deleted(uid)
@@ -437,6 +442,41 @@ class Judge:
         if self.now > max(broke, disturbed) + lived + SEEN_BROKEN_SECONDS:
             self.blame(f"{life.key} is called running, though its app has stopped for good")
 
+    def _is_stopped_for_its_end_only(self, life: Life) -> None:
+        """An app that was stopped for an end which is put off serves again before long."""
+        promised, machines = life.status.expiration_time, self._machines_of(life.uid)
+        stopped = [one.stopped_at for one in machines if one.stopped_at < NEVER]
+        runs = life.status.phase is Phase.RUNNING and life.deleted is None
+        if not stopped or not runs or self._is_unsure(life) or promised is None:
+            return
+        since = max(min(stopped), life.changed)
+        if promised < self._date_at(self.now) + timedelta(seconds=10):
+            return
+        if any(begun > min(stopped) - 60 for begun in self.starts):
+            return
+        if self.now > (self._wire.disturbed(since - 30, self.now) or since) + STOPPED_SECONDS:
+            self.blame(f"the app of {life.key} stands still, though it ends only at {promised}")
+
+    def _was_told_to_stop(self, uid: str) -> None:
+        """An app whose end was known is stopped before its droplet goes."""
+        life = self.lives.get(uid)
+        droplets = [one for one in self.cloud.droplets.values() if one.session == uid]
+        if life is None or self._is_unsure(life) or len(droplets) != 1 or droplets[0].by_hand:
+            return
+        [droplet] = droplets
+        machine, end = self.agents.machines.get(droplet.id), droplet.accepted
+        known_since = max(life.changed, life.ready_since or end) + STOPPED_SECONDS
+        if machine is None or life.status.termination_reason != "Expired" or known_since > end:
+            return
+        if self.agents.breaks_at(droplet) <= end or machine.stopped_at <= end:
+            return
+        if self._wire.disturbed(end - 30, self.now) is None:
+            self.blame(f"the app of {life.key} was not told of its end")
+
+    def _machines_of(self, uid: str) -> list[Machine]:
+        machines = [self.agents.machines.get(one.id) for one in self.cloud.living(uid)]
+        return [one for one in machines if one is not None]
+
     def _is_unsure(self, life: Life) -> bool:
         return life.forged or life.tampered or life.ready_since is None
 
@@ -535,6 +575,7 @@ class Judge:
         for life in self.lives.values():
             self._ends_itself_no_sooner_than_promised(life)
             self._broken_is_said(life)
+            self._is_stopped_for_its_end_only(life)
         self._no_one_outlives_his_class()
 
     def _ends_itself_no_sooner_than_promised(self, life: Life) -> None:

@@ -42,6 +42,7 @@ CALLS = (
     "AGENT push",
     "AGENT expiry",
 )
+# What came later is drawn apart: AGENT stop, AGENT restart.
 # The calls that make or end something: faults there hurt most, so half of all fall on them.
 WRITES = (
     "POST droplet",
@@ -395,6 +396,7 @@ def story_of(seed: int) -> Story:
         happenings += _late(Random(f"{seed}/late"), settings, names)
         happenings += _repointed(Random(f"{seed}/repointed"), settings, names)
         happenings += _all_deleted(Random(f"{seed}/all deleted"), names)
+        happenings += _stops(Random(f"{seed}/stops"), settings, orders)
         settings = replace(settings, unseen_seconds=_unseen(Random(f"{seed}/unseen")))
     return Story(seed, settings, in_order(happenings))
 
@@ -575,6 +577,37 @@ def _all_deleted(random: Random, names: list[str]) -> list[Happening]:
     return happenings
 
 
+def _stops(random: Random, settings: Settings, orders: list[Order]) -> list[Happening]:
+    """In every eighth story an end is put off while the app is being stopped for it, or its agent
+    does not take the stop.
+    """
+    if random.random() >= 1 / 8:
+        return []
+    happenings: list[Happening] = []
+    if random.random() < 0.7:
+        call = random.choice(("AGENT stop", "AGENT stop", "AGENT restart"))
+        happenings.append(Fault(call, random.choice((1, 1, 2)), random.choice(tuple(FAULTS))))
+    if random.random() < 0.7:
+        order = random.choice(orders)
+        end = _ready_at(settings, order) + _lives(order)
+        at = round(max(end - random.uniform(1, 7), 0), 1)
+        happenings.append(Act(at, "sets the ttl of", order.name, random.choice(("4m", "8m"))))
+    if random.random() < 0.2:
+        happenings.append(Crash(1, random.randint(30, 120), random.choice(MOMENTS), 2.0))
+    return happenings
+
+
+def _ready_at(settings: Settings, order: Order) -> float:
+    """About when the app of an order answers."""
+    return order.at + max(settings.boot_seconds + 2, settings.generation_seconds) + 4
+
+
+def _lives(order: Order) -> float:
+    """For how many seconds an order asks."""
+    lives = {"20s": 20.0, "45s": 45.0, "90s": 90.0, "3m": 180.0}
+    return lives.get(order.ttl or "3m", 360.0)
+
+
 def _unseen(random: Random) -> float:
     """In every eighth story new droplets and names answer 404 for a while."""
     return random.choice((2.0, 20.0, 100.0)) if random.random() < 1 / 8 else 0.0
@@ -582,9 +615,8 @@ def _unseen(random: Random) -> float:
 
 def _across_an_end(random: Random, settings: Settings, order: Order) -> list[Happening]:
     """The API server goes away shortly before a session's end, while something is still written."""
-    lives = {"20s": 20.0, "45s": 45.0, "90s": 90.0, "3m": 180.0}.get(order.ttl or "3m", 360.0)
-    ready = order.at + max(settings.boot_seconds + 2, settings.generation_seconds) + 4
-    end = ready + lives + random.uniform(-2, 4)
+    ready = _ready_at(settings, order)
+    end = ready + _lives(order) + random.uniform(-2, 4)
     at = max(end - random.uniform(5, 80), ready)
     outage = Outage(round(at, 1), "the API server", round(end + random.uniform(-3, 8) - at, 1))
     if random.random() < 0.5:

@@ -145,6 +145,7 @@ class Shell:
         self._bootstrap = bootstrap
         self._pace = pace
         self._through = through
+        self._stopped = False
         self._seconds = seconds
         self._on_power_off = on_power_off
         self._expires_at = bootstrap.expires_at
@@ -195,6 +196,8 @@ class Shell:
         }
 
     def _state(self) -> str:
+        if self._stopped:
+            return "stopped"
         if self._digest is None:
             return "idle"
         worked = self._seconds() - self._taken_at
@@ -312,6 +315,11 @@ class Shell:
             case "DELETE", path if path.startswith("/v1/challenges/"):
                 return 200, {"accepted": True}
             case "POST", "/v1/stop":
+                await _document(headers, reader)
+                self._stopped = True
+                return 200, {"accepted": True}
+            case "POST", "/v1/restart":
+                self._stopped = False
                 return 200, {"accepted": True}
             case "GET", path if path.startswith("/v1/log"):
                 return 200, {"lines": [], "next": 0}

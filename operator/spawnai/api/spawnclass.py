@@ -251,6 +251,15 @@ class LifetimeSpec(ApiModel):
         description="How long before the end a session warns of it, with an event. 0s: never.",
         json_schema_extra=_duration("0s", "7d"),
     )
+    graceful_stop: Duration = Field(
+        default="5s",
+        description=(
+            "How long before the end the app is told to stop (SIGTERM), so that it can save what "
+            "it has. From then on its address says that the session has ended. The droplet's "
+            "deletion does not wait for it. 0s: the app is not told."
+        ),
+        json_schema_extra=_duration("0s", "30s"),
+    )
     dead_man_grace: Duration = Field(
         default="10m",
         description=(

@@ -30,6 +30,7 @@ CONNECT_SECONDS = 2.0
 # The agent answers from memory, or after its AFTER_SECONDS; a bundle of 1 MiB has to be written to
 # its disk first.
 CALL_SECONDS = 10.0
+STOP_SECONDS = 5.0
 # 1,000 log lines of 1,000 characters, each up to 6 bytes in JSON, fit; a flood does not.
 ANSWER_MAX_BYTES = 8 * 1024 * 1024
 LOG_MAX_LINES = 100
@@ -216,15 +217,31 @@ class AgentClient:
         """
         await self._call("PUT", "/v1/env", dict(variables))
 
-    async def stop(self) -> None:
-        """End the app before its droplet goes: a page says so, then its process is asked to end.
+    async def stop(self, grace_seconds: float = STOP_SECONDS) -> None:
+        """End the app before its droplet goes: a page says so, then its process gets SIGTERM.
 
-        Returns when it has ended, seconds later. It cannot be started again.
+        A process that has not ended after `grace_seconds` is killed. Returns when it has ended. It
+        takes no bundle any more; `restart` brings it back.
 
         Raises:
             AgentUnreachable, AgentRejected, AgentUntrusted: see there.
         """
-        await self._call("POST", "/v1/stop")
+        await self._call(
+            "POST",
+            "/v1/stop",
+            {"seconds": grace_seconds},
+            seconds=CALL_SECONDS + grace_seconds,
+        )
+
+    async def restart(self) -> None:
+        """Have a stopped app serve again, from what is on the droplet's disk.
+
+        Returns at once; `status` tells when it answers. An app that is not stopped is left alone.
+
+        Raises:
+            AgentUnreachable, AgentRejected, AgentUntrusted: see there.
+        """
+        await self._call("POST", "/v1/restart")
 
     async def read_log(self, after: int = 0) -> LogLines:
         """The lines of the log from this number on; waits up to 5 s when there is none yet.
@@ -337,15 +354,17 @@ class AgentClient:
         path: str,
         document: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        seconds: float = CALL_SECONDS,
     ) -> dict[str, Any]:
         try:
             async with (
-                asyncio.timeout(CALL_SECONDS + CONNECT_SECONDS),
+                asyncio.timeout(seconds + CONNECT_SECONDS),
                 self._client.stream(
                     method,
                     path,
                     json=document,
                     headers=headers,
+                    timeout=httpx.Timeout(seconds, connect=CONNECT_SECONDS),
                     extensions={"sni_hostname": AGENT_HOST_NAME},
                 ) as response,
             ):

@@ -193,6 +193,21 @@ class TakeLog(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class StopApp(Action):
+    """Have the app end before its droplet does, and keep the last lines of its log."""
+
+    ip: str
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RestartApp(Action):
+    """Have a stopped app serve again: its session was extended at the last moment."""
+
+    ip: str
+
+
+@dataclass(frozen=True, slots=True)
 class ConfirmSessionGone(Action):
     """Ask the API server itself whether the session of this ledger is really gone."""
 

@@ -4,9 +4,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from spawnai.api.conditions import ConditionStatus, ConditionType, find_condition
+from spawnai.api.durations import parse_duration
 from spawnai.api.session import AppType
 
-from .actions import CheckApp, SetExpiry, TakeLog, key_of
+from .actions import CheckApp, RestartApp, SetExpiry, StopApp, TakeLog, key_of
 from .expiry import Expiry
 from .observation import Effort, Observation, Session
 from .revisions import revise
@@ -20,6 +21,9 @@ costs 0.4 % of a core (`make bench`, at rest)."""
 
 UNSETTLED = frozenset({"idle", "installing", "starting"})
 """What an agent says of an app that is on its way up, or again after it died."""
+
+SERVES = frozenset({"running", "finished"})
+"""What an agent says of an app that does what it should."""
 
 SILENT_CHECKS = 6
 """After how many questions in a row without an answer it is said that nobody knows how the app is.
@@ -37,6 +41,10 @@ POWERED_OFF = "PoweredOff"
 
 LOG_AHEAD = timedelta(seconds=5)
 """How long before the end the app's log is kept, so that nothing waits for it at the end."""
+
+STOPPED_SHARE = 0.25
+"""For how much of its life an app may stand still before its end: who orders one for 4 seconds does
+not get one that is stopped for 5."""
 
 
 def once_told(d: Draft, wanted: Expiry) -> Expiry:
@@ -65,12 +73,9 @@ def keep(d: Draft, session: Session, wanted: Expiry, expiry: Expiry, now: dateti
         return
     if wanted.time is not None:
         _move_switch(d, SetExpiry(ip, _to_the_second(wanted.time)))
-    if expiry.time is not None and has_log(session):
-        log_time = expiry.time - LOG_AHEAD
-        if now < log_time:
-            d.wake(log_time)
-        elif not is_last_log(d.observation.effort(TakeLog(ip).key), expiry.time):
-            d.do(TakeLog(ip))
+    if expiry.time is not None:
+        put_off = wanted.time is not None and wanted.time > expiry.time
+        _prepare_the_end(d, session, ip, expiry.time, put_off=put_off)
     _look_after_the_app(d, CheckApp(ip), now)
     revise(d, session, ip, now)
 
@@ -88,12 +93,58 @@ def has_log(session: Session) -> bool:
     return session.spec is None or session.spec.app_type is not AppType.WEBAPP
 
 
-def is_last_log(taken: Effort, end: datetime) -> bool:
+def is_last_log(taken: Effort, end: datetime, ahead: timedelta = LOG_AHEAD) -> bool:
     """Whether the log was taken, or tried for, close enough to that end to be its last one.
 
     One that was taken for an earlier end says nothing of what came after it.
     """
-    return taken.started_at is not None and taken.started_at >= end - LOG_AHEAD
+    return taken.started_at is not None and taken.started_at >= end - ahead
+
+
+def stops_ahead(o: Observation, end: datetime) -> timedelta:
+    """How long before that end the app is stopped; zero: it is not."""
+    ready_at = o.session.status.ready_at if o.session is not None else None
+    if o.offer is None or ready_at is None:
+        return timedelta()
+    graceful_stop = parse_duration(o.offer.spec.lifetime.graceful_stop)
+    return max(min(graceful_stop, (end - ready_at) * STOPPED_SHARE), timedelta())
+
+
+def _prepare_the_end(d: Draft, session: Session, ip: str, end: datetime, *, put_off: bool) -> None:
+    """Shortly before an end that is known, the app is stopped and the last of its log is kept.
+
+    The end itself waits for none of it. An app that was stopped for an end that is put off serves
+    again. `put_off`: the droplet's switch is being told of a later end.
+    """
+    o, now = d.observation, d.now
+    ahead = stops_ahead(o, end)
+    if ahead and not put_off and app_failure(o) is None:
+        stop = StopApp(ip, end)
+        effort = o.effort(stop.key)
+        if now >= end - ahead:
+            if effort.failure is not None or not is_last_log(effort, end, ahead):
+                d.do(stop)
+            return
+        d.wake(end - ahead)
+    if _is_stopped(o):
+        d.do(RestartApp(ip))
+    if not has_log(session):
+        return
+    log_time = end - LOG_AHEAD
+    if now < log_time:
+        d.wake(log_time)
+    elif not is_last_log(o.effort(TakeLog(ip).key), end):
+        d.do(TakeLog(ip))
+
+
+def _is_stopped(o: Observation) -> bool:
+    """Whether the app was stopped, or may have been: the answer was lost."""
+    if o.app is not None and o.app.state == "stopped":
+        return True
+    stop, restarted = o.effort(key_of(StopApp)), o.effort(key_of(RestartApp)).started_at
+    if stop.failure is None or stop.started_at is None:
+        return False
+    return restarted is None or restarted < stop.started_at
 
 
 def app_failure(o: Observation) -> tuple[str, str] | None:
@@ -184,7 +235,7 @@ def _say_how_the_app_is(d: Draft) -> None:
         )
         if d.set_unknown(ConditionType.APP_HEALTHY, "AgentUnreachable", message):
             d.notice("Warning", "AgentUnreachable", "Watch", message)
-    elif o.app is not None and o.app.state not in UNSETTLED:
+    elif o.app is not None and o.app.state in SERVES:
         d.set_true(ConditionType.APP_HEALTHY, "Answers", "The app answers")
 
 

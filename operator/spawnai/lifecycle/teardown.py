@@ -15,9 +15,9 @@ from spawnai.api.record import Presence, ResourceKind
 from spawnai.api.session import Phase
 from spawnai.billing.ledger import closed, money, residuals
 
-from .actions import GenerateApp, RemoveFinalizer, TakeLog, key_of
+from .actions import GenerateApp, RemoveFinalizer, StopApp, TakeLog, key_of
 from .costs import say_bill, say_running
-from .keep import has_log, is_last_log
+from .keep import has_log, is_last_log, stops_ahead
 from .kinds import KINDS
 from .observation import Observation, Record
 from .resources import delete_all, is_creating, names_of, unaccounted_since
@@ -32,7 +32,7 @@ BEING_DESTROYED = "Everything the session used is being destroyed"
 RESIDUAL_AFTER = timedelta(seconds=15)
 """After how long a teardown that is not done names what is left."""
 
-ABANDONED = ("Await", "GenerateApp", "DeployApp", "SetExpiry", "CheckApp")
+ABANDONED = ("Await", "GenerateApp", "DeployApp", "SetExpiry", "CheckApp", "StopApp", "RestartApp")
 """What only a session that goes on needs."""
 
 
@@ -92,8 +92,10 @@ def _log_taken(d: Draft, now: datetime) -> bool:
     if ip is None or entry.deletion_accepted_at is not None:
         return True
     take = TakeLog(ip)
-    effort = o.effort(take.key)
-    if effort.started_at is not None and is_last_log(effort, _end_of_time(d, now)):
+    effort, end = o.effort(take.key), _end_of_time(d, now)
+    if is_last_log(o.effort(key_of(StopApp)), end, stops_ahead(o, end)):
+        return True
+    if effort.started_at is not None and is_last_log(effort, end):
         given_up_at = effort.started_at + LOG_LIMIT
         if not effort.running or now >= given_up_at:
             return True

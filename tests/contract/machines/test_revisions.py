@@ -234,3 +234,20 @@ async def test_after_its_end_a_session_takes_no_bundle_and_says_that_it_is_over(
     await api.host.power_off(api.id)
     await api.boot()
     assert (await api.until_it_answers()).state == "stopped"
+    # The end was put off.
+    await api.agent.restart()
+    await api.until("running")
+    assert (await api.browser.get("/")).status_code == 200
+    await api.agent.restart()
+    assert (await api.agent.status()).state == "running"
+
+
+async def test_a_script_that_had_finished_shows_its_result_again_and_is_not_run_twice(machine):
+    script = machine("script")
+    await script.run(bundle("script", {"main.py": "import time; print(time.time_ns())"}))
+    before = (await script.browser.get("/")).text
+    await script.agent.stop(0)
+    assert (await script.browser.get("/")).status_code == 410
+    await script.agent.restart()
+    assert (await script.until("finished")).state == "finished"
+    assert (await script.browser.get("/")).text == before

@@ -76,6 +76,12 @@ KEEPING = (
     ),
     bug("a session that is over is looked at for ever", (reconciler, "plan", _for_ever)),
     bug(
+        "an app that was stopped for an end which is put off is left so",
+        (keep, "_is_stopped", lambda _observation: False),
+        among=end_is_put_off_at_the_last_moment,
+    ),
+    bug("the app is not told of its end", (keep, "stops_ahead", lambda *_: timedelta())),
+    bug(
         "each end is told to the droplet's switch once",
         (actions.SetExpiry, "key", property(_of_its_own)),
         (keep, "_move_switch", _told_once),

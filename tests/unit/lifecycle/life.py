@@ -364,6 +364,10 @@ class Life:
             case do.CheckApp():
                 self.app = replace(self.app or self.app_says, at=self.now)
                 self.switch = self.switch_told
+            case do.StopApp():
+                self.app = AppView("stopped", None, self.now)
+            case do.RestartApp():
+                self.app = AppView("running", None, self.now)
             case do.SetExpiry(expires_at=expires_at):
                 self.switch = self.switch_told = expires_at
             case do.Delete(line=gone):

@@ -1,7 +1,8 @@
 """The last lines of an app's log are those before its end, whatever was taken for an earlier one.
 
 Times in words: the app is Ready at 12:00:00 and its time is over at 14:00:00, so its log is taken
-at 13:59:55, and nothing waits for it at 14:00:00.
+at 13:59:55, and nothing waits for it at 14:00:00. Here no app is told of its end
+(test_graceful_stop.py).
 """
 
 from datetime import timedelta
@@ -20,6 +21,7 @@ END = START + timedelta(hours=2)
 
 def running(app_type: AppType = AppType.API, **spec) -> Life:
     order = SessionSpec(prompt="An app about ferns", app_type=app_type)
+    spec = {"lifetime": {"gracefulStop": "0s"}} | spec
     life = Life(session=a_session(spec=order, ttl="2h"), offer=an_offer(**spec)).settle()
     assert life.status.expiration_time == END
     return life

@@ -42,6 +42,8 @@ _DOING: Mapping[type[do.Action], str] = {
     do.SetExpiry: "telling the droplet when its session ends",
     do.CheckApp: "asking the droplet how the app is",
     do.TakeLog: "taking the last lines of the app's log",
+    do.StopApp: "having the droplet stop the app",
+    do.RestartApp: "having the droplet serve the app again",
     do.Create: "making the {noun}",
     do.Find: "looking for the {noun}",
     do.Await: "waiting for the {noun} to be ready",
@@ -87,6 +89,8 @@ class Actor:
             do.SetExpiry: (15, deploy.set_expiry),
             do.CheckApp: (30, deploy.check_app),
             do.TakeLog: (5, deploy.take_log),
+            do.StopApp: (60, deploy.stop_app),
+            do.RestartApp: (15, deploy.restart_app),
         }
 
     async def carry_out(self, work: Work, action: do.Action) -> timedelta | None:

@@ -1,6 +1,7 @@
 """Hands the app to its droplet, and talks to the agent there while the session lives."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, NoReturn
 
 from spawnai.api.record import ResourceKind
@@ -36,6 +37,12 @@ the droplet has booted."""
 
 LONG_SILENCE_SECONDS = 30.0
 """After how long without an answer the droplet itself is looked at. Most boot in less."""
+
+LAST_LOG_SECONDS = 1.0
+"""How long before its end an app that does not stop by itself is killed, so that its last lines can
+be read."""
+
+RESTART_PAUSE = timedelta(seconds=10)
 
 APP_FAILURES = {
     "InstallFailed": "the app's dependencies could not be installed",
@@ -243,6 +250,26 @@ class Deploy:
                 await self._ask(work, agent)
         except (AgentUnreachable, AgentRejected, AgentUntrusted):
             return
+
+    async def stop_app(self, work: Work, action: do.StopApp) -> None:
+        """Have the app end in time, and keep what it said last.
+
+        One that has failed is left as it is: its page says why.
+        """
+        async with self._agents.client(work.session, action.ip) as agent:
+            # What it has said by now, should it take all of its time.
+            if (await self._ask(work, agent)).state == "failed":
+                return
+            left = (action.ends_at - self._clock.utc_now()).total_seconds()
+            await agent.stop(max(left - LAST_LOG_SECONDS, 0.0))
+            await self._ask(work, agent)
+
+    async def restart_app(self, work: Work, action: do.RestartApp) -> timedelta:
+        """Have the app serve again. It takes a moment, so it is not asked for again at once."""
+        async with self._agents.client(work.session, action.ip) as agent:
+            await agent.restart()
+            await self._ask(work, agent)
+        return RESTART_PAUSE
 
 
 class _Silence:

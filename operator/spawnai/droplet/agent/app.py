@@ -145,16 +145,33 @@ class App:
                     self._trial = trial
                     self._begin(trial, None)
 
-    def stop(self) -> None:
-        """End the app for good: first a page that says so, then the process, asked kindly."""
+    def stop(self, grace_seconds: float) -> None:
+        """End the app: first a page that says so, then the process, asked kindly."""
         with self._lock:
             revisions = [one for one in (self._trial, self._current) if one]
             self._say_ended()
-            self._state.change(state=ENDED, update=None)
+            if self._state["state"] != ENDED:
+                before = self._state["state"]
+                self._state.change(state=ENDED, update=None, stateBeforeStop=before)
         for revision in revisions:
-            revision.end(self._machine.stop_seconds)
+            revision.end(grace_seconds)
         for thread in list(self._threads.values()):
             thread.join(10)
+
+    def restart(self) -> None:
+        """Serve again after a stop: the session goes on. What had finished is not run again."""
+        with self._lock:
+            if self._state["state"] != ENDED:
+                return
+            self._web.go_on()
+            before = self._state["stateBeforeStop"]
+            over = before in {"finished", "failed"}
+            self._state.change(state=before if over else "starting")
+            say(self._base, "Your app is on its way", "Please come back in a moment.")
+            self._trial = None
+            self.resume()
+            if before == "finished" and self._current is not None:
+                self._serve(self._current)
 
     # A revision's life
 

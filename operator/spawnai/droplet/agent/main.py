@@ -27,6 +27,7 @@ from .web import Web, app_routes, write_health
 
 AFTER_HEADER = "x-spawnai-after"
 SWITCH_SECONDS = 5.0  # that the dead man's switch has to take in a new time
+STOP_SECONDS, STOP_SECONDS_MAX = 5.0, 30.0  # from asking the app to end to ending it
 YEAR_2100 = 2**32
 ACCEPTED = {"accepted": True}
 
@@ -104,7 +105,9 @@ class Agent:
             case "PUT", "/v1/hosts":
                 self.web.put_hosts(request.body())
             case "POST", "/v1/stop":
-                self.app.stop()
+                self.app.stop(_grace(request.body()))
+            case "POST", "/v1/restart":
+                self.app.restart()
             case "PUT", path if path.startswith("/v1/challenges/"):
                 self.web.put_challenge(path.removeprefix("/v1/challenges/"), request.body())
             case "DELETE", path if path.startswith("/v1/challenges/"):
@@ -160,6 +163,13 @@ def _time(value: Any, name: str, least: float = 0) -> float:
     if not is_number or not least <= value < YEAR_2100:
         raise Refused(422, f"{name} must be a number of seconds from {least} to {YEAR_2100}")
     return float(value)
+
+
+def _grace(document: Any) -> float:
+    seconds = document.get("seconds") if isinstance(document, dict) else None
+    if isinstance(seconds, int | float) and not isinstance(seconds, bool):
+        return min(max(float(seconds), 0.0), STOP_SECONDS_MAX)
+    return STOP_SECONDS
 
 
 def _number(query: str) -> int:

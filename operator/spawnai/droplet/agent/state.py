@@ -53,6 +53,7 @@ class State:
             "state": "idle",
             "restarts": 0,
             "update": None,
+            "stateBeforeStop": None,
         }
         try:
             stored = json.loads(path.read_text("utf-8"))

@@ -369,6 +369,10 @@ class Web:
         """From now on every request is told that the app has ended."""
         (self._base / "routes" / ENDED).touch()
 
+    def go_on(self) -> None:
+        """The end was put off: requests reach the app again."""
+        (self._base / "routes" / ENDED).unlink(missing_ok=True)
+
     def problem(self) -> str:
         """Why the app is not served, or nothing."""
         with self._lock:
