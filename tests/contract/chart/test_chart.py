@@ -355,6 +355,44 @@ def test_the_plugin_finds_the_console_where_its_address_is_given(render):
     assert [one["name"] for one in readers] == ["system:authenticated"]
 
 
+def test_an_ingress_and_a_route_lead_to_the_consoles_service(render):
+    ways = {
+        "ingress": {
+            "enabled": True,
+            "className": "nginx",
+            "host": "a.example",
+            "tlsSecretName": "tls",
+        },
+        "httpRoute": {
+            "enabled": True,
+            "parentRefs": [{"name": "public"}],
+            "hostnames": ["a.example"],
+        },
+    }
+    charted = render(f"console={json.dumps({'enabled': True, **ways})}")
+    service = charted["Service", "spawnai-console"]
+    ingress = charted["Ingress", "spawnai-console"]["spec"]
+    assert ingress["ingressClassName"] == "nginx"
+    assert ingress["tls"] == [{"secretName": "tls", "hosts": ["a.example"]}]
+    [rule] = ingress["rules"]
+    assert rule["host"] == "a.example"
+    [path] = rule["http"]["paths"]
+    port = {"name": service["spec"]["ports"][0]["name"]}
+    assert path["backend"]["service"] == {"name": service["metadata"]["name"], "port": port}
+    route = charted["HTTPRoute", "spawnai-console"]["spec"]
+    assert route["parentRefs"] == [{"name": "public"}]
+    assert route["hostnames"] == ["a.example"]
+    number = service["spec"]["ports"][0]["port"]
+    assert route["rules"] == [{"backendRefs": [{"name": "spawnai-console", "port": number}]}]
+    without = render(f"console={json.dumps({'enabled': False, **ways})}")
+    assert not {"Ingress", "HTTPRoute"} & {kind for kind, _ in without}
+
+
+def test_an_ingress_without_a_host_is_refused_with_what_to_write(render):
+    with pytest.raises(HelmError, match=r"console\.ingress\.host is needed"):
+        render('console={"enabled": true, "ingress": {"enabled": true}}')
+
+
 def test_uninstalling_is_guarded_unless_said_otherwise(render):
     guard = ("Job", "spawnai-uninstall-guard")
     assert render()[guard]["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
