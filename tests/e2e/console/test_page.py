@@ -302,6 +302,39 @@ async def test_all_of_it_works_with_the_keyboard(page: Page, clean: World, ready
     await expect(page.locator("#prompt")).to_have_value("no shortcut works in a field")
 
 
+async def test_the_history_shows_receipts_also_of_what_was_deleted(page: Page, clean: World):
+    """The console's operator would answer; none runs beside these tests."""
+    await clean.order("clock")
+    ended = {
+        "uid": "gone",
+        "name": "quiz",
+        "user": "ada",
+        "className": "local",
+        "createdAt": soon(hours=-3),
+        "completedAt": soon(hours=-1),
+        "terminationReason": "Expired",
+        "totalCost": "0.11",
+    }
+    other = {**ended, "uid": "gone-too", "name": "poll", "user": "bob", "totalCost": "0.04"}
+    await page.route(
+        "**/api/history?*", lambda route: route.fulfill(json={"items": [ended, other]})
+    )
+    await sign_in(page, clean, clean.viewer, "#/apps")
+    await page.get_by_role("radio", name="History").check()
+    await expect(page.get_by_text("2 ended, $0.15 in all")).to_be_visible()
+    await expect(page.locator(".list tbody tr")).to_have_count(2)
+    await page.fill("#find", "ada")
+    row = page.locator(".list tbody tr")
+    await expect(row).to_have_count(1)
+    await expect(row).to_contain_text("quiz · ada")
+    await expect(row).to_contain_text("Its time was over")
+    await expect(row).to_contain_text("$0.11")
+    assert await look(page) == []
+    await page.fill("#find", "")
+    await page.get_by_role("radio", name="All").check()
+    await expect(page.locator(".list tbody tr")).to_contain_text("clock")
+
+
 async def test_it_speaks_french(page: Page, clean: World, ready):
     await clean.order("clock")
     await clean.set_status("clock", **ready, readyAt=soon(), expirationTime=soon(hours=2))

@@ -1,7 +1,8 @@
-// All apps of the namespace, the living ones first; also the history.
+// All apps of the namespace, the living ones first; and the history, from their receipts.
 import { button, h } from './dom.js';
 import { tag } from './line.js';
 import { costOf } from './money.js';
+import { matches, receiptRow, receipts, totalOf } from './receipts.js';
 import { serverNow } from './server.js';
 import { BUILDING, ENDED, ENDING, ENDS_SOON, FAILED, LIVING, SENT, WAITING, all, stateOf, world } from './sessions.js';
 import { HOUR, clockTime, duration, isFrench, money, t } from './words.js';
@@ -15,8 +16,9 @@ const GROUPS = {
   building: (state) => [SENT, BUILDING, WAITING, ENDING].includes(state),
   failed: (state) => state === FAILED,
   ended: (state) => state === ENDED,
+  history: () => false, // the ledgers know more than the sessions that are left
 };
-const GROUP_WORDS = { all: 'all', running: 'stateRunning', building: 'stateBuilding', failed: 'stateFailed', ended: 'stateEnded' };
+const GROUP_WORDS = { all: 'all', running: 'stateRunning', building: 'stateBuilding', failed: 'stateFailed', ended: 'stateEnded', history: 'history' };
 
 const rank = (session) => {
   const state = stateOf(session);
@@ -40,13 +42,38 @@ function position(moment) {
 }
 
 export function view({ go, render }) {
-  if (world.synced && !all().length) return empty();
+  if (world.synced && !all().length && filter.state !== 'history') return empty(render);
   const body = h('tbody');
   const foot = h('div.row');
   const count = h('p.soft.small', { role: 'status' });
   const rows = new Map();
+  let ended = null; // receipts, once they are asked for
+  const isHistory = () => filter.state === 'history';
+  const draw = () => (isHistory() ? drawHistory() : drawSessions());
+  const follow = () => { if (!isHistory()) drawSessions(); };
 
-  function draw() {
+  function drawHistory() {
+    if (!ended) {
+      count.textContent = t('loading');
+      receipts().then((items) => { ended = items; if (isHistory()) draw(); }, (error) => { count.textContent = error.message; });
+      return;
+    }
+    const found = ended.filter((one) => matches(one, filter.text.toLowerCase()));
+    count.textContent = t('historyShown', { n: found.length, c: money(totalOf(found)) });
+    body.replaceChildren(...found.slice(0, filter.shown).map(receiptRow));
+    foot.replaceChildren(...footOf(found.length));
+  }
+
+  function choose(name) {
+    Object.assign(filter, { state: name, shown: PAGE });
+    rows.clear();
+    body.replaceChildren();
+    foot.replaceChildren();
+    table.classList.toggle('past', isHistory());
+    draw();
+  }
+
+  function drawSessions() {
     const text = filter.text.toLowerCase();
     const found = all().filter((one) => GROUPS[filter.state](stateOf(one))
       && `${one.name} ${one.prompt} ${one.userId || ''}`.toLowerCase().includes(text)).sort(order);
@@ -76,18 +103,18 @@ export function view({ go, render }) {
     oninput: () => { filter.text = search.value; filter.shown = PAGE; draw(); },
   });
   search.value = filter.text;
-  draw();
   const axis = [[-24, isFrench() ? '−1 j' : '−1 d'], [-4, '−4 h'], [0, t('now')], [4, '+4 h'], [24, isFrench() ? '+1 j' : '+1 d'], [64, isFrench() ? '+3 j' : '+3 d']];
+  const table = h('table.list', h('thead', h('tr', h('th', { scope: 'col' }, t('app')), h('th', { scope: 'col' }, t('state')),
+    h('th.chart', { 'aria-hidden': 'true' }, h('div.axis', axis.map(([hours, label]) => h('span', { '--a': position(serverNow() + hours * HOUR) }, label)))),
+    h('th', { scope: 'col' }, t('ends')), h('th.r', { scope: 'col' }, t('cost')))), body);
+  choose(filter.state);
   return {
     element: h('div', h('h1', t('apps')), h('div.filters', search,
       h('div.chips', { role: 'radiogroup', 'aria-label': t('state') }, Object.keys(GROUPS).map((name) => h('label',
-        h('input', { type: 'radio', name: 'group', checked: filter.state === name, onchange: () => { filter.state = name; filter.shown = PAGE; draw(); } }),
-        h('span', t(GROUP_WORDS[name]))))), count),
-    h('table.list', h('thead', h('tr', h('th', { scope: 'col' }, t('app')), h('th', { scope: 'col' }, t('state')),
-      h('th.chart', { 'aria-hidden': 'true' }, h('div.axis', axis.map(([hours, label]) => h('span', { '--a': position(serverNow() + hours * HOUR) }, label)))),
-      h('th', { scope: 'col' }, t('ends')), h('th.r', { scope: 'col' }, t('cost')))), body), foot),
-    update: draw,
-    tick: draw,
+        h('input', { type: 'radio', name: 'group', checked: filter.state === name, onchange: () => choose(name) }),
+        h('span', t(GROUP_WORDS[name]))))), count), table, foot),
+    update: follow,
+    tick: follow,
     slow: true,
     go,
   };
@@ -123,6 +150,7 @@ function makeRow(session) {
   };
 }
 
-const empty = () => ({
-  element: h('div.empty', h('h1', t('emptyTitle')), h('p.soft', t('emptyMore')), h('a.btn.pri', { href: '#/new' }, t('newApp'))),
+const empty = (render) => ({
+  element: h('div.empty', h('h1', t('emptyTitle')), h('p.soft', t('emptyMore')), h('a.btn.pri', { href: '#/new' }, t('newApp')),
+    button(t('history'), () => { filter.state = 'history'; render(); })),
 });

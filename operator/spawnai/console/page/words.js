@@ -250,6 +250,8 @@ const TEXTS = {
   app: ['App', 'App'],
   state: ['State', 'État'],
   shown: ['{n} of {m} apps', '{n} apps sur {m}'],
+  history: ['History', 'Historique'],
+  historyShown: ['{n} ended, {c} in all', '{n} terminées, {c} au total'],
   more: ['Show {n} more', 'En afficher {n} de plus'],
   noMatch: ['No app matches.', 'Aucune app ne correspond.'],
   clear: ['Clear filters', 'Effacer les filtres'],
