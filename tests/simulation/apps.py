@@ -9,6 +9,7 @@ from typing import Self
 
 from spawnai.droplet.client import AgentRejected, AgentStatus, AgentUnreachable, AgentUntrusted
 from spawnai.droplet.credentials import SessionCredentials
+from spawnai.droplet.probe import ProbeAnswer
 from spawnai.generation.bundle import AppFile, Bundle
 from spawnai.generation.claude import Generated, GenerationOrder, GenerationProgress
 from spawnai.generation.errors import (
@@ -126,6 +127,26 @@ class Machine:
     first_stopped_at: float = NEVER
 
 
+class SimulatedProbes:
+    """The looks from outside. They are no calls of a story: their number changes no other draw."""
+
+    def __init__(self, agents: "SimulatedAgents", wire: Wire) -> None:
+        self._agents = agents
+        self._wire = wire
+        self._random = Random(f"{wire.story.seed}/probes")
+
+    async def health(self, address: str, port: int, seconds: float) -> ProbeAnswer:
+        if self._wire.out("every agent"):
+            await asyncio.sleep(seconds)
+            return ProbeAnswer.NONE
+        await asyncio.sleep(self._random.uniform(0.01, 0.08))
+        return self._agents.seen_from_outside(address)
+
+    async def knock(self, address: str, port: int, seconds: float) -> ProbeAnswer:
+        seen = await self.health(address, port, seconds)
+        return seen if seen is ProbeAnswer.NONE else ProbeAnswer.UP
+
+
 CREDENTIALS = SessionCredentials("test-token", "certificate", "key")
 
 
@@ -156,6 +177,17 @@ class SimulatedAgents:
             if known.ip == ip and now < known.gone and now >= known.active + 1
         ]
         return found[-1] if found else None
+
+    def seen_from_outside(self, ip: str) -> ProbeAnswer:
+        """What anybody sees who asks that address; it may be another session's by now."""
+        droplet = self.droplet(ip)
+        if droplet is None:
+            return ProbeAnswer.NONE
+        machine = self.machine(droplet)
+        if machine.digest is None or machine.stopped_at < NEVER:
+            return ProbeAnswer.DOWN
+        failed = self._cloud.now >= self.breaks_at(droplet)
+        return ProbeAnswer.FAILED if failed else ProbeAnswer.UP
 
     def machine(self, droplet: CloudDroplet) -> Machine:
         return self.machines.setdefault(droplet.id, Machine())

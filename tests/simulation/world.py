@@ -43,7 +43,7 @@ from spawnai.notices.sender import NoticeSender
 from spawnai.telemetry.redaction import Redactor
 
 from .api_server import ApiServer, SimulatedCluster, session_body
-from .apps import SimulatedAgents, SimulatedClaude
+from .apps import SimulatedAgents, SimulatedClaude, SimulatedProbes
 from .cloud import (
     DOMAIN,
     Cloud,
@@ -147,6 +147,7 @@ class World:
         self.cloud = Cloud(self.wire, self.judge.watch(), self._names.get)
         self.claude = SimulatedClaude(self.wire, self.judge.order_begun)
         self.agents = SimulatedAgents(self.cloud, self.wire)
+        self.probes = SimulatedProbes(self.agents, self.wire)
         self.judge.server, self.judge.cloud = self.server, self.cloud
         self.judge.claude, self.judge.agents = self.claude, self.agents
         self.processes: list[Process] = []
@@ -372,6 +373,7 @@ class World:
                 cluster_uid=CLUSTER_UID,
                 agent_source="",
                 notices=NoticeSender(_no_secret, process),
+                probes=self.probes,
             )
         )
         self._controllers.append(controller)
@@ -384,6 +386,7 @@ class World:
         process.start(
             controller.queue.run(WORKERS, self._bounded(process, controller.handle)), "work queue"
         )
+        process.start(controller.health.run(), "health")
         if self.story.of(ClockJump) or self.story.of(MachineSleep):
             # In other stories it would find nothing, a thousand times.
             process.start(controller.clock_steps.watch(), "clock")

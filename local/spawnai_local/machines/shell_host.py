@@ -79,6 +79,7 @@ class Bootstrap:
     expires_at: float
     grace_seconds: float
     agent_port: int
+    http_port: int
 
     @classmethod
     def read(cls, user_data: str) -> "Bootstrap":
@@ -103,6 +104,7 @@ class Bootstrap:
                 expires_at=float(session["expiresAt"]),
                 grace_seconds=float(session["graceSeconds"]),
                 agent_port=int(session["agentPort"]),
+                http_port=int(session["httpPort"]),
             )
         except KeyError as missing:
             raise ShellError(f"the user_data has no {missing}") from None
@@ -153,6 +155,7 @@ class Shell:
         self._update: dict[str, Any] | None = None
         self._taken_at = 0.0
         self._server: asyncio.Server | None = None
+        self._web: asyncio.Server | None = None
         self._switch: asyncio.TimerHandle | None = None
         self._connections: set[asyncio.StreamWriter] = set()
 
@@ -170,7 +173,27 @@ class Shell:
             backlog=_BACKLOG,
             limit=_HEAD_MAX_BYTES,
         )
+        port = self._bootstrap.http_port
+        try:
+            self._web = await asyncio.start_server(
+                self._serve_health, address, port, limit=_HEAD_MAX_BYTES
+            )
+        except PermissionError:
+            log.warning("port %d may not be opened here, so no shell answers /health", port)
         self._set_switch()
+
+    async def _serve_health(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """What Caddy answers to GET /health; a shell serves nothing else."""
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _AFTER_SECONDS)
+            state = self._state()
+            status = "200 OK" if state in {"running", "finished"} else "503 Service Unavailable"
+            body = json.dumps({"state": state})
+            head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
+            writer.write(f"{head}\r\n{body}".encode())
+        writer.close()
 
     async def close(self) -> None:
         """Cut the power."""
@@ -178,6 +201,8 @@ class Shell:
             self._switch.cancel()
         if self._server is not None:
             self._server.close()
+        if self._web is not None:
+            self._web.close()
         for writer in list(self._connections):
             writer.transport.abort()
 

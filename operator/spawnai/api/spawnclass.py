@@ -219,6 +219,53 @@ class TiersSpec(ApiModel):
     )
 
 
+class OnAppFailure(StrEnum):
+    """What becomes of a session whose app has stopped for good."""
+
+    KEEP = "Keep"
+    END = "End"
+
+
+class HealthSpec(ApiModel):
+    """How running apps are watched, and what is done about one that fails."""
+
+    interval: Duration = Field(
+        default="30s",
+        description=(
+            "How often an app is asked for, by the agent on its droplet, and by the operator from "
+            "outside."
+        ),
+        json_schema_extra=_duration("1s", "1h"),
+    )
+    timeout: Duration = Field(
+        default="5s",
+        description="How long an answer may take.",
+        json_schema_extra=_duration("1s", "1m"),
+    )
+    failures: int = Field(
+        default=3,
+        ge=1,
+        le=20,
+        description=(
+            "After how many failures in a row an app is started again by its agent, and taken for "
+            "silent by the operator: 1 to 20."
+        ),
+    )
+    grace: Duration = Field(
+        default="60s",
+        description="How long an app may take after each start until its first answer.",
+        json_schema_extra=_duration("1s", "30m"),
+    )
+    on_app_failure: OnAppFailure = Field(
+        default=OnAppFailure.KEEP,
+        description=(
+            "What becomes of a session whose app stopped for good after it was ready (it was "
+            "started again five times within ten minutes). Keep: it stays until its time is over, "
+            "so that its owner can look. End: everything it used is destroyed."
+        ),
+    )
+
+
 class LifetimeSpec(ApiModel):
     """How long sessions may live, and how they end. All are durations."""
 
@@ -794,6 +841,10 @@ class ClassSpec(ApiModel):
     runtime: RuntimeSpec = Field(
         default_factory=RuntimeSpec,
         description="Where droplets get Node.js and Caddy, and by which hashes they know them.",
+    )
+    health: HealthSpec = Field(
+        default_factory=HealthSpec,
+        description="How running apps are watched, and what is done about one that fails.",
     )
     firewall: FirewallSpec = Field(
         default_factory=FirewallSpec,

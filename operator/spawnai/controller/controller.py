@@ -23,6 +23,7 @@ from spawnai.digitalocean.budget import RateBudget
 from spawnai.digitalocean.droplet_resource import droplet_line
 from spawnai.digitalocean.inventory import Sweep
 from spawnai.digitalocean.models import Droplet
+from spawnai.droplet.probe import Probes
 from spawnai.lifecycle.observation import DropletView
 from spawnai.notices.sender import NoticeSender
 from spawnai.telemetry.events import EventRecorder
@@ -49,6 +50,7 @@ from .clock_difference import ClockDifference
 from .clock_steps import ClockSteps
 from .cluster import CLASSES, RECORDS, SESSIONS, Cluster, pause_of
 from .failures import is_expected
+from .health_watch import HealthWatch
 from .memory import Memories
 from .namespaces import NamespaceLabels
 from .observe import Observer
@@ -94,6 +96,7 @@ class Outside:
     agent_source: str
     notices: NoticeSender
     acme: AcmeSettings | None = None
+    probes: Probes = field(default_factory=Probes)
     reaper: ReaperSettings = field(default_factory=ReaperSettings)
     clock_difference: ClockDifference = field(default_factory=ClockDifference)
 
@@ -153,12 +156,16 @@ class Controller:
             self.store, clock.utc_now, wake=self.queue.add, wake_after=self.queue.add_after
         )
         self.store.listener = self.admission
+        self.health = HealthWatch(
+            outside.probes, clock, outside.random, metrics, wake=self.queue.add
+        )
         self._observer = Observer(
             self.store,
             self.memories,
             self.classes,
             NamespaceLabels(cluster, clock),
             self.admission,
+            health=self.health,
             cluster_uid=outside.cluster_uid,
             has_acme=self._acme is not None,
             started_at=clock.utc_now(),
@@ -217,6 +224,7 @@ class Controller:
                 clock=clock,
                 tell_users=UserNotices(outside.notices, self.store, clock).tell,
             ),
+            health=self.health,
             queue=self.queue,
             metrics=metrics,
             clock=clock,
@@ -304,6 +312,7 @@ class Controller:
     def _move_dates(self, step: timedelta) -> None:
         """The clock was set: what this process remembers is as old as it was."""
         self._observer.move_start(step)
+        self.health.move_dates(step)
         for memory in self.memories:
             memory.move_dates(step)
 
@@ -319,7 +328,9 @@ class Controller:
 
     async def stop_acting(self) -> None:
         """End all that is under way. All of it can be ended half-way and found again."""
-        await asyncio.gather(self.reaper.close(), self.memories.close(), self.classes.close())
+        await asyncio.gather(
+            self.reaper.close(), self.memories.close(), self.classes.close(), self.health.close()
+        )
 
     async def close(self) -> None:
         """End all that is under way, and close all connections."""

@@ -48,6 +48,7 @@ class Memory:
     unstored: WrittenApp | None = None
     revised: Revised | None = None
     app: AppView | None = None
+    silent_since: datetime | None = None
     log: tuple[str, ...] = ()
     switch: datetime | None = None
     generation_fraction: float | None = None
@@ -103,6 +104,7 @@ class Memory:
         self.efforts = {key: effort.moved(step) for key, effort in self.efforts.items()}
         self.rejected = {at: failure.moved(step) for at, failure in self.rejected.items()}
         self.app = self.app.moved(step) if self.app is not None else None
+        self.silent_since = self.silent_since + step if self.silent_since is not None else None
         self.known_since = {key: date + step for key, date in self.known_since.items()}
         self.missing_since = {key: date + step for key, date in self.missing_since.items()}
 

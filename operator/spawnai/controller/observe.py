@@ -18,6 +18,7 @@ from spawnai.lifecycle.tenancy import needs_labels, refusal
 from .actions.work import Backing
 from .admission import Admission, is_waiting
 from .classes.controller import ClassController
+from .health_watch import HealthWatch
 from .memory import Memories
 from .namespaces import NamespaceLabels
 from .store import Store, StoredRecord
@@ -41,6 +42,7 @@ class Observer:
         namespaces: NamespaceLabels,
         admission: Admission,
         *,
+        health: HealthWatch,
         cluster_uid: str,
         has_acme: bool = False,
         started_at: datetime,
@@ -51,6 +53,7 @@ class Observer:
         self._classes = classes
         self._namespaces = namespaces
         self._admission = admission
+        self._health = health
         self._cluster_uid = cluster_uid
         self._has_acme = has_acme
         self._started_at = started_at
@@ -107,6 +110,9 @@ class Observer:
             bundle=memory.bundle,
             revised=memory.revised,
             app=memory.app,
+            outside=self._health.view(uid),
+            sight=self._health.sight(uid),
+            silent_since=memory.silent_since,
             log=memory.log,
             missing=frozenset(memory.missing_since),
             switch=memory.switch,

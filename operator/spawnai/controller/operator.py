@@ -275,6 +275,7 @@ class Process:
                     controller.queue.run(settings.workers, controller.handle), name="work queue"
                 ),
                 asyncio.create_task(controller.clock_steps.watch(), name="clock"),
+                asyncio.create_task(controller.health.run(), name="health"),
                 asyncio.create_task(
                     TagCleanup(controller.accounts.all, controller.store, clock, random).run(),
                     name="dead tags",

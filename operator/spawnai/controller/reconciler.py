@@ -16,6 +16,7 @@ from spawnai.api.record import LedgerEntry, ResourceKind
 from spawnai.api.session import SessionStatus
 from spawnai.clock import Clock
 from spawnai.lifecycle import actions as do
+from spawnai.lifecycle.health import probe_target
 from spawnai.lifecycle.observation import Effort, FailureKind, Observation, Session
 from spawnai.lifecycle.plan import plan
 from spawnai.lifecycle.retry import LONGEST, LONGEST_FOR_DELETIONS, delay_after
@@ -25,6 +26,7 @@ from spawnai.telemetry.metrics import Metrics
 from .actions.actor import NEEDS_CLASS, Actor, doing
 from .actions.work import Backing, Work
 from .failures import NotYet, failure_of, is_expected
+from .health_watch import HealthWatch
 from .memory import Memories, Memory
 from .observe import NotReadyYet, Observer
 from .report import Reporter, seconds_until
@@ -50,6 +52,7 @@ class Reconciler:
         observer: Observer,
         actor: Actor,
         reporter: Reporter,
+        health: HealthWatch,
         queue: WorkQueue,
         metrics: Metrics,
         clock: Clock,
@@ -66,6 +69,7 @@ class Reconciler:
         self._observer = observer
         self._actor = actor
         self._reporter = reporter
+        self._health = health
         self._queue = queue
         self._metrics = metrics
         self._clock = clock
@@ -84,6 +88,7 @@ class Reconciler:
             return
         if observed is None:
             self._memories.forget(uid)
+            self._health.leave(uid)
             self._metrics.session_seen(uid, None)
             return
         observation, backing = observed
@@ -91,6 +96,7 @@ class Reconciler:
         planned = plan(observation, now)
         session = observation.session
         self._count(observation, planned, memory)
+        self._follow(observation, planned)
         for key in planned.abandoned:
             if (task := memory.tasks.get(key)) is not None:
                 task.cancel()
@@ -151,6 +157,16 @@ class Reconciler:
             quota.leave(uid)
             if (waiting := quota.first()) is not None:
                 self._queue.add(waiting)
+
+    def _follow(self, observation: Observation, planned: Plan) -> None:
+        """Have the app of a running session looked at from outside."""
+        session = observation.session
+        status = planned.status or (session.status if session is not None else None)
+        target = probe_target(observation, status) if status is not None else None
+        if target is None or _is_ending(session, planned):
+            self._health.leave(observation.uid)
+        else:
+            self._health.follow(observation.uid, target)
 
     def _count(self, observation: Observation, planned: Plan, memory: Memory) -> None:
         session = observation.session

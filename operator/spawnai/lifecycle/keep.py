@@ -9,7 +9,8 @@ from spawnai.api.session import AppType
 
 from .actions import CheckApp, RestartApp, SetExpiry, StopApp, TakeLog, key_of
 from .expiry import Expiry
-from .observation import Effort, Observation, Session
+from .health import SERVES, Verdict, outside_is, verdict
+from .observation import Effort, Observation, Reachability, Session
 from .revisions import revise
 from .status import Draft
 
@@ -22,13 +23,6 @@ costs 0.4 % of a core (`make bench`, at rest)."""
 UNSETTLED = frozenset({"idle", "installing", "starting"})
 """What an agent says of an app that is on its way up, or again after it died."""
 
-SERVES = frozenset({"running", "finished"})
-"""What an agent says of an app that does what it should."""
-
-SILENT_CHECKS = 6
-"""After how many questions in a row without an answer it is said that nobody knows how the app is.
-They take at least six seconds: less may be an agent that was started again."""
-
 NOT_INSTALLED = "Deploying"
 """Why AppHealthy is False before the agent has said anything of the app."""
 
@@ -38,6 +32,9 @@ of it. Should the operator die then, the switch may come before the promised end
 
 POWERED_OFF = "PoweredOff"
 """Why DropletReady or AppHealthy is False: DigitalOcean shows the droplet as off."""
+
+NOT_THE_APPS = frozenset({NOT_INSTALLED, POWERED_OFF, "NetworkPath"})
+"""Why AppHealthy is False without a fault of the app."""
 
 LOG_AHEAD = timedelta(seconds=5)
 """How long before the end the app's log is kept, so that nothing waits for it at the end."""
@@ -159,7 +156,7 @@ def app_failure(o: Observation) -> tuple[str, str] | None:
         failed = o.app.state == "failed"
         return (o.app.reason or "AppFailed", o.app.failure) if failed else None
     known = find_condition(session.status.conditions, ConditionType.APP_HEALTHY)
-    if known is None or known.status is not ConditionStatus.FALSE or known.reason == NOT_INSTALLED:
+    if known is None or known.status is not ConditionStatus.FALSE or known.reason in NOT_THE_APPS:
         return None
     return known.reason, known.message
 
@@ -201,11 +198,25 @@ def _look_after_the_app(d: Draft, check: CheckApp, now: datetime) -> None:
     known = find_condition(d.previous.conditions, ConditionType.APP_HEALTHY)
     heard_at = o.app.at if o.app is not None else o.effort(check.key).done_at
     due = _next_look(o, d.previous.ready_at or now, heard_at)
+    if _tells_another_story(o, heard_at):
+        due = now
+    if o.sight.is_blind and outside_is(o, Reachability.SILENT):
+        return  # A look from outside costs less, and tells when the way is there again.
     unknown = known is not None and known.status is ConditionStatus.UNKNOWN
     if now >= due or o.droplet_unseen or (unknown and heard_at is None):
         d.do(check)
     else:
         d.wake(due)
+
+
+def _tells_another_story(o: Observation, heard_at: datetime | None) -> bool:
+    """Whether what is seen from outside has changed to what the agent has not said yet."""
+    if o.outside is None:
+        return False
+    serves = o.app is None or o.app.state in SERVES
+    if o.outside.state is Reachability.ANSWERS and serves:
+        return False
+    return heard_at is None or heard_at < o.outside.since
 
 
 def _next_look(o: Observation, ready_at: datetime, heard_at: datetime | None) -> datetime:
@@ -224,24 +235,34 @@ def _say_how_the_app_is(d: Draft) -> None:
     if failure is not None:
         d.set_false(ConditionType.APP_HEALTHY, *failure)
         d.stall(*failure, "Watch")
-    elif o.droplet is not None and o.droplet.status == "off":
-        message = powered_off(o.droplet.id)
-        if d.set_false(ConditionType.APP_HEALTHY, POWERED_OFF, message):
-            d.notice("Warning", POWERED_OFF, "Watch", message)
-    elif _is_silent(o):
-        message = (
-            f"The agent on the droplet {d.address or ''} does not answer, so nobody knows how the "
-            "app is. It is asked again and again; see whether the droplet is switched on"
-        )
-        if d.set_unknown(ConditionType.APP_HEALTHY, "AgentUnreachable", message):
-            d.notice("Warning", "AgentUnreachable", "Watch", message)
-    elif o.app is not None and o.app.state in SERVES:
-        d.set_true(ConditionType.APP_HEALTHY, "Answers", "The app answers")
-
-
-def _is_silent(o: Observation) -> bool:
-    """Whether the agent has left several questions in a row unanswered, and said nothing since."""
-    asked = o.effort(key_of(CheckApp))
-    if asked.failure is None or asked.failures < SILENT_CHECKS:
-        return False
-    return o.app is None or o.app.at <= asked.failure.at
+        return
+    match verdict(o):
+        case Verdict.POWERED_OFF:
+            message = powered_off(d.get("droplet").id)
+            if d.set_false(ConditionType.APP_HEALTHY, POWERED_OFF, message):
+                d.notice("Warning", POWERED_OFF, "Watch", message)
+        case Verdict.NETWORK_PATH:
+            message = (
+                f"The agent on the droplet {d.address or ''} says that the app serves, but nobody "
+                "answers at its address: something between is cut, such as a firewall"
+            )
+            if d.set_false(ConditionType.APP_HEALTHY, "NetworkPath", message):
+                d.notice("Warning", "NetworkPath", "Watch", message)
+        case Verdict.SILENT:
+            message = (
+                f"The agent on the droplet {d.address or ''} does not answer, so nobody knows how "
+                "the app is. It is asked again and again; see whether the droplet is switched on"
+            )
+            if d.set_unknown(ConditionType.APP_HEALTHY, "AgentUnreachable", message):
+                d.notice("Warning", "AgentUnreachable", "Watch", message)
+        case Verdict.BLIND:
+            message = (
+                "Many droplets do not answer at once, so the operator's own network is most likely "
+                "cut. Nothing is restarted or replaced meanwhile; the app may serve"
+            )
+            if d.set_unknown(ConditionType.APP_HEALTHY, "OperatorBlind", message):
+                d.notice("Warning", "OperatorBlind", "Watch", message)
+        case Verdict.SERVES:
+            d.set_true(ConditionType.APP_HEALTHY, "Answers", "The app answers")
+        case Verdict.UNHEARD | Verdict.UNSETTLED:
+            pass

@@ -245,6 +245,39 @@ class AppView:
         return replace(self, at=self.at + step)
 
 
+class Reachability(StrEnum):
+    """What the operator sees of an app from outside, by several looks in a row."""
+
+    ANSWERS = "answers"
+    DOWN = "down"  # somebody answers, and the app does not serve
+    SILENT = "silent"  # nobody answers
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideView:
+    """How the looks from outside have ended since then."""
+
+    state: Reachability
+    since: datetime
+
+    def moved(self, step: timedelta) -> "OutsideView":
+        """The same, as old as it was, after the clock was set by `step`."""
+        return replace(self, since=self.since + step)
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the operator sees of all droplets together.
+
+    `blind_until`: when it last could see again. `others_answer`: whether the droplet of another
+    session has just answered, which proves the operator's own way.
+    """
+
+    is_blind: bool = False
+    blind_until: datetime | None = None
+    others_answer: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class StoredBundle:
     """The generated app as it is stored in the cluster."""
@@ -289,6 +322,11 @@ class Observation:
     bundle: StoredBundle | None = None
     revised: Revised | None = None
     app: AppView | None = None
+    outside: OutsideView | None = None
+    """The app as it is seen from outside; None: it is not looked at, or was not yet."""
+    sight: Sight = Sight()
+    silent_since: datetime | None = None
+    """Since when the agent has left every question unanswered."""
     log: tuple[str, ...] = ()
     missing: frozenset[tuple[str, str]] = frozenset()
     """Kind and id of what answers 404, but is too young for that to prove anything."""
@@ -315,6 +353,11 @@ class Observation:
         if self.record is None or self.record_made_here:
             return False
         return self.record.status.completed_at is None
+
+    @property
+    def outside_since(self) -> datetime:
+        """Since when the app is seen from outside as it is now."""
+        return self.outside.since if self.outside is not None else self.operator_started_at
 
     def effort(self, key: ActionKey) -> Effort:
         """What is remembered of an action."""

@@ -29,6 +29,7 @@ from spawnai.api.conditions import (
 from spawnai.api.durations import parse_duration
 from spawnai.api.record import Presence, ResourceKind
 from spawnai.api.session import Phase, SessionStatus
+from spawnai.api.spawnclass import OnAppFailure
 
 from .actions import (
     ConfirmNoRecord,
@@ -191,6 +192,8 @@ def _ending(o: Observation, session: Session, wish: Wish, now: datetime) -> Endi
         return Ending("Destroyed", CALLED_DESTROYED)
     if failed is not None or over is not None:
         return failed or over
+    if (broken := _app_failed(o)) is not None:
+        return broken
     if o.record is not None and o.record.droplet_was_deleted:
         # Its time was over when that was done; a longer life asked for since comes too late.
         return _time_was_over(o, status.expiration_time or now)
@@ -209,6 +212,16 @@ def _failed(o: Observation, status: SessionStatus) -> Ending | None:
     if failure is None or status.ready_at is not None:
         return None
     return Ending(failure.reason, failure.message, failed=True)
+
+
+def _app_failed(o: Observation) -> Ending | None:
+    """The end of a session whose agent says that its app has stopped for good, where the class
+    wants that.
+    """
+    if o.app is None or o.offer is None or o.offer.spec.health.on_app_failure is OnAppFailure.KEEP:
+        return None
+    failure = app_failure(o)
+    return Ending(*failure, failed=True) if failure is not None else None
 
 
 def _told_by_ledger(record: Record, *reasons: Ending | None) -> Ending:

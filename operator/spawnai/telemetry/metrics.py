@@ -77,6 +77,23 @@ def result_of(status: SessionStatus) -> EndResult:
     return EndResult.FAILED_LATER if failed else EndResult.COMPLETED
 
 
+PROBE_ANSWERS = ("Up", "Down", "Failed", "None")
+HEALTH_REASONS = frozenset(
+    {"Answers", "NetworkPath", "PoweredOff", "AgentUnreachable", "OperatorBlind", "Replacing"}
+)
+"""Why AppHealthy is as it is, but for the many reasons of apps that failed."""
+
+
+def _health_of(status: SessionStatus) -> str | None:
+    """What is made of a running app, in a word out of few."""
+    if status.phase is not Phase.RUNNING:
+        return None
+    known = find_condition(status.conditions, ConditionType.APP_HEALTHY)
+    if known is None:
+        return "Unheard"
+    return known.reason if known.reason in HEALTH_REASONS else "AppFailed"
+
+
 class _Sorted:
     """A gauge of how many sessions have each value of a label; None: it counts nowhere."""
 
@@ -288,6 +305,28 @@ class Metrics:
             "Rights that the operator needs and the API server does not give it",
             registry=registry,
         )
+        health = Gauge(
+            "spawnai_sessions_health",
+            "SpawnSessions in phase Running, by what is made of their app",
+            ["verdict"],
+            registry=registry,
+        )
+        for reason in (*sorted(HEALTH_REASONS), "AppFailed", "Unheard"):
+            health.labels(reason)
+        self._health = _Sorted(health)
+        self._probes = Counter(
+            "spawnai_health_probes_total",
+            "Looks at running apps from outside, by what they showed",
+            ["answer"],
+            registry=registry,
+        )
+        for answer in PROBE_ANSWERS:
+            self._probes.labels(answer)
+        self._blind = Gauge(
+            "spawnai_blind",
+            "1 while so many droplets are silent at once that the operator's network is suspected",
+            registry=registry,
+        )
         self._orphans = Gauge(
             "spawnai_orphans",
             "Droplets of this cluster that no living SpawnRecord explains",
@@ -350,8 +389,17 @@ class Metrics:
             found = find_condition(status.conditions, ConditionType.READY)
             ready = str(found.status if found is not None else ConditionStatus.UNKNOWN)
         self._readiness.put(uid, ready)
+        self._health.put(uid, _health_of(status) if status is not None else None)
         self._waiting.put(uid, _waits_for(status) if status is not None else None)
         self._feedback.put(uid, feedback if feedback in FEEDBACK_ANSWERS else None)
+
+    def health_probe(self, answer: str) -> None:
+        """A running app was looked at from outside: "Up", "Down", "Failed" or "None"."""
+        self._probes.labels(answer).inc()
+
+    def is_blind(self, value: int) -> None:
+        """1 while the operator takes its own network for cut, else 0."""
+        self._blind.set(value)
 
     def session_ended(self, status: SessionStatus) -> None:
         """The end of a session was decided, for `status.termination_reason`."""

@@ -29,9 +29,11 @@ from spawnai.lifecycle.observation import (
     FailureKind,
     Observation,
     Offer,
+    OutsideView,
     Record,
     Revised,
     Session,
+    Sight,
     StoredBundle,
 )
 from spawnai.lifecycle.plan import plan
@@ -106,6 +108,9 @@ class Life:
     app: AppView | None = None
     app_says: AppView = field(default_factory=lambda: AppView("running", None, START))
     """What the agent answers a process that has not heard of the app."""
+    outside: OutsideView | None = None
+    sight: Sight = field(default_factory=Sight)
+    silent_since: datetime | None = None
     log: tuple[str, ...] = ()
     missing: frozenset[tuple[str, str]] = frozenset()
     switch: datetime | None = None
@@ -146,6 +151,9 @@ class Life:
             bundle=self.bundle,
             revised=self.revised,
             app=self.app,
+            outside=self.outside,
+            sight=self.sight,
+            silent_since=self.silent_since,
             log=self.log,
             missing=self.missing,
             switch=self.switch,

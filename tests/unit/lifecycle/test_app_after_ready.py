@@ -8,7 +8,8 @@ from tests.unit.lifecycle.life import IP, START, Life, a_session, an_offer
 from spawnai.api.conditions import ConditionType, find_condition
 from spawnai.api.session import AppType, Phase, SessionSpec
 from spawnai.lifecycle import actions as do
-from spawnai.lifecycle.keep import FIRST_LOOK, LONGEST_UNSEEN, SILENT_CHECKS
+from spawnai.lifecycle.health import SILENT_CHECKS
+from spawnai.lifecycle.keep import FIRST_LOOK, LONGEST_UNSEEN
 from spawnai.lifecycle.observation import AppView, Effort, FailureKind
 
 WORDS = "the app used more memory than it may; its last lines: hoarding"

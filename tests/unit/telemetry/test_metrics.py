@@ -218,7 +218,7 @@ def test_no_label_holds_a_session(metrics, registry):
     labels = {label for _, names in families(registry).values() for label in names}
     assert labels == {
         "answer", "phase", "ready", "reason", "result", "kind", "class", "outcome", "channel",
-        "endpoint", "model", "write", "window", "version", "whose", "limit",
+        "endpoint", "model", "write", "window", "version", "whose", "limit", "verdict",
     }  # fmt: skip
 
 

@@ -197,6 +197,7 @@ class Deploy:
         reason, failure = status.reason, ""
         if status.state == "failed":
             reason, failure = failure_of_app(status, work.session.order.app_type)
+        work.memory.silent_since = None
         work.memory.app = AppView(status.state, reason, self._clock.utc_now(), failure)
         told = work.memory.efforts.get(do.key_of(do.SetExpiry), NO_EFFORT)
         if told.started_at is None or (told.done_at is not None and told.done_at <= asked_at):
@@ -217,10 +218,12 @@ class Deploy:
     async def check_app(self, work: Work, action: do.CheckApp) -> None:
         """Ask how the app is; when nobody answers, whether the droplet still exists."""
         work.memory.droplet_unseen = False
+        asked_at = self._clock.utc_now()
         try:
             async with self._agents.client(work.session, action.ip) as agent:
                 await self._ask(work, agent)
         except (AgentUnreachable, AgentUntrusted):
+            work.memory.silent_since = work.memory.silent_since or asked_at
             await self._look_after_droplet(work)
             raise
 

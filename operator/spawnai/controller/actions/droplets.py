@@ -14,7 +14,7 @@ from spawnai.api.names import (
     ttl_tag,
 )
 from spawnai.api.record import LedgerEntry
-from spawnai.api.spawnclass import RuntimeSpec
+from spawnai.api.spawnclass import HealthSpec, RuntimeSpec
 from spawnai.app_runtime.archives import CADDY, NODE
 from spawnai.billing import ledger as books
 from spawnai.clock import Clock
@@ -25,7 +25,12 @@ from spawnai.digitalocean.droplet_resource import DropletResource
 from spawnai.digitalocean.errors import DigitalOceanError, NoCapacity, OverQuota, UnknownOption
 from spawnai.digitalocean.models import Droplet, DropletOrder
 from spawnai.digitalocean.resource import Found
-from spawnai.droplet.cloud_config import DropletBootstrap, RuntimeArchive, render_user_data
+from spawnai.droplet.cloud_config import (
+    AppHealth,
+    DropletBootstrap,
+    RuntimeArchive,
+    render_user_data,
+)
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.kinds import ANY, Placement, WantedDroplet
 from spawnai.lifecycle.observation import DropletView, Session
@@ -104,6 +109,7 @@ class DropletSteps(Steps):
                 http_port=backing.spec.exposure.http_port,
                 https_port=backing.spec.exposure.https_port,
                 lifetime=lifetime,
+                health=_app_health(backing.spec.health),
                 archives=runtime_archives(backing.spec.runtime),
                 gateway=self._agents.gateway_certificate(session),
             )
@@ -198,6 +204,15 @@ def wave_tag(at: datetime) -> str:
     """The creation window of ten minutes that a droplet belongs to."""
     window = at.astimezone(UTC)
     return f"{_WAVE_PREFIX}{window:%Y%m%d%H}{window.minute // 10}0"
+
+
+def _app_health(spec: HealthSpec) -> AppHealth:
+    return AppHealth(
+        interval=parse_duration(spec.interval).total_seconds(),
+        timeout=parse_duration(spec.timeout).total_seconds(),
+        failures=spec.failures,
+        grace=parse_duration(spec.grace).total_seconds(),
+    )
 
 
 def runtime_archives(spec: RuntimeSpec) -> tuple[RuntimeArchive, ...]:
