@@ -36,10 +36,10 @@ def local_classes(
     default_class: str,
     runtime: RuntimeSpec | None = None,
     *,
-    gateway: bool = False,
+    gateway: str | None = None,
 ) -> list[dict[str, Any]]:
     """A class without a domain (its URLs are addresses), one with names in DNS, one without HTTPS,
-    and with a `gateway` one whose apps are behind it.
+    and with the address of a `gateway` one whose apps are behind it.
 
     `ports`: where droplets answer HTTP and HTTPS. `runtime`: where they get Node.js and Caddy;
     without one, from the stand-in for the distribution.
@@ -51,9 +51,13 @@ def local_classes(
         LOCAL_DNS_CLASS: direct.model_copy(update={"domain": LOCAL_DOMAIN}),
         LOCAL_HTTP_CLASS: direct.model_copy(update={"https": Https.OFF}),
     }
-    if gateway:
+    if gateway is not None:
         exposures[LOCAL_WILDCARD_CLASS] = direct.model_copy(
-            update={"mode": ExposureMode.WILDCARD, "domain": LOCAL_WILDCARD_DOMAIN}
+            update={
+                "mode": ExposureMode.WILDCARD,
+                "domain": LOCAL_WILDCARD_DOMAIN,
+                "gateway_address": gateway,
+            }
         )
     return [
         _document(

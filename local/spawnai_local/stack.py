@@ -12,7 +12,6 @@ the settings they hand in. When it stops, or its process is killed, nothing is l
 """
 
 import asyncio
-import base64
 import contextlib
 import fcntl
 import json
@@ -32,7 +31,6 @@ from typing import IO, Any, Self, TypeVar
 import httpx
 
 from spawnai.api.spawnclass import RuntimeSpec
-from spawnai.controller import droplets_authority
 from spawnai.settings import NO_ACME
 from spawnai_local import toolchain
 from spawnai_local.browser import DnsServer
@@ -255,7 +253,9 @@ class LocalStack:
                 node_sha256=self.cloud.node_sha256,
                 caddy_sha256=self.cloud.caddy_sha256,
             ),
-            gateway=self.cloud.acme_directory_url is not None,
+            gateway=str(self.cloud.dns_address)
+            if self.cloud.acme_directory_url is not None
+            else None,
         )
 
     async def happenings(self) -> AsyncIterator[str]:
@@ -450,17 +450,14 @@ class LocalStack:
 
     async def _start_gateway(self) -> None:
         started = time.monotonic()
-        namespace = self.manifests.namespace
-        secret = await self.kubectl.json(
-            "get", "secret", droplets_authority.SECRET_NAME, "-n", namespace
-        )
         self.gateway = LocalGateway(
             self.directory / "gateway",
             self.cloud,
-            self.settings.digitalocean_token,
+            self.kubectl,
+            self.manifests.namespace,
             self.operator_kubeconfig,
         )
-        await self.gateway.start(base64.b64decode(secret["data"][droplets_authority.CERTIFICATES]))
+        await self.gateway.start()
         what = f"https://*.{LOCAL_WILDCARD_DOMAIN}  for class {LOCAL_WILDCARD_CLASS}"
         self._report("gateway", what, time.monotonic() - started)
 
@@ -496,6 +493,7 @@ class LocalStack:
             variables["SPAWNAI_DROPLET_NETWORKS"] = self.cloud.network
             variables["SPAWNAI_ACME_DIRECTORY_URL"] = self.cloud.acme_directory_url or NO_ACME
             variables["SPAWNAI_ACME_CA_FILE"] = self.cloud.acme_ca or ""
+            variables["SPAWNAI_ACME_DNS"] = str(self.dns) if self.dns is not None else ""
         if self.cloud.digitalocean_url is not None and self.cloud.claude_url is not None:
             # A proxy of the machine cannot reach addresses that exist on this machine alone.
             names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")

@@ -254,6 +254,14 @@ class Settings(BaseSettings):
         validation_alias="SPAWNAI_ACME_CA_FILE",
         description="The roots that the ACME server itself is checked by, if not the system's.",
     )
+    acme_dns: Annotated[Address | None, NoDecode, BeforeValidator(_or_none(read_address))] = Field(
+        None,
+        validation_alias="SPAWNAI_ACME_DNS",
+        description=(
+            "The DNS server that is asked for proofs and CAA records, if not the domain's own "
+            "nameservers; for a DNS of one's own."
+        ),
+    )
     door_address: Annotated[Address | None, NoDecode, BeforeValidator(_or_none(read_address))] = (
         Field(
             None,

@@ -94,6 +94,13 @@ The label app.kubernetes.io/component says which part an object is of; none: the
 {{- if eq .name "spawnai-operator" }}{{ $_ := set . "name" $account }}{{ end -}}
 {{- end -}}
 {{- if eq $object.kind "Deployment" }}{{ $_ := include "spawnai.deployment" . }}{{ end -}}
+{{- if and (eq $object.kind "Service") (eq $object.metadata.name "spawnai-gateway") -}}
+{{- with $values.gateway.service -}}
+{{- $_ := set $object.spec "type" .type -}}
+{{- if eq .type "ClusterIP" }}{{ $_ := unset $object.spec "externalTrafficPolicy" }}{{ end -}}
+{{- with .annotations }}{{ $_ := set $object.metadata "annotations" . }}{{ end -}}
+{{- end -}}
+{{- end -}}
 {{ toYaml $object }}
 {{- end }}
 
@@ -124,6 +131,10 @@ The label app.kubernetes.io/component says which part an object is of; none: the
 {{- end -}}
 {{- end -}}
 {{- $container := first $pod.containers -}}
+{{- if eq $component "gateway" -}}
+{{- range $container.env }}{{ if eq .name "SPAWNAI_GATEWAY_DOMAIN" }}{{ $_ := set . "value" $settings.domain }}{{ end }}{{ end -}}
+{{- range $pod.volumes }}{{ if eq .name "tls" }}{{ $_ := set .secret "secretName" $settings.tlsSecretName }}{{ end }}{{ end -}}
+{{- end -}}
 {{- with $settings.resources }}{{ $_ := set $container "resources" . }}{{ end -}}
 {{- with $settings.securityContext }}{{ $_ := set $container "securityContext" (mergeOverwrite $container.securityContext .) }}{{ end -}}
 {{- with $settings.extraArgs }}{{ $_ := set $container "args" (concat ($container.args | default list) .) }}{{ end -}}

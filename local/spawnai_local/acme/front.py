@@ -59,6 +59,7 @@ class AcmeFront:
         self._trust = ssl.create_default_context(cafile=upstream_roots)
         self._orders: dict[str, tuple[str, ...]] = {}
         self._seen_failures: set[str] = set()
+        self._account_keys: set[str] = set()
         self._runner: web.AppRunner | None = None
         self._session: aiohttp.ClientSession | None = None
         self.port: int | None = None
@@ -118,13 +119,20 @@ class AcmeFront:
         reached: LimitReached | None = None
         if kind == NEW_ORDER:
             reached = self.counters.order(account, _identifiers(payload))
-        elif kind == NEW_ACCOUNT and not payload.get("onlyReturnExisting"):
+        elif (
+            kind == NEW_ACCOUNT
+            and not payload.get("onlyReturnExisting")
+            # An account that is found again by its key counts for nothing.
+            and str(jws.get("jwk")) not in self._account_keys
+        ):
             reached = self.counters.account(request.remote or "")
         if reached is not None:
             answer = _problem("rateLimited", reached.detail, 429)
             answer.headers["Retry-After"] = str(reached.retry_after_seconds)
             return answer
         response = await self._pass_on(request, body)
+        if kind == NEW_ACCOUNT and response.status < 300:  # noqa: PLR2004
+            self._account_keys.add(str(jws.get("jwk")))
         self._take_note(kind, path, account, payload, response)
         if self.faults.cut[kind] > 0:
             self.faults.cut[kind] -= 1
@@ -186,13 +194,14 @@ def _identifiers(payload: Any) -> tuple[str, ...]:
 
 
 def _jws(body: bytes) -> dict[str, Any]:
-    """The key id and payload of a signed call; Pebble checks the signature."""
+    """The key or its id, and the payload of a signed call; Pebble checks the signature."""
     try:
         document = json.loads(body)
         protected = json.loads(_decoded(document["protected"]))
         payload = _decoded(document["payload"])
         return {
             "kid": protected.get("kid"),
+            "jwk": protected.get("jwk"),
             "payload": json.loads(payload) if payload else None,
         }
     except (ValueError, KeyError, TypeError):

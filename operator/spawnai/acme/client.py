@@ -160,6 +160,12 @@ class AcmeAccount:
             uri: str = self._registered.uri
             return uri
 
+    async def caa_identities(self) -> tuple[str, ...]:
+        """The names by which CAA records allow the server; none when it does not say."""
+        return await self._step(
+            "read the directory", lambda acme: tuple(acme.directory.meta.caa_identities or ())
+        )
+
     async def place(self, request: CertificateRequest) -> str:
         """Place an order; returns its URL. An answer that was lost costs an order, never a
         certificate: what nobody finalizes is not issued.

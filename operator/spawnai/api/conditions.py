@@ -69,7 +69,9 @@ MEANINGS: Mapping[ConditionType, str] = {
     ConditionType.DNS_READY: "The host name of status.url leads to the droplet.",
     ConditionType.CERTIFICATE_READY: (
         "The app is served with a certificate that browsers accept. False: not yet, or the message "
-        "says why none can be had and the app is reached by HTTP."
+        "says why none can be had and the app is reached by HTTP. On a SpawnClass with mode "
+        "Wildcard: the gateway has a certificate. False: it has none, or the message says why it "
+        "cannot be renewed."
     ),
     ConditionType.GENERATED: "Claude has written the app, and what it wrote was checked and kept.",
     ConditionType.APP_HEALTHY: (
@@ -93,6 +95,7 @@ MEANINGS: Mapping[ConditionType, str] = {
 
 WAITED_FOR = frozenset(
     {
+        "CertificatePending",
         "ClassDeleting",
         "ClassNotFound",
         "DigitalOceanUnavailable",

@@ -15,6 +15,9 @@ FINALIZER = f"{GROUP}/cleanup"
 
 SESSION_UID_LABEL = f"{GROUP}/session-uid"
 
+GATEWAY_SERVICE = "spawnai-gateway"
+GATEWAY_TLS_SECRET = "spawnai-gateway-tls"  # noqa: S105 - the Secret's name
+
 FIELD_MANAGER = "spawnai-operator"
 
 TAG_PRODUCT = "spawn-ai"
@@ -54,6 +57,11 @@ def session_firewall_name(session_uid: str) -> str:
 def session_certificate_name(session_uid: str) -> str:
     """The deterministic name of a session's own certificate, and of the Secret with its key."""
     return f"spawn-{session_uid}-certificate"
+
+
+def class_certificate_name(class_uid: str, number: int) -> str:
+    """The deterministic name of the nth certificate of a class, and of the Secret with its key."""
+    return f"spawn-class-{class_uid}-certificate-{number}"
 
 
 def class_firewall_name(class_uid: str) -> str:

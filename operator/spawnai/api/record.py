@@ -105,7 +105,12 @@ class LedgerEntry(ApiModel):
     """One external resource: when made, when seen gone, what it cost."""
 
     kind: ResourceKind = Field(description="Droplet, DomainRecord, Firewall or Certificate.")
-    id: Identifier = Field(description="DigitalOcean's id of it; the URL of a certificate's order.")
+    id: Identifier = Field(
+        description=(
+            "DigitalOcean's id of it; the URL of a certificate's order. `pending-` and a digest: a "
+            "class is about to make it."
+        )
+    )
     name: Identifier = Field(description="Its name.")
     region: Identifier | None = Field(default=None, description="The region of a droplet.")
     size: Identifier | None = Field(default=None, description="The size of a droplet.")
@@ -116,6 +121,9 @@ class LedgerEntry(ApiModel):
     ip: Identifier | None = Field(
         default=None,
         description="The address of a droplet, or what a DNS record or certificate leads to.",
+    )
+    content: Identifier | None = Field(
+        default=None, description="The text of a DNS record of type TXT."
     )
     price_hourly: Amount | None = Field(
         default=None, description="Its price per hour in US dollars, where it has one."

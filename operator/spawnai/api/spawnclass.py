@@ -25,6 +25,8 @@ DEFAULT_REGIONS = ["nyc3", "sfo3", "ams3", "sgp1", "fra1", "lon1", "tor1"]
 _KEY_PATTERN = "^[-._a-zA-Z0-9]+$"  # a key in a Secret's data
 _SLUG_PATTERN = "^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$"
 _MODEL_PATTERN = "^[A-Za-z0-9]([A-Za-z0-9._:/@-]*[A-Za-z0-9])?$"
+_OCTET = "(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
+_IPV4_PATTERN = rf"^({_OCTET}\.){{3}}{_OCTET}$"
 # RFC 1035, section 2.3.1, in small letters, with at least one dot.
 _DOMAIN_PATTERN = r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)+[a-z]([-a-z0-9]{0,61}[a-z0-9])?$"
 # A host name has at most 253 characters, and a session's own label takes 63 of them and a dot.
@@ -375,6 +377,28 @@ class ModelSpec(ApiModel):
     )
 
 
+class TlsSpec(ApiModel):
+    """Whose certificate the gateway has."""
+
+    secret_name: str = Field(
+        description=(
+            "The name of a Secret of type kubernetes.io/tls in the operator's namespace, with the "
+            "certificate for *.domain. Whoever fills it renews it: cert-manager, for example. The "
+            "operator looks whether it fits and how long it lasts."
+        ),
+        json_schema_extra=for_api_server(
+            Rule(
+                rule=cel_matches("self", NAME_PATTERN),
+                message=(
+                    "write the name of a Secret in the operator's namespace (small letters, "
+                    "digits, - and .)"
+                ),
+            ),
+            max_length=253,
+        ),
+    )
+
+
 class ExposureSpec(ApiModel):
     """How apps are reached."""
 
@@ -383,7 +407,12 @@ class ExposureSpec(ApiModel):
             Rule(
                 rule="!has(self.mode) || self.mode != 'Wildcard' || has(self.domain)",
                 message="mode Wildcard needs a domain: write the one that the gateway serves",
-            )
+            ),
+            Rule(
+                rule="(!has(self.tls) && !has(self.gatewayAddress)) || "
+                "(has(self.mode) && self.mode == 'Wildcard')",
+                message="tls and gatewayAddress are for mode Wildcard: remove them or set it",
+            ),
         )
     )
 
@@ -413,6 +442,28 @@ class ExposureSpec(ApiModel):
                 ),
             ),
             max_length=_LONGEST_DOMAIN,
+        ),
+    )
+    tls: TlsSpec | None = Field(
+        default=None,
+        description=(
+            "With mode Wildcard: the Secret that holds the gateway's certificate. Not set: the "
+            "operator orders it, renews it and keeps it in Secret spawnai-gateway-tls."
+        ),
+    )
+    gateway_address: str | None = Field(
+        default=None,
+        description=(
+            "With mode Wildcard: the IPv4 address of the gateway, to which *.domain is to lead. "
+            "Not set: the one of the load balancer of Service spawnai-gateway."
+        ),
+        examples=["203.0.113.7"],
+        json_schema_extra=for_api_server(
+            Rule(
+                rule=cel_matches("self", _IPV4_PATTERN),
+                message="write an IPv4 address such as 203.0.113.7",
+            ),
+            max_length=15,
         ),
     )
     record_ttl_seconds: int = Field(
@@ -881,7 +932,8 @@ class ClassStatus(ApiModel):
     )
     conditions: list[Condition] = conditions_field(
         "What is true about the class, for machines: Ready (sessions can use it), Stalled (the "
-        "message says what is missing or wrong)."
+        "message says what is missing or wrong), CertificateReady (with mode Wildcard: the "
+        "gateway has a certificate, and until when)."
     )
     firewall_id: Identifier | None = Field(
         default=None, description="DigitalOcean's id of the Shared firewall."

@@ -364,6 +364,39 @@ class Cluster:
             lambda: self._core("POST", f"/namespaces/{namespace}/secrets", body),
         )
 
+    async def put_tls_secret(
+        self, namespace: str, name: str, *, chain: bytes, key: bytes, labels: Mapping[str, str]
+    ) -> None:
+        """Write a Secret of type kubernetes.io/tls, whether it is there or not."""
+        data = {"tls.crt": chain, "tls.key": key}
+        encoded = {field: base64.b64encode(value).decode() for field, value in data.items()}
+        body = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "kubernetes.io/tls",
+            "metadata": {"name": name, "namespace": namespace, "labels": dict(labels)},
+            "data": encoded,
+        }
+        path = f"/namespaces/{namespace}/secrets"
+        try:
+            await self._write(
+                f"create secret {namespace}/{name}", lambda: self._core("POST", path, body)
+            )
+        except Conflict:
+            await self._write(
+                f"patch secret {namespace}/{name}",
+                lambda: self._core("PATCH", f"{path}/{name}", {"data": encoded}),
+            )
+
+    async def service_addresses(self, namespace: str, name: str) -> list[str]:
+        """The addresses of a Service's load balancer; none while it has none."""
+        found = await self._call(
+            f"get service {namespace}/{name}",
+            lambda: self._core("GET", f"/namespaces/{namespace}/services/{name}"),
+        )
+        balancer = (found.get("status") or {}).get("loadBalancer") or {}
+        return [str(one["ip"]) for one in balancer.get("ingress") or [] if one.get("ip")]
+
     async def review_token(self, token: str) -> dict[str, Any]:
         """Whom a token belongs to: the status of a TokenReview."""
         return await self._review("authentication.k8s.io", "TokenReview", {"token": token})

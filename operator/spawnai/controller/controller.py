@@ -14,6 +14,7 @@ from random import Random
 from typing import Any
 
 from spawnai.acme.limits import PlacedOrder
+from spawnai.acme.nameservers import Nameserver, Nameservers
 from spawnai.api.names import owner_of
 from spawnai.api.record import LedgerEntry, Presence, RecordStatus, ResourceKind
 from spawnai.api.session import Phase
@@ -46,6 +47,9 @@ from .actions.revise import Revise
 from .admission import Admission
 from .classes.claude import Claude
 from .classes.controller import ClassController
+from .classes.gateways import Gateways
+from .classes.ledger import ClassLedgers
+from .classes.records import ClassRecords
 from .clock_difference import ClockDifference
 from .clock_steps import ClockSteps
 from .cluster import CLASSES, RECORDS, SESSIONS, Cluster, pause_of
@@ -75,6 +79,8 @@ class AcmeSettings:
 
     directory_url: str
     ca_file: str | None = None
+    dns: Nameserver | None = None
+    """Asked for records in place of a domain's own nameservers, for a DNS of one's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,24 +129,11 @@ class Controller:
             on_sweep=self._on_sweep,
             deletions_due=self._deletions_due,
         )
-        self.classes = ClassController(
-            cluster=cluster,
-            store=self.store,
-            accounts=self.accounts,
-            claude_for=outside.claude_for,
-            redactor=outside.redactor,
-            events=outside.events,
-            clock=clock,
-            namespace=outside.namespace,
-            cluster_uid=outside.cluster_uid,
-            clock_words=outside.clock_difference.words,
-            wake_session=self.queue.add,
-            wake_class_after=lambda name, delay: self.queue.add_after(CLASS_PREFIX + name, delay),
-        )
         self._acme: Acme | None = None
         certificates: CertificateSteps | None = None
+        keys = Keys(cluster, outside.namespace, self._ledger_uid)
+        nameservers = Nameservers(clock, outside.acme.dns if outside.acme is not None else None)
         if outside.acme is not None:
-            keys = Keys(cluster, outside.namespace, self._ledger_uid)
             self._acme = Acme(
                 keys,
                 clock,
@@ -151,6 +144,33 @@ class Controller:
             )
             metrics.watch_acme_limit("orders", self._acme.orders_left)
             certificates = CertificateSteps(self._acme, keys, outside.agents, clock)
+        ledgers = ClassLedgers(cluster, self.store, outside.cluster_uid)
+        self.classes = ClassController(
+            cluster=cluster,
+            store=self.store,
+            accounts=self.accounts,
+            claude_for=outside.claude_for,
+            redactor=outside.redactor,
+            events=outside.events,
+            clock=clock,
+            namespace=outside.namespace,
+            ledgers=ledgers,
+            gateways=Gateways(
+                cluster=cluster,
+                store=self.store,
+                ledgers=ledgers,
+                records=ClassRecords(ledgers, clock),
+                acme=self._acme,
+                keys=keys,
+                nameservers=nameservers,
+                clock=clock,
+                namespace=outside.namespace,
+                wake=lambda name: self.queue.add(CLASS_PREFIX + name),
+            ),
+            clock_words=outside.clock_difference.words,
+            wake_session=self.queue.add,
+            wake_class_after=lambda name, delay: self.queue.add_after(CLASS_PREFIX + name, delay),
+        )
         self.bundles = bundles = Bundles(cluster, outside.namespace, self._ledger_uid)
         self.admission = Admission(
             self.store, clock.utc_now, wake=self.queue.add, wake_after=self.queue.add_after

@@ -14,6 +14,7 @@ from kubernetes.aio import client, config
 from prometheus_client import CollectorRegistry
 from yaml import YAMLError
 
+from spawnai.acme.nameservers import Nameserver
 from spawnai.api.names import cluster_tag
 from spawnai.clock import Clock, SystemClock
 from spawnai.digitalocean.client import CallOutcome
@@ -244,7 +245,11 @@ class Process:
                 agent_source=read_agent_source(),
                 notices=notices,
                 clock_difference=difference,
-                acme=AcmeSettings(settings.acme_directory_url, settings.acme_ca_file)
+                acme=AcmeSettings(
+                    settings.acme_directory_url,
+                    settings.acme_ca_file,
+                    Nameserver(*settings.acme_dns) if settings.acme_dns is not None else None,
+                )
                 if settings.acme_directory_url is not None
                 else None,
                 reaper=ReaperSettings(

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from spawnai.api.names import GROUP
+from spawnai.api.names import GATEWAY_SERVICE, GATEWAY_TLS_SECRET, GROUP
 from spawnai.clock import Clock
 from spawnai.telemetry.metrics import Metrics
 
@@ -52,6 +52,7 @@ def _rights(
 
 
 _DOOR = "the console shows no log and no source"
+_GATEWAY = "the gateway's certificate is not renewed and its address not found"
 
 RIGHTS: tuple[Right, ...] = (
     *_rights("get list watch patch", GROUP, "spawnsessions", "no session is served"),
@@ -70,6 +71,8 @@ RIGHTS: tuple[Right, ...] = (
     *_rights("create", "", "configmaps", _DOOR, own=True),
     *_rights("patch", "", "configmaps", _DOOR, own=True, name="spawnai-operator"),
     *_rights("get create", "", "secrets", "no key can be read and no app kept", own=True),
+    *_rights("patch", "", "secrets", _GATEWAY, own=True, name=GATEWAY_TLS_SECRET),
+    *_rights("get", "", "services", _GATEWAY, own=True, name=GATEWAY_SERVICE),
     *_rights("create", LEASES, "leases", "the operator cannot lead", own=True),
     *_rights(
         "get patch", LEASES, "leases", "the operator cannot lead", own=True, name="spawnai-operator"

@@ -1,4 +1,4 @@
-"""Domain records: A records that lead to a droplet, found by name and deleted by id."""
+"""Domain records: A records that lead somewhere, and TXT records; found by name, deleted by id."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,15 +32,23 @@ class DomainRecords:
         self._api = api
 
     async def create(
-        self, domain: str, name: str, ip: str, ttl: int, *, priority: Priority | Slot
+        self,
+        domain: str,
+        name: str,
+        data: str,
+        ttl: int,
+        *,
+        type_: str = "A",
+        priority: Priority | Slot,
     ) -> DomainRecord:
-        """Make an A record.
+        """Make a record.
 
         Args:
             domain: a domain that the account's DNS serves.
             name: relative to the domain, "retro-board-7f3a".
-            ip: the droplet's public IPv4 address.
+            data: an IPv4 address, or the text of a TXT record.
             ttl: seconds, 30 or more.
+            type_: A or TXT.
             priority: what the call is for.
 
         Raises:
@@ -57,7 +65,7 @@ class DomainRecords:
                 "POST",
                 "/v2/domains/{domain}/records",
                 {"domain": domain},
-                body={"type": "A", "name": name, "data": ip, "ttl": ttl},
+                body={"type": type_, "name": name, "data": data, "ttl": ttl},
             ),
             lambda document, _sent_at: _read_record(document, domain),
             priority=priority,
@@ -94,11 +102,13 @@ class DomainRecords:
             return False
         return True
 
-    async def find(self, fqdn: str, domain: str, *, priority: Priority) -> tuple[DomainRecord, ...]:
-        """All A records of that full name ("retro-board-7f3a.example.com"), of which there may be
-        several.
+    async def find(
+        self, fqdn: str, domain: str, *, type_: str = "A", priority: Priority
+    ) -> tuple[DomainRecord, ...]:
+        """All records of that type and full name ("retro-board-7f3a.example.com"), of which there
+        may be several.
         """
-        return await self._list(domain, {"name": fqdn.rstrip("."), "type": "A"}, priority)
+        return await self._list(domain, {"name": fqdn.rstrip("."), "type": type_}, priority)
 
     async def list(self, domain: str, *, priority: Priority) -> tuple[DomainRecord, ...]:
         """All A records of the domain, complete or not at all."""
@@ -147,7 +157,7 @@ class DomainRecords:
             )
 
         records = await list_all(fetch, identity=lambda record: record.id)
-        return tuple(record for record in records if record.type == "A")
+        return tuple(record for record in records if record.type == filters["type"])
 
 
 def _read_record(document: Any, domain: str) -> DomainRecord:

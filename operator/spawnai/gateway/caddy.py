@@ -1,4 +1,4 @@
-"""Caddy's configuration, and having Caddy take a new certificate without dropping a connection."""
+"""Gives Caddy its configuration, and a new certificate without dropping a connection."""
 
 import asyncio
 import hashlib
@@ -42,10 +42,12 @@ def render_caddyfile(settings: GatewaySettings) -> str:
     )
 
 
-class CertificateReloads:
-    """Has Caddy load its configuration again whenever a file of the certificate has changed.
+class CaddyConfiguration:
+    """Has Caddy load its configuration: when it has none, as after a start, and whenever a file of
+    the certificate has changed.
 
-    A pair that Caddy refuses leaves the one before in service; `problem` says what it said.
+    Caddy is started without one (`caddy run`, with its control socket in CADDY_ADMIN). A pair that
+    it refuses leaves the one before in service; `problem` says what it said.
     """
 
     def __init__(
@@ -60,15 +62,20 @@ class CertificateReloads:
         self._on_reload = on_reload
         self._loaded: bytes | None = None
         self.problem: str | None = None
+        self.is_loaded = asyncio.Event()
+        """Set once Caddy has taken its configuration."""
 
     async def run(self) -> None:
-        """Until cancelled. Caddy itself starts with the files as they are then."""
-        self._loaded = await asyncio.to_thread(self._digest)
+        """Until cancelled."""
         while True:
-            await self._clock.sleep(LOOK_SECONDS)
             digest = await asyncio.to_thread(self._digest)
-            if digest is not None and digest != self._loaded and await self._reload():
+            is_new = digest is not None and digest != self._loaded
+            if digest is None:
+                self.problem = "a file of the certificate is missing"
+            elif (is_new or not await self._has_configuration()) and await self._load():
                 self._loaded = digest
+                self.is_loaded.set()
+            await self._clock.sleep(LOOK_SECONDS)
 
     def _digest(self) -> bytes | None:
         """What the files hold; None while one of them is missing."""
@@ -81,10 +88,19 @@ class CertificateReloads:
                 return None
         return digest.digest()
 
-    async def _reload(self) -> bool:
-        transport = httpx.AsyncHTTPTransport(uds=str(self._settings.admin_socket))
+    async def _has_configuration(self) -> bool:
+        """Whether Caddy has what it was given; one that was started again has nothing."""
         try:
-            async with httpx.AsyncClient(transport=transport, timeout=RELOAD_SECONDS) as client:
+            async with self._client() as client:
+                answer = await client.get("http://caddy/config/apps/http")
+        except httpx.HTTPError:
+            return False
+        return answer.is_success and answer.text.strip() != "null"
+
+    async def _load(self) -> bool:
+        before = self.problem
+        try:
+            async with self._client() as client:
                 answer = await client.post(
                     "http://caddy/load",
                     content=render_caddyfile(self._settings),
@@ -97,10 +113,14 @@ class CertificateReloads:
             self.problem = None if answer.is_success else f"Caddy refuses it: {answer.text[:500]}"
         self._on_reload(self.problem is None)
         if self.problem is None:
-            _LOGGER.info("Caddy has taken the new certificate")
-            return True
-        _LOGGER.warning(
-            "The new certificate is not served: %s. The one before stays; it is tried again",
-            self.problem,
-        )
-        return False
+            _LOGGER.info("Caddy has taken its configuration and the certificate")
+        elif self.problem != before:
+            _LOGGER.warning(
+                "The certificate is not served: %s. What Caddy had before stays; it is tried again",
+                self.problem,
+            )
+        return self.problem is None
+
+    def _client(self) -> httpx.AsyncClient:
+        transport = httpx.AsyncHTTPTransport(uds=str(self._settings.admin_socket))
+        return httpx.AsyncClient(transport=transport, timeout=RELOAD_SECONDS)

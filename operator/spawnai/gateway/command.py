@@ -14,7 +14,7 @@ from spawnai.clock import SystemClock
 from spawnai.telemetry.http import TelemetryServer
 from spawnai.telemetry.logs import configure_logging
 
-from .caddy import CertificateReloads, render_caddyfile
+from .caddy import CaddyConfiguration, render_caddyfile
 from .dns import RouteDns
 from .routes import Routes
 from .settings import GatewaySettings, gateway_settings_from
@@ -66,7 +66,7 @@ async def _run(settings: GatewaySettings) -> int:
     await config.load_config()  # type: ignore[no-untyped-call]
     async with client.ApiClient() as api:
         watch = SessionWatch(api, routes, clock)
-        certificate = CertificateReloads(
+        certificate = CaddyConfiguration(
             settings,
             clock,
             on_reload=lambda worked: reloads.labels("taken" if worked else "refused").inc(),
@@ -93,7 +93,7 @@ async def _run(settings: GatewaySettings) -> int:
         tasks = [
             asyncio.create_task(watch.run(), name="watch"),
             asyncio.create_task(certificate.run(), name="certificate"),
-            asyncio.create_task(_tell_when_ready(watch, telemetry), name="telemetry"),
+            asyncio.create_task(_tell_when_ready(watch, certificate, telemetry), name="telemetry"),
             asyncio.create_task(stop.wait(), name="stop"),
         ]
         try:
@@ -107,8 +107,13 @@ async def _run(settings: GatewaySettings) -> int:
     return 0
 
 
-async def _tell_when_ready(watch: SessionWatch, telemetry: TelemetryServer) -> None:
-    """Answer probes once all sessions were seen: before it, every app would be "no such app"."""
+async def _tell_when_ready(
+    watch: SessionWatch, caddy: CaddyConfiguration, telemetry: TelemetryServer
+) -> None:
+    """Answer probes once all sessions were seen and Caddy serves: before it, every app would be "no
+    such app".
+    """
     await watch.synced.wait()
+    await caddy.is_loaded.wait()
     await telemetry.start()
     await asyncio.Event().wait()

@@ -19,6 +19,8 @@ class GatewaySettings:
         address: where Caddy listens.
         http_port: its port for HTTP.
         https_port: its port for HTTPS.
+        public_https_port: the port for HTTPS that people use, where a load balancer or a Service
+            stands before it.
         droplet_http_port: where droplets answer HTTP.
         droplet_https_port: where droplets answer HTTPS.
         dns_host: where this process answers Caddy's questions.
@@ -36,6 +38,7 @@ class GatewaySettings:
     address: str = "0.0.0.0"  # noqa: S104 - a gateway is for everyone
     http_port: int = 80
     https_port: int = _HTTPS_PORT
+    public_https_port: int = _HTTPS_PORT
     droplet_http_port: int = 80
     droplet_https_port: int = _HTTPS_PORT
     dns_host: str = "127.0.0.1"
@@ -51,7 +54,8 @@ class GatewaySettings:
     @property
     def port_suffix(self) -> str:
         """What follows a host in the apps' URLs."""
-        return "" if self.https_port == _HTTPS_PORT else f":{self.https_port}"
+        port = self.public_https_port
+        return "" if port == _HTTPS_PORT else f":{port}"
 
 
 def gateway_settings_from(environment: Mapping[str, str] = os.environ) -> GatewaySettings:
@@ -69,11 +73,13 @@ def gateway_settings_from(environment: Mapping[str, str] = os.environ) -> Gatewa
     dns_host, dns_port = _address(environment, "SPAWNAI_GATEWAY_DNS", "127.0.0.1:5353")
     host, port = _address(environment, "SPAWNAI_HTTP_ADDRESS", "0.0.0.0:8080")
     defaults = GatewaySettings(domain)
+    https_port = _port(environment, "SPAWNAI_GATEWAY_HTTPS_PORT", _HTTPS_PORT)
     return GatewaySettings(
         domain=domain,
         address=environment.get("SPAWNAI_GATEWAY_ADDRESS") or defaults.address,
         http_port=_port(environment, "SPAWNAI_GATEWAY_HTTP_PORT", 80),
-        https_port=_port(environment, "SPAWNAI_GATEWAY_HTTPS_PORT", 443),
+        https_port=https_port,
+        public_https_port=_port(environment, "SPAWNAI_GATEWAY_PUBLIC_HTTPS_PORT", https_port),
         droplet_http_port=_port(environment, "SPAWNAI_GATEWAY_DROPLET_HTTP_PORT", 80),
         droplet_https_port=_port(environment, "SPAWNAI_GATEWAY_DROPLET_HTTPS_PORT", 443),
         dns_host=dns_host,

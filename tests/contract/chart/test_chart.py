@@ -9,6 +9,7 @@ import pytest
 import yaml
 from tests.contract.chart.conftest import CHART, HelmError, by_kind_and_name
 
+from spawnai.app_runtime.archives import CADDY_VERSION
 from spawnai_local import toolchain
 from spawnai_local.compat import oldest_version
 from spawnai_local.paths import checkout
@@ -406,19 +407,38 @@ def test_extra_objects_are_templates(render):
     assert render(value)["ConfigMap", "more"]["metadata"]["namespace"] == "spawnai-system"
 
 
+def test_the_gateway_serves_the_domain_and_the_secret_that_the_values_name(render):
+    gateway = {"enabled": True, "domain": "a.example", "tlsSecretName": "from-cert-manager"}
+    gateway["service"] = {"type": "ClusterIP", "annotations": {"one": "two"}}
+    charted = render(f"gateway={json.dumps(gateway)}")
+    pod = charted["Deployment", "spawnai-gateway"]["spec"]["template"]["spec"]
+    ours, caddy = pod["containers"]
+    assert {"name": "SPAWNAI_GATEWAY_DOMAIN", "value": "a.example"} in ours["env"]
+    assert caddy["image"] == f"caddy:{CADDY_VERSION}"
+    (tls,) = [one for one in pod["volumes"] if one["name"] == "tls"]
+    assert tls["secret"]["secretName"] == "from-cert-manager"
+    service = charted["Service", "spawnai-gateway"]
+    assert service["spec"]["type"] == "ClusterIP"
+    assert "externalTrafficPolicy" not in service["spec"]
+    assert service["metadata"]["annotations"] == {"one": "two"}
+
+
 def test_every_pod_meets_the_restricted_standard(render):
     pods = [
         one["spec"] if kind == "Pod" else one["spec"]["template"]["spec"]
-        for (kind, _), one in render().items()
+        for (kind, _), one in render(*(f'{part}={{"enabled": true}}' for part in PARTS)).items()
         if kind in {"Deployment", *HOOKS}
     ]
-    assert len(pods) == 3
+    assert len(pods) == 3 + len(PARTS)
     for pod in pods:
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         for container in pod["containers"]:
             assert container["securityContext"]["allowPrivilegeEscalation"] is False
-            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            capabilities = container["securityContext"]["capabilities"]
+            assert capabilities["drop"] == ["ALL"]
+            # The only one that the restricted standard allows.
+            assert set(capabilities.get("add", ())) <= {"NET_BIND_SERVICE"}
 
 
 def test_every_example_of_values_is_a_valid_one(helm):

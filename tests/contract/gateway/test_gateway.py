@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
@@ -17,13 +19,13 @@ from tests.contract.machines.certificates import Authority
 from spawnai.api.names import session_host_label
 from spawnai.clock import SystemClock
 from spawnai.droplet.credentials import derive_droplets_authority, derive_gateway_certificate
-from spawnai.gateway.caddy import CertificateReloads, render_caddyfile
+from spawnai.gateway.caddy import CaddyConfiguration
 from spawnai.gateway.dns import RouteDns
 from spawnai.gateway.routes import Routes
 from spawnai.gateway.settings import GatewaySettings
 from spawnai_local import toolchain
 from spawnai_local.address_block import claim_address_block
-from spawnai_local.processes import ChildProcess, free_port
+from spawnai_local.processes import ChildProcess, RestartPolicy, free_port
 
 DOMAIN = "apps.spawn-ai.test"
 MASTER_KEY = b"m" * 32
@@ -116,11 +118,13 @@ class Gateway:
         self.public = Authority()
         self.routes = Routes(DOMAIN)
         self.dns = RouteDns(self.routes.find)
+        https_port = free_port(self.address)
         self.settings = GatewaySettings(
             DOMAIN,
             address=self.address,
             http_port=free_port(self.address),
-            https_port=free_port(self.address),
+            https_port=https_port,
+            public_https_port=https_port,
             droplet_http_port=free_port(addresses[1]),
             droplet_https_port=free_port(addresses[1]),
             dns_host=self.address,
@@ -143,15 +147,22 @@ class Gateway:
         self.settings = replace(self.settings, dns_port=port)
         self.write_certificate()
         (self.folder / "ca.crt").write_text(derive_droplets_authority(MASTER_KEY))
-        caddyfile = self.folder / "Caddyfile"
-        caddyfile.write_text(render_caddyfile(self.settings))
         self.caddy = ChildProcess(
             "caddy",
-            [toolchain.caddy(), "run", "--config", caddyfile, "--adapter", "caddyfile"],
+            [toolchain.caddy(), "run"],
             self.folder,
-            environment={"HOME": str(self.folder), "XDG_DATA_HOME": str(self.folder)},
+            environment={
+                "HOME": str(self.folder),
+                "XDG_DATA_HOME": str(self.folder),
+                "CADDY_ADMIN": f"unix/{self.settings.admin_socket}",
+            },
+            restart=RestartPolicy(),
         )
         await self.caddy.start()
+        self.reloading = CaddyConfiguration(
+            self.settings, SystemClock(), on_reload=lambda worked: self._count(worked=worked)
+        )
+        self.watching = asyncio.create_task(self.reloading.run())
 
         async def listens() -> bool:
             try:
@@ -162,10 +173,6 @@ class Gateway:
             return True
 
         await self.caddy.wait_until_ready(listens, limit_seconds=30)
-        self.reloading = CertificateReloads(
-            self.settings, SystemClock(), on_reload=lambda worked: self._count(worked=worked)
-        )
-        self.watching = asyncio.create_task(self.reloading.run())
 
     def _count(self, *, worked: bool) -> None:
         self.reloads += worked
@@ -314,9 +321,10 @@ async def test_sockets_and_streams_survive_new_routes_and_a_new_certificate(gate
         assert await events.content.readline() == b"data: 0\n"
         for number in range(50):
             gateway.routes.put(session(f"other-{number}", gateway.droplet_addresses[1]))
+        loaded = gateway.reloads
         serial = gateway.write_certificate()
         async with asyncio.timeout(60):
-            while gateway.reloads == 0:
+            while gateway.reloads == loaded:
                 await asyncio.sleep(0.05)
         await socket.send_str("two")
         assert await socket.receive_str() == "echo two"
@@ -333,6 +341,19 @@ async def test_a_pair_that_does_not_fit_leaves_the_one_before_in_service(gateway
             await asyncio.sleep(0.05)
     assert "does not match" in gateway.reloading.problem
     assert await served_serial(gateway) == before
+
+
+async def test_a_caddy_that_was_started_again_is_given_its_configuration_again(gateway):
+    document = session("board", gateway.droplet_addresses[0])
+    gateway.routes.put(document)
+    await gateway.droplet(document)
+    loaded = gateway.reloads
+    os.kill(gateway.caddy.pid, signal.SIGKILL)
+    async with asyncio.timeout(60):
+        while gateway.reloads == loaded:
+            await asyncio.sleep(0.05)
+    async with gateway.client() as client, client.get(gateway.url(document)) as answer:
+        assert answer.status == 200
 
 
 async def served_serial(gateway: Gateway) -> int:

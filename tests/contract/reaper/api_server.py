@@ -41,12 +41,16 @@ class FakeApiServer:
         app.router.add_get(GROUP_PATH + "/spawnrecords/{name}", self._get)
         app.router.add_post(GROUP_PATH + "/spawnrecords", self._create)
         app.router.add_patch(GROUP_PATH + "/spawnrecords/{name}/status", self._patch)
+        self.routes(app)
         self._runner = web.AppRunner(app)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
         host, port = self._runner.addresses[0][:2]
         self.url = f"http://{host}:{port}"
+
+    def routes(self, app: web.Application) -> None:
+        """What a test needs beside that."""
 
     async def stop(self) -> None:
         if self._runner is not None:

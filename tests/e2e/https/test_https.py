@@ -77,6 +77,23 @@ async def test_an_app_behind_the_gateway_costs_no_record_and_no_certificate(worl
     assert {line["kind"] for line in record["status"]["resources"]} == {"Droplet"}
 
 
+async def test_the_operator_orders_the_gateways_certificate_and_makes_its_name(world, sessions):
+    offer = await world.kubectl.json("get", "spawnclass", LOCAL_WILDCARD_CLASS)
+    told = {one["type"]: one for one in offer["status"]["conditions"]}
+    assert told["CertificateReady"]["status"] == "True", told
+    assert f"*.{LOCAL_WILDCARD_DOMAIN} until" in told["CertificateReady"]["message"]
+    assert "renews it from" in told["CertificateReady"]["message"]
+    assert told["DNSReady"]["status"] == "True", told
+    record = await world.kubectl.json("get", "spawnrecord", offer["metadata"]["uid"])
+    lines = record["status"]["resources"]
+    (order,) = [one for one in lines if one["kind"] == "Certificate"]
+    assert order["domain"] == f"*.{LOCAL_WILDCARD_DOMAIN}"
+    names = {one["name"]: one for one in lines if one["kind"] == "DomainRecord"}
+    assert names[f"*.{LOCAL_WILDCARD_DOMAIN}"]["presence"] == "Present"
+    # The proof was shown, and taken away again.
+    assert names[f"_acme-challenge.{LOCAL_WILDCARD_DOMAIN}"]["presence"] == "Gone"
+
+
 async def test_a_class_without_https_is_reached_by_http(world, sessions):
     plain = sessions["plain"]
     assert urlsplit(plain.status["url"]).scheme == "http"

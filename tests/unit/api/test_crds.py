@@ -123,10 +123,9 @@ def test_the_api_server_fills_in_what_the_operator_would():
     """Defaults of the schema, put together, are the defaults of the model."""
 
     def filled(schema: dict[str, Any]) -> Any:
-        if "properties" not in schema:
-            return schema.get("default")
         default = schema.get("default")
-        if default:
+        # What stands in an object that nobody wrote, and that has no default itself, is not filled.
+        if default is None or default or "properties" not in schema:
             return default
         parts = {name: filled(part) for name, part in schema["properties"].items()}
         return {name: part for name, part in parts.items() if part is not None}

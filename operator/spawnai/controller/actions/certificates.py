@@ -74,6 +74,12 @@ class Keys:
         owner = ledger_owner(uid, ledger) if ledger is not None else None
         return await self._key(session_certificate_name(uid), {SESSION_UID_LABEL: uid}, owner)
 
+    async def of_class(self, uid: str, name: str) -> bytes:
+        """The key of a class's certificate; it goes with the class's ledger."""
+        ledger = self._ledger_uid(uid)
+        owner = ledger_owner(uid, ledger) if ledger is not None else None
+        return await self._key(name, {"app.kubernetes.io/name": "spawnai"}, owner)
+
     async def _key(self, name: str, labels: dict[str, str], owner: dict[str, str] | None) -> bytes:
         try:
             data = await self._cluster.get_secret(self._namespace, name)
@@ -181,7 +187,7 @@ class CertificateSteps(Steps):
         address = str(droplet.ip)
         host = _host_of(line)
         account = await self._acme.account()
-        store = _LineStore(work, line, await self._keys.of_session(work.uid))
+        store = LineStore(line, await self._keys.of_session(work.uid))
         async with self._agents.client(work.session, address) as agent:
             prover = DropletProver(
                 agent, address, work.backing.spec.exposure.http_port, self._clock
@@ -308,13 +314,12 @@ class DropletProver:
             await self._agent.delete_challenge(challenge.token)
 
 
-class _LineStore:
+class LineStore:
     """An order with its URL in the ledger and its key in a Secret: nothing is left to save."""
 
-    def __init__(self, work: Work, line: LedgerEntry, key: bytes) -> None:
+    def __init__(self, line: LedgerEntry, key: bytes) -> None:
         self.request = request_for(_host_of(line))
         self._kept = KeptOrder(self.request, key, url=line.id)
-        self._work = work
 
     async def load(self) -> KeptOrder | None:
         """The order as the ledger has it."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
-from spawnai.api.conditions import ConditionType, find_condition
+from spawnai.api.conditions import Condition, ConditionType, find_condition
 from spawnai.api.names import API_VERSION
 from spawnai.api.record import RecordSpec
 from spawnai.api.session import Phase
@@ -32,9 +32,12 @@ from spawnai.telemetry.redaction import Redactor
 from .claude import Claude, check_claude
 from .cloud import ClassCloud
 from .firewalls import ClassFirewalls
+from .gateways import Gateway, Gateways
 from .keys import ClassKeys, read_keys
+from .ledger import ClassLedgers
 from .memory import ClassMemories, ClassMemory, Look, drop
 from .state import USABLE, USABLE_WORDS, CheckedFor, ClassProblem, ClassState, status_of
+from .words import SILENT, gateway_conditions
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -97,7 +100,8 @@ class ClassController:
         events: EventRecorder,
         clock: Clock,
         namespace: str,
-        cluster_uid: str,
+        ledgers: ClassLedgers,
+        gateways: Gateways,
         clock_words: Callable[[], str],
         wake_session: Callable[[str], None],
         wake_class_after: Callable[[str, float], None],
@@ -110,7 +114,9 @@ class ClassController:
         self._events = events
         self._clock = clock
         self._namespace = namespace
-        self._firewalls = ClassFirewalls(cluster, store, clock, cluster_uid)
+        self._ledgers = ledgers
+        self._gateways = gateways
+        self._firewalls = ClassFirewalls(ledgers, clock)
         self._cloud = ClassCloud(accounts, self._firewalls, self._users, self._known_users)
         self._clock_words = clock_words
         self._wake_session = wake_session
@@ -120,7 +126,7 @@ class ClassController:
     def state(self, name: str) -> ClassState | None:
         """What the class can do now; None when it has not been looked at yet."""
         memory = self._memories.get(name)
-        return memory.state if memory is not None else None
+        return memory.offered() if memory is not None else None
 
     def on_claude_answer(self, name: str, refusal: Failure | None) -> None:
         """Claude took an order of the class, or refused it for what a person has to mend.
@@ -156,7 +162,7 @@ class ClassController:
 
     async def close(self) -> None:
         """End all looks that are under way. Each can be ended half-way, and found again."""
-        await self._memories.close()
+        await asyncio.gather(self._memories.close(), self._gateways.close())
 
     async def reconcile(self, name: str) -> None:
         """Look at one class."""
@@ -166,14 +172,16 @@ class ClassController:
             await self._accounts.close_unused(self._memories.accounts())
             return
         memory = self._memories.of(name, known.uid)
-        before = memory.state
+        before = memory.offered()
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 if known.deleting:
                     await self._end(known, memory)
                     return
                 state = await self._current(known, memory)
-                problem = memory.refused
+                memory.gateway = await self._gateway(known, state)
+                unreached = memory.gateway.problem if memory.gateway is not None else None
+                problem = unreached or memory.refused
         except ClusterError:
             # Its sessions wait, also those that are to be destroyed: not for the queue's backoff.
             self._wake_class_after(name, PROBLEM_RETRY_SECONDS)
@@ -187,12 +195,20 @@ class ClassController:
                 return
             state = self._with_problem(known, memory, problem)
         memory.state = state
+        offered = memory.offered() or state
         await self._accounts.close_unused(self._memories.accounts())
-        await self._report(known, state, problem)
-        pause = PROBLEM_RETRY_SECONDS if state.problem else SECRET_CHECK_SECONDS
+        await self._report(known, memory, state, problem)
+        pause = PROBLEM_RETRY_SECONDS if offered.problem else SECRET_CHECK_SECONDS
         self._wake_class_after(name, pause)
-        if before is None or not before.is_known or before.offers_otherwise(state):
+        if before is None or not before.is_known or before.offers_otherwise(offered):
             self._wake_sessions(name)
+
+    async def _gateway(self, known: StoredClass, state: ClassState) -> Gateway | None:
+        """What is known of the class's gateway."""
+        if state.account is None:
+            return None
+        current = self._store.spawn_class(known.name) or known
+        return await self._gateways.look(current, state.account)
 
     def _problem_of(self, known: StoredClass, error: Exception) -> ClassProblem:
         """What an error in a look means for the class."""
@@ -405,7 +421,7 @@ class ClassController:
                 f"SpawnClass {known.name!r} is deleted, and still used by {', '.join(users[:5])}: "
                 "it goes when they have ended"
             )
-            await self._report(known, state, ClassProblem("InUse", message))
+            await self._report(known, memory, state, ClassProblem("InUse", message))
             self._wake_class_after(known.name, PROBLEM_RETRY_SECONDS)
             return
         if memory.look is not None:
@@ -413,7 +429,10 @@ class ClassController:
             await asyncio.wait({memory.look.task})
             drop(memory.look)
             memory.look = None
-        record = await self._firewalls.ledger(known.uid)
+        if state.account is not None and not await self._gateways.end(known, state.account):
+            self._wake_class_after(known.name, 1.0)
+            return
+        record = await self._ledgers.get(known.uid)
         if record is not None and record.status.completed_at is None:
             ledger = await self._firewalls.delete(record, state.account)
             await write_ledger(self._cluster, self._store, record, ledger)
@@ -452,11 +471,17 @@ class ClassController:
         return users
 
     async def _report(
-        self, known: StoredClass, state: ClassState, problem: ClassProblem | None
+        self,
+        known: StoredClass,
+        memory: ClassMemory,
+        state: ClassState,
+        problem: ClassProblem | None,
     ) -> None:
         current = self._store.spawn_class(known.name) or known
         now = self._clock.utc_now().replace(microsecond=0)
         status = status_of(current, state, problem, now, remark=self._clock_words())
+        about_gateway = gateway_conditions(current, memory.gateway, now)
+        status = status.model_copy(update={"conditions": [*status.conditions, *about_gateway]})
         status = without_secrets(self._redactor, status)
         patch = merge_patch(current.status.document(), status.document())
         if not patch:
@@ -470,6 +495,16 @@ class ClassController:
             return
         self._store.put_class(body)
         self._emit(current, problem)
+        for condition in about_gateway:
+            self._emit_trouble(current, condition)
+
+    def _emit_trouble(self, before: StoredClass, condition: Condition) -> None:
+        """Tell what is wrong with a gateway, once for each reason."""
+        told = find_condition(before.status.conditions, condition.type)
+        if condition.reason in SILENT or (told is not None and told.reason == condition.reason):
+            return
+        regarding = Regarding("SpawnClass", None, before.name, before.uid, API_VERSION)
+        self._events.emit(regarding, "Warning", condition.reason, "Check", condition.message)
 
     def _emit(self, before: StoredClass, problem: ClassProblem | None) -> None:
         """Tell it beside the class, with the write that makes it true: a problem that is new or

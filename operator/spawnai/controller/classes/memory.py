@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from spawnai.controller.accounts import CloudAccount
 from spawnai.generation.claude import Generator
+from spawnai.lifecycle.observation import Failure, FailureKind
 
+from .gateways import Gateway
 from .state import CheckedFor, ClassProblem, ClassState
 
 
@@ -46,12 +48,24 @@ class ClassMemory:
     look: Look | None = None
     looked: tuple[CheckedFor, datetime] | None = None
     """What was looked at last, and when that began."""
+    gateway: Gateway | None = None
+    """What is known of its gateway; None: it has none, or it was not looked at yet."""
     refused: ClassProblem | None = None
     """Why Claude refuses the orders of the class."""
     unauthorized: int = 0
     """How many looks in a row DigitalOcean refused the token."""
     answered_at: float = float("-inf")
     """When Claude last began to answer an order of the class."""
+
+    def offered(self) -> ClassState | None:
+        """What it can do now, with what its gateway lacks."""
+        if self.state is None or self.state.problem is not None or self.gateway is None:
+            return self.state
+        problem, checked_at = self.gateway.problem, self.state.checked_at
+        if problem is None or checked_at is None:
+            return self.state
+        failure = Failure(FailureKind.NEEDS_PERSON, problem.reason, str(problem), checked_at)
+        return replace(self.state, problem=failure)
 
     def accounts(self) -> Iterator[CloudAccount]:
         """Those in use: not that of a token which was replaced, or never worked."""
