@@ -20,7 +20,7 @@ pytestmark = [
 ]
 
 MOST_SEEDS = 400
-SEEDS_OF_A_SITUATION = 40
+SEEDS_OF_A_SITUATION = 20
 
 
 @dataclass(frozen=True, slots=True)
