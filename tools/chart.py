@@ -22,6 +22,11 @@ _TABLE = re.compile(
     r"(<!-- values: made by `make generate` -->\n).*(<!-- end of values -->)", re.DOTALL
 )
 _MARK = "@schema "
+_WITH_IMAGES = (
+    Path("manifests", "deployment.yaml"),
+    Path("manifests", "console", "console.yaml"),
+    Path("manifests", "inspector", "inspector.yaml"),
+)
 _TYPES = {
     "tag:yaml.org,2002:str": "string",
     "tag:yaml.org,2002:int": "integer",
@@ -147,11 +152,14 @@ def generated_files(root: Path) -> dict[Path, str]:
             f'__version__ = "{version}"',
             (root / "operator" / "spawnai" / "__init__.py").read_text(),
         ),
-        Path("manifests", "deployment.yaml"): re.sub(
-            r"image: spawnai-operator:\S+",
-            f"image: spawnai-operator:{version}",
-            (root / "manifests" / "deployment.yaml").read_text(),
-        ),
+        **{
+            path: re.sub(
+                r"image: (spawnai-operator|spawnai-inspector):\S+",
+                rf"image: \g<1>:{version}",
+                (root / path).read_text(),
+            )
+            for path in _WITH_IMAGES
+        },
     }
 
 

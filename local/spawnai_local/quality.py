@@ -119,7 +119,7 @@ async def _judge(judge: Judge, case: Case) -> None:
 async def deploy_all(cases: list[Case], folder: Path, directory: Path) -> None:
     """Have each answer ordered, deployed and watched for a while, on a stack of its own."""
     cloud = CloudSettings(bundles=str(folder), tokens_per_second=0, first_token_seconds=0.2)
-    settings = StackSettings(directory, claude=Claude.SIMULATOR, local_cloud=cloud)
+    settings = StackSettings(directory, claude=Claude.SIMULATOR, local_cloud=cloud, inspector=True)
     async with LocalStack(settings) as stack, SessionWatch(stack.kubectl) as watch:
         waiting = list(cases)
 

@@ -5,7 +5,8 @@
 1. the control plane (or takes the cluster of the current KUBECONFIG),
 2. the cloud: DigitalOcean's API with droplets that boot, its DNS, and Claude's API,
 3. the operator, under the rights that manifests/ give it; it comes back when it dies,
-4. the console, which has no rights of its own.
+4. the inspector, which opens pages in this machine's Chromium,
+5. the console, which has no rights of its own.
 
 `make local`, `make demo`, the benchmarks and the end-to-end tests all use it, and differ only in
 the settings they hand in. When it stops, or its process is killed, nothing is left running.
@@ -48,6 +49,7 @@ from spawnai_local.control_plane import ControlPlane
 from spawnai_local.gateway import LocalGateway
 from spawnai_local.guard import Guard
 from spawnai_local.helm import Helm
+from spawnai_local.inspector import NOT_INSPECTED, LocalInspector
 from spawnai_local.installation import (
     Manifests,
     delete_sessions,
@@ -124,6 +126,7 @@ class LocalStack:
         self.operator: ChildProcess | None = None
         self.console: LocalConsole | None = None
         self.gateway: LocalGateway | None = None
+        self.inspector: LocalInspector | None = None
         self.forgotten_processes = 0
         """After `stop`: how many processes its own order of ending had missed; a defect if any."""
         self._report = report
@@ -163,7 +166,7 @@ class LocalStack:
         (self.directory / "stack.pid").write_text(f"{os.getpid()}\n")
         self.manifests = read_manifests(checkout())
         await _side_by_side(self._start_cluster(), self._start_cloud())
-        await self._install()
+        await _side_by_side(self._install(), self._start_inspector())
         if self.settings.operator:
             await self._start_operator()
         if self.settings.operator and self.cloud.acme_directory_url is not None:
@@ -185,6 +188,8 @@ class LocalStack:
             await self.gateway.stop()
         if self.operator is not None:
             await self.operator.stop()
+        if self.inspector is not None:
+            await self.inspector.stop()
         if self._cloud_process is not None:
             await self._cloud_process.stop()
         if self._control_plane is not None:
@@ -448,6 +453,17 @@ class LocalStack:
         what = f"{self.metrics_url}  as {self.manifests.service_account}"
         self._report("operator", what, time.monotonic() - started)
 
+    async def _start_inspector(self) -> None:
+        if not self.settings.inspector:
+            return
+        if not LocalInspector.is_possible():
+            self._progress(NOT_INSPECTED)
+            return
+        started = time.monotonic()
+        self.inspector = LocalInspector(self.directory, self.cloud)
+        await self.inspector.start()
+        self._report("inspector", f"{self.inspector.url}  opens pages", time.monotonic() - started)
+
     async def _start_gateway(self) -> None:
         started = time.monotonic()
         self.gateway = LocalGateway(
@@ -479,6 +495,7 @@ class LocalStack:
             "POD_UID": f"local-{os.getpid()}",
             "SPAWNAI_HTTP_ADDRESS": http_address,
             "SPAWNAI_DOOR_ADDRESS": f"127.0.0.1:{free_port()}" if self.settings.console else "",
+            "SPAWNAI_INSPECTOR_URL": self.inspector.url if self.inspector is not None else "",
             "SPAWNAI_LOG_FORMAT": "json",
             "MALLOC_ARENA_MAX": "2",  # as in the image
             # The operator reads its keys from the Secret. What a shell holds must not mislead it.

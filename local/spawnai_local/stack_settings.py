@@ -82,6 +82,8 @@ class StackSettings:
     """With Cloud.LOCAL: whether there is an ACME server, so that apps get certificates."""
     operator: bool = True
     """False: the caller runs operators itself."""
+    inspector: bool = False
+    """True: pages are opened in a browser before they are Ready, where this machine has one."""
     console: bool = False
     """True: the page and its API are served too."""
     api_server_flags: tuple[str, ...] = ()
@@ -130,6 +132,7 @@ def settings_from_environment(
         domain=environment.get("DOMAIN") or None,
         https=True,
         console=True,
+        inspector=True,
     )
 
 

@@ -71,6 +71,17 @@ def _gateway(parser: argparse.ArgumentParser) -> Run:
     return lambda given: command.main(given, os.environ)
 
 
+def _inspector(_: argparse.ArgumentParser) -> Run:
+    from spawnai.inspector import command, settings  # noqa: PLC0415
+
+    def run(_: argparse.Namespace) -> int:
+        given = settings.inspector_settings_from(os.environ)
+        configure_logging(given.log_level, given.log_format)
+        return asyncio.run(command.run(given))
+
+    return run
+
+
 def _export(parser: argparse.ArgumentParser) -> Run:
     from spawnai.export import command  # noqa: PLC0415
 
@@ -112,6 +123,7 @@ _COMMANDS = {
     "run": _Command("run the operator until it is told to stop", _operator),
     "console": _Command("serve the page and its API until it is told to stop", _console),
     "gateway": _Command("look droplets up for a gateway's Caddy", _gateway),
+    "inspector": _Command("open apps' pages in a browser until it is told to stop", _inspector),
     "export": _Command("what sessions cost, as a FOCUS file or in a database", _export),
     "reap": _Command("find and delete what was left in DigitalOcean", _reap),
     "runtime": _Command("find out the hashes of what droplets install", _runtime),

@@ -262,6 +262,11 @@ class Settings(BaseSettings):
             "nameservers; for a DNS of one's own."
         ),
     )
+    inspector_url: Annotated[str | None, BeforeValidator(_or_none(_read_url))] = Field(
+        None,
+        validation_alias="SPAWNAI_INSPECTOR_URL",
+        description="Where the inspector is, which opens pages; without it none is opened.",
+    )
     door_address: Annotated[Address | None, NoDecode, BeforeValidator(_or_none(read_address))] = (
         Field(
             None,

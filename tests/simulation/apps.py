@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Self
 
-from spawnai.droplet.client import AgentRejected, AgentStatus, AgentUnreachable, AgentUntrusted
+from spawnai.droplet.client import AgentStatus, AgentUnreachable, AgentUntrusted
 from spawnai.droplet.credentials import SessionCredentials
 from spawnai.droplet.probe import ProbeAnswer
 from spawnai.generation.bundle import AppFile, Bundle
@@ -18,6 +18,8 @@ from spawnai.generation.errors import (
     GenerationUnavailable,
 )
 from spawnai.generation.usage import TokenUsage
+from spawnai.inspector.client import InspectorAway
+from spawnai.inspector.inspection import Inspection, Target
 from spawnai.lifecycle.keep import has_log
 from spawnai.lifecycle.observation import Session
 
@@ -114,6 +116,38 @@ def _usage(paid: Paid) -> TokenUsage:
     return TokenUsage(input_tokens=paid.input_tokens, output_tokens=paid.output_tokens)
 
 
+class SimulatedInspector:
+    """Finds something wrong, is away, or is slow, as the seed draws it for each page."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._random = Random(f"{wire.story.seed}/pages")
+        self.looks = 0
+
+    @property
+    def is_there(self) -> bool:
+        """In every second story; the others are as they were before there was one."""
+        return Random(f"{self._wire.story.seed}/inspector").random() < 0.5
+
+    async def inspect(self, target: Target) -> Inspection:
+        self.looks += 1
+        shows = self._random.random()
+        if shows < 0.1:
+            await asyncio.sleep(self._random.uniform(1, 22))  # it is slow
+        elif shows < 0.2:
+            raise InspectorAway("the inspector does not answer")
+        findings = ("the page is blank",) if shows > 0.8 else ()
+        picture = b"\x89PNG\r\n\x1a\n" if self._random.random() < 0.7 else b""
+
+        def lost(why: str) -> Exception:
+            return InspectorAway(why)
+
+        inspection = Inspection(findings, picture)
+        return await self._wire.call(
+            "INSPECTOR look", "the inspector", lambda: inspection, lost, words=target.url
+        )
+
+
 @dataclass(slots=True)
 class Machine:
     """What runs on one droplet."""
@@ -121,6 +155,8 @@ class Machine:
     digest: str | None = None
     pushed_at: float = NEVER
     pushes: int = 0
+    versions: int = 0
+    """How many bundles came after the first one."""
     is_process: bool = False
     expires_at: datetime = field(default_factory=lambda: utc(0))
     stopped_at: float = NEVER
@@ -157,7 +193,7 @@ class SimulatedAgents:
         self._cloud = cloud
         self._wire = wire
         self._random = Random(f"{wire.story.seed}/agents")
-        self._fates: dict[int, tuple[float, str]] = {}
+        self._fates: dict[tuple[int, int], tuple[float, str]] = {}
         self.machines: dict[int, Machine] = {}
 
     def credentials(self, _session: Session) -> SessionCredentials:
@@ -194,17 +230,24 @@ class SimulatedAgents:
 
     def fate(self, droplet: CloudDroplet) -> tuple[float, str]:
         """After how long the app there answers, or fails."""
-        if droplet.id not in self._fates:
-            ends = self._random.random()
+        version = self.machine(droplet).versions
+        key = droplet.id, version
+        if key not in self._fates:
+            # Of a repaired app from numbers of its own, so that no other draw depends on it.
+            random = self._random
+            if version:
+                random = Random(f"repaired:{self._wire.story.seed}/{droplet.id}/{version}")
+            ends = random.random()
             state = "failed" if ends < 0.04 else "running"
-            self._fates[droplet.id] = (self._random.uniform(0.5, 3), state)
-        return self._fates[droplet.id]
+            self._fates[key] = (random.uniform(0.5, 3), state)
+        return self._fates[key]
 
     def breaks_at(self, droplet: CloudDroplet) -> float:
         """When an app that came up stops for good. Drawn apart, so that no other draw depends on
         it; a webapp is files.
         """
-        machine, fate = self.machines.get(droplet.id), self._fates.get(droplet.id)
+        machine = self.machines.get(droplet.id)
+        fate = self._fates.get((droplet.id, machine.versions)) if machine is not None else None
         if machine is None or fate is None or not machine.is_process:
             return NEVER
         wait, end = fate
@@ -278,9 +321,8 @@ class SimulatedAgent:
 
     async def push(self, document) -> None:
         def effect(_droplet: CloudDroplet, machine: Machine) -> None:
-            if machine.digest not in (None, document["digest"]):
-                raise AgentRejected(409, "another bundle runs")
-            if machine.digest is None:
+            if machine.digest != document["digest"]:
+                machine.versions += machine.digest is not None
                 machine.digest = document["digest"]
                 machine.is_process = self._is_process
                 machine.pushed_at = self._agents._cloud.now

@@ -43,7 +43,7 @@ from spawnai.notices.sender import NoticeSender
 from spawnai.telemetry.redaction import Redactor
 
 from .api_server import ApiServer, SimulatedCluster, session_body
-from .apps import SimulatedAgents, SimulatedClaude, SimulatedProbes
+from .apps import SimulatedAgents, SimulatedClaude, SimulatedInspector, SimulatedProbes
 from .cloud import (
     DOMAIN,
     Cloud,
@@ -148,6 +148,7 @@ class World:
         self.claude = SimulatedClaude(self.wire, self.judge.order_begun)
         self.agents = SimulatedAgents(self.cloud, self.wire)
         self.probes = SimulatedProbes(self.agents, self.wire)
+        self.inspector = SimulatedInspector(self.wire)
         self.judge.server, self.judge.cloud = self.server, self.cloud
         self.judge.claude, self.judge.agents = self.claude, self.agents
         self.processes: list[Process] = []
@@ -363,6 +364,7 @@ class World:
                 connect=lambda _token, news: self._account(process, random, news, check),
                 claude_for=lambda _key: Claude(self.claude, self.claude),
                 agents=self.agents,
+                inspector=self.inspector if self.inspector.is_there else None,
                 events=_Events(self, process),
                 metrics=_Silent(),
                 redactor=Redactor(),

@@ -17,6 +17,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
+{{/* The image of the inspector, which has a browser. */}}
+{{- define "spawnai.inspector.image" -}}
+{{- $image := .Values.inspector.image | default dict -}}
+{{- if $image.digest }}{{ $image.repository | default "spawnai-inspector" }}@{{ $image.digest }}{{ else }}{{ $image.repository | default "spawnai-inspector" }}:{{ $image.tag | default .Values.image.tag | default .Chart.AppVersion }}{{ end }}
+{{- end }}
+
 {{/* What a container of a hook needs: the image, and the restricted security context. */}}
 {{- define "spawnai.hook.container" -}}
 image: {{ include "spawnai.image" . }}
@@ -125,6 +131,9 @@ The label app.kubernetes.io/component says which part an object is of; none: the
 {{- with $settings.extraVolumes }}{{ $_ := set $pod "volumes" (concat ($pod.volumes | default list) .) }}{{ end -}}
 {{- range $pod.containers -}}
 {{- /* Only our own image is replaced: a part may have a second container. */ -}}
+{{- if hasPrefix "spawnai-inspector:" .image -}}
+{{- $_ := set . "image" (include "spawnai.inspector.image" $root) -}}
+{{- end -}}
 {{- if hasPrefix "spawnai-operator:" .image -}}
 {{- $_ := set . "image" (include "spawnai.image" $root) -}}
 {{- if $root.Values.image.pullPolicy }}{{ $_ := set . "imagePullPolicy" $root.Values.image.pullPolicy }}{{ end -}}
@@ -142,6 +151,9 @@ The label app.kubernetes.io/component says which part an object is of; none: the
 {{- /* A variable is given once: server-side apply refuses a list with the same name twice. */ -}}
 {{- $given := $settings.extraEnv | default list -}}
 {{- range $name, $value := $settings.env | default dict }}{{ $given = append $given (dict "name" $name "value" $value) }}{{ end -}}
+{{- if and (eq $component "operator") (dig "inspector" "enabled" false $root.Values.AsMap) -}}
+{{- $container = set $container "env" (append $container.env (dict "name" "SPAWNAI_INSPECTOR_URL" "value" "http://spawnai-inspector")) -}}
+{{- end -}}
 {{- $names := dict -}}
 {{- range $given -}}
 {{- if hasKey $names .name }}{{ fail (printf "%s: the environment variable %s is given twice, in env and extraEnv or twice in extraEnv" $component .name) }}{{ end -}}

@@ -38,6 +38,7 @@ class ConditionType(StrEnum):
     CERTIFICATE_READY = "CertificateReady"
     GENERATED = "Generated"
     APP_HEALTHY = "AppHealthy"
+    INSPECTED = "Inspected"
     UPDATE_FAILED = "UpdateFailed"
     EXPIRING_SOON = "ExpiringSoon"
     EXPIRED = "Expired"
@@ -77,6 +78,11 @@ MEANINGS: Mapping[ConditionType, str] = {
     ConditionType.APP_HEALTHY: (
         "The app on the droplet answers. False: it is not up yet, or has stopped for good; "
         "Unknown: the droplet's agent, which would know, does not answer."
+    ),
+    ConditionType.INSPECTED: (
+        "A browser opened the app's page and found nothing wrong. False: the message says what it "
+        "found; Unknown: the page was not opened, and the message says why. Absent for an api or a "
+        "script, and where no inspector is set up."
     ),
     ConditionType.UPDATE_FAILED: (
         "The app for the prompt that stands in the spec did not work, so the one before goes on; "

@@ -122,6 +122,14 @@ class Https(StrEnum):
     OFF = "Off"
 
 
+class Inspection(StrEnum):
+    """Whether pages are opened in a browser before they count as Ready."""
+
+    OFF = "Off"
+    WARN = "Warn"
+    REQUIRE = "Require"
+
+
 class FirewallMode(StrEnum):
     """One firewall for all sessions of the class, or one for each."""
 
@@ -885,6 +893,16 @@ class ClassSpec(ApiModel):
     )
     model: ModelSpec = Field(
         default_factory=ModelSpec, description="Which Claude model writes the apps, and how."
+    )
+    inspection: Inspection = Field(
+        default=Inspection.REQUIRE,
+        description=(
+            "Whether the page of a webapp or fullstack app is opened in a browser before the app "
+            "is Ready. Require: an app whose page does not work is repaired, and ends with the "
+            "reason PageBroken when its repairs do not help. Warn: it is Ready all the same, and "
+            "the condition Inspected says what does not work. Off: no page is opened. Without an "
+            "inspector beside the operator no page is opened either."
+        ),
     )
     exposure: ExposureSpec = Field(
         default_factory=ExposureSpec, description="How the world reaches the apps."

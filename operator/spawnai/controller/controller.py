@@ -25,6 +25,7 @@ from spawnai.digitalocean.droplet_resource import droplet_line
 from spawnai.digitalocean.inventory import Sweep
 from spawnai.digitalocean.models import Droplet
 from spawnai.droplet.probe import Probes
+from spawnai.inspector.client import InspectorClient
 from spawnai.lifecycle.observation import DropletView
 from spawnai.notices.sender import NoticeSender
 from spawnai.telemetry.events import EventRecorder
@@ -41,6 +42,7 @@ from .actions.custody import Custody
 from .actions.deploy import Deploy
 from .actions.droplets import DropletSteps
 from .actions.generate import Generate
+from .actions.inspect import Inspect
 from .actions.kinds import steps_of_all_kinds
 from .actions.resources import Resources
 from .actions.revise import Revise
@@ -103,6 +105,7 @@ class Outside:
     notices: NoticeSender
     acme: AcmeSettings | None = None
     probes: Probes = field(default_factory=Probes)
+    inspector: InspectorClient | None = None
     reaper: ReaperSettings = field(default_factory=ReaperSettings)
     clock_difference: ClockDifference = field(default_factory=ClockDifference)
 
@@ -188,6 +191,7 @@ class Controller:
             health=self.health,
             cluster_uid=outside.cluster_uid,
             has_acme=self._acme is not None,
+            has_inspector=outside.inspector is not None,
             started_at=clock.utc_now(),
             utc_now=clock.utc_now,
         )
@@ -204,6 +208,13 @@ class Controller:
             before_call=outside.check_leadership,
             on_answer=self.classes.on_claude_answer,
             wake=self.queue.add,
+        )
+        inspect = Inspect(
+            outside.inspector,
+            bundles=bundles,
+            metrics=metrics,
+            clock=clock,
+            repair=generate.repair_app,
         )
         self._reconciler = Reconciler(
             store=self.store,
@@ -231,8 +242,13 @@ class Controller:
                     clock=clock,
                     repair=generate.repair_app,
                 ),
+                inspect=inspect,
                 revise=Revise(
-                    agents=outside.agents, bundles=bundles, generate=generate, clock=clock
+                    agents=outside.agents,
+                    bundles=bundles,
+                    generate=generate,
+                    inspect=inspect,
+                    clock=clock,
                 ),
             ),
             reporter=Reporter(

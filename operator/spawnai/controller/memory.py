@@ -18,6 +18,7 @@ from spawnai.lifecycle.observation import (
     DropletView,
     Effort,
     Failure,
+    PageView,
     Revised,
     StoredBundle,
 )
@@ -47,6 +48,7 @@ class Memory:
     bundle: StoredBundle | None = None
     unstored: WrittenApp | None = None
     revised: Revised | None = None
+    page: PageView | None = None
     app: AppView | None = None
     silent_since: datetime | None = None
     log: tuple[str, ...] = ()

@@ -45,6 +45,7 @@ class Observer:
         health: HealthWatch,
         cluster_uid: str,
         has_acme: bool = False,
+        has_inspector: bool = False,
         started_at: datetime,
         utc_now: Callable[[], datetime],
     ) -> None:
@@ -56,6 +57,7 @@ class Observer:
         self._health = health
         self._cluster_uid = cluster_uid
         self._has_acme = has_acme
+        self._has_inspector = has_inspector
         self._started_at = started_at
         self._utc_now = utc_now
 
@@ -109,6 +111,7 @@ class Observer:
             firewall_in_force=memory.firewall_in_force,
             bundle=memory.bundle,
             revised=memory.revised,
+            page=memory.page,
             app=memory.app,
             outside=self._health.view(uid),
             sight=self._health.sight(uid),
@@ -193,6 +196,7 @@ class Observer:
             prices=state.account.prices if state.account is not None else {},
             claude_answers=self._classes.claude_answers(class_name),
             certificates=self._has_acme,
+            inspector=self._has_inspector,
         )
         return offer, None, backing
 

@@ -21,6 +21,7 @@ from spawnai.digitalocean.client import CallOutcome
 from spawnai.droplet.packing import read_agent_source
 from spawnai.generation.claude import Generator, open_client, warm_up
 from spawnai.generation.judging.judge import Judge
+from spawnai.inspector.client import InspectorClient
 from spawnai.lifecycle.reaping import ReapingRules
 from spawnai.notices.sender import NoticeSender
 from spawnai.settings import Settings
@@ -220,6 +221,9 @@ class Process:
             on_result=metrics.notice,
             register_secret=self._redactor.register,
         )
+        inspector = (
+            InspectorClient(settings.inspector_url) if settings.inspector_url is not None else None
+        )
         self.controller = controller = Controller(
             Outside(
                 cluster=cluster,
@@ -252,6 +256,7 @@ class Process:
                 )
                 if settings.acme_directory_url is not None
                 else None,
+                inspector=inspector,
                 reaper=ReaperSettings(
                     rules=ReapingRules(
                         minimum_age=settings.reaper_minimum_age,
@@ -312,6 +317,8 @@ class Process:
             await claude.close()
             await judge.close()
             await notices.close()
+            if inspector is not None:
+                await inspector.close()
             with suppress(TimeoutError):
                 async with asyncio.timeout(SHUTDOWN_SECONDS):
                     await events.shut_down()

@@ -158,6 +158,31 @@ class DeployApp(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class PageLook:
+    """How a page is opened. `address`: where its host is; None: where DNS says.
+
+    `repairs`: what is wrong with it is repaired, and an app that stays broken does not run.
+    """
+
+    url: str
+    address: str | None
+    repairs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InspectApp(Action):
+    """Have the app's page opened in a browser, and repaired where it does not work."""
+
+    look: PageLook
+    digest: str
+
+    @property
+    def key(self) -> ActionKey:
+        """One inspection for each bundle."""
+        return ActionKey("InspectApp", id=self.digest[:12])
+
+
+@dataclass(frozen=True, slots=True)
 class SetExpiry(Action):
     """Move the dead man's switch of the droplet. One at a time, whatever the times: of two tellings
     under way, the older might arrive last.
@@ -176,6 +201,8 @@ class ReviseApp(Action):
 
     ip: str
     prompt_digest: str
+    look: PageLook | None = None
+    """How its page is opened; None: it has none, or nobody looks."""
 
 
 @dataclass(frozen=True, slots=True)

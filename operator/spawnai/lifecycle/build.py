@@ -34,6 +34,7 @@ from .https import (
     host_of,
     wants_certificate,
 )
+from .inspection import inspect
 from .keep import NOT_INSTALLED, POWERED_OFF, keep, once_told, powered_off
 from .kinds import WantedFirewall, WantedRecord
 from .limits import limits_of
@@ -335,7 +336,10 @@ def _app(
         return
     if not has_own_name(offer) or d.has(ConditionType.DNS_READY):
         https = certificate is CertificateState.SERVED
-        d.put(ready_at=now.replace(microsecond=0), url=url_of(session, offer, ip, https=https))
+        url = url_of(session, offer, ip, https=https)
+        if not inspect(d, session, offer, url, ip):
+            return
+        d.put(ready_at=now.replace(microsecond=0), url=url)
         first_revision(d, session, now)
         # The droplet's switch is told of the promise once it is stored, and no watch shows that:
         # what this process wrote it knows already.

@@ -145,6 +145,8 @@ class Offer:
     """Whether Claude took another order of the class just now."""
     certificates: bool = False
     """Whether there is an ACME server to order certificates from."""
+    inspector: bool = False
+    """Whether there is an inspector that opens pages."""
 
     def tier(self, tier: Tier) -> TierSpec:
         """What that tier means in this class."""
@@ -293,6 +295,18 @@ class StoredBundle:
 
 
 @dataclass(frozen=True, slots=True)
+class PageView:
+    """What a browser saw of the page of one bundle: nothing wrong, unless something is named.
+
+    `problem`: why the page was not opened.
+    """
+
+    digest: str
+    findings: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Revised:
     """What became of a new prompt: the version that runs for it, or why there is none."""
 
@@ -302,6 +316,8 @@ class Revised:
     at: datetime
     failure: Failure | None = None
     note: str = ""
+    page: PageView | None = None
+    """What its page showed, where pages are inspected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +337,7 @@ class Observation:
     firewall_in_force: bool = False
     bundle: StoredBundle | None = None
     revised: Revised | None = None
+    page: PageView | None = None
     app: AppView | None = None
     outside: OutsideView | None = None
     """The app as it is seen from outside; None: it is not looked at, or was not yet."""

@@ -11,6 +11,7 @@ from spawnai.api.conditions import ConditionType
 from spawnai.api.session import RevisionStatus, SessionStatus
 
 from .actions import ReviseApp
+from .inspection import look_of, tell
 from .observation import FailureKind, Session
 from .status import Draft
 
@@ -65,7 +66,9 @@ def revise(d: Draft, session: Session, ip: str, now: datetime) -> None:
     if runs is not None and runs.prompt_digest == wanted and not runs.failed:
         d.drop(ConditionType.UPDATE_FAILED)
         return
-    action = ReviseApp(ip, wanted)
+    offer, url = d.observation.offer, d.get("url")
+    look = look_of(session, offer, url, ip) if offer is not None and url is not None else None
+    action = ReviseApp(ip, wanted, look)
     failure = d.observation.effort(action.key).failure
     if failure is not None and failure.kind is not FailureKind.FINAL:
         d.set_true(ConditionType.UPDATE_FAILED, failure.reason, failure.message)
@@ -90,6 +93,8 @@ def _take_outcome(d: Draft) -> None:
     )
     d.put(revisions=[*status.revisions, entry][-KEPT:])
     if outcome.failure is None:
+        if outcome.page is not None:
+            tell(d, outcome.page)
         d.put(revision=outcome.number, note=outcome.note or None)
         d.drop(ConditionType.UPDATE_FAILED)
         message = f"Version {outcome.number} of the app runs"

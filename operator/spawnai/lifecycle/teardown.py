@@ -32,7 +32,10 @@ BEING_DESTROYED = "Everything the session used is being destroyed"
 RESIDUAL_AFTER = timedelta(seconds=15)
 """After how long a teardown that is not done names what is left."""
 
-ABANDONED = ("Await", "GenerateApp", "DeployApp", "SetExpiry", "CheckApp", "StopApp", "RestartApp")
+ORDERS = ("GenerateApp", "DeployApp", "InspectApp", "ReviseApp")
+"""What may order from Claude: an app, a repair, a change."""
+
+ABANDONED = (*ORDERS, "Await", "SetExpiry", "CheckApp", "StopApp", "RestartApp")
 """What only a session that goes on needs."""
 
 
@@ -64,7 +67,7 @@ def teardown(d: Draft, ending: Ending, now: datetime) -> None:
     _say_why(d, ending)
     unsure = delete_all(d, record, log_taken=_log_taken(d, now))
     left = residuals(record.status.resources)
-    if left or unsure or o.effort(key_of(GenerateApp)).running:
+    if left or unsure or any(e.running for key, e in o.efforts.items() if key.action in ORDERS):
         _still_ending(d, ending, left, unsure, now)
         return
     _receipt(d, record, ending, now)
@@ -204,7 +207,9 @@ def _receipt(d: Draft, record: Record, ending: Ending, now: datetime) -> None:
     phase = d.move_to(Phase.DESTROYED)
     if phase is Phase.DESTROYED:
         parts = (row.condition for row in KINDS.values())
-        d.drop(ConditionType.RECONCILING, ConditionType.APP_HEALTHY, *parts)
+        d.drop(
+            ConditionType.RECONCILING, ConditionType.APP_HEALTHY, ConditionType.INSPECTED, *parts
+        )
         if d.previous.phase is not Phase.DESTROYED:
             d.notice(
                 "Normal",

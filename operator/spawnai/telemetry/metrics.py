@@ -248,6 +248,15 @@ class Metrics:
             "Repair rounds within orders to Claude",
             registry=registry,
         )
+        self._inspections = Histogram(
+            "spawnai_inspection_seconds",
+            "How long the inspector took for a page, by what came of it",
+            ["result"],
+            buckets=_CALL_BOUNDS,
+            registry=registry,
+        )
+        for result in ("passed", "findings", "away"):
+            self._inspections.labels(result)
         self._notices = Counter(
             "spawnai_notices_total",
             "Notices to users, by channel and what became of them",
@@ -427,6 +436,10 @@ class Metrics:
     def claude_tokens(self, model: str, kind: str, count: int) -> None:
         """Tokens were paid for; `kind` is "input", "output", "cache_read" or "cache_write"."""
         self._tokens.labels(model, kind).inc(count)
+
+    def inspected(self, result: str, seconds: float) -> None:
+        """The inspector was asked for a page: passed, findings, or away."""
+        self._inspections.labels(result).observe(seconds)
 
     def claude_order(self, outcome: str, repairs: int) -> None:
         """An order to Claude was paid for; `outcome` is one word, as in the ledger."""

@@ -83,7 +83,20 @@ def test_a_part_takes_the_settings_of_the_operator(render, part):
     spec = charted["Deployment", f"spawnai-{part}"]["spec"]
     assert spec["replicas"] == 3
     assert spec["template"]["spec"]["nodeSelector"] == {"pool": "infra"}
-    assert "spawnai-operator:other" in json.dumps(spec)
+    image = "spawnai-inspector" if part == "inspector" else "spawnai-operator"
+    assert f"{image}:other" in json.dumps(spec)
+
+
+def test_the_operator_is_told_where_the_inspector_is(render):
+    def variables(*values):
+        [container] = render(*values)[DEPLOYMENT]["spec"]["template"]["spec"]["containers"]
+        return {one["name"]: one.get("value") for one in container["env"]}
+
+    name = "SPAWNAI_INSPECTOR_URL"
+    assert name not in variables()
+    charted = render('inspector={"enabled": true}')
+    assert variables('inspector={"enabled": true}')[name] == "http://spawnai-inspector"
+    assert ("Service", "spawnai-inspector") in charted
 
 
 def test_labels_that_mean_something_are_kept(render, kustomized):

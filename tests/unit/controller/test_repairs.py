@@ -54,7 +54,8 @@ class Agent:
 
     async def status(self, after=None) -> AgentStatus:
         log = ("starting", ERROR, "Node.js v24")
-        return AgentStatus(None, "failed", self.reason, 1, 0, log, START, "1", error=ERROR)
+        digest = self.pushed[-1]
+        return AgentStatus(digest, "failed", self.reason, 1, 0, log, START, "1", error=ERROR)
 
 
 class World(Surroundings):

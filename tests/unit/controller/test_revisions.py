@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from tests.unit.controller.test_bundles import SESSION
 from tests.unit.controller.test_generate import Surroundings
+from tests.unit.controller.test_inspect import LOOK, Inspector, inspect_with
 from tests.unit.controller.test_repairs import Claude
 from tests.unit.lifecycle.life import IP, START
 
@@ -46,6 +47,7 @@ class World(Surroundings):
     def __init__(self) -> None:
         super().__init__(Claude())
         self.agent = Agent()
+        self.inspector = Inspector()
 
         @asynccontextmanager
         async def client(_session, _ip):
@@ -55,6 +57,7 @@ class World(Surroundings):
             agents=SimpleNamespace(client=client),
             bundles=self.bundles,
             generate=self.generate,
+            inspect=inspect_with(self, self.inspector),
             clock=SystemClock(),
         )
         self.running = 1
@@ -64,7 +67,7 @@ class World(Surroundings):
         spec = session.order.model_copy(update={"prompt": prompt})
         status = session.status.model_copy(update={"revision": self.running})
         self.work = replace(self.work, known_session=replace(session, spec=spec, status=status))
-        action = do.ReviseApp(IP, prompt_digest(prompt))
+        action = do.ReviseApp(IP, prompt_digest(prompt), LOOK)
         self.memory.efforts[action.key] = Effort(running=True)
         await self.revise.revise_app(self.work, action)
         outcome = self.memory.revised
@@ -123,3 +126,21 @@ async def test_a_restarted_operator_finds_the_version_it_had_paid_for(world):
     outcome = await world.set_prompt("with votes")
     assert outcome.number == 2
     assert len(world.claude.orders) == orders
+
+
+async def test_a_page_that_does_not_work_is_repaired_like_a_crash(world):
+    world.inspector.shows = [("main.js:3: uncaught TypeError",)]
+    outcome = await world.set_prompt("with votes")
+    assert (outcome.number, outcome.failure) == (3, None)
+    assert outcome.page.findings == ()
+    assert "main.js:3: uncaught TypeError" in world.claude.orders[-1].before.findings
+
+
+async def test_a_page_that_stays_broken_gives_its_place_back(world):
+    await world.set_prompt("with votes")
+    served = world.agent.serves
+    world.inspector.shows = [("the page is blank",)] * 9
+    outcome = await world.set_prompt("with a chat")
+    assert outcome.failure.reason == "PageBroken"
+    assert "the page is blank" in outcome.failure.message
+    assert world.agent.serves == served

@@ -30,6 +30,7 @@ from spawnai.lifecycle.observation import (
     Observation,
     Offer,
     OutsideView,
+    PageView,
     Record,
     Revised,
     Session,
@@ -80,8 +81,9 @@ def a_session(**changes: Any) -> Session:
     return Session(**(values | changes))
 
 
-def an_offer(**spec: Any) -> Offer:
+def an_offer(*, inspector: bool = False, **spec: Any) -> Offer:
     return Offer(
+        inspector=inspector,
         name="standard",
         uid="class-uid",
         spec=ClassSpec.model_validate(spec),
@@ -100,6 +102,9 @@ class Life:
     record: Record | None = None
     bundle: StoredBundle | None = None
     revised: Revised | None = None
+    page: PageView | None = None
+    page_shows: PageView = field(default_factory=lambda: PageView(DIGEST))
+    """What the inspector sees, the next time."""
     droplet: DropletView | None = None
     droplet_unseen: bool = False
     firewall_in_force: bool = False
@@ -150,6 +155,7 @@ class Life:
             firewall_in_force=self.firewall_in_force,
             bundle=self.bundle,
             revised=self.revised,
+            page=self.page,
             app=self.app,
             outside=self.outside,
             sight=self.sight,
@@ -240,6 +246,7 @@ class Life:
         self.efforts.clear()
         self.rejected.clear()
         self.bundle, self.droplet, self.firewall_in_force = None, None, False
+        self.page = None
         self.app_says, self.app, self.switch = self.app or self.app_says, None, None
         self.log = ()
         self.started_at = self.now
@@ -367,6 +374,8 @@ class Life:
                 )
                 self.bundle = StoredBundle(DIGEST, entry)
                 self.book(lambda book: books.with_generation(book, entry))
+            case do.InspectApp(digest=digest):
+                self.page = replace(self.page_shows, digest=digest)
             case do.ReviseApp():
                 pass
             case do.CheckApp():

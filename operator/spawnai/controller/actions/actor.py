@@ -16,6 +16,7 @@ from spawnai.lifecycle.kinds import KINDS
 from .custody import Custody
 from .deploy import Deploy
 from .generate import Generate
+from .inspect import Inspect
 from .resources import Resources
 from .revise import Revise
 from .work import Work
@@ -38,6 +39,7 @@ _DOING: Mapping[type[do.Action], str] = {
     do.ConfirmNoRecord: "asking whether the session has a ledger",
     do.GenerateApp: "having Claude write the app",
     do.DeployApp: "giving the app to the droplet",
+    do.InspectApp: "opening the app's page in a browser",
     do.ReviseApp: "changing the app for a new prompt",
     do.SetExpiry: "telling the droplet when its session ends",
     do.CheckApp: "asking the droplet how the app is",
@@ -69,6 +71,7 @@ class Actor:
         resources: Resources,
         generate: Generate,
         deploy: Deploy,
+        inspect: Inspect,
         revise: Revise,
     ) -> None:
         self._handlers: Mapping[type[do.Action], tuple[float, Handler]] = {
@@ -85,6 +88,7 @@ class Actor:
             do.Verify: (TURN_SECONDS, resources.verify),
             do.GenerateApp: (600, generate.generate_app),
             do.DeployApp: (600, deploy.deploy_app),
+            do.InspectApp: (600, inspect.inspect_app),
             do.ReviseApp: (1800, revise.revise_app),
             do.SetExpiry: (15, deploy.set_expiry),
             do.CheckApp: (30, deploy.check_app),

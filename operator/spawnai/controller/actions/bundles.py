@@ -4,6 +4,7 @@ Nobody who orders an app can write there, and the operator needs no right to any
 who may create and read Secrets in every namespace owns the cluster.
 """
 
+import contextlib
 import gzip
 import json
 import zlib
@@ -28,6 +29,7 @@ BUNDLE_KEY = "bundle.json.gz"
 """Compressed, so that the largest app there may be fits in a Secret, which holds 1 MiB."""
 
 GENERATION_KEY = "generation.json"
+SCREENSHOT_KEY = "screenshot.png"
 PROMPT_KEY = "prompt"
 """What a version was made for: an earlier prompt finds its app by it."""
 
@@ -149,6 +151,35 @@ class Bundles:
             prompt = data.get(PROMPT_KEY, b"").decode("utf-8", errors="surrogatepass")
             found.append(Version(number, bundle, generation, prompt))
 
+    async def store_screenshot(self, session: Session, number: int, picture: bytes) -> None:
+        """Keep the picture of a version (PNG). The first one stays.
+
+        Raises:
+            ClusterError: the API server does not take it.
+        """
+        with contextlib.suppress(Conflict):
+            await self._cluster.create_secret(
+                self._namespace,
+                screenshot_name(session.uid, number),
+                {SCREENSHOT_KEY: picture},
+                labels={SESSION_UID_LABEL: session.uid},
+                owner=self._owner(session.uid),
+            )
+
+    async def screenshot(self, session: Session) -> bytes:
+        """The picture of the version that runs, or of the last one before it that has one.
+
+        Raises:
+            ObjectNotFound: there is none.
+        """
+        for number in range(session.status.revision or 1, 0, -1):
+            try:
+                name = screenshot_name(session.uid, number)
+                return (await self._cluster.get_secret(self._namespace, name))[SCREENSHOT_KEY]
+            except (ObjectNotFound, KeyError):
+                continue
+        raise ObjectNotFound("read the picture of the app", "there is none")
+
     def _owner(self, session_uid: str) -> dict[str, str] | None:
         ledger_uid = self._ledger_uid(session_uid)
         if ledger_uid is None:
@@ -211,3 +242,8 @@ def bundle_name(session_uid: str, number: int = 1) -> str:
     Secrets, finds out that the app was paid for already. The digest stands inside.
     """
     return f"spawn-{session_uid}-app" if number == 1 else f"spawn-{session_uid}-app-{number}"
+
+
+def screenshot_name(session_uid: str, number: int) -> str:
+    """The Secret that holds the picture of a version."""
+    return f"spawn-{session_uid}-screenshot-{number}"

@@ -1,5 +1,9 @@
 """The session's hold in the API server: its finalizer and its ledger."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from spawnai.billing.ledger import merged
 from spawnai.controller.cluster import Cluster, Conflict, ObjectNotFound
 from spawnai.controller.finalizers import set_finalizer
 from spawnai.controller.report import record_document
@@ -50,7 +54,16 @@ class Custody:
             work.memory.record_made_here = True
         except Conflict:
             created = await self._cluster.get_record(action.spec.owner.uid)
-        self._store.put_record(created)
+        self._take_in(work, created)
+
+    def _take_in(self, work: Work, body: Mapping[str, Any]) -> None:
+        """A ledger as the API server has it. A watch may have shown an older one before: what that
+        did not list must not be missing from the next write.
+        """
+        self._store.put_record(body)
+        stored, memory = self._store.record(work.uid), work.memory
+        if stored is not None and memory.ledger is not None:
+            memory.ledger = merged(memory.ledger, stored.status)
 
     async def delete_record(self, work: Work, _action: do.DeleteRecord) -> None:
         """Drop the ledger."""
@@ -74,6 +87,6 @@ class Custody:
     async def confirm_no_record(self, work: Work, _action: do.ConfirmNoRecord) -> None:
         """Ask the API server itself."""
         try:
-            self._store.put_record(await self._cluster.get_record(work.uid))
+            self._take_in(work, await self._cluster.get_record(work.uid))
         except ObjectNotFound:
             work.memory.record_confirmed_absent = True

@@ -1,6 +1,7 @@
 """Hands the app to its droplet, and talks to the agent there while the session lives."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -88,7 +89,7 @@ failed installation is none of them: to order a repair for it would only be paid
 
 LOG_LINES_FOR_A_REPAIR = 15
 
-Repair = Callable[[Work, do.DeployApp, Sequence[str]], Awaitable[StoredBundle]]
+Repair = Callable[[Work, do.Action, Sequence[str]], Awaitable[StoredBundle]]
 
 
 def findings_of(status: AgentStatus, words: str) -> list[str]:
@@ -100,6 +101,26 @@ def findings_of(status: AgentStatus, words: str) -> list[str]:
         lines.append(f"the first error in its log: {status.error}")
     lines.extend(f"log: {line}" for line in status.log[-LOG_LINES_FOR_A_REPAIR:])
     return lines
+
+
+def outcome_of(status: AgentStatus, digest: str) -> AgentStatus | None:
+    """What has become of a bundle that was pushed; None: it is still under way.
+
+    The first one is all that there is. A further one is tried beside the one that serves.
+    """
+    update = status.update
+    if update is not None and update.bundle_digest == digest and update.state == "failed":
+        return replace(
+            status,
+            bundle_digest=digest,
+            state="failed",
+            reason=update.reason,
+            message=update.message,
+            error=update.error,
+            exit_code=update.exit_code,
+        )
+    is_settled = status.state in {"running", "finished", "failed"}
+    return status if is_settled and status.bundle_digest == digest else None
 
 
 def with_lock(document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -130,19 +151,20 @@ class Deploy:
         async with self._agents.client(work.session, action.ip) as agent:
             silence = _Silence(self._clock)
             await self._push(work, agent, document, silence)
-            state: str | None = None
+            seen: str | None = None
             while True:
                 try:
-                    status = await self._ask(work, agent, after=state)
+                    status = await self._ask(work, agent, after=seen)
                 except AgentUnreachable:
                     await self._bear(work, silence)
                     continue
                 silence.broken()
-                state = status.state
-                if state in ("running", "finished"):
+                seen = status.progress
+                outcome = outcome_of(status, action.digest)
+                if outcome is not None and outcome.state != "failed":
                     return
-                if state == "failed":
-                    await self._have_repaired(work, action, status)
+                if outcome is not None:
+                    await self._have_repaired(work, action, outcome)
                 await self._clock.sleep(POLL_SECONDS)
 
     async def _have_repaired(

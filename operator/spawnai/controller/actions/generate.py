@@ -74,7 +74,7 @@ class Generate:
         work.memory.unstored = None
 
     async def repair_app(
-        self, work: Work, action: do.DeployApp, findings: Sequence[str]
+        self, work: Work, action: do.Action, findings: Sequence[str]
     ) -> StoredBundle:
         """Have the stored app repaired, after it did not work on its droplet.
 

@@ -1,19 +1,22 @@
 """Changes a running app as its new prompt asks; the app before goes on until the new one works."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 from spawnai.clock import Clock
 from spawnai.controller.failures import NotYet, SessionFailed, failure_of
-from spawnai.droplet.client import AgentStatus, AgentUnreachable, UpdateStatus
+from spawnai.droplet.client import AgentClient, AgentStatus, AgentUnreachable
 from spawnai.generation.claude import MAX_REPAIRS, Revised
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle import observation
+from spawnai.lifecycle.inspection import PAGE_BROKEN, words_of
+from spawnai.lifecycle.observation import PageView
 from spawnai.lifecycle.revisions import prompt_digest
 
 from .agents import Agents
 from .bundles import Bundles, Version
-from .deploy import LOG_LINES_FOR_A_REPAIR, POLL_SECONDS, REPAIRABLE
+from .deploy import LOG_LINES_FOR_A_REPAIR, POLL_SECONDS, REPAIRABLE, outcome_of, with_lock
 from .generate import Generate
+from .inspect import Inspect, findings_for_claude
 from .work import Work
 
 
@@ -21,11 +24,18 @@ class Revise:
     """Makes new versions of running apps; what was paid for is found again after a restart."""
 
     def __init__(
-        self, *, agents: Agents, bundles: Bundles, generate: Generate, clock: Clock
+        self,
+        *,
+        agents: Agents,
+        bundles: Bundles,
+        generate: Generate,
+        inspect: Inspect,
+        clock: Clock,
     ) -> None:
         self._agents = agents
         self._bundles = bundles
         self._generate = generate
+        self._inspect = inspect
         self._clock = clock
 
     async def revise_app(self, work: Work, action: do.ReviseApp) -> None:
@@ -35,16 +45,19 @@ class Revise:
         if prompt_digest(prompt) != action.prompt_digest:
             raise NotYet("the prompt has changed meanwhile")
         number, digest = session.status.revision or 1, None
-        failure = None
-        note = ""
+        failure, page, note = None, None, ""
         try:
             version = await self._version_for(work, action)
-            number, digest, note = version.number, version.bundle.digest, version.bundle.note
-            while (refused := await self._try(work, action, version)) is not None:
-                version = await self._repaired(work, action, version, *refused)
-                number, digest, note = version.number, version.bundle.digest, version.bundle.note
+            while True:
+                number, digest = version.number, version.bundle.digest
+                note = version.bundle.note
+                refused, page = await self._try(work, action, version)
+                if refused is None:
+                    break
+                version = await self._repaired(work, action, version, refused)
         except SessionFailed as error:
             failure = failure_of(error, self._clock.utc_now())
+            await self._put_back(work, action)
         work.memory.revised = observation.Revised(
             action.prompt_digest,
             number,
@@ -52,6 +65,7 @@ class Revise:
             self._clock.utc_now().replace(microsecond=0),
             failure,
             note,
+            page,
         )
 
     async def _version_for(self, work: Work, action: do.ReviseApp) -> Version:
@@ -77,48 +91,67 @@ class Revise:
 
     async def _try(
         self, work: Work, action: do.ReviseApp, version: Version
-    ) -> tuple[UpdateStatus, Sequence[str]] | None:
-        """Give a version to the droplet: None when it runs, else what went wrong."""
-        digest = version.bundle.digest
+    ) -> tuple["_Refused | None", PageView | None]:
+        """Give a version to the droplet and look at its page. What went wrong, if anything did."""
         async with self._agents.client(work.session, action.ip) as agent:
-            await agent.push(version.bundle.document())
-            seen: str | None = None
-            while True:
-                try:
-                    status = await agent.status(after=seen)
-                except AgentUnreachable:
-                    await self._clock.sleep(POLL_SECONDS)
-                    continue
-                seen = status.progress
-                update = status.update
-                tried = update is not None and update.bundle_digest == digest
-                if update is not None and tried and update.state == "failed":
-                    return update, status.log
-                if status.bundle_digest == digest:
-                    if status.state == "failed":
-                        return _as_update(status, digest), status.log
-                    if status.state in {"running", "finished"}:
-                        return None
+            status = await self._follow(agent, version)
+        if status.state == "failed":
+            words = status.error or status.message or "it gave no reason"
+            reason = status.reason if status.reason in REPAIRABLE else "AppFailed"
+            log = (f"log: {line}" for line in status.log[-LOG_LINES_FOR_A_REPAIR:])
+            return _Refused(reason, words, (words, *log), status.reason in REPAIRABLE), None
+        if action.look is None:
+            return None, None
+        digest = version.bundle.digest
+        page = await self._inspect.look(work.session, action.look, digest, version.number)
+        if not page.findings or not action.look.repairs:
+            return None, page
+        findings = tuple(findings_for_claude(page.findings))
+        return _Refused(PAGE_BROKEN, words_of(page.findings), findings), page
+
+    async def _follow(self, agent: AgentClient, version: Version) -> AgentStatus:
+        """Push a version, and wait until it serves or has failed."""
+        await agent.push(with_lock(version.bundle.document()))
+        seen: str | None = None
+        while True:
+            try:
+                status = await agent.status(after=seen)
+            except AgentUnreachable:
                 await self._clock.sleep(POLL_SECONDS)
+                continue
+            seen = status.progress
+            outcome = outcome_of(status, version.bundle.digest)
+            if outcome is not None:
+                return outcome
+            await self._clock.sleep(POLL_SECONDS)
+
+    async def _put_back(self, work: Work, action: do.ReviseApp) -> None:
+        """Have the version serve that the status names; a broken page may have taken its place."""
+        runs = work.session.status.revision
+        if action.look is None or not action.look.repairs:
+            return
+        versions = await self._bundles.versions(work.session)
+        before = next((version for version in versions if version.number == runs), None)
+        if before is not None:
+            async with self._agents.client(work.session, action.ip) as agent:
+                await self._follow(agent, before)
 
     async def _repaired(
-        self,
-        work: Work,
-        action: do.ReviseApp,
-        version: Version,
-        update: UpdateStatus,
-        log: Sequence[str],
+        self, work: Work, action: do.ReviseApp, version: Version, refused: "_Refused"
     ) -> Version:
-        words = update.error or update.message or "it gave no reason"
-        reason = update.reason if update.reason in REPAIRABLE else "AppFailed"
         rounds = version.generation.repairs
-        if update.reason not in REPAIRABLE or rounds >= MAX_REPAIRS:
-            raise SessionFailed(reason, f"the changed app does not work: {words}")
-        findings = [words, *(f"log: {line}" for line in log[-LOG_LINES_FOR_A_REPAIR:])]
-        before = Revised(version.bundle, version.prompt, tuple(findings), rounds)
+        if not refused.is_repairable or rounds >= MAX_REPAIRS:
+            raise SessionFailed(refused.reason, f"the changed app does not work: {refused.words}")
+        before = Revised(version.bundle, version.prompt, refused.findings, rounds)
         number = len(await self._bundles.versions(work.session)) + 1
         return await self._written(work, action, before, number)
 
 
-def _as_update(status: AgentStatus, digest: str) -> UpdateStatus:
-    return UpdateStatus(digest, "failed", status.reason, status.message, status.error)
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """Why a version does not take the place of the one before, and what Claude is told of it."""
+
+    reason: str
+    words: str
+    findings: tuple[str, ...]
+    is_repairable: bool = True

@@ -93,6 +93,7 @@ class Door:
                 web.get(f"{session}/log", self._log),
                 web.get(f"{session}/source", self._source),
                 web.get(f"{session}/files", self._files),
+                web.get(f"{session}/screenshot", self._screenshot),
                 web.get(f"{session}/generation", self._generation),
                 web.get(f"{session}/receipt", self._receipt),
                 web.get("/v1/namespaces/{namespace}/offer", self._offer),
@@ -191,6 +192,14 @@ class Door:
     async def _files(self, request: web.Request) -> web.StreamResponse:
         _, session = await self._session(request, subresource="source")
         return web.json_response(listing_of(await self._document(session)))
+
+    async def _screenshot(self, request: web.Request) -> web.StreamResponse:
+        _, session = await self._session(request)
+        try:
+            picture = await self._bundles.screenshot(session)
+        except ObjectNotFound as error:
+            raise Denied(HTTPStatus.NOT_FOUND, "there is no picture of the app") from error
+        return web.Response(body=picture, content_type="image/png")
 
     async def _document(self, session: Session) -> Any:
         try:

@@ -1,0 +1,1 @@
+"""Opens an app's page in a browser, and says what is wrong with it."""
