@@ -122,6 +122,18 @@ def test_the_time_limit_of_waiting_ends_with_6_and_the_app_goes_on(stack):
     assert waited.returncode == 0, waited.stderr
 
 
+def test_eject_makes_a_repository_of_its_versions(stack, created, tmp_path):
+    done = run(stack, f"kubectl spawn eject board --to {tmp_path}/board -o json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["commits"], told["branch"]) == (1, "main")
+    assert {"README.md", "index.html"} <= set(told["files"])
+    assert (tmp_path / "board" / "index.html").is_file()
+    again = run(stack, f"kubectl spawn eject board --to {tmp_path}/board")
+    assert again.returncode == 2
+    assert "is not empty" in again.stderr
+
+
 def test_end_asks_first_and_sees_it_gone(stack, created):
     unsure = run(stack, "kubectl spawn end board")
     assert unsure.returncode == 2

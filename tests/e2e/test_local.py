@@ -122,6 +122,10 @@ def test_the_console_orders_an_app_and_shows_all_that_is_known_of_it(stack):
         paths = [file["path"] for file in client.get(f"{path}/files").json()["files"]]
         archive = zipfile.ZipFile(io.BytesIO(client.get(f"{path}/source").content))
         assert sorted(archive.namelist()) == sorted(f"from-the-page/{one}" for one in paths)
+        [version] = client.get(f"{path}/versions").json()["items"]
+        assert (version["version"], version["prompt"]) == (1, order["prompt"])
+        assert client.get(f"{path}/source?version=1").content
+        assert client.get(f"{path}/source?version=2").status_code == httpx.codes.NOT_FOUND
         assert client.get(f"{path}/logs").status_code == httpx.codes.OK
         client.patch(path, json={"expiresAt": "now"}).raise_for_status()
         until(lambda: state() == "destroyed", what=state, limit_seconds=60)

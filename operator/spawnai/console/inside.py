@@ -75,6 +75,7 @@ class Inside:
             responses={**errors(404), **_stream("image/png", "A PNG picture.")},
         )
         for path, method, summary in (
+            ("/sessions/{id}/versions", self.versions, "List an app's versions"),
             ("/sessions/{id}/files", self.files, "List an app's files"),
             ("/sessions/{id}/receipt", self.receipt, "See what was made, gone and paid"),
             ("/history", self.history, "List ended sessions, also deleted ones"),
@@ -101,11 +102,19 @@ class Inside:
         path = f"{_session(id_)}/generation"
         return await self._passed_on(caller, path, {}, "application/x-ndjson")
 
-    async def source(self, caller: CallerOfRequest, id_: SessionId) -> Response:
+    async def source(
+        self,
+        caller: CallerOfRequest,
+        id_: SessionId,
+        version: Annotated[
+            int | None, Query(ge=1, le=9999, description="The newest when it is left out.")
+        ] = None,
+    ) -> Response:
         """The app as a zip archive."""
         _, name = taken_apart(id_)
+        query = {} if version is None else {"version": str(version)}
         return Response(
-            await self._door.read(caller, f"{_session(id_)}/source"),
+            await self._door.read(caller, f"{_session(id_)}/source", query),
             media_type="application/zip",
             headers={"Content-Disposition": f'attachment; filename="{name}.zip"'},
         )
@@ -116,6 +125,10 @@ class Inside:
         if not content.startswith(_PNG):
             raise Problem(HTTPStatus.BAD_GATEWAY, "BadGateway", "the picture is not a PNG")
         return Response(content, media_type="image/png")
+
+    async def versions(self, caller: CallerOfRequest, id_: SessionId) -> JSONResponse:
+        """Every version of the app with the prompt that asked for it, the oldest first."""
+        return await self._json(caller, f"{_session(id_)}/versions")
 
     async def files(self, caller: CallerOfRequest, id_: SessionId) -> JSONResponse:
         """Paths and lengths of the app's files."""

@@ -53,6 +53,7 @@ def test_it_holds_the_whole_api_and_nothing_of_the_page(document):
         "GET /api/sessions/{id}/receipt",
         "GET /api/sessions/{id}/screenshot",
         "GET /api/sessions/{id}/source",
+        "GET /api/sessions/{id}/versions",
         "GET /api/sessions/{id}/watch",
         "GET /api/watch",
         "PATCH /api/sessions/{id}",

@@ -9,7 +9,7 @@ from kubectl_spawn.app import App
 from kubectl_spawn.cli import COMMANDS, cli, run
 from kubectl_spawn.cluster import AlreadyExistsError, Cluster, UnreachableError, flags_of
 from kubectl_spawn.commands.eject_command import readme
-from kubectl_spawn.commands.source_command import _safe, write_files
+from kubectl_spawn.commands.source_command import _safe, require_empty
 from kubectl_spawn.completion import candidates
 from kubectl_spawn.durations import format_duration, parse_duration, parse_time
 from kubectl_spawn.errors import CommandError, ExitCode
@@ -140,10 +140,14 @@ def test_an_archive_cannot_write_beside_its_folder(path):
         _safe(path)
 
 
+def test_files_of_an_archive_lie_below_its_one_folder():
+    assert _safe("board/src/main.js") == "src/main.js"
+
+
 def test_source_is_not_written_over_what_is_there(tmp_path):
     (tmp_path / "mine").write_text("x")
     with pytest.raises(CommandError, match="is not empty"):
-        write_files({"index.html": b""}, tmp_path)
+        require_empty(tmp_path)
 
 
 def test_an_ejected_app_says_how_to_run_it():
@@ -154,7 +158,7 @@ def test_an_ejected_app_says_how_to_run_it():
             "status": {"note": "Quotes are kept in a file."},
         }
     )
-    text = readme(app)
+    text = readme(app, "Quotes\nas JSON")
     assert "> Quotes\n> as JSON" in text
     assert "node server.js" in text
     assert "Quotes are kept in a file." in text

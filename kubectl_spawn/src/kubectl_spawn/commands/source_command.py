@@ -32,6 +32,7 @@ def command(
     call = call_of(ctx, output, namespace)
     found = find_app(call.cluster, app)
     target = folder or Path(app)
+    require_empty(target)
     files = source_of(find_console(call.cluster), found)
     write_files(files, target)
     if call.terminal.as_json:
@@ -40,13 +41,14 @@ def command(
         call.terminal.done(f"{len(files)} files in {target}")
 
 
-def source_of(console: Console, app: App) -> dict[str, bytes]:
-    """The files of an app, by their paths.
+def source_of(console: Console, app: App, version: int | None = None) -> dict[str, bytes]:
+    """The files of an app by their paths; of its newest version when none is named.
 
     Raises:
         CommandError: the console refused, or what it sent is no archive that can be trusted.
     """
-    data = console.bytes(f"/api/sessions/{app.namespace}.{app.name}/source")
+    query = "" if version is None else f"?version={version}"
+    data = console.bytes(f"/api/sessions/{app.namespace}.{app.name}/source{query}")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
@@ -59,11 +61,11 @@ def source_of(console: Console, app: App) -> dict[str, bytes]:
         raise CommandError(f"the console sent no zip archive for {app.name}") from None
 
 
-def write_files(files: dict[str, bytes], folder: Path) -> None:
-    """Write files into an empty or new folder.
+def require_empty(folder: Path) -> None:
+    """See to it that nothing of the person's own is written over.
 
     Raises:
-        CommandError: the folder holds something, or cannot be written.
+        CommandError: the folder holds something, or is none.
     """
     try:
         if folder.exists() and any(folder.iterdir()):
@@ -71,6 +73,17 @@ def write_files(files: dict[str, bytes], folder: Path) -> None:
                 f"{folder} is not empty: name an empty or new folder with --to",
                 code=ExitCode.USAGE,
             )
+    except OSError as error:
+        raise CommandError(f"{folder} cannot be read: {error}") from None
+
+
+def write_files(files: dict[str, bytes], folder: Path) -> None:
+    """Write files below a folder.
+
+    Raises:
+        CommandError: they cannot be written.
+    """
+    try:
         for path, content in files.items():
             place = folder / path
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -80,12 +93,12 @@ def write_files(files: dict[str, bytes], folder: Path) -> None:
 
 
 def _safe(name: str) -> str:
-    """A path of the archive that stays in the folder.
+    """The path of a file below the folder that the archive unpacks into.
 
     Raises:
-        CommandError: it does not.
+        CommandError: it is not below one.
     """
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or not path.parts:
+    if path.is_absolute() or ".." in path.parts or "\\" in name or len(path.parts) < 2:  # noqa: PLR2004
         raise CommandError(f"the archive holds the path {name!r}, which leaves the folder")
-    return str(path)
+    return str(PurePosixPath(*path.parts[1:]))

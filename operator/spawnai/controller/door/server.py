@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -24,7 +25,7 @@ from .certificate import HOST_NAME, make_certificate
 from .log import AppLogs
 from .offers import offer_document
 from .reviews import Access, Denied, Reviews
-from .source import listing_of, zip_of
+from .source import listing_of, version_of, zip_of
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ class Door:
             [
                 web.get(f"{session}/log", self._log),
                 web.get(f"{session}/source", self._source),
+                web.get(f"{session}/versions", self._versions),
                 web.get(f"{session}/files", self._files),
                 web.get(f"{session}/screenshot", self._screenshot),
                 web.get(f"{session}/generation", self._generation),
@@ -185,7 +187,7 @@ class Door:
 
     async def _source(self, request: web.Request) -> web.StreamResponse:
         _, session = await self._session(request, subresource="source")
-        document = await self._document(session)
+        document = await self._document(session, request.query.get("version"))
         packed = await asyncio.to_thread(zip_of, session.name, document)
         return web.Response(body=packed, content_type="application/zip")
 
@@ -201,8 +203,21 @@ class Door:
             raise Denied(HTTPStatus.NOT_FOUND, "there is no picture of the app") from error
         return web.Response(body=picture, content_type="image/png")
 
-    async def _document(self, session: Session) -> Any:
+    async def _versions(self, request: web.Request) -> web.StreamResponse:
+        """Every version of the app, the oldest first, with the prompt that asked for it."""
+        _, session = await self._session(request, subresource="source")
         try:
+            found = await self._bundles.versions(session)
+        except SessionFailed as error:
+            raise Denied(HTTPStatus.NOT_FOUND, str(error)) from error
+        return web.json_response({"items": [version_of(one) for one in found]})
+
+    async def _document(self, session: Session, version: str | None = None) -> Any:
+        if version is not None and not _VERSION.fullmatch(version):
+            raise Denied(HTTPStatus.NOT_FOUND, f"the app has no version {version[:10]!r}")
+        try:
+            if version is not None:
+                return (await self._bundles.read(session, int(version))).document()
             return (await self._bundles.latest(session)).document()
         except ObjectNotFound as error:
             raise Denied(HTTPStatus.NOT_FOUND, "the app is not written yet") from error
@@ -306,6 +321,7 @@ class Door:
 
 
 _MOST_HISTORY = 1_000
+_VERSION = re.compile(r"[1-9][0-9]{0,3}")
 
 
 class _Stream:

@@ -5,6 +5,8 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any
 
+from spawnai.controller.actions.bundles import Version
+
 # The earliest date that a zip archive can hold: the same app is the same bytes each time.
 _DATE = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o644 << 16
@@ -23,6 +25,18 @@ def zip_of(name: str, document: Mapping[str, Any]) -> bytes:
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, str(file["content"]).encode("utf-8", "surrogatepass"))
     return packed.getvalue()
+
+
+def version_of(version: Version) -> dict[str, Any]:
+    """What a version is, without its files."""
+    written = version.generation.finished_at or version.generation.started_at
+    return {
+        "version": version.number,
+        "prompt": version.prompt,
+        "model": version.generation.model,
+        "writtenAt": written.isoformat(),
+        "digest": version.bundle.digest,
+    }
 
 
 def listing_of(document: Mapping[str, Any]) -> dict[str, Any]:
