@@ -10,13 +10,17 @@ Exit code 0 when no good answer was refused and each broken one was refused or t
 
 import argparse
 import asyncio
+import contextlib
 import json
+import re
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from spawnai.api.conditions import ConditionStatus, ConditionType, find_condition
 from spawnai.api.names import API_VERSION, TTL_ANNOTATION
@@ -35,6 +39,13 @@ BEGIN, END = "<!-- made by `make quality` -->", "<!-- end of what `make quality`
 _AT_ONCE = 6
 _SETTLED_SECONDS = 240.0
 _WATCHED_SECONDS = 20.0
+# An agent gives an app up after six deaths; the operator's next look may be half a minute later.
+_USED_SECONDS = 120.0
+_BETWEEN_SECONDS = 2.0
+_SOUND = frozenset({"good", "subtle", "broken on old Node"})
+"""What is to be Ready: droplets have the current LTS of Node.js."""
+_WITH_ROUTES = frozenset({"api", "fullstack"})
+_GET_ROUTES = re.compile(r"\.get\(\s*['\"](/[A-Za-z0-9/_.-]*)['\"]")
 
 
 @dataclass(slots=True)
@@ -81,7 +92,7 @@ def read_cases(folder: Path) -> list[Case]:
             Case(
                 name=place.name,
                 app_type=meta["type"],
-                is_good=quality in {"good", "subtle"},
+                is_good=quality in _SOUND,
                 verdict=meta.get("verdict", ""),
                 prompt=meta.get("prompt", place.name),
                 text=(place / "answer.json").read_text("utf-8"),
@@ -167,7 +178,7 @@ async def _follow(watch: SessionWatch, case: Case) -> None:
     await watch.until(is_settled, what=f"{name} to be settled", limit_seconds=_SETTLED_SECONDS)
     seen = session()
     if seen is not None and seen.phase is Phase.RUNNING:
-        await asyncio.sleep(_WATCHED_SECONDS)
+        await _use(case, seen.status.url, session)
         seen = session() or seen
     if seen is None:
         return
@@ -181,6 +192,25 @@ async def _follow(watch: SessionWatch, case: Case) -> None:
     case.ended = "Ready"
     if healthy is not None and healthy.status is ConditionStatus.FALSE:
         case.ended, case.message = f"Ready, AppHealthy=False ({healthy.reason})", healthy.message
+
+
+async def _use(case: Case, url: str | None, session: Callable[[], WatchedSession | None]) -> None:
+    """Ask an app for all that it answers to GET, as its users would: some only then break."""
+    paths = {"/", *_GET_ROUTES.findall(case.text)} if case.app_type in _WITH_ROUTES else {"/"}
+    until = time.monotonic() + (_WATCHED_SECONDS if case.is_good else _USED_SECONDS)
+    async with httpx.AsyncClient(base_url=url or "", timeout=5.0, trust_env=False) as client:
+        while time.monotonic() < until and not _is_known_broken(session()):
+            for path in sorted(paths):
+                with contextlib.suppress(httpx.HTTPError):
+                    await client.get(path)
+            await asyncio.sleep(_BETWEEN_SECONDS)
+
+
+def _is_known_broken(session: WatchedSession | None) -> bool:
+    if session is None:
+        return False
+    healthy = find_condition(session.status.conditions, ConditionType.APP_HEALTHY)
+    return session.is_over or (healthy is not None and healthy.status is ConditionStatus.FALSE)
 
 
 def rows(cases: Iterable[Case]) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
+from types import SimpleNamespace
 from typing import Self
 
 from spawnai.droplet.client import AgentStatus, AgentUnreachable, AgentUntrusted
@@ -58,8 +59,9 @@ class SimulatedClaude:
         self.orders: list[Paid] = []
         self.models = self
 
-    async def retrieve(self, model, timeout=None) -> None:
+    async def retrieve(self, model, timeout=None) -> SimpleNamespace:
         """The free question whether a key is good."""
+        return SimpleNamespace(id=model, lifecycle="active")
 
     async def generate(
         self, order: GenerationOrder, *, on_progress, on_retry, before_call

@@ -214,10 +214,11 @@ class SlowClaude:
         self.asked_for_key: list[float] = []
         self.asked_for_order: list[float] = []
 
-    async def retrieve(self, _model, timeout=None) -> None:
+    async def retrieve(self, model, timeout=None) -> SimpleNamespace:
         self.asked_for_key.append(asyncio.get_running_loop().time())
         if self.refuses_key is not None:
             raise self.refuses_key
+        return SimpleNamespace(id=model, lifecycle="active")
 
     async def generate(self, _order, *, on_progress, on_retry, before_call) -> None:
         self.asked_for_order.append(asyncio.get_running_loop().time())

@@ -10,7 +10,7 @@ from datetime import datetime
 from spawnai.api.conditions import ConditionType
 from spawnai.api.session import RevisionStatus, SessionStatus
 
-from .actions import ReviseApp
+from .actions import ReviseApp, key_of
 from .inspection import look_of, tell
 from .observation import FailureKind, Session
 from .status import Draft
@@ -73,6 +73,16 @@ def revise(d: Draft, session: Session, ip: str, now: datetime) -> None:
     if failure is not None and failure.kind is not FailureKind.FINAL:
         d.set_true(ConditionType.UPDATE_FAILED, failure.reason, failure.message)
     d.do(action)
+
+
+def change_under_way(d: Draft) -> str | None:
+    """What is said while the app is being changed for a new prompt; None: it is not."""
+    effort = d.observation.effort(key_of(ReviseApp))
+    begins = any(isinstance(action, ReviseApp) for action in d.actions)
+    waits = effort.retry_at is not None and effort.failure is not None
+    if not begins and not effort.running and not waits:
+        return None
+    return "the app is being changed for its new prompt; the one before goes on meanwhile"
 
 
 def _take_outcome(d: Draft) -> None:

@@ -11,6 +11,7 @@ from .expiry import Expiry
 from .keep import NOT_INSTALLED
 from .limits import provisioning_deadline
 from .observation import Offer, Session
+from .revisions import change_under_way
 from .status import Draft
 
 _USUAL_REASONS = frozenset({"Creating", "Booting", "Generating", "Pending", "Ordering", "Issuing"})
@@ -62,7 +63,11 @@ def sum_up(d: Draft, session: Session, offer: Offer, expiry: Expiry, now: dateti
         if d.previous.phase is not Phase.RUNNING:
             d.notice("Normal", "Running", "Deploy", f"The app answers at {d.get('url')}")
         _ready(d, remark)
-        d.drop(ConditionType.RECONCILING)
+        changing = change_under_way(d)
+        if changing is None:
+            d.drop(ConditionType.RECONCILING)
+        else:
+            d.set_true(ConditionType.RECONCILING, "Updating", changing)
         return
     deadline = provisioning_deadline(d.observation, d.get("started_at") or now, offer, now)
     if deadline > now:
@@ -105,7 +110,7 @@ def _progress(d: Draft, phase: Phase) -> None:
     fraction = 1.0 if generated else d.observation.generation_fraction or 0.0
     if phase is Phase.RUNNING:
         trouble = d.shortfall(ConditionType.APP_HEALTHY, usual=(NOT_INSTALLED,))
-        progress, message = 100, trouble or f"Running at {d.get('url')}"
+        progress, message = 100, trouble or _running(d)
     elif phase is Phase.DEPLOYING:
         progress, message = 80, "Installing and starting the app"
     elif d.has(ConditionType.DROPLET_READY):
@@ -121,6 +126,15 @@ def _progress(d: Draft, phase: Phase) -> None:
         progress=max(progress, d.previous.progress or 0),
         message=stalled or _what_holds_it_up(d) or message,
     )
+
+
+def _running(d: Draft) -> str:
+    """Where the app is, and what is going on with it, or what Claude says of it."""
+    where, note = f"Running at {d.get('url')}", d.get("note")
+    changing = change_under_way(d)
+    if changing is not None:
+        return f"{where}; {changing}"
+    return f"{where}. {note}" if note else where
 
 
 def _what_holds_it_up(d: Draft) -> str | None:

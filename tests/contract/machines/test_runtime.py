@@ -91,7 +91,7 @@ async def test_an_archive_with_another_hash_is_never_unpacked(machine, mirror, n
     await api.until_it_answers()
     await api.agent.push(bundle("api", {"server.js": ANSWERING_SERVER}))
     status = await api.until("failed")
-    assert status.reason == "InstallFailed"
+    assert status.reason == "RuntimeNotInstalled"
     assert "has the SHA-256" in status.message
     assert hashlib.sha256(b"another").hexdigest() in status.message
     assert not (api.host.root_of(api.id) / "opt/spawnai/runtime").exists()
@@ -114,7 +114,7 @@ async def test_node_that_cannot_be_had_says_so_and_caddy_comes_from_the_distribu
     await api.until_it_answers()
     await api.agent.push(bundle("api", {"server.js": ANSWERING_SERVER}))
     status = await api.until("failed")
-    assert status.reason == "InstallFailed"
+    assert status.reason == "RuntimeNotInstalled"
     assert "no-such-file cannot be had: HTTP Error 404" in status.message
 
 

@@ -44,6 +44,7 @@ class Agent:
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
+        self.error = ERROR
         self.pushed = []
 
     async def knock(self) -> None:
@@ -53,9 +54,9 @@ class Agent:
         self.pushed.append(document["digest"])
 
     async def status(self, after=None) -> AgentStatus:
-        log = ("starting", ERROR, "Node.js v24")
+        log = ("starting", self.error, "Node.js v24")
         digest = self.pushed[-1]
-        return AgentStatus(digest, "failed", self.reason, 1, 0, log, START, "1", error=ERROR)
+        return AgentStatus(digest, "failed", self.reason, 1, 0, log, START, "1", error=self.error)
 
 
 class World(Surroundings):
@@ -111,9 +112,27 @@ async def test_after_two_repairs_the_session_ends_with_the_reason_of_the_app():
     assert paid == [4000, 400, 400]
 
 
-@pytest.mark.parametrize("reason", ["InstallFailed", "DiskFull", "nothing that an agent says"])
-async def test_what_is_no_fault_of_the_app_is_not_paid_for(reason):
+async def test_packages_that_do_not_fit_together_are_repaired_like_a_crash():
+    world = World("InstallFailed")
+    world.agent.error = "npm error ERESOLVE could not resolve"
+    await world.try_it()
+    with pytest.raises(NotYet, match="it was repaired"):
+        await world.deploy_it()
+
+
+@pytest.mark.parametrize(
+    ("reason", "error"),
+    [
+        ("InstallFailed", "npm error code EINTEGRITY"),
+        ("InstallFailed", "npm error request failed, reason: connect ECONNREFUSED"),
+        ("RuntimeNotInstalled", "the droplet's packages: no archive"),
+        ("DiskFull", ERROR),
+        ("nothing that an agent says", ERROR),
+    ],
+)
+async def test_what_is_no_fault_of_the_app_is_not_paid_for(reason, error):
     world = World(reason)
+    world.agent.error = error
     await world.try_it()
     with pytest.raises(SessionFailed):
         await world.deploy_it()

@@ -83,3 +83,18 @@ def test_only_the_last_five_versions_are_named():
         prompted(life, prompt)
         ended(life, prompt, number)
     assert [one.revision for one in life.status.revisions] == [4, 5, 6, 7, 8]
+
+
+def test_what_claude_says_of_the_app_stands_beside_its_address():
+    life = ended(prompted(running(), SECOND), SECOND, 2)
+    assert life.status.message == f"Running at {life.status.url}. Mosses too"
+
+
+def test_a_change_that_is_under_way_is_told_and_the_session_is_in_progress_meanwhile():
+    life = prompted(running(), SECOND)
+    assert "is being changed for its new prompt" in life.status.message
+    assert life.condition("Reconciling") == ("True", "Updating")
+    assert life.condition("Ready") == ("True", "Running")
+    ended(life, SECOND, 2)
+    assert "is being changed" not in life.status.message
+    assert life.condition("Reconciling") is None

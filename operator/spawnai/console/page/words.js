@@ -200,6 +200,8 @@ const TEXTS = {
   OutOfMemory: ['It needs more memory than its machine has', 'Il lui faut plus de mémoire que n’en a sa machine'],
   DiskFull: ['It filled its disk', 'Elle a rempli son disque'],
   InstallFailed: ['A package could not be installed', 'Un paquet n’a pas pu être installé'],
+  RuntimeNotInstalled: ['The server could not be set up', 'Le serveur n’a pas pu être préparé'],
+  PageBroken: ['The page does not work', 'La page ne fonctionne pas'],
   ProvisioningTimeout: ['It was not ready in time', 'Elle n’était pas prête à temps'],
   GenerationRefused: ['Claude declined to write this', 'Claude a refusé d’écrire cela'],
   failedOther: ['The app could not be made', 'L’app n’a pas pu être créée'],

@@ -1,5 +1,6 @@
 """Hands the app to its droplet, and talks to the agent there while the session lives."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -46,6 +47,7 @@ be read."""
 RESTART_PAUSE = timedelta(seconds=10)
 
 APP_FAILURES = {
+    "RuntimeNotInstalled": "what runs the app could not be installed on the droplet",
     "InstallFailed": "the app's dependencies could not be installed",
     "AppCrashed": "the app died as often as it was started",
     "AppNeverAnswered": "the app started but never answered",
@@ -78,14 +80,31 @@ REPAIRABLE = frozenset(
         "AppCrashed",
         "AppNeverAnswered",
         "AppStoppedAnswering",
+        "InstallFailed",
         "OutOfMemory",
         "ScriptFailed",
         "TooManyProcesses",
         "WrongPort",
     }
 )
-"""What the text of an app can be at fault for. Its packages are the platform's own choice, so a
-failed installation is none of them: to order a repair for it would only be paid for."""
+"""What the text of an app can be at fault for."""
+
+_OF_THE_REGISTRY = re.compile(
+    r"\b(EINTEGRITY|ECONNREFUSED|ECONNRESET|ENOTFOUND|ENETUNREACH|ETIMEDOUT|EAI_AGAIN|"
+    r"ERR_SOCKET_TIMEOUT|E5\d\d|E429|CERT_HAS_EXPIRED)\b"
+)
+"""Codes with which npm says that the package registry failed, and no choice of packages did
+(docs.npmjs.com, "Common errors")."""
+
+
+def is_repairable(status: AgentStatus) -> bool:
+    """Whether another text of the app may help. A repair that cannot help is not paid for."""
+    said = (status.error or "", status.message or "", *status.log)
+    failed_by_registry = status.reason == "InstallFailed" and any(
+        _OF_THE_REGISTRY.search(line) for line in said
+    )
+    return status.reason in REPAIRABLE and not failed_by_registry
+
 
 LOG_LINES_FOR_A_REPAIR = 15
 
@@ -177,7 +196,7 @@ class Deploy:
             SessionFailed: it is no fault of the app's text, or its repairs are used up.
         """
         reason, words = failure_of_app(status, work.session.order.app_type)
-        if reason not in REPAIRABLE:
+        if not is_repairable(status):
             raise SessionFailed(reason, words)
         told = Failure(
             FailureKind.TRANSIENT, reason, f"{words}; Claude repairs it", self._clock.utc_now()

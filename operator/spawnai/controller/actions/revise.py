@@ -14,7 +14,14 @@ from spawnai.lifecycle.revisions import prompt_digest
 
 from .agents import Agents
 from .bundles import Bundles, Version
-from .deploy import LOG_LINES_FOR_A_REPAIR, POLL_SECONDS, REPAIRABLE, outcome_of, with_lock
+from .deploy import (
+    LOG_LINES_FOR_A_REPAIR,
+    POLL_SECONDS,
+    REPAIRABLE,
+    is_repairable,
+    outcome_of,
+    with_lock,
+)
 from .generate import Generate
 from .inspect import Inspect, findings_for_claude
 from .work import Work
@@ -99,7 +106,7 @@ class Revise:
             words = status.error or status.message or "it gave no reason"
             reason = status.reason if status.reason in REPAIRABLE else "AppFailed"
             log = (f"log: {line}" for line in status.log[-LOG_LINES_FOR_A_REPAIR:])
-            return _Refused(reason, words, (words, *log), status.reason in REPAIRABLE), None
+            return _Refused(reason, words, (words, *log), is_repairable(status)), None
         if action.look is None:
             return None, None
         digest = version.bundle.digest

@@ -21,15 +21,19 @@ class Claude:
     generator: Generator
 
 
-async def check_claude(claude: Claude, name: str, spec: ClassSpec, namespace: str) -> None:
+async def check_claude(claude: Claude, name: str, spec: ClassSpec, namespace: str) -> str:
     """Return when orders can be placed, or when Claude cannot say so now.
+
+    The text is what a person should know besides: that one of its models is about to retire.
 
     Raises:
         ClassProblem: a receipt could not say what the model costs, or the key is wrong.
         GenerationError: the model is unknown, or the key's account cannot pay.
     """
     try:
-        await check_key(claude.client, spec.model.name)
+        remarks = [await check_key(claude.client, spec.model.name)]
+        if spec.model.fallback is not None:
+            remarks.append(await check_key(claude.client, spec.model.fallback))
     except GenerationUnauthorized as error:
         wanted = spec.credentials
         raise ClassProblem(
@@ -42,3 +46,4 @@ async def check_claude(claude: Claude, name: str, spec: ClassSpec, namespace: st
             "ModelWithoutPrice",
             f"spec.model.name of SpawnClass {name!r}: {UnknownModelPrice(spec.model.name)}",
         )
+    return "; ".join(remark for remark in remarks if remark)

@@ -358,7 +358,7 @@ class ClassController:
         if isinstance(keys.anthropic_api_key, ClassProblem):
             raise keys.anthropic_api_key
         claude = self._claude_for(keys.anthropic_api_key)
-        await check_claude(claude, known.name, known.spec, self._namespace)
+        remark = await check_claude(claude, known.name, known.spec, self._namespace)
         return ClassState(
             account=opened.account,
             generator=claude.generator,
@@ -366,6 +366,7 @@ class ClassController:
             account_uuid=opened.uuid,
             checked_at=now,
             checked_for=wanted,
+            remark=remark,
         )
 
     def _hand_out_account(self, known: StoredClass, memory: ClassMemory) -> None:
@@ -479,7 +480,8 @@ class ClassController:
     ) -> None:
         current = self._store.spawn_class(known.name) or known
         now = self._clock.utc_now().replace(microsecond=0)
-        status = status_of(current, state, problem, now, remark=self._clock_words())
+        remark = "; ".join(words for words in (self._clock_words(), state.remark) if words)
+        status = status_of(current, state, problem, now, remark=remark)
         about_gateway = gateway_conditions(current, memory.gateway, now)
         status = status.model_copy(update={"conditions": [*status.conditions, *about_gateway]})
         status = without_secrets(self._redactor, status)
@@ -495,6 +497,7 @@ class ClassController:
             return
         self._store.put_class(body)
         self._emit(current, problem)
+        self._emit_retirement(current, state)
         for condition in about_gateway:
             self._emit_trouble(current, condition)
 
@@ -505,6 +508,13 @@ class ClassController:
             return
         regarding = Regarding("SpawnClass", None, before.name, before.uid, API_VERSION)
         self._events.emit(regarding, "Warning", condition.reason, "Check", condition.message)
+
+    def _emit_retirement(self, before: StoredClass, state: ClassState) -> None:
+        """Tell once that a model of the class is about to retire."""
+        ready = find_condition(before.status.conditions, ConditionType.READY)
+        if state.remark and (ready is None or state.remark not in ready.message):
+            regarding = Regarding("SpawnClass", None, before.name, before.uid, API_VERSION)
+            self._events.emit(regarding, "Warning", "ModelRetiring", "Check", state.remark)
 
     def _emit(self, before: StoredClass, problem: ClassProblem | None) -> None:
         """Tell it beside the class, with the write that makes it true: a problem that is new or

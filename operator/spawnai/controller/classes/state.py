@@ -28,6 +28,8 @@ class ClassState:
     account_uuid: str | None = None
     checked_at: datetime | None = None
     checked_for: CheckedFor | None = None
+    remark: str = ""
+    """What a person should know of a class that can be used."""
 
     @property
     def is_known(self) -> bool:

@@ -199,7 +199,7 @@ class App:
         except Exception as error:  # noqa: BLE001 - whatever it was, the operator must hear of it
             complain(traceback.format_exc())
             full = isinstance(error, OSError) and error.errno == 28  # noqa: PLR2004 - ENOSPC
-            reason = "DiskFull" if full else "InstallFailed"
+            reason = "DiskFull" if full else "RuntimeNotInstalled"
             self._fail(revision, AppFailed(reason, f"the agent: {error!r}"))
 
     def _bring_up(self, revision: Revision) -> None:
@@ -383,10 +383,10 @@ class App:
                 raise Cancelled
             if time.monotonic() > self._packages_limit:
                 raise AppFailed(
-                    "InstallFailed", "the droplet's packages were not installed in time"
+                    "RuntimeNotInstalled", "the droplet's packages were not installed in time"
                 )
         if answer != "ok":
-            raise AppFailed("InstallFailed", f"the droplet's packages: {answer}")
+            raise AppFailed("RuntimeNotInstalled", f"the droplet's packages: {answer}")
 
     def _use_environment(self, variables: dict[str, str]) -> None:
         self._launcher.environment = variables
