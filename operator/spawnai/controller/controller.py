@@ -146,7 +146,7 @@ class Controller:
                 on_order=metrics.acme_order,
             )
             metrics.watch_acme_limit("orders", self._acme.orders_left)
-            certificates = CertificateSteps(self._acme, keys, outside.agents, clock)
+            certificates = CertificateSteps(self._acme, keys, outside.agents, nameservers, clock)
         ledgers = ClassLedgers(cluster, self.store, outside.cluster_uid)
         self.classes = ClassController(
             cluster=cluster,

@@ -31,7 +31,7 @@ from .https import (
     certificate,
     gives_up,
     has_own_name,
-    host_of,
+    url_of,
     wants_certificate,
 )
 from .inspection import inspect
@@ -300,16 +300,6 @@ def _name(d: Draft, session: Session, offer: Offer, record: Record) -> None:
     if failure is not None:
         d.set_false(ConditionType.DNS_READY, failure.reason, failure.message)
     ensure(d, wanted, address=ip)
-
-
-def url_of(session: Session, offer: Offer, ip: str, *, https: bool) -> str:
-    """Where the app answers."""
-    exposure = offer.spec.exposure
-    scheme, port, usual = (
-        ("https", exposure.https_port, 443) if https else ("http", exposure.http_port, 80)
-    )
-    suffix = "" if port == usual else f":{port}"
-    return f"{scheme}://{host_of(session, offer, ip)}{suffix}"
 
 
 def _app(

@@ -3,7 +3,9 @@
     droplet has an address ─► order placed ─► (its name leads there, its firewall is open)
         ─► proof shown, certificate fetched and given to the droplet ─► https:// in status.url
 
-The order is placed while the droplet boots, and the certificate is there about when the app is.
+The order is placed while the droplet boots, and the certificate is there about when the app is. An
+app that had to be shown without one gets it later, and a session that outlives two thirds of its
+certificate gets another one.
 """
 
 from datetime import datetime, timedelta
@@ -16,7 +18,7 @@ from spawnai.api.spawnclass import ExposureMode, Https
 
 from .actions import Await
 from .kinds import WantedCertificate
-from .observation import Failure, FailureKind, Observation, Offer, Record, Session
+from .observation import Effort, Failure, FailureKind, Observation, Offer, Record, Session
 from .resources import ensure
 from .status import Draft
 
@@ -26,6 +28,15 @@ Encrypt takes 2 to 10 s; who waits for longer wants to see the app."""
 
 _HOPELESS = (FailureKind.OVER_QUOTA, FailureKind.NEEDS_PERSON)
 """A limit of the server, or a name that it does not certify: no use in waiting."""
+
+
+TRIED_AGAIN = timedelta(minutes=10)
+HOPELESS_TRIED_AGAIN = timedelta(hours=1)
+"""How often an app that is shown by HTTP is tried to be given a certificate after all."""
+
+RENEWED_AFTER = {True: timedelta(hours=106), False: timedelta(days=30)}
+"""After how long a certificate is renewed: for an address, two thirds of 160 hours; for a name, two
+thirds of the 45 days that Let's Encrypt's profile `classic` comes down to by 2028."""
 
 
 class CertificateState(Enum):
@@ -55,11 +66,22 @@ def host_of(session: Session, offer: Offer, ip: str) -> str:
     return f"{session_host_label(session.name, session.uid)}.{offer.spec.exposure.domain}"
 
 
+def url_of(session: Session, offer: Offer, ip: str, *, https: bool) -> str:
+    """Where the app answers."""
+    exposure = offer.spec.exposure
+    scheme, port, usual = (
+        ("https", exposure.https_port, 443) if https else ("http", exposure.http_port, 80)
+    )
+    suffix = "" if port == usual else f":{port}"
+    return f"{scheme}://{host_of(session, offer, ip)}{suffix}"
+
+
 def certificate(d: Draft, session: Session, offer: Offer, record: Record) -> CertificateState:
     """Plan the next step towards the certificate, and say how far it is."""
     o = d.observation
     if d.previous.ready_at is not None and offer.spec.exposure.mode is ExposureMode.DIRECT:
-        # What was decided then stands; a restart need not have it served again.
+        if wants_certificate(offer):
+            _once_ready(d, session, offer, record, d.previous.ready_at)
         served = d.has(ConditionType.CERTIFICATE_READY)
         return CertificateState.SERVED if served else CertificateState.WITHOUT
     if offer.spec.exposure.mode is ExposureMode.WILDCARD:
@@ -96,6 +118,51 @@ def certificate(d: Draft, session: Session, offer: Offer, record: Record) -> Cer
         return CertificateState.AWAITED
     _await(d, failure.reason, failure.message)
     return CertificateState.AWAITED
+
+
+def _once_ready(
+    d: Draft, session: Session, offer: Offer, record: Record, ready_at: datetime
+) -> None:
+    """Renew what is served, and give an app that is shown by HTTP another try; both are rare."""
+    o, ip = d.observation, d.address
+    if ip is None or not record.stores_address(ip):
+        return
+    lines = record.living(ResourceKind.CERTIFICATE)
+    newest = lines[-1] if lines else None
+    step = Await(newest.kind, newest.id) if newest is not None else None
+    effort = o.effort(step.key) if step is not None else Effort()
+    is_given = effort.done_at is not None and effort.failure is None
+    is_served = d.has(ConditionType.CERTIFICATE_READY)
+    if is_given and not is_served:
+        host = host_of(session, offer, ip)
+        d.set_true(ConditionType.CERTIFICATE_READY, "Served", f"{host} is served with HTTPS")
+        d.put(url=url_of(session, offer, ip, https=True))
+        d.notice(
+            "Normal", "Secured", "Deploy", "The app has its certificate and is reached by HTTPS"
+        )
+        return
+    due = ready_at + TRIED_AGAIN
+    if is_served:
+        if newest is None:
+            return  # What was decided stands.
+        # A renewal that was begun goes on; a restart need not have a first one served again.
+        is_renewal = len(lines) > 1 and not is_given
+        due = d.now if is_renewal else newest.created_at + RENEWED_AFTER[newest.domain is None]
+        if not is_renewal:
+            newest = step = None
+    failure = _failure(o)
+    if failure is not None:
+        hopeless = failure.kind in _HOPELESS
+        due = max(due, failure.at + (HOPELESS_TRIED_AGAIN if hopeless else TRIED_AGAIN))
+    if d.now < due:
+        d.wake(due)
+    elif newest is None or step is None:
+        wanted = WantedCertificate(session_certificate_name(o.uid), host_of(session, offer, ip), ip)
+        ensure(d, wanted, address=ip)
+    elif not record.stores(newest):
+        d.store_ledger = True  # Or a crash would forget the order, and place another one.
+    else:
+        d.do(step)
 
 
 def gives_up(d: Draft, offer: Offer, answers_since: datetime, now: datetime) -> bool:

@@ -119,8 +119,9 @@ class _Sorted:
         self._gauge.labels(value).set(self._counts[value])
 
 
-ACME_RESULTS = ("placed", "issued", "limited", "refused", "failed")
-"""What becomes of an order for a certificate: each is placed once and ends once, or is limited."""
+ACME_RESULTS = ("placed", "issued", "limited", "refused", "failed", "unrevoked")
+"""What becomes of an order for a certificate: each is placed once and ends once, or is limited.
+`unrevoked`: at its session's end the server was away, and it expires by itself."""
 
 
 class Metrics:

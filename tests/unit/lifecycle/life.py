@@ -361,7 +361,12 @@ class Life:
                 self.note(ResourceKind.DOMAIN_RECORD, "5", domain=domain, ip=ip)
             case do.Create(wanted=WantedCertificate(host=host, ip=ip)):
                 orders = sum(name_of(one) == "CreateCertificate" for one in self.done)
-                self.note(ResourceKind.CERTIFICATE, f"order-{orders}", domain=host, ip=ip)
+                self.note(
+                    ResourceKind.CERTIFICATE,
+                    f"order-{orders}",
+                    domain=host if host != ip else None,
+                    ip=ip,
+                )
             case do.Await(kind=ResourceKind.FIREWALL):
                 self.firewall_in_force = True
             case do.GenerateApp():

@@ -179,6 +179,89 @@ def test_a_late_app_is_not_held_up_by_a_certificate_that_came_before():
     assert life.status.ready_at == life.now
 
 
+def limited(life: Life):
+    return lambda _: life.fail(
+        FailureKind.OVER_QUOTA, "CertificateLimitReached", "5 certificates in 7 days"
+    )
+
+
+def test_an_app_shown_by_http_gets_its_certificate_when_the_limit_is_over():
+    life = a_life()
+    life.failing["CreateCertificate"] = limited(life)
+    life.settle()
+    assert life.status.url == f"http://{IP}"
+    tries = len(life.kinds_done())
+    life.failing.clear()
+    life.pass_time(minutes=59)
+    assert life.status.url == f"http://{IP}"
+    assert len(life.kinds_done()) - tries < 20
+    life.pass_time(minutes=2)
+    assert life.status.url == URL
+    assert life.condition("CertificateReady") == ("True", "Served")
+    assert life.reasons().count("Secured") == 1
+
+
+def test_a_certificate_that_came_too_late_is_taken_when_it_comes():
+    life = a_life(held={"AwaitCertificate"}).settle()
+    life.pass_time(seconds=PATIENCE.total_seconds())
+    assert life.status.url == f"http://{IP}"
+    life.held.clear()
+    life.restart().settle().pass_time(minutes=11)
+    assert life.status.url == URL
+    assert life.kinds_done().count("CreateCertificate") == 1
+
+
+def test_a_class_that_is_off_tries_nothing_later():
+    life = a_life(exposure={"https": "Off"}).settle()
+    life.pass_time(minutes=61)
+    assert "CreateCertificate" not in life.kinds_done()
+
+
+LONG = {"max": "20d"}
+
+
+def a_long_life(**life) -> Life:
+    offer = an_offer(lifetime=LONG)
+    return Life(offer=replace(offer, certificates=True), **life).settle().change(ttl="20d").settle()
+
+
+def test_a_session_that_outlives_two_thirds_of_its_certificate_gets_another():
+    life = a_long_life()
+    life.pass_time(hours=105)
+    assert life.kinds_done().count("CreateCertificate") == 1
+    life.pass_time(hours=2)
+    assert life.kinds_done().count("CreateCertificate") == 2
+    assert life.kinds_done().count("AwaitCertificate") == 2
+    assert life.status.url == URL
+    life.pass_time(hours=104)
+    assert life.kinds_done().count("CreateCertificate") == 2
+    life.change(deleting=True).pass_time(seconds=150)
+    assert life.kinds_done().count("DeleteCertificate") == 2
+
+
+def test_a_renewal_that_a_restart_cut_off_is_finished_with_the_same_order():
+    life = a_long_life()
+    life.held.add("AwaitCertificate")
+    life.pass_time(hours=107)
+    assert life.kinds_done().count("CreateCertificate") == 2
+    life.held.clear()
+    served = life.kinds_done().count("AwaitCertificate")
+    life.restart().settle()
+    assert life.kinds_done().count("CreateCertificate") == 2
+    assert life.kinds_done().count("AwaitCertificate") == served + 1
+
+
+def test_a_renewal_that_fails_is_tried_again_and_changes_nothing_meanwhile():
+    life = a_long_life()
+    life.failing["CreateCertificate"] = limited(life)
+    life.pass_time(hours=107)
+    assert life.status.url == URL
+    assert life.condition("CertificateReady") == ("True", "Served")
+    life.failing.clear()
+    life.pass_time(hours=1, minutes=1)
+    assert life.kinds_done().count("AwaitCertificate") == 2
+
+
 # --- Behind a gateway -------------------------------------------------------------------------
 
 WILDCARD = {"mode": "Wildcard", "domain": DOMAIN}

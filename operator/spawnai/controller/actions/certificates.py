@@ -6,6 +6,7 @@ and what was issued can be fetched again by its URL.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 
@@ -14,13 +15,16 @@ import httpx
 from spawnai.acme.client import AcmeAccount
 from spawnai.acme.errors import (
     AccountRefused,
+    AcmeError,
     AcmeLimited,
     AcmeRefused,
+    AcmeUnavailable,
     ChallengeFailed,
     OrderExpired,
 )
 from spawnai.acme.issuer import Issuer
 from spawnai.acme.limits import ORDERS, PlacedOrder, check, remaining
+from spawnai.acme.nameservers import Nameservers
 from spawnai.acme.order import (
     CLASSIC,
     SHORTLIVED,
@@ -52,6 +56,15 @@ _KNOCK_SECONDS = 0.2
 """Between two tries to show a proof at a droplet that boots, or two looks whether it shows."""
 
 _LOOK_SECONDS = 3.0
+
+REVOKED_WITHIN_SECONDS = 60.0
+"""How long the end of a session may wait for its certificate's revocation. The droplet is gone by
+then, and with it the only place where the certificate was served."""
+
+_CHECKED_FOR_SECONDS = 3600.0
+"""How long it is believed that a domain is delegated, and that no CAA record is in the way."""
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class Keys:
@@ -152,15 +165,18 @@ class Acme:
 class CertificateSteps(Steps):
     """Certificates of sessions. `http_port`: where droplets of a class answer HTTP."""
 
-    def __init__(self, acme: Acme, keys: Keys, agents: Agents, clock: Clock) -> None:
+    def __init__(
+        self, acme: Acme, keys: Keys, agents: Agents, nameservers: Nameservers, clock: Clock
+    ) -> None:
         self._acme = acme
         self._keys = keys
         self._agents = agents
         self._clock = clock
+        self._resource = CertificateResource(acme, keys, nameservers, clock)
 
     def adapter(self, account: CloudAccount) -> "CertificateResource":  # noqa: ARG002
         """Certificates come from the ACME server, whatever the account at DigitalOcean."""
-        return CertificateResource(self._acme, self._keys, self._clock)
+        return self._resource
 
     def order(self, work: Work, wanted: WantedCertificate) -> tuple[str, WantedCertificate]:
         """What is ordered."""
@@ -209,15 +225,20 @@ class CertificateSteps(Steps):
 class CertificateResource:
     """The contract of a kind (digitalocean/resource.py), for orders at the ACME server."""
 
-    def __init__(self, acme: Acme, keys: Keys, clock: Clock) -> None:
+    def __init__(self, acme: Acme, keys: Keys, nameservers: Nameservers, clock: Clock) -> None:
         self._acme = acme
         self._keys = keys
+        self._nameservers = nameservers
         self._clock = clock
+        self._in_vain_since: dict[str, float] = {}
+        self._checked: dict[str, float] = {}
 
     async def create(self, order: tuple[str, WantedCertificate], turn: Slot | None) -> Found:  # noqa: ARG002
         """Place the order: its key is kept before, its line holds its URL."""
         uid, wanted = order
         request = request_for(wanted.host)
+        if not is_address(wanted.host):
+            await self._check_domain(wanted.host.partition(".")[2])
         await self._keys.of_session(uid)
         await self._acme.before_order(request)
         try:
@@ -245,12 +266,51 @@ class CertificateResource:
         return ()
 
     async def is_ours(self, line: LedgerEntry, owner: str, priority: Priority) -> bool | None:  # noqa: ARG002
-        """Whether our account has the order."""
+        """Whether our account has the order. None, too, when nobody was there to ask for so long
+        that the certificate is left to expire by itself.
+        """
         try:
             await (await self._acme.account()).order(line.id)
         except OrderExpired:
             return None
+        except (AcmeUnavailable, AccountRefused) as error:
+            if self._is_given_up(line, error):
+                return None
+            raise
         return True
+
+    def _is_given_up(self, line: LedgerEntry, error: AcmeError) -> bool:
+        """Whether the revocation was tried for long enough."""
+        now = self._clock.now()
+        if now < self._in_vain_since.setdefault(line.id, now) + REVOKED_WITHIN_SECONDS:
+            return False
+        del self._in_vain_since[line.id]
+        self._acme.on_order("unrevoked")
+        _LOGGER.warning(
+            "The certificate for %s was not revoked and is left to expire by itself: %s",
+            _host_of(line),
+            error.message,
+        )
+        return True
+
+    async def _check_domain(self, domain: str) -> None:
+        """Refuse an order for a name that the server could not find, or may not certify.
+
+        The name itself is not asked for: its record is new, and a "no" would be remembered.
+
+        Raises:
+            AcmeRefused: the domain is not delegated to DigitalOcean, or CAA records forbid it.
+        """
+        if self._clock.now() < self._checked.get(domain, float("-inf")) + _CHECKED_FOR_SECONDS:
+            return
+        try:
+            await self._nameservers.of(domain)
+            identities = await (await self._acme.account()).caa_identities()
+            await self._nameservers.check_caa(domain, identities)
+        except AcmeUnavailable as error:
+            # DNS may be closed to this process; the server's own word counts then.
+            _LOGGER.info("The domain %s could not be checked: %s", domain, error.message)
+        self._checked[domain] = self._clock.now()
 
     def seems_changed(self, line: LedgerEntry, owner: str) -> bool:  # noqa: ARG002
         """Nobody else can change an order."""
@@ -258,13 +318,18 @@ class CertificateResource:
 
     async def delete(self, line: LedgerEntry) -> bool:
         """Revoke what was issued; an order that was not finished expires by itself."""
-        account = await self._acme.account()
         try:
+            account = await self._acme.account()
             order = await account.order(line.id)
+            if order.certificate_url is not None:
+                await account.revoke(await account.chain(order.certificate_url))
         except OrderExpired:
             return False
-        if order.certificate_url is not None:
-            await account.revoke(await account.chain(order.certificate_url))
+        except (AcmeUnavailable, AccountRefused) as error:
+            if self._is_given_up(line, error):
+                return False
+            raise
+        self._in_vain_since.pop(line.id, None)
         return True
 
     async def is_gone(self, line: LedgerEntry) -> bool:  # noqa: ARG002
@@ -273,6 +338,40 @@ class CertificateResource:
 
     async def is_unlisted(self, line: LedgerEntry) -> bool:  # noqa: ARG002
         """An order that the server does not know does not appear later."""
+        return True
+
+
+class UnrevokedCertificate:
+    """The contract of a kind, for certificates that a ledger lists while the operator has no ACME
+    server: they expire by themselves.
+    """
+
+    async def create(self, order: object, turn: Slot | None) -> Found:
+        """Never: nothing plans it without a server."""
+        raise NotImplementedError
+
+    async def find(self, name: str, owner: str, address: str | None) -> Sequence[Found]:  # noqa: ARG002
+        """None."""
+        return ()
+
+    async def is_ours(self, line: LedgerEntry, owner: str, priority: Priority) -> bool | None:  # noqa: ARG002
+        """Nothing is there that could be revoked."""
+        return None
+
+    def seems_changed(self, line: LedgerEntry, owner: str) -> bool:  # noqa: ARG002
+        """Nobody changes it."""
+        return False
+
+    async def delete(self, line: LedgerEntry) -> bool:  # noqa: ARG002
+        """Nothing is there that could be revoked."""
+        return False
+
+    async def is_gone(self, line: LedgerEntry) -> bool:  # noqa: ARG002
+        """It is left alone."""
+        return True
+
+    async def is_unlisted(self, line: LedgerEntry) -> bool:  # noqa: ARG002
+        """Nothing appears later."""
         return True
 
 

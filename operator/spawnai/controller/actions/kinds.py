@@ -4,24 +4,22 @@ A kind that is not here cannot be made; a test holds it against `lifecycle/kinds
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from spawnai.api.record import ResourceKind
 from spawnai.api.spawnclass import ClassSpec
 from spawnai.clock import Clock
 from spawnai.controller.accounts import CloudAccount
-from spawnai.controller.failures import NeedsPerson, NotYet
+from spawnai.controller.failures import NotYet
 from spawnai.digitalocean.domain_record_resource import DomainRecordOrder, DomainRecordResource
 from spawnai.digitalocean.firewall_resource import FirewallResource
 from spawnai.digitalocean.firewall_watch import NotCovered
 from spawnai.digitalocean.firewalls import session_rules
 from spawnai.digitalocean.models import FirewallOrder
-from spawnai.digitalocean.resource import Resource
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.kinds import WantedFirewall, WantedRecord
 
 from .agents import AGENT_PORT
-from .certificates import CertificateSteps
+from .certificates import CertificateSteps, UnrevokedCertificate
 from .droplets import DropletSteps
 from .resources import Steps
 from .work import Work
@@ -40,19 +38,11 @@ def steps_of_all_kinds(
 
 
 class NoCertificates(Steps):
-    """What a ledger still lists when the operator has no ACME server any more waits for one."""
+    """What a ledger still lists when the operator has no ACME server any more expires by itself."""
 
-    def adapter(self, account: CloudAccount) -> Resource[Any]:  # noqa: ARG002
-        """There is none.
-
-        Raises:
-            NeedsPerson: always.
-        """
-        raise NeedsPerson(
-            "NoACMEServer",
-            "the session has a certificate to revoke, and the operator has no ACME server: set "
-            "SPAWNAI_ACME_DIRECTORY_URL again",
-        )
+    def adapter(self, account: CloudAccount) -> UnrevokedCertificate:  # noqa: ARG002
+        """One that revokes nothing."""
+        return UnrevokedCertificate()
 
 
 class FirewallSteps(Steps):
