@@ -169,6 +169,7 @@ class Controller:
                 clock=clock,
                 namespace=outside.namespace,
                 wake=lambda name: self.queue.add(CLASS_PREFIX + name),
+                on_look=metrics.gateway_certificate,
             ),
             clock_words=outside.clock_difference.words,
             wake_session=self.queue.add,

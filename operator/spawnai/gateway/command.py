@@ -17,6 +17,7 @@ from spawnai.telemetry.logs import configure_logging
 from .caddy import CaddyConfiguration, render_caddyfile
 from .dns import RouteDns
 from .routes import Routes
+from .served import ServedCertificate
 from .settings import GatewaySettings, gateway_settings_from
 from .watch import SessionWatch
 
@@ -63,6 +64,19 @@ async def _run(settings: GatewaySettings) -> int:
         ["result"],
         registry=registry,
     )
+    served = ServedCertificate(settings, clock)
+    Gauge(
+        "spawnai_gateway_certificate_expiration_timestamp_seconds",
+        "When the certificate expires that this replica serves.",
+        registry=registry,
+    ).set_function(
+        lambda: served.not_after.timestamp() if served.not_after is not None else float("nan")
+    )
+    Gauge(
+        "spawnai_gateway_certificate_is_current",
+        "Whether this replica serves the certificate that it was given last.",
+        registry=registry,
+    ).set_function(lambda: served.is_current)
     await config.load_config()  # type: ignore[no-untyped-call]
     async with client.ApiClient() as api:
         watch = SessionWatch(api, routes, clock)
@@ -93,6 +107,7 @@ async def _run(settings: GatewaySettings) -> int:
         tasks = [
             asyncio.create_task(watch.run(), name="watch"),
             asyncio.create_task(certificate.run(), name="certificate"),
+            asyncio.create_task(served.run(), name="served certificate"),
             asyncio.create_task(_tell_when_ready(watch, certificate, telemetry), name="telemetry"),
             asyncio.create_task(stop.wait(), name="stop"),
         ]

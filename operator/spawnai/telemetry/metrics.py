@@ -7,6 +7,9 @@ series does not grow with the number of sessions.
 
 from collections import Counter as Tally
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
@@ -122,6 +125,21 @@ class _Sorted:
 ACME_RESULTS = ("placed", "issued", "limited", "refused", "failed", "unrevoked")
 """What becomes of an order for a certificate: each is placed once and ends once, or is limited.
 `unrevoked`: at its session's end the server was away, and it expires by itself."""
+
+
+CERTIFICATE_SOURCES = ("acme", "secret")
+"""Who fills the Secret of a gateway's certificate: the operator, or somebody else."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayCertificate:
+    """The certificate of a class's gateway; its times are None where there is none."""
+
+    source: str
+    is_ready: bool
+    expiration: datetime | None = None
+    not_before: datetime | None = None
+    renewal: datetime | None = None
 
 
 class Metrics:
@@ -272,6 +290,25 @@ class Metrics:
         )
         for result in ACME_RESULTS:
             self._acme_orders.labels(result)
+        self._certificates = {
+            moment: Gauge(
+                f"spawnai_certificate_{moment}_timestamp_seconds",
+                words,
+                ["class", "source"],
+                registry=registry,
+            )
+            for moment, words in {
+                "expiration": "When the certificate of a class's gateway expires",
+                "not_before": "Since when the certificate of a class's gateway is valid",
+                "renewal": "When the operator renews the certificate of a class's gateway",
+            }.items()
+        }
+        self._certificate_ready = Gauge(
+            "spawnai_certificate_ready_status",
+            "Whether the gateway of a class has a certificate that nothing is wrong with",
+            ["class", "source"],
+            registry=registry,
+        )
         self._acme_remaining = Gauge(
             "spawnai_acme_limit_remaining",
             "How many more orders the ACME server's limit allows now, by limit",
@@ -521,6 +558,22 @@ class Metrics:
     def acme_order(self, result: str) -> None:
         """An order for a certificate went a step further: one of `ACME_RESULTS`."""
         self._acme_orders.labels(result).inc()
+
+    def gateway_certificate(self, class_name: str, certificate: GatewayCertificate | None) -> None:
+        """How the certificate of a class's gateway was found; None: the class has no gateway."""
+        ours = (*self._certificates.values(), self._certificate_ready)
+        for source in CERTIFICATE_SOURCES:
+            for gauge in ours:
+                with suppress(KeyError):
+                    gauge.remove(class_name, source)
+        if certificate is None:
+            return
+        labels = (class_name, certificate.source)
+        self._certificate_ready.labels(*labels).set(certificate.is_ready)
+        moments = (certificate.expiration, certificate.not_before, certificate.renewal)
+        for gauge, moment in zip(self._certificates.values(), moments, strict=True):
+            if moment is not None:
+                gauge.labels(*labels).set(moment.timestamp())
 
     def watch_acme_limit(self, limit: str, remaining: Callable[[], float]) -> None:
         """Show what is left of a limit, asked for at each scrape."""

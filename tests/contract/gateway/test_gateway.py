@@ -22,6 +22,7 @@ from spawnai.droplet.credentials import derive_droplets_authority, derive_gatewa
 from spawnai.gateway.caddy import CaddyConfiguration
 from spawnai.gateway.dns import RouteDns
 from spawnai.gateway.routes import Routes
+from spawnai.gateway.served import ServedCertificate
 from spawnai.gateway.settings import GatewaySettings
 from spawnai_local import toolchain
 from spawnai_local.address_block import claim_address_block
@@ -354,6 +355,21 @@ async def test_a_caddy_that_was_started_again_is_given_its_configuration_again(g
             await asyncio.sleep(0.05)
     async with gateway.client() as client, client.get(gateway.url(document)) as answer:
         assert answer.status == 200
+
+
+async def test_a_certificate_that_caddy_has_not_taken_shows_as_not_current(gateway):
+    served = ServedCertificate(gateway.settings, SystemClock())
+    await served.look()
+    assert served.is_current
+    before = served.not_after
+    gateway.watching.cancel()  # nobody has Caddy take the next one
+    gateway.write_certificate()
+    await served.look()
+    assert not served.is_current
+    assert served.not_after == before
+    await gateway.caddy.stop()
+    await served.look()
+    assert served.not_after is None
 
 
 async def served_serial(gateway: Gateway) -> int:

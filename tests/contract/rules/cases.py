@@ -56,6 +56,15 @@ def ratios(within: str, count: str) -> Series:
     }
 
 
+def certificate(*, expires_at: int) -> Series:
+    return {
+        'spawnai_certificate_expiration_timestamp_seconds{class="wild",source="acme"}': (
+            f"{expires_at}x80"
+        ),
+        'spawnai_certificate_not_before_timestamp_seconds{class="wild",source="acme"}': "0x80",
+    }
+
+
 CASES = (
     # Nine of ten are slow; all the time.
     Case(
@@ -317,5 +326,37 @@ CASES = (
             'spawnai_acme_orders_total{result="refused"}': "1x70",
         },
         "65m",
+    ),
+    # Times are seconds since the test's start: 74 minutes are 4,440.
+    Case(
+        "SpawnAICertificateExpiring",
+        "it was not renewed",
+        certificate(expires_at=5000),
+        "74m",
+        ("warning",),
+        {"class": "wild", "source": "acme"},
+    ),
+    Case(
+        "SpawnAICertificateExpiring",
+        "it has expired",
+        certificate(expires_at=4000),
+        "74m",
+        ("critical", "warning"),
+        {"class": "wild", "source": "acme"},
+    ),
+    Case("SpawnAICertificateExpiring", "half is left", certificate(expires_at=9000), "74m"),
+    Case(
+        "SpawnAIGatewayCertificateStale",
+        "a replica did not take it",
+        {'spawnai_gateway_certificate_is_current{instance="one"}': "1x10 0x40"},
+        "45m",
+        ("warning",),
+        {"instance": "one"},
+    ),
+    Case(
+        "SpawnAIGatewayCertificateStale",
+        "all took it within a minute",
+        {'spawnai_gateway_certificate_is_current{instance="one"}': "1x10 0x1 1x40"},
+        "45m",
     ),
 )

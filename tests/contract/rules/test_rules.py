@@ -14,6 +14,7 @@ from spawnai_local.paths import checkout
 RULES = checkout() / "rules" / "spawnai.yaml"
 RUNBOOKS = checkout() / "docs" / "runbooks"
 REFERENCE = checkout() / "docs" / "reference" / "metrics.md"
+GATEWAY = REFERENCE.parents[1] / "https.md"
 GROUPS = yaml.safe_load(RULES.read_text())["groups"]
 ALERTS = [rule for group in GROUPS for rule in group["rules"] if "alert" in rule]
 NAMES = sorted({rule["alert"] for rule in ALERTS})
@@ -106,7 +107,8 @@ def test_a_threshold_stands_once_in_its_expression(rule):
 
 
 def test_every_expression_asks_for_metrics_that_exist():
-    documented = set(re.findall(r"^\| `(spawnai_\w+)` \|", REFERENCE.read_text(), re.MULTILINE))
+    pages = REFERENCE.read_text() + GATEWAY.read_text()
+    documented = set(re.findall(r"^\| `(spawnai_\w+)` \|", pages, re.MULTILINE))
     rules = [rule for group in GROUPS for rule in group["rules"]]
     known = documented | {rule["record"] for rule in rules if "record" in rule}
     for rule in rules:

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from spawnai.api.conditions import Condition, ConditionType
 from spawnai.api.session import Phase, SessionStatus
-from spawnai.telemetry.metrics import Metrics
+from spawnai.telemetry.metrics import GatewayCertificate, Metrics
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
 
@@ -62,6 +62,7 @@ def ended(reason: str, *, failed: bool = False, was_ready: bool = False) -> Sess
 def use_every_method(metrics: Metrics) -> None:
     metrics.acme_order("placed")
     metrics.watch_acme_limit("orders", lambda: 300)
+    metrics.gateway_certificate("wild", a_certificate())
     metrics.session_seen("uid", waiting("Queued"))
     metrics.session_ended(ended("AppCrashed", failed=True))
     metrics.claude_order("Stored", 1)
@@ -95,6 +96,12 @@ def families(registry: CollectorRegistry) -> dict[str, tuple[str, frozenset[str]
     return found
 
 
+def a_certificate(**changes) -> GatewayCertificate:
+    moment = datetime(2026, 11, 29, 12, tzinfo=UTC)
+    times = {"expiration": moment, "not_before": moment, "renewal": moment}
+    return GatewayCertificate(**({"source": "acme", "is_ready": True} | times | changes))
+
+
 def documented() -> dict[str, tuple[str, frozenset[str]]]:
     rows = re.findall(
         r"^\| `(spawnai_\w+)` \| (\w+) \| ([^|]*)\|", REFERENCE.read_text(), re.MULTILINE
@@ -113,6 +120,22 @@ def test_the_questions_of_the_reference_ask_for_metrics_that_exist(metrics, regi
         asked |= {name.removesuffix("_bucket") for name in re.findall(r"spawnai_\w+", query)}
     assert len(asked) >= 6
     assert asked <= set(documented())
+
+
+def test_a_gateways_certificate_is_shown_until_the_class_has_none(metrics, registry):
+    def shown(name: str, source: str) -> float | None:
+        return registry.get_sample_value(name, {"class": "wild", "source": source})
+
+    expiration = "spawnai_certificate_expiration_timestamp_seconds"
+    metrics.gateway_certificate("wild", a_certificate())
+    assert shown(expiration, "acme") == 1795953600
+    assert shown("spawnai_certificate_ready_status", "acme") == 1
+    metrics.gateway_certificate("wild", a_certificate(source="secret", renewal=None))
+    assert shown(expiration, "acme") is None
+    assert shown(expiration, "secret") == 1795953600
+    assert shown("spawnai_certificate_renewal_timestamp_seconds", "secret") is None
+    metrics.gateway_certificate("wild", None)
+    assert shown(expiration, "secret") is None
 
 
 def test_a_session_counts_in_the_phase_it_was_seen_in_last(metrics, registry):
@@ -219,6 +242,7 @@ def test_no_label_holds_a_session(metrics, registry):
     assert labels == {
         "answer", "phase", "ready", "reason", "result", "kind", "class", "outcome", "channel",
         "endpoint", "model", "write", "window", "version", "whose", "limit", "verdict",
+        "source",
     }  # fmt: skip
 
 

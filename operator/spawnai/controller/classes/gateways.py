@@ -36,6 +36,7 @@ from spawnai.controller.actions.certificates import Acme, Keys, LineStore
 from spawnai.controller.cluster import Cluster, ObjectNotFound
 from spawnai.controller.failures import failure_of, is_expected
 from spawnai.controller.store import Store, StoredClass
+from spawnai.telemetry.metrics import GatewayCertificate
 
 from .ledger import ClassLedgers, lines, without
 from .records import ClassRecord, ClassRecords, RecordTaken, RecordUnsettled
@@ -146,6 +147,7 @@ class Gateways:
     Attributes:
         acme: None: the operator has no ACME server.
         wake: has a class looked at.
+        on_look: told what was found, by the class's name.
     """
 
     cluster: Cluster
@@ -158,9 +160,16 @@ class Gateways:
     clock: Clock
     namespace: str
     wake: Callable[[str], None]
+    on_look: Callable[[str, GatewayCertificate | None], None] = lambda _name, _certificate: None
     _memories: dict[str, _Memory] = field(default_factory=dict)
 
     async def look(self, known: StoredClass, account: CloudAccount) -> Gateway | None:
+        """What is known of a class's gateway; see `_look`."""
+        seen = await self._look(known, account)
+        self.on_look(known.name, _for_metrics(known, seen) if seen is not None else None)
+        return seen
+
+    async def _look(self, known: StoredClass, account: CloudAccount) -> Gateway | None:
         """What is known; what has to be done is begun, and its end wakes the class.
 
         Returns None for a class without a gateway.
@@ -215,6 +224,7 @@ class Gateways:
         Raises:
             DigitalOceanError, ClusterError: a call failed.
         """
+        self.on_look(known.name, None)
         memory = self._memories.pop(known.uid, None)
         if memory is not None and memory.task is not None:
             memory.task.cancel()
@@ -607,6 +617,18 @@ class _DnsProver:
 
     async def withdraw(self, challenge: Challenge) -> None:
         """Not yet."""
+
+
+def _for_metrics(known: StoredClass, seen: Gateway) -> GatewayCertificate:
+    is_own = known.spec is None or known.spec.exposure.tls is None
+    found = seen.certificate
+    return GatewayCertificate(
+        source="acme" if is_own else "secret",
+        is_ready=found is not None and seen.certificate_trouble is None,
+        expiration=found.not_after if found is not None else None,
+        not_before=found.not_before if found is not None else None,
+        renewal=seen.renew_at,
+    )
 
 
 def _domain(known: StoredClass) -> str | None:
