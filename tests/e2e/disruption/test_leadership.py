@@ -21,14 +21,14 @@ from tests.e2e.disruption.operators import Operator
 from tests.e2e.sessions.eventually import eventually
 from tests.e2e.sessions.world import World, in_seconds, session
 
-LEASE_SECONDS = 3
-GIVEN_BACK_SECONDS = 4.0
+LEASE_SECONDS = 6
+GIVEN_BACK_SECONDS = 6.0
 END_SECONDS = 10.0
 """All has ended when the lease is given back, which takes a tenth of a second. How long Python
 itself takes to end, and a test to look, depends on what else the machine does."""
-LATE_SECONDS = 18.0
-"""When a POST takes effect that was on the wire: long after the next leader took over, and before
-it may be sent again (30 s)."""
+LATE_SECONDS = 24.0
+"""When a POST takes effect that was on the wire: after the next leader took over, and before it may
+be sent again (30 s)."""
 START_SECONDS = 6.0
 """From the lease to the first call: a generous limit for a machine that does other things too."""
 
