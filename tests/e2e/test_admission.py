@@ -844,13 +844,13 @@ LEASES = "leases", "coordination.k8s.io"
 @pytest.mark.parametrize(
     ("allowed", "verbs", "what"),
     [
-        (True, "get list watch patch", SESSIONS),
-        (False, "create update delete deletecollection", SESSIONS),
+        (True, "get list watch patch delete", SESSIONS),
+        (False, "create update deletecollection", SESSIONS),
         (True, "patch", where("spawnsessions/status", GROUP, namespace="default")),
         (True, "list watch patch", where("spawnclasses", GROUP)),
         (False, "create update delete", where("spawnclasses", GROUP)),
-        (True, "get list watch create delete", where("spawnrecords", GROUP)),
-        (False, "update patch deletecollection", where("spawnrecords", GROUP)),
+        (True, "get list watch create patch delete", where("spawnrecords", GROUP)),
+        (False, "update deletecollection", where("spawnrecords", GROUP)),
         (False, "get create list watch update patch delete deletecollection", SECRETS),
         (False, "get create list", where("secrets", namespace="kube-system")),
         (True, "get create", where("secrets", namespace="spawnai-system")),
@@ -928,9 +928,7 @@ ESCALATIONS = (
     "get nodes",
     "patch namespaces",
     "get configmaps --all-namespaces",
-    "patch spawnrecords.spawn-ai.com",
     "create spawnsessions.spawn-ai.com --all-namespaces",
-    "delete spawnsessions.spawn-ai.com --all-namespaces",
     "delete spawnclasses.spawn-ai.com",
     "* *",
 )

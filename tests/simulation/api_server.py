@@ -262,6 +262,15 @@ class SimulatedCluster:
     async def get_session(self, namespace, name):
         return await self._get("get session", "session", f"{namespace}/{name}")
 
+    async def delete_session(self, namespace, name, uid):
+        def effect() -> None:
+            body = self._server.get("session", f"{namespace}/{name}")
+            if body is not None and body["metadata"]["uid"] != uid:
+                raise Conflict(f"delete session {name}", "uid is another one", 409)
+            self._server.delete(self._who, "session", f"{namespace}/{name}")
+
+        await self._write("delete session", f"{namespace}/{name}", effect)
+
     async def get_class(self, name):
         return await self._get("get class", "class", name)
 
@@ -280,6 +289,9 @@ class SimulatedCluster:
 
     async def get_record(self, name):
         return await self._get("get record", "record", name)
+
+    async def patch_record(self, name, body):
+        return await self._patch("patch record", "record", name, body)
 
     async def patch_record_status(self, name, body):
         return await self._patch("patch record-status", "record", name, body, status=True)

@@ -110,6 +110,7 @@ class Judge:
         """When a ledger took in a droplet that showed up late: it may be the reaper's, whose time
         begins with that."""
         self._found: set[str] = set()
+        self._deleted_by_hand: set[str] = set()
         self.dropped: dict[str, list[RecordStatus]] = {}
         self.server: ApiServer
         self.cloud: Cloud
@@ -256,6 +257,8 @@ class Judge:
                 if before is None and uid in self.ledgers:
                     # Its time was over; then the reaper found something, and made a new one.
                     self.dropped.setdefault(uid, []).append(self.ledgers[uid])
+                if who.startswith("operator") and is_held(before) and not is_held(after):
+                    self._ledger_released(uid)
                 was_open = uid in self.ledgers and self.ledgers[uid].completed_at is None
                 self.ledgers[uid] = RecordStatus.model_validate(after.get("status") or {})
                 if was_open and self.ledgers[uid].completed_at is not None:
@@ -263,6 +266,8 @@ class Judge:
                     self._was_told_to_stop(uid)
                 self._note_found(uid)
             elif uid in self.lives:
+                if is_held(before):
+                    self._ledger_released(uid)
                 self._record_deleted(uid)
 
     def _log_is_of_the_end(self, uid: str) -> None:
@@ -304,6 +309,8 @@ class Judge:
         if operator and is_held(before) and not is_held(after):
             self._finalizer_removed(life)
         if after is None:
+            if operator and life.deleted is None:
+                self._tombstone_deleted(life)
             life.gone = life.finished = self.now
             return
         status = SessionStatus.model_validate(after.get("status") or {})
@@ -337,6 +344,14 @@ class Judge:
         left = self.left_of(life.uid)
         if left:
             self.blame(f"the finalizer of {life.key} was removed while {left[0]} lives")
+
+    def _tombstone_deleted(self, life: Life) -> None:
+        """By the operator, and nobody asked for it but the class."""
+        kept, ended = self._wire.story.settings.kept_seconds, life.status.destroyed_at
+        if kept is None or ended is None or life.status.phase is not Phase.DESTROYED:
+            self.blame(f"{life.key} was deleted, and nobody had asked for it")
+        elif not life.forged and self._latest_date_of_a_call() < ended + timedelta(seconds=kept):
+            self.blame(f"{life.key} was deleted before its time")
 
     def _note_found(self, uid: str) -> None:
         late = {str(one.id) for one in self.cloud.droplets.values() if one.late}
@@ -497,10 +512,20 @@ class Judge:
             begun = self._date_by_age(max(made, default=self.now)) + DEADLINE
         return max(begun + MAXIMUM, notice) + timedelta(seconds=1)
 
+    def ledger_deleted_by_hand(self, uid: str) -> None:
+        """It goes once it is closed, and need not be kept for its time."""
+        self._deleted_by_hand.add(uid)
+
+    def _ledger_released(self, uid: str) -> None:
+        if self.ledgers[uid].completed_at is None:
+            self.blame(f"the open ledger {uid} was let go")
+
     def _record_deleted(self, uid: str) -> None:
         ledger = self.ledgers[uid]
         if ledger.completed_at is None:
             self.blame(f"the open ledger {uid} was deleted")
+        elif uid in self._deleted_by_hand:
+            return
         elif self._latest_date_of_a_call() < ledger.completed_at + self._wire.story.retention:
             self.blame(f"the ledger {uid} was deleted before its time")
 

@@ -112,15 +112,19 @@ class Settings:
     skew_seconds: float
     generation_seconds: float
     unseen_seconds: float = 0.0
+    kept_seconds: float | None = None
+    """How long ended sessions are kept before the operator deletes them; None: for ever."""
 
     def __str__(self) -> str:
         unseen = f"{self.unseen_seconds:.0f} s"
+        kept = f"{self.kept_seconds or 0:.0f} s"
         return (
             f"{'a domain' if self.domain else 'no domain'}, "
             f"{'a firewall for each session' if self.own_firewalls else 'a shared firewall'}, "
             f"droplet limit {self.droplet_limit}, droplets boot in {self.boot_seconds:.1f} s, "
             f"the cloud's listings lag by up to {self.lag_seconds:.1f} s, "
             f"{f'new things answer 404 for up to {unseen}, ' if self.unseen_seconds else ''}"
+            f"{f'ended sessions are kept for {kept}, ' if self.kept_seconds is not None else ''}"
             f"watches by {self.watch_seconds:.1f} s, the operator's clock is off by "
             f"{self.skew_seconds:+.1f} s"
         )
@@ -397,7 +401,12 @@ def story_of(seed: int) -> Story:
         happenings += _repointed(Random(f"{seed}/repointed"), settings, names)
         happenings += _all_deleted(Random(f"{seed}/all deleted"), names)
         happenings += _stops(Random(f"{seed}/stops"), settings, orders)
-        settings = replace(settings, unseen_seconds=_unseen(Random(f"{seed}/unseen")))
+        happenings += _ledgers_deleted(Random(f"{seed}/ledgers"), names)
+        settings = replace(
+            settings,
+            unseen_seconds=_unseen(Random(f"{seed}/unseen")),
+            kept_seconds=_kept(Random(f"{seed}/kept")),
+        )
     return Story(seed, settings, in_order(happenings))
 
 
@@ -606,6 +615,19 @@ def _lives(order: Order) -> float:
     """For how many seconds an order asks."""
     lives = {"20s": 20.0, "45s": 45.0, "90s": 90.0, "3m": 180.0}
     return lives.get(order.ttl or "3m", 360.0)
+
+
+def _ledgers_deleted(random: Random, names: list[str]) -> list[Happening]:
+    """In every eighth story somebody deletes ledgers, as a prune does."""
+    if random.random() >= 1 / 8:
+        return []
+    at = round(random.uniform(2, 200), 1)
+    return [Act(at, "deletes the ledger of", name) for name in names]
+
+
+def _kept(random: Random) -> float | None:
+    """In every eighth story a class has its ended sessions deleted after a while."""
+    return random.choice((0.0, 20.0, 90.0)) if random.random() < 1 / 8 else None
 
 
 def _unseen(random: Random) -> float:

@@ -217,13 +217,18 @@ class World:
                 self.judge.blame(f"{process.name} still keeps an app that nobody needs any more")
 
     async def _quiet(self) -> None:
-        """Nothing is written while nothing changes, but that ledgers go when their time is over."""
+        """Nothing is written while nothing changes, but that ledgers and tombstones go when their
+        time is over.
+        """
         for _ in range(5):
             api, cloud, began = self.server.writes, self.cloud.writes, self.loop.time()
             await asyncio.sleep(QUIET_SECONDS)
             if self._last_disturbance() > began - STILL_SECONDS / 2:
                 continue
-            dropped = self.server.writes_of("record", "DELETED", QUIET_SECONDS)
+            dropped = sum(
+                self.server.writes_of(kind, "DELETED", QUIET_SECONDS)
+                for kind in ("record", "session")
+            )
             if self.server.writes - api > dropped or self.cloud.writes > cloud:
                 self.judge.blame("something is written although nothing changes")
             return
@@ -272,6 +277,11 @@ class World:
                 "provisioningDeadline": "4m",
                 "notice": "40s",
                 "warning": "1m",
+                **(
+                    {"ttlAfterFinished": f"{settings.kept_seconds:.0f}s"}
+                    if settings.kept_seconds is not None
+                    else {}
+                ),
             },
             "records": {"retention": format_duration(self.story.retention)},
             "firewall": {"mode": "PerSession" if settings.own_firewalls else "Shared"},
@@ -575,6 +585,10 @@ class World:
                 self.server.delete("user", "session", key)
                 self._waiting_users += 1
                 self._again(act.name, 60)
+            case "deletes the ledger of":
+                if self.server.get("record", uid) is not None:
+                    self.judge.ledger_deleted_by_hand(uid)
+                    self.server.delete("user", "record", uid)
             case "strips the finalizers of":
                 patch = {"metadata": {"finalizers": None}}
                 self.server.patch("user", "session", key, patch, status=False)

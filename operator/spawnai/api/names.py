@@ -18,6 +18,17 @@ SESSION_UID_LABEL = f"{GROUP}/session-uid"
 GATEWAY_SERVICE = "spawnai-gateway"
 GATEWAY_TLS_SECRET = "spawnai-gateway-tls"  # noqa: S105 - the Secret's name
 
+GITOPS_MARKS = frozenset(
+    {
+        "argocd.argoproj.io/tracking-id",
+        "app.kubernetes.io/instance",
+        "kustomize.toolkit.fluxcd.io/name",
+        "helm.toolkit.fluxcd.io/name",
+    }
+)
+"""The annotation or labels by which Argo CD and Flux know what they hold. Argo CD before version 3
+uses the label of Helm's releases."""
+
 FIELD_MANAGER = "spawnai-operator"
 
 TAG_PRODUCT = "spawn-ai"

@@ -324,6 +324,16 @@ class LifetimeSpec(ApiModel):
         ),
         json_schema_extra=_duration("1s", "1d"),
     )
+    ttl_after_finished: Duration | None = Field(
+        default=None,
+        description=(
+            "How long an ended SpawnSession is kept before the operator deletes the object, which "
+            "frees its place in a quota. When it is not set: until somebody deletes it. A session "
+            "that Argo CD or Flux holds is never deleted, since they would make it again."
+        ),
+        examples=["7d"],
+        json_schema_extra=_duration("0s", "3650d"),
+    )
 
 
 class Effort(StrEnum):

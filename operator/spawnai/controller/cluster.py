@@ -170,6 +170,14 @@ class Cluster:
             ),
         )
 
+    async def delete_session(self, namespace: str, name: str, uid: str) -> None:
+        """Delete the session with that UID; raises Conflict when another one has its name."""
+        path = f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{SESSIONS}/{name}"
+        await self._write(
+            f"delete session {namespace}/{name}",
+            lambda: self._request("DELETE", path, {"preconditions": {"uid": uid}}),
+        )
+
     async def get_class(self, name: str) -> Any:
         """The class from the API server itself, not from a cache."""
         return await self._call(
@@ -204,6 +212,10 @@ class Cluster:
     async def patch_record_status(self, name: str, body: Mapping[str, Any]) -> Any:
         """Merge-patch a ledger's status; returns the new object."""
         return await self._patch(RECORDS, None, name, body, status=True)
+
+    async def patch_record(self, name: str, body: Mapping[str, Any]) -> Any:
+        """Merge-patch a ledger's metadata; returns the new object."""
+        return await self._patch(RECORDS, None, name, body)
 
     async def delete_record(self, name: str) -> None:
         """Drop a ledger."""

@@ -62,8 +62,9 @@ def _living(session: dict[str, Any]) -> str | None:
 
 
 def _open(record: dict[str, Any]) -> str | None:
-    """A ledger that is not closed."""
-    if record.get("status", {}).get("completedAt") is not None:
+    """A ledger that is not closed, or still held by the operator."""
+    closed = record.get("status", {}).get("completedAt") is not None
+    if closed and not record["metadata"].get("finalizers"):
         return None
     owner = record["spec"]["owner"]
     whose = "/".join(part for part in (owner.get("namespace"), owner["name"]) if part)

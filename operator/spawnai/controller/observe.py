@@ -92,7 +92,15 @@ class Observer:
                 memory.take_over(stored.status, self._utc_now())
             memory.note_new(self._utc_now())
             known_since = dict(memory.known_since) if memory.record_made_here else {}
-            record = Record(stored.spec, memory.book, stored.created_at, stored.status, known_since)
+            record = Record(
+                stored.spec,
+                memory.book,
+                stored.created_at,
+                stored.status,
+                known_since,
+                stored.has_finalizer,
+                stored.deleting,
+            )
         class_name = stored.spec.class_name if stored is not None else None
         if class_name is None and session is not None:
             class_name = self._store.class_of(session)

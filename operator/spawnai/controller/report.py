@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 from spawnai.api.conditions import Condition, ConditionStatus, ConditionType
-from spawnai.api.names import API_VERSION, SESSION_UID_LABEL
+from spawnai.api.names import API_VERSION, FINALIZER, SESSION_UID_LABEL
 from spawnai.api.record import RecordSpec, RecordStatus
 from spawnai.api.session import SessionStatus
 from spawnai.api.spawnclass import ClassStatus
@@ -26,6 +26,7 @@ from spawnai.telemetry.metrics import Metrics
 from spawnai.telemetry.redaction import Redactor
 
 from .cluster import Cluster, ClusterError, Conflict, ObjectNotFound
+from .finalizers import set_finalizer
 from .memory import Memory
 from .store import Store, StoredRecord
 from .user_notices import TellUsers
@@ -348,12 +349,40 @@ def _version_of(stored: StoredRecord) -> dict[str, str]:
     return {"uid": stored.uid, "resourceVersion": str(stored.resource_version)}
 
 
+async def set_ledger_finalizer(cluster: Cluster, store: Store, name: str, *, present: bool) -> None:
+    """Put our finalizer on a ledger or take it off. One that is gone is forgotten.
+
+    Raises:
+        ClusterError: it could not be read or written.
+    """
+    stored = store.record(name)
+    if stored is None:
+        return
+    try:
+        body = await set_finalizer(
+            stored.uid,
+            present=present,
+            get=lambda: cluster.get_record(name),
+            patch=lambda patch: cluster.patch_record(name, patch),
+        )
+    except ObjectNotFound:
+        store.remove_record(name)
+        return
+    store.put_record(body)
+
+
 def record_document(spec: RecordSpec) -> dict[str, Any]:
-    """A new ledger as the API server takes it."""
+    """A new ledger as the API server takes it.
+
+    Our finalizer keeps it from being deleted, by a person, a prune or with its definition, before
+    it is closed. One that is made for an orphan is closed from the first.
+    """
+    metadata = {"name": spec.owner.uid, "labels": {SESSION_UID_LABEL: spec.owner.uid}}
+    held = {} if spec.orphaned else {"finalizers": [FINALIZER]}
     return {
         "apiVersion": API_VERSION,
         "kind": "SpawnRecord",
-        "metadata": {"name": spec.owner.uid, "labels": {SESSION_UID_LABEL: spec.owner.uid}},
+        "metadata": metadata | held,
         "spec": spec.document(),
     }
 

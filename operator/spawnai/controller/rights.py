@@ -56,11 +56,15 @@ _GATEWAY = "the gateway's certificate is not renewed and its address not found"
 
 RIGHTS: tuple[Right, ...] = (
     *_rights("get list watch patch", GROUP, "spawnsessions", "no session is served"),
+    *_rights("delete", GROUP, "spawnsessions", "ended sessions stay (lifetime.ttlAfterFinished)"),
     *_rights("patch", GROUP, "spawnsessions/status", "no session shows how it is"),
     *_rights("get list watch patch", GROUP, "spawnclasses", "no class can be used"),
     *_rights("patch", GROUP, "spawnclasses/status", "no class shows whether it can be used"),
     *_rights(
-        "get list watch create delete keep", GROUP, "spawnrecords", "nothing can be made or ended"
+        "get list watch create patch delete keep",
+        GROUP,
+        "spawnrecords",
+        "nothing can be made or ended",
     ),
     *_rights("patch", GROUP, "spawnrecords/status", "no receipt or cost is kept"),
     *_rights("create patch", "", "events", "nobody sees what happens in `kubectl describe`"),

@@ -18,6 +18,7 @@ from spawnai.api.names import (
     EXPIRES_AT_ANNOTATION,
     FEEDBACK_ANNOTATION,
     FINALIZER,
+    GITOPS_MARKS,
     TTL_ANNOTATION,
 )
 from spawnai.api.record import RecordSpec, RecordStatus
@@ -46,6 +47,8 @@ class StoredRecord:
     spec: RecordSpec
     status: RecordStatus
     created_at: datetime
+    has_finalizer: bool
+    deleting: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ def parse_session(body: Mapping[str, Any]) -> Session:
         spec_problem=problem,
         status=status,
         feedback=annotations.get(FEEDBACK_ANNOTATION),
+        kept_by_gitops=not GITOPS_MARKS.isdisjoint({*annotations, *(metadata.get("labels") or {})}),
     )
 
 
@@ -187,16 +191,23 @@ class Store:
 
     def put_record(self, body: Mapping[str, Any]) -> bool:
         """Take in a ledger; False when something newer is known."""
-        name, version = body["metadata"]["name"], _version(body)
+        metadata, version = body["metadata"], _version(body)
+        name = metadata["name"]
         known = self._records.get(name)
+        if _is_gone(body):
+            if known is not None and known.uid == metadata["uid"]:
+                self.remove_record(name)
+            return True
         if known is not None and known.resource_version >= version:
             return False
         record = StoredRecord(
             resource_version=version,
-            uid=body["metadata"]["uid"],
+            uid=metadata["uid"],
             spec=RecordSpec.model_validate(body.get("spec") or {}).compact(),
             status=parse_ledger(body),
-            created_at=_time(body["metadata"]["creationTimestamp"]),
+            created_at=_time(metadata["creationTimestamp"]),
+            has_finalizer=FINALIZER in (metadata.get("finalizers") or []),
+            deleting=metadata.get("deletionTimestamp") is not None,
         )
         self._records[name] = record
         if known is None or known.status.completed_at != record.status.completed_at:
@@ -259,7 +270,9 @@ class Store:
     def lose_record(self, name: str, *, stored: RecordStatus) -> None:
         """An open ledger is gone from the API server, where now no more than `stored` is."""
         known = self._records[name]
-        self._records[name] = replace(known, resource_version=0, status=stored)
+        self._records[name] = replace(
+            known, resource_version=0, status=stored, has_finalizer=False, deleting=True
+        )
 
     def remove_class(self, name: str) -> None:
         """The class is gone from the API server."""

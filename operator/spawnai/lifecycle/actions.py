@@ -253,5 +253,20 @@ class RemoveFinalizer(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class HoldRecord(Action):
+    """Put our finalizer on an open ledger, so that nobody deletes it before it is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRecord(Action):
+    """Take our finalizer off a closed ledger: it is complete."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteRecord(Action):
     """Drop a ledger whose time of keeping is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteSession(Action):
+    """Delete an ended session whose time of keeping is over (`lifetime.ttlAfterFinished`)."""

@@ -113,6 +113,8 @@ class Session:
     status: SessionStatus
     feedback: str | None = None
     """What the annotation says, whatever somebody wrote there."""
+    kept_by_gitops: bool = False
+    """Whether a GitOps tool holds it, and would make it again."""
 
     @property
     def order(self) -> SessionSpec:
@@ -173,6 +175,8 @@ class Record:
     created_at: datetime
     stored: RecordStatus | None = None
     known_since: Mapping[tuple[str, str], datetime] = field(default_factory=dict)
+    has_finalizer: bool = True
+    deleting: bool = False
 
     def stores_address(self, ip: str) -> bool:
         """Whether a restart would know that the droplet has this address."""
@@ -183,6 +187,11 @@ class Record:
         return any(
             entry.kind is line.kind and entry.id == line.id for entry in self._stored.resources
         )
+
+    @property
+    def is_closed_in_store(self) -> bool:
+        """Whether a restart would know that all of it was seen gone."""
+        return self._stored.completed_at is not None
 
     @property
     def _stored(self) -> RecordStatus:

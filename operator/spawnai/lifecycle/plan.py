@@ -35,7 +35,10 @@ from .actions import (
     ConfirmNoRecord,
     ConfirmSessionGone,
     DeleteRecord,
+    DeleteSession,
     GenerateApp,
+    HoldRecord,
+    ReleaseRecord,
     RemoveFinalizer,
     key_of,
 )
@@ -64,6 +67,7 @@ def plan(observation: Observation, now: datetime) -> Plan:
     observation = _borne_out(observation)
     draft = Draft(observation, now)
     session = observation.session
+    _hold_record(draft)
     if session is None:
         _without_session(draft, now)
         return draft.finish()
@@ -72,6 +76,7 @@ def plan(observation: Observation, now: datetime) -> Plan:
             draft.do(RemoveFinalizer())
         else:
             _keep_record(draft, now)
+            _keep_session(draft, session, now)
         return draft.finish()
     wish = read_wish(session.ttl, session.expires_at)
     ending = _ending(observation, session, wish, now)
@@ -158,6 +163,15 @@ def _without_session(d: Draft, now: datetime) -> None:
     teardown(d, Ending("SessionRemoved", "The session was removed from the cluster"), now)
 
 
+def _hold_record(d: Draft) -> None:
+    """An open ledger that an earlier version made, or whose finalizer was stripped, is held."""
+    record = d.observation.record
+    if record is None or record.has_finalizer or record.deleting:
+        return
+    if record.status.completed_at is None:
+        d.do(HoldRecord())
+
+
 def _keep_record(d: Draft, now: datetime) -> None:
     """A closed ledger is kept for the class's time, then dropped. One that names something which
     was not seen gone stays: a reaper has not ended what it began.
@@ -165,10 +179,31 @@ def _keep_record(d: Draft, now: datetime) -> None:
     record, offer = d.observation.record, d.observation.offer
     if record is None or record.status.completed_at is None or record.status.residuals:
         return
+    if record.has_finalizer:
+        if record.is_closed_in_store:
+            d.do(ReleaseRecord())
+        return
     retention = parse_duration(offer.spec.records.retention) if offer else timedelta(days=30)
     drop_at = record.status.completed_at + retention
     if now >= drop_at:
         d.do(DeleteRecord())
+    else:
+        d.wake(drop_at)
+
+
+def _keep_session(d: Draft, session: Session, now: datetime) -> None:
+    """A tombstone stays until somebody deletes it, or for as long as its class says. One that a
+    GitOps tool holds stays in any case: it would be made again, and with it a droplet.
+    """
+    offer, ended_at = d.observation.offer, session.status.destroyed_at
+    if offer is None or ended_at is None or session.deleting or session.kept_by_gitops:
+        return
+    kept = offer.spec.lifetime.ttl_after_finished
+    if kept is None:
+        return
+    drop_at = ended_at + parse_duration(kept)
+    if now >= drop_at:
+        d.do(DeleteSession())
     else:
         d.wake(drop_at)
 

@@ -29,7 +29,7 @@ class TestCalls:
         assert calls["by_endpoint"]["GET /v2/droplets/{droplet_id}"]["statuses"] == {"404": 2}
         assert list(calls["per_minute"].values()) == [2, 1]
         assert calls["server_seconds"]["n"] == 3
-        assert 0 < calls["server_seconds"]["median"] < 0.1
+        assert calls["server_seconds"]["median"] > 0
         await control.reset_calls()
         assert (await control.calls())["total"] == 0
 

@@ -13,7 +13,7 @@ from spawnai_local.classes import LOCAL_DNS_CLASS
 async def test_deleted_definitions_destroy_everything_and_can_be_put_back(
     disruption, world, operator: Operator
 ):
-    """With them go the ledgers, at once and before the sessions that need them."""
+    """Each definition goes when all of its objects have ended in good order, the ledgers last."""
     name = "definitions"
     await world.kubectl.run("create", "namespace", name)
     sessions = await world.apply(

@@ -106,11 +106,17 @@ async def test_a_secret_with_the_name_of_the_app_beside_its_session_is_neither_u
     await world.kubectl.run("get", "secret", f"spawn-{one.uid}-app", "--namespace", namespace)
 
 
-async def test_a_ledger_deleted_by_hand_is_put_back(world, operator, namespace):
+async def test_an_open_ledger_deleted_by_hand_stays(world, operator, namespace):
     [one] = await world.apply(namespace, session("ledgerless", class_name=LOCAL_DNS_CLASS))
     await one.until_running()
     before = await one.record()
-    await world.kubectl.run("delete", "spawnrecord", one.uid)
+    await world.kubectl.run("delete", "spawnrecord", one.uid, "--wait=false")
+    held = await one.record()
+    assert held["metadata"]["deletionTimestamp"]
+    assert held["status"] == before["status"]
+    # Somebody strips the finalizer, too: then it is put back.
+    patch = '{"metadata": {"finalizers": null}}'
+    await world.kubectl.run("patch", "sr", one.uid, "--type=merge", "--patch", patch)
     after = await eventually(
         "the ledger is there again",
         one.record,
@@ -120,10 +126,15 @@ async def test_a_ledger_deleted_by_hand_is_put_back(world, operator, namespace):
     assert after["metadata"]["uid"] != before["metadata"]["uid"]
     assert after["spec"] == before["spec"]
     assert after["status"]["resources"] == before["status"]["resources"]
-    await world.kubectl.run("delete", "spawnrecord", one.uid)
     await one.delete()
     await until_deleted(world, one)
     await one.assert_nothing_is_left()
+    await eventually(
+        "the closed ledger is held no longer",
+        one.record,
+        lambda record: not record["metadata"].get("finalizers"),
+        10,
+    )
 
 
 async def test_a_namespace_that_is_deleted_in_mid_creation_leaves_nothing(

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from spawnai.billing import ledger
 from spawnai.controller import report
-from spawnai.controller.actions import generate
+from spawnai.controller.actions import custody, generate
 from spawnai.controller.actions.generate import Generate
 from spawnai.lifecycle import plan, teardown
 
@@ -30,7 +30,21 @@ def _without_what_was_read(model, usage, **others):
     return _entry(model, replace(usage, input_tokens=0), **others)
 
 
+_document = report.record_document
+
+
+def _without_finalizer(spec):
+    document = _document(spec)
+    document["metadata"].pop("finalizers", None)
+    return document
+
+
 BOOKS = (
+    bug(
+        "an open ledger can be deleted",
+        (custody, "record_document", _without_finalizer),
+        (plan, "_hold_record", lambda _draft: None),
+    ),
     bug("a stored app is entered at each look", (ledger, "with_generation", _counted_again)),
     bug("what Claude read is not counted", (generate, "_generation_entry", _without_what_was_read)),
     bug(

@@ -340,6 +340,14 @@ class Life:
                     self.session = None
             case do.CreateRecord(spec=spec):
                 self.record = Record(spec, RecordStatus(), self.now)
+            case do.HoldRecord() | do.ReleaseRecord():
+                assert self.record is not None
+                held = isinstance(action, do.HoldRecord)
+                self.record = replace(self.record, has_finalizer=held)
+                if not held and self.record.deleting:
+                    self.record = None
+            case do.DeleteSession():
+                self.session, self.gone = None, True
             case do.DeleteRecord():
                 self.record = None
             case do.ConfirmNoRecord():

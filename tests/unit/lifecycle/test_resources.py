@@ -118,7 +118,7 @@ def test_a_ledger_that_a_dead_operator_closed_is_believed_though_no_status_tells
     life.session, life.offer = replace(life.session, status=told), None
     life.done.clear()
     life.settle()
-    assert life.kinds_done() == ["RemoveFinalizer"]
+    assert life.kinds_done() == ["RemoveFinalizer", "ReleaseRecord"]
     assert life.session is None
 
 

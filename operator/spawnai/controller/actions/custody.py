@@ -6,7 +6,7 @@ from typing import Any
 from spawnai.billing.ledger import merged
 from spawnai.controller.cluster import Cluster, Conflict, ObjectNotFound
 from spawnai.controller.finalizers import set_finalizer
-from spawnai.controller.report import record_document
+from spawnai.controller.report import record_document, set_ledger_finalizer
 from spawnai.controller.store import Store
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import Session
@@ -64,6 +64,22 @@ class Custody:
         stored, memory = self._store.record(work.uid), work.memory
         if stored is not None and memory.ledger is not None:
             memory.ledger = merged(memory.ledger, stored.status)
+
+    async def hold_record(self, work: Work, _action: do.HoldRecord) -> None:
+        """Keep the ledger from being deleted while it is open."""
+        await set_ledger_finalizer(self._cluster, self._store, work.uid, present=True)
+
+    async def release_record(self, work: Work, _action: do.ReleaseRecord) -> None:
+        """Let the closed ledger be deleted by whoever may."""
+        await set_ledger_finalizer(self._cluster, self._store, work.uid, present=False)
+
+    async def delete_session(self, work: Work, _action: do.DeleteSession) -> None:
+        """Delete the tombstone, and no other session that has its name now."""
+        session = work.session
+        try:
+            await self._cluster.delete_session(session.namespace, session.name, session.uid)
+        except (ObjectNotFound, Conflict):
+            self._store.remove_session(work.uid)
 
     async def delete_record(self, work: Work, _action: do.DeleteRecord) -> None:
         """Drop the ledger."""

@@ -440,6 +440,7 @@ class ClassController:
             if ledger.completed_at is None:
                 self._wake_class_after(known.name, 1.0)
                 return
+        await self._ledgers.release(known.uid)
         try:
             await self._set_finalizer(known, present=False)
         except ObjectNotFound:

@@ -15,7 +15,7 @@ from spawnai.api.record import (
     ResourceKind,
 )
 from spawnai.controller.cluster import Cluster, Conflict, ObjectNotFound
-from spawnai.controller.report import record_document, write_ledger
+from spawnai.controller.report import record_document, set_ledger_finalizer, write_ledger
 from spawnai.controller.store import Store, StoredClass, StoredRecord
 
 from .state import ClassProblem
@@ -37,7 +37,9 @@ class ClassLedgers:
         """The class's ledger, begun if there is none."""
         stored = self._store.record(known.uid)
         if stored is not None:
-            return stored
+            if not stored.has_finalizer and not stored.deleting:
+                await self._hold(known.uid, present=True)
+            return self._store.record(known.uid) or stored
         spec = RecordSpec(
             owner=OwnerReference(kind="SpawnClass", name=known.name, uid=known.uid),
             cluster_uid=self._cluster_uid,
@@ -64,6 +66,15 @@ class ClassLedgers:
             except ObjectNotFound:
                 return None
         return self._store.record(uid)
+
+    async def release(self, uid: str) -> None:
+        """Let the closed ledger be deleted by whoever may."""
+        record = self._store.record(uid)
+        if record is not None and record.has_finalizer:
+            await self._hold(uid, present=False)
+
+    async def _hold(self, uid: str, *, present: bool) -> None:
+        await set_ledger_finalizer(self._cluster, self._store, uid, present=present)
 
     async def change(
         self, known: StoredClass, change: Callable[[RecordStatus], RecordStatus]
