@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Network
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
@@ -81,7 +81,9 @@ def read_address(text: Any) -> Any:
     return Address(host or "0.0.0.0", int(port))  # noqa: S104 - that is what :8080 means
 
 
-def _whole_number(least: int, most: int) -> Callable[[Any], Any]:
+def whole_number(least: int, most: int) -> Callable[[Any], Any]:
+    """A reader of whole numbers between these."""
+
     def read(text: Any) -> Any:
         if not isinstance(text, str):
             return text
@@ -94,7 +96,9 @@ def _whole_number(least: int, most: int) -> Callable[[Any], Any]:
     return read
 
 
-def _choice(*choices: str) -> Callable[[Any], Any]:
+def choice(*choices: str) -> Callable[[Any], Any]:
+    """A reader of one of these words."""
+
     def read(text: Any) -> Any:
         if text not in choices:
             raise ValueError(f"write {', '.join(choices[:-1])} or {choices[-1]}")
@@ -124,7 +128,8 @@ def _read_acme_directory(text: Any) -> Any:
     return url
 
 
-def _read_namespace(text: Any) -> Any:
+def read_namespace(text: Any) -> Any:
+    """The name of a namespace."""
     if not isinstance(text, str) or not _NAMESPACE.fullmatch(text):
         raise ValueError(
             "write the namespace that the operator runs in, such as spawnai-system (small letters, "
@@ -169,17 +174,34 @@ class DoorSettings:
     address: str
 
 
-class Settings(BaseSettings):
-    """All settings of `spawnai run`. Everything about sessions is in the SpawnClass instead.
-
-    Each field says which variable it is read from.
-    """
+class EnvironmentSettings(BaseSettings):
+    """Settings that are read from the variables that their fields name, and from nothing else."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", case_sensitive=True, populate_by_name=True
     )
 
-    namespace: Annotated[str, BeforeValidator(_read_namespace)] = Field(
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what the caller hands in: no file is looked for."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+
+class Settings(EnvironmentSettings):
+    """All settings of `spawnai run`. Everything about sessions is in the SpawnClass instead.
+
+    Each field says which variable it is read from.
+    """
+
+    namespace: Annotated[str, BeforeValidator(read_namespace)] = Field(
         "spawnai-system",
         validation_alias="SPAWNAI_NAMESPACE",
         description="Where the operator lives: its Lease, its Secrets, the classes' credentials.",
@@ -201,32 +223,32 @@ class Settings(BaseSettings):
         validation_alias="SPAWNAI_HTTP_ADDRESS",
         description="Where /healthz, /readyz and /metrics listen.",
     )
-    log_level: Annotated[str, BeforeValidator(_choice(*LOG_LEVELS))] = Field(
+    log_level: Annotated[str, BeforeValidator(choice(*LOG_LEVELS))] = Field(
         "info",
         validation_alias="SPAWNAI_LOG_LEVEL",
         description="debug, info, warning or error.",
     )
-    log_format: Annotated[str, BeforeValidator(_choice(*LOG_FORMATS))] = Field(
+    log_format: Annotated[str, BeforeValidator(choice(*LOG_FORMATS))] = Field(
         "json", validation_alias="SPAWNAI_LOG_FORMAT", description="json or text."
     )
-    workers: Annotated[int, BeforeValidator(_whole_number(1, 256))] = Field(
+    workers: Annotated[int, BeforeValidator(whole_number(1, 256))] = Field(
         16,
         validation_alias="SPAWNAI_WORKERS",
         description="How many sessions are looked at side by side.",
     )
     lease_seconds: Annotated[
-        int, BeforeValidator(_whole_number(_SHORTEST_LEASE, _LONGEST_LEASE))
+        int, BeforeValidator(whole_number(_SHORTEST_LEASE, _LONGEST_LEASE))
     ] = Field(
         15,
         validation_alias="SPAWNAI_LEASE_SECONDS",
         description="How long a leader that went silent is waited for, in seconds.",
     )
-    reaper: Annotated[str, BeforeValidator(_choice("delete", "dry-run"))] = Field(
+    reaper: Annotated[str, BeforeValidator(choice("delete", "dry-run"))] = Field(
         "delete",
         validation_alias="SPAWNAI_REAPER",
         description="Whether the reaper deletes, or only tells what it would delete.",
     )
-    reaper_most_per_hour: Annotated[int, BeforeValidator(_whole_number(1, 100_000))] = Field(
+    reaper_most_per_hour: Annotated[int, BeforeValidator(whole_number(1, 100_000))] = Field(
         20,
         validation_alias="SPAWNAI_REAPER_MOST_PER_HOUR",
         description="How many droplets the reaper deletes within an hour at most.",
@@ -324,26 +346,13 @@ class Settings(BaseSettings):
         """
         return f"{self.pod_name}_{self.pod_uid}"
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what the caller hands in: no file is looked for."""
-        del settings_cls, env_settings, dotenv_settings, file_secret_settings
-        return (init_settings,)
-
 
 class _Environment(EnvSettingsSource):
     """The variables of a mapping, which need not be this process's environment."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, settings: type[EnvironmentSettings], environment: Mapping[str, str]) -> None:
         self._environment = environment
-        super().__init__(Settings)
+        super().__init__(settings)
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
         return dict(self._environment)
@@ -355,9 +364,21 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> Settings:
     Raises:
         SettingsError: values that cannot be used; each problem names its variable.
     """
-    given = _Environment(environment)()
+    return read_settings(Settings, environment)
+
+
+Model = TypeVar("Model", bound=EnvironmentSettings)
+
+
+def read_settings(settings: type[Model], environment: Mapping[str, str]) -> Model:
+    """Read the settings of one process.
+
+    Raises:
+        SettingsError: values that cannot be used; each problem names its variable.
+    """
+    given = _Environment(settings, environment)()
     try:
-        return Settings(**given)
+        return settings(**given)
     except ValidationError as error:
         raise SettingsError(*_problems(error, environment)) from None
 
@@ -379,7 +400,10 @@ def droplet_networks_from(environment: Mapping[str, str]) -> tuple[IPv4Network, 
 def _problems(error: ValidationError, environment: Mapping[str, str]) -> Sequence[Problem]:
     problems = []
     for one in error.errors(include_url=False):
-        name = str(one["loc"][0])
         said = one.get("ctx", {}).get("error", one["msg"])
+        if not one["loc"]:
+            problems.append(Problem("", str(said)))
+            continue
+        name = str(one["loc"][0])
         problems.append(Problem(name, f"{name} is {environment.get(name, '')!r}: {said}"))
     return problems

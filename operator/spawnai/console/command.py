@@ -56,16 +56,16 @@ async def _run(settings: ConsoleSettings) -> int:
         telemetry = TelemetryServer(
             registry,
             check_health=lambda: None,
-            host=settings.telemetry_host,
-            port=settings.telemetry_port,
+            host=settings.telemetry_address.host,
+            port=settings.telemetry_address.port,
         )
         try:
             await telemetry.start()
         except OSError as error:
             _LOGGER.error(  # noqa: TRY400 - the sentence says all
                 "Cannot listen at %s:%d (%s): free the port, or set SPAWNAI_HTTP_ADDRESS",
-                settings.telemetry_host,
-                settings.telemetry_port,
+                settings.telemetry_address.host,
+                settings.telemetry_address.port,
                 error.strerror,
             )
             return 2
@@ -73,8 +73,8 @@ async def _run(settings: ConsoleSettings) -> int:
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                host=settings.host,
-                port=settings.port,
+                host=settings.address.host,
+                port=settings.address.port,
                 log_config=None,
                 access_log=False,  # a line for each request says little, and paths hold names
                 server_header=False,

@@ -1,111 +1,145 @@
-"""What the console process is told from outside: a few environment variables, read once."""
+"""What the console process is told from outside: a few environment variables, read once.
+
+A value that cannot be used is refused with a sentence that says what to write, all of them at once.
+"""
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any, Self
 
-from spawnai.settings import SettingsError
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_settings import NoDecode
 
-_SERVICE_ACCOUNT_CA = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
+from spawnai.settings import (
+    LOG_FORMATS,
+    LOG_LEVELS,
+    Address,
+    EnvironmentSettings,
+    choice,
+    read_address,
+    read_namespace,
+    read_settings,
+    whole_number,
+)
+
+_SERVICE_ACCOUNT_CA = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
 
 
-@dataclass(frozen=True, slots=True)
-class ConsoleSettings:
-    """All settings of `spawnai console`.
+def _or(default: Any, read: Any) -> Any:
+    """An empty value stands for the default."""
+    return lambda value: read(value) if value else default
 
-    Attributes:
-        host: where the page and the API listen.
-        port: their port.
-        telemetry_host: where /healthz, /readyz and /metrics listen.
-        telemetry_port: their port.
-        kubernetes_url: the API server.
-        kubernetes_ca: the certificate authority of the API server; None for the system's.
-        operator_namespace: where the operator says how its own door is reached.
-        default_namespace: the namespace of a caller whose token names none.
-        requests_per_minute: how many requests one caller may send in a minute, on average.
-        log_level: debug, info, warning or error.
-        log_format: json or text.
-    """
 
-    host: str
-    port: int
-    telemetry_host: str
-    telemetry_port: int
-    kubernetes_url: str
-    kubernetes_ca: Path | None
-    operator_namespace: str
-    default_namespace: str
-    requests_per_minute: int
-    log_level: str
-    log_format: str
+def _read_https_url(text: Any) -> Any:
+    if text and not str(text).startswith("https://"):
+        raise ValueError(
+            "write the https:// address of the API server, since the callers' tokens are sent there"
+        )
+    return str(text).rstrip("/")
+
+
+def _read_file(text: Any) -> Any:
+    if not text:
+        return None
+    if not Path(text).is_file():
+        raise ValueError("write the path of a PEM file: there is no such file")
+    return Path(text)
+
+
+_ADDRESS = Address("0.0.0.0", 8000)  # noqa: S104 - reached from other pods
+_TELEMETRY_ADDRESS = Address("0.0.0.0", 8080)  # noqa: S104 - the same
+
+
+class ConsoleSettings(EnvironmentSettings):
+    """All settings of `spawnai console`. Each field says which variable it is read from."""
+
+    address: Annotated[Address, NoDecode, BeforeValidator(_or(_ADDRESS, read_address))] = Field(
+        _ADDRESS,
+        validation_alias="SPAWNAI_CONSOLE_ADDRESS",
+        description="Where the page and the API listen.",
+    )
+    telemetry_address: Annotated[
+        Address, NoDecode, BeforeValidator(_or(_TELEMETRY_ADDRESS, read_address))
+    ] = Field(
+        _TELEMETRY_ADDRESS,
+        validation_alias="SPAWNAI_HTTP_ADDRESS",
+        description="Where /healthz, /readyz and /metrics listen.",
+    )
+    given_url: Annotated[str, BeforeValidator(_read_https_url)] = Field(
+        "",
+        validation_alias="SPAWNAI_KUBERNETES_URL",
+        description="The API server, where the console runs outside a pod.",
+    )
+    given_ca: Annotated[Path | None, BeforeValidator(_read_file)] = Field(
+        None,
+        validation_alias="SPAWNAI_KUBERNETES_CA_FILE",
+        description="The certificate authority of the API server, if not the pod's or system's.",
+    )
+    # Set in every pod: https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/
+    pod_host: str = Field(
+        "", validation_alias="KUBERNETES_SERVICE_HOST", description="The API server of a pod."
+    )
+    pod_port: Annotated[str, BeforeValidator(lambda text: text or "443")] = Field(
+        "443", validation_alias="KUBERNETES_SERVICE_PORT_HTTPS", description="Its port."
+    )
+    operator_namespace: Annotated[str, BeforeValidator(_or("spawnai-system", read_namespace))] = (
+        Field(
+            "spawnai-system",
+            validation_alias="SPAWNAI_NAMESPACE",
+            description="Where the operator says how its own door is reached.",
+        )
+    )
+    default_namespace: Annotated[str, BeforeValidator(_or("default", read_namespace))] = Field(
+        "default",
+        validation_alias="SPAWNAI_CONSOLE_NAMESPACE",
+        description="The namespace of a caller whose token names none.",
+    )
+    requests_per_minute: Annotated[int, BeforeValidator(_or(600, whole_number(1, 1_000_000)))] = (
+        Field(
+            600,
+            validation_alias="SPAWNAI_CONSOLE_REQUESTS_PER_MINUTE",
+            description="How many requests one caller may send in a minute, on average.",
+        )
+    )
+    log_level: Annotated[str, BeforeValidator(choice(*LOG_LEVELS))] = Field(
+        "info",
+        validation_alias="SPAWNAI_LOG_LEVEL",
+        description="debug, info, warning or error.",
+    )
+    log_format: Annotated[str, BeforeValidator(choice(*LOG_FORMATS))] = Field(
+        "json", validation_alias="SPAWNAI_LOG_FORMAT", description="json or text."
+    )
+
+    @model_validator(mode="after")
+    def _reaches_an_api_server(self) -> Self:
+        if not self.given_url and not self.pod_host:
+            raise ValueError(
+                "the console runs outside a pod and SPAWNAI_KUBERNETES_URL is not set: write the "
+                "https:// address of the API server"
+            )
+        return self
+
+    @property
+    def kubernetes_url(self) -> str:
+        """The API server: the one that is given, or that of the pod."""
+        if self.given_url:
+            return self.given_url
+        host = f"[{self.pod_host}]" if ":" in self.pod_host else self.pod_host
+        return f"https://{host}:{self.pod_port}"
+
+    @property
+    def kubernetes_ca(self) -> Path | None:
+        """The certificate authority of the API server; None for the system's."""
+        if self.given_ca is not None:
+            return self.given_ca
+        return _SERVICE_ACCOUNT_CA if _SERVICE_ACCOUNT_CA.is_file() else None
 
 
 def console_settings_from(environment: Mapping[str, str] = os.environ) -> ConsoleSettings:
     """Read the environment.
 
     Raises:
-        SettingsError: a variable has a value that cannot be used; the message says what to write.
+        SettingsError: values that cannot be used; each problem names its variable.
     """
-    host, port = _address(environment, "SPAWNAI_CONSOLE_ADDRESS", "0.0.0.0:8000")
-    telemetry_host, telemetry_port = _address(environment, "SPAWNAI_HTTP_ADDRESS", "0.0.0.0:8080")
-    return ConsoleSettings(
-        host=host,
-        port=port,
-        telemetry_host=telemetry_host,
-        telemetry_port=telemetry_port,
-        kubernetes_url=_kubernetes_url(environment),
-        kubernetes_ca=_kubernetes_ca(environment),
-        operator_namespace=environment.get("SPAWNAI_NAMESPACE") or "spawnai-system",
-        default_namespace=environment.get("SPAWNAI_CONSOLE_NAMESPACE") or "default",
-        requests_per_minute=_requests_per_minute(environment),
-        log_level=environment.get("SPAWNAI_LOG_LEVEL", "info"),
-        log_format=environment.get("SPAWNAI_LOG_FORMAT", "json"),
-    )
-
-
-def _address(environment: Mapping[str, str], name: str, default: str) -> tuple[str, int]:
-    text = environment.get(name) or default
-    host, separator, port = text.rpartition(":")
-    if not separator or not port.isdigit():
-        raise SettingsError(f"{name} is {text!r}: write host:port, such as {default}")
-    return host, int(port)
-
-
-def _kubernetes_url(environment: Mapping[str, str]) -> str:
-    url = environment.get("SPAWNAI_KUBERNETES_URL")
-    if url:
-        if not url.startswith("https://"):
-            raise SettingsError(
-                f"SPAWNAI_KUBERNETES_URL is {url!r}: write the https:// address of the API "
-                "server, since the callers' tokens are sent there"
-            )
-        return url.rstrip("/")
-    # Set in every pod: https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/
-    host = environment.get("KUBERNETES_SERVICE_HOST")
-    if not host:
-        raise SettingsError(
-            "the console runs outside a pod and SPAWNAI_KUBERNETES_URL is not set: write the "
-            "https:// address of the API server"
-        )
-    bracketed = f"[{host}]" if ":" in host else host
-    return f"https://{bracketed}:{environment.get('KUBERNETES_SERVICE_PORT_HTTPS') or '443'}"
-
-
-def _kubernetes_ca(environment: Mapping[str, str]) -> Path | None:
-    text = environment.get("SPAWNAI_KUBERNETES_CA_FILE")
-    if text:
-        if not Path(text).is_file():
-            raise SettingsError(f"SPAWNAI_KUBERNETES_CA_FILE is {text!r}: there is no such file")
-        return Path(text)
-    default = Path(_SERVICE_ACCOUNT_CA)
-    return default if default.is_file() else None
-
-
-def _requests_per_minute(environment: Mapping[str, str]) -> int:
-    text = environment.get("SPAWNAI_CONSOLE_REQUESTS_PER_MINUTE") or "600"
-    if not text.isdigit() or int(text) < 1:
-        raise SettingsError(
-            f"SPAWNAI_CONSOLE_REQUESTS_PER_MINUTE is {text!r}: write a whole number from 1 on"
-        )
-    return int(text)
+    return read_settings(ConsoleSettings, environment)
