@@ -163,6 +163,10 @@ class Machine:
     expires_at: datetime = field(default_factory=lambda: utc(0))
     stopped_at: float = NEVER
     first_stopped_at: float = NEVER
+    proofs: set[str] = field(default_factory=set)
+    """Of http-01, by their tokens."""
+    certificates: list[str] = field(default_factory=list)
+    """What it was given to serve, the last one last."""
 
 
 class SimulatedProbes:
@@ -349,3 +353,24 @@ class SimulatedAgent:
             machine.stopped_at = NEVER
 
         await self._agents.call("AGENT restart", self._ip, self._uid, effect)
+
+    async def put_challenge(self, token: str, key_authorization: str) -> None:
+        def effect(_droplet: CloudDroplet, machine: Machine) -> None:
+            machine.proofs.add(token)
+
+        await self._agents.call("AGENT challenge", self._ip, self._uid, effect)
+
+    async def delete_challenge(self, token: str) -> None:
+        def effect(_droplet: CloudDroplet, machine: Machine) -> None:
+            machine.proofs.discard(token)
+
+        await self._agents.call("AGENT challenge", self._ip, self._uid, effect)
+
+    async def put_certificate(self, chain_pem: str, key_pem: str, names) -> None:
+        def effect(_droplet: CloudDroplet, machine: Machine) -> None:
+            machine.certificates.append(chain_pem)
+
+        await self._agents.call("AGENT certificate", self._ip, self._uid, effect)
+
+    async def put_hosts(self, hosts, *, redirect_http: bool) -> None:
+        await self._agents.call("AGENT hosts", self._ip, self._uid, lambda _droplet, _machine: None)

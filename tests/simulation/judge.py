@@ -14,6 +14,7 @@ from spawnai.controller.actions.bundles import bundle_name
 from spawnai.controller.reaping.receipts import ORPHANED
 from spawnai.lifecycle.status import STEPS
 
+from .acme import SimulatedAcme
 from .api_server import ApiServer, Body, is_held
 from .apps import Machine, Paid, SimulatedAgents, SimulatedClaude
 from .cloud import NEVER, SIZES, Cloud, CloudDroplet, CloudRecord, Watch
@@ -29,6 +30,9 @@ RECOVERY_SECONDS = 8.0
 
 END_SECONDS = 200.0
 """How long after its end's cause, or the last disturbance, a session may take to end."""
+
+REVOCATION_SECONDS = 100.0
+"""How long an end waits at most for an ACME server that is away: a minute, and a hanging call."""
 
 FOUND_SECONDS = 10.0
 """How soon a name that comes late must be found while its session ends."""
@@ -713,6 +717,54 @@ class Judge:
         for uid in self.lives:
             self._sums(uid)
             self._tokens(uid)
+
+    def certificates(self, acme: SimulatedAcme) -> None:
+        """Each was issued once for an address of a session, stands in a ledger, and was revoked
+        unless the server was away just then.
+        """
+        lines = {
+            entry.id: uid
+            for uid in self.lives
+            for ledger in self._pages(uid)
+            for entry in ledger.resources
+            if entry.kind is ResourceKind.CERTIFICATE
+        }
+        issued = [order for order in acme.orders.values() if order.issued_at is not None]
+        seen: dict[tuple[str, str], str] = {}
+        for order in issued:
+            uid = lines.get(order.url)
+            if uid is None:
+                self.blame(f"a certificate for {order.identifier} stands in no ledger")
+            if (other := seen.setdefault((uid, order.identifier), order.url)) != order.url:
+                self.blame(f"{order.identifier} got two certificates: {other} and {order.url}")
+            if order.revoked_at is None and not self._acme_was_disturbed(order.issued_at):
+                self.blame(f"the certificate of {order.url} was not revoked")
+
+        if not self._jumps and not self._sleeps:
+            for uid in {lines[order.url] for order in issued}:
+                self._waited_for_nobody(uid)
+
+    def _waited_for_nobody(self, uid: str) -> None:
+        """An ACME server that is away holds no end up once the droplet has gone."""
+        ledger = self._pages(uid)[-1]
+        gone = [
+            entry.gone_at
+            for entry in ledger.resources
+            if entry.kind is ResourceKind.DROPLET and entry.gone_at is not None
+        ]
+        if ledger.completed_at is None or not gone:
+            return
+        seconds = (ledger.completed_at - max(gone)).total_seconds()
+        began = self.now - (self._date_at(self.now) - max(gone)).total_seconds()
+        others = any(
+            since <= began + seconds and until >= began - CLIENT_LIMIT_SECONDS and "ACME" not in why
+            for since, until, why in self._wire.disturbances
+        )
+        if seconds > REVOCATION_SECONDS and not others:
+            self.blame(f"{uid} waited {seconds:.0f} s for its certificate's revocation")
+
+    def _acme_was_disturbed(self, since: float) -> bool:
+        return any(until >= since and "ACME" in why for _, until, why in self._wire.disturbances)
 
     def _was_taken_over(self, known: CloudRecord) -> bool:
         """Whether somebody changed a name before any ledger had it: nothing tells whose it was."""

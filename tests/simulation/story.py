@@ -42,6 +42,18 @@ CALLS = (
     "AGENT push",
     "AGENT expiry",
 )
+ACME_CALLS = (
+    "ACME place",
+    "ACME order",
+    "ACME authorization",
+    "ACME answer",
+    "ACME finalize",
+    "ACME chain",
+    "ACME revoke",
+    "AGENT challenge",
+    "AGENT certificate",
+    "AGENT hosts",
+)
 # What came later is drawn apart: AGENT stop, AGENT restart.
 # The calls that make or end something: faults there hurt most, so half of all fall on them.
 WRITES = (
@@ -335,6 +347,19 @@ class Story:
     def without(self, index: int) -> "Story":
         happenings = self.happenings
         return replace(self, happenings=happenings[:index] + happenings[index + 1 :])
+
+
+def with_acme_troubles(story: Story) -> Story:
+    """The same story with an ACME server that is slow, cuts off or is away; drawn apart."""
+    random = Random(f"{story.seed}/acme")
+    troubles: list[Happening] = [
+        Fault(random.choice(ACME_CALLS), random.choice((1, 1, 2, 3)), random.choice(tuple(FAULTS)))
+        for _ in range(random.choice((0, 1, 1, 2)))
+    ]
+    if random.random() < 0.4:
+        seconds = random.choice((3.0, 30.0, 90.0, 600.0))
+        troubles.append(Outage(random.uniform(0, 240), "the ACME server", seconds))
+    return replace(story, happenings=(*story.happenings, *troubles))
 
 
 TTLS = ("20s", "45s", "90s", "3m", "6m", "0s", "2h", "bad", None)

@@ -42,6 +42,7 @@ from spawnai.digitalocean.record_listings import RecordListings
 from spawnai.notices.sender import NoticeSender
 from spawnai.telemetry.redaction import Redactor
 
+from .acme import SimulatedAcme
 from .api_server import ApiServer, SimulatedCluster, session_body
 from .apps import SimulatedAgents, SimulatedClaude, SimulatedInspector, SimulatedProbes
 from .cloud import (
@@ -135,7 +136,7 @@ class _Events:
 class World:
     """Everything around the operators."""
 
-    def __init__(self, story: Story) -> None:
+    def __init__(self, story: Story, *, certificates: bool = False) -> None:
         self.story = story
         self.loop = SimulatedLoop(MOST_STEPS)
         self.wire = Wire(self.loop, story)
@@ -147,6 +148,7 @@ class World:
         self.cloud = Cloud(self.wire, self.judge.watch(), self._names.get)
         self.claude = SimulatedClaude(self.wire, self.judge.order_begun)
         self.agents = SimulatedAgents(self.cloud, self.wire)
+        self.acme = SimulatedAcme(self.wire, self.cloud, self.agents) if certificates else None
         self.probes = SimulatedProbes(self.agents, self.wire)
         self.inspector = SimulatedInspector(self.wire)
         self.judge.server, self.judge.cloud = self.server, self.cloud
@@ -207,6 +209,8 @@ class World:
         if left := self.judge.unfinished():
             self.judge.blame(f"came back after the end: {left[0]}")
         self.judge.accounts()
+        if self.acme is not None:
+            self.judge.certificates(self.acme)
         self._nothing_is_kept()
         await asyncio.sleep(0.1)
 
@@ -386,6 +390,7 @@ class World:
                 agent_source="",
                 notices=NoticeSender(_no_secret, process),
                 probes=self.probes,
+                acme=self.acme.server() if self.acme is not None else None,
             )
         )
         self._controllers.append(controller)
@@ -684,7 +689,7 @@ def prepared() -> Iterator[None]:
                 gc.enable()
 
 
-def run_story(story: Story) -> Outcome:
-    """Run one story."""
+def run_story(story: Story, *, certificates: bool = False) -> Outcome:
+    """Run one story; `certificates`: with an ACME server."""
     with prepared():
-        return World(story).run()
+        return World(story, certificates=certificates).run()

@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from spawnai.acme.limits import PlacedOrder
-from spawnai.acme.nameservers import Nameserver, Nameservers
+from spawnai.acme.nameservers import Nameservers
 from spawnai.api.names import owner_of
 from spawnai.api.record import LedgerEntry, Presence, RecordStatus, ResourceKind
 from spawnai.api.session import Phase
@@ -37,7 +37,7 @@ from .accounts import AccountNews, Accounts, CloudAccount, Connect
 from .actions.actor import Actor
 from .actions.agents import Agents
 from .actions.bundles import Bundles
-from .actions.certificates import Acme, CertificateSteps, Keys, orders_in
+from .actions.certificates import Acme, AcmeServer, CertificateSteps, Keys, orders_in
 from .actions.custody import Custody
 from .actions.deploy import Deploy
 from .actions.droplets import DropletSteps
@@ -76,16 +76,6 @@ they are while they are not accepted."""
 
 
 @dataclass(frozen=True, slots=True)
-class AcmeSettings:
-    """The ACME server that certificates are ordered from, and the roots it is checked by."""
-
-    directory_url: str
-    ca_file: str | None = None
-    dns: Nameserver | None = None
-    """Asked for records in place of a domain's own nameservers, for a DNS of one's own."""
-
-
-@dataclass(frozen=True, slots=True)
 class Outside:
     """All that the controller reaches beyond its own memory."""
 
@@ -103,7 +93,7 @@ class Outside:
     cluster_uid: str
     agent_source: str
     notices: NoticeSender
-    acme: AcmeSettings | None = None
+    acme: AcmeServer | None = None
     probes: Probes = field(default_factory=Probes)
     inspector: InspectorClient | None = None
     reaper: ReaperSettings = field(default_factory=ReaperSettings)
@@ -135,18 +125,17 @@ class Controller:
         self._acme: Acme | None = None
         certificates: CertificateSteps | None = None
         keys = Keys(cluster, outside.namespace, self._ledger_uid)
-        nameservers = Nameservers(clock, outside.acme.dns if outside.acme is not None else None)
+        nameservers = outside.acme.nameservers if outside.acme is not None else Nameservers(clock)
         if outside.acme is not None:
             self._acme = Acme(
                 keys,
                 clock,
-                directory_url=outside.acme.directory_url,
-                ca_file=outside.acme.ca_file,
+                outside.acme,
                 history=self._placed_orders,
                 on_order=metrics.acme_order,
             )
             metrics.watch_acme_limit("orders", self._acme.orders_left)
-            certificates = CertificateSteps(self._acme, keys, outside.agents, nameservers, clock)
+            certificates = CertificateSteps(self._acme, keys, outside.agents, outside.acme, clock)
         ledgers = ClassLedgers(cluster, self.store, outside.cluster_uid)
         self.classes = ClassController(
             cluster=cluster,

@@ -9,12 +9,14 @@ from contextlib import suppress
 from functools import partial
 from random import Random, SystemRandom
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from kubernetes.aio import client, config
 from prometheus_client import CollectorRegistry
 from yaml import YAMLError
 
-from spawnai.acme.nameservers import Nameserver
+from spawnai.acme.client import AcmeAccount
+from spawnai.acme.nameservers import Nameserver, Nameservers
 from spawnai.api.names import cluster_tag
 from spawnai.clock import Clock, SystemClock
 from spawnai.digitalocean.client import CallOutcome
@@ -33,10 +35,11 @@ from spawnai.telemetry.redaction import Redactor
 
 from .accounts import connector
 from .actions.agents import Agents
+from .actions.certificates import AcmeServer
 from .classes.claude import Claude
 from .clock_difference import DIGITALOCEAN, ClockDifference
 from .cluster import Cluster, ClusterError
-from .controller import AcmeSettings, Controller, Outside
+from .controller import Controller, Outside
 from .door.log import AppLogs
 from .door.server import Door
 from .droplets_authority import publish_droplets_authority
@@ -249,14 +252,7 @@ class Process:
                 agent_source=read_agent_source(),
                 notices=notices,
                 clock_difference=difference,
-                acme=AcmeSettings(
-                    settings.acme_directory_url,
-                    settings.acme_ca_file,
-                    Nameserver(*settings.acme_dns) if settings.acme_dns is not None else None,
-                )
-                if settings.acme_directory_url is not None
-                else None,
-                inspector=inspector,
+                acme=acme_server(settings, clock),
                 reaper=ReaperSettings(
                     rules=ReapingRules(
                         minimum_age=settings.reaper_minimum_age,
@@ -388,6 +384,19 @@ def _connection() -> client.Configuration:
     # See `lenient` in watches.py: a cluster's own authority need not follow RFC 5280 to the letter.
     configuration.disable_strict_ssl_verification = True
     return configuration
+
+
+def acme_server(settings: Settings, clock: Clock) -> AcmeServer | None:
+    """The ACME server of the settings; None: there is none."""
+    url = settings.acme_directory_url
+    if url is None:
+        return None
+    dns = Nameserver(*settings.acme_dns) if settings.acme_dns is not None else None
+    return AcmeServer(
+        host=urlsplit(url).hostname or "",
+        open_account=lambda key: AcmeAccount(url, key, clock, ca_file=settings.acme_ca_file),
+        nameservers=Nameservers(clock, dns),
+    )
 
 
 class ClaudeKeys:

@@ -18,11 +18,12 @@ from tests.contract.machines.certificates import Authority
 from tests.contract.reaper.api_server import FakeApiServer
 
 from spawnai.acme.certificate import check_pair
+from spawnai.acme.client import AcmeAccount
 from spawnai.acme.nameservers import Nameserver, Nameservers
 from spawnai.api.names import GATEWAY_TLS_SECRET
 from spawnai.clock import SystemClock
 from spawnai.controller.accounts import AccountNews, connector
-from spawnai.controller.actions.certificates import Acme, Keys
+from spawnai.controller.actions.certificates import Acme, AcmeServer, Keys
 from spawnai.controller.classes.gateways import Gateway, Gateways
 from spawnai.controller.classes.ledger import ClassLedgers
 from spawnai.controller.classes.records import ClassRecords
@@ -190,11 +191,17 @@ class World:
             before_change=lambda: None,
         )("local-token", AccountNews(lambda _: None, lambda _: None))
         keys = Keys(cluster, NAMESPACE, lambda uid: store.record(uid).uid)
+        nameservers = Nameservers(clock, Nameserver("127.0.0.1", self.emulator.dns.port))
         acme = Acme(
             keys,
             clock,
-            directory_url=self.server.directory_url,
-            ca_file=str(self.server.ca_path),
+            AcmeServer(
+                "127.0.0.1",
+                lambda key: AcmeAccount(
+                    self.server.directory_url, key, clock, ca_file=str(self.server.ca_path)
+                ),
+                nameservers,
+            ),
             history=list,
         )
         opened = await acme.account()
@@ -212,7 +219,7 @@ class World:
             records=ClassRecords(ledgers, clock),
             acme=acme,
             keys=keys,
-            nameservers=Nameservers(clock, Nameserver("127.0.0.1", self.emulator.dns.port)),
+            nameservers=nameservers,
             clock=clock,
             namespace=NAMESPACE,
             wake=lambda _name: woken.set(),

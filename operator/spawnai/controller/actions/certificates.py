@@ -7,8 +7,9 @@ and what was issued can be fetched again by its URL.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 
 import httpx
 
@@ -105,6 +106,33 @@ class Keys:
         return data[_KEY]
 
 
+async def shows_proof(url: str, host: str, proof: str) -> bool:
+    """Whether a proof is seen at a URL, as the ACME server will look for it."""
+    async with httpx.AsyncClient(timeout=_LOOK_SECONDS, trust_env=False) as client:
+        try:
+            answer = await client.get(url, headers={"Host": host})
+        except httpx.HTTPError:
+            return False
+    return answer.is_success and answer.text.strip() == proof
+
+
+@dataclass(frozen=True, slots=True)
+class AcmeServer:
+    """The ACME server that certificates are ordered from, and how proofs are looked at before it.
+
+    Attributes:
+        host: its name, by which the key of the account there is kept.
+        open_account: opens the account that has a key.
+        nameservers: asked about domains.
+        shows_proof: looks at a proof by HTTP: its URL, the host name, and what it is to say.
+    """
+
+    host: str
+    open_account: Callable[[bytes], AcmeAccount]
+    nameservers: Nameservers
+    shows_proof: Callable[[str, str, str], Awaitable[bool]] = shows_proof
+
+
 class Acme:
     """The account of this installation at one ACME server, opened when it is first needed."""
 
@@ -112,16 +140,14 @@ class Acme:
         self,
         keys: Keys,
         clock: Clock,
+        server: AcmeServer,
         *,
-        directory_url: str,
-        ca_file: str | None,
         history: Callable[[], Iterable[PlacedOrder]],
         on_order: Callable[[str], None] = lambda _result: None,
     ) -> None:
         self._keys = keys
         self._clock = clock
-        self._directory_url = directory_url
-        self._ca_file = ca_file
+        self._server = server
         self._history = history
         self.on_order = on_order
         self._opening = asyncio.Lock()
@@ -132,11 +158,8 @@ class Acme:
         async with self._opening:
             if self._account is None:
                 # A key for each server: its host is a valid part of a Secret's name.
-                host = httpx.URL(self._directory_url).host.replace(":", "-")
-                key = await self._keys.of_account(f"spawnai-acme-{host}")
-                self._account = AcmeAccount(
-                    self._directory_url, key, self._clock, ca_file=self._ca_file
-                )
+                key = await self._keys.of_account(f"spawnai-acme-{self._server.host}")
+                self._account = self._server.open_account(key)
             return self._account
 
     async def before_order(self, request: CertificateRequest) -> None:
@@ -166,13 +189,14 @@ class CertificateSteps(Steps):
     """Certificates of sessions. `http_port`: where droplets of a class answer HTTP."""
 
     def __init__(
-        self, acme: Acme, keys: Keys, agents: Agents, nameservers: Nameservers, clock: Clock
+        self, acme: Acme, keys: Keys, agents: Agents, server: AcmeServer, clock: Clock
     ) -> None:
         self._acme = acme
+        self._server = server
         self._keys = keys
         self._agents = agents
         self._clock = clock
-        self._resource = CertificateResource(acme, keys, nameservers, clock)
+        self._resource = CertificateResource(acme, keys, server.nameservers, clock)
 
     def adapter(self, account: CloudAccount) -> "CertificateResource":  # noqa: ARG002
         """Certificates come from the ACME server, whatever the account at DigitalOcean."""
@@ -205,9 +229,8 @@ class CertificateSteps(Steps):
         account = await self._acme.account()
         store = LineStore(line, await self._keys.of_session(work.uid))
         async with self._agents.client(work.session, address) as agent:
-            prover = DropletProver(
-                agent, address, work.backing.spec.exposure.http_port, self._clock
-            )
+            port = work.backing.spec.exposure.http_port
+            prover = DropletProver(agent, address, port, self._server, self._clock)
             try:
                 kept = await Issuer(account, self._clock).obtain(store.request, store, prover)
             except (OrderExpired, ChallengeFailed, AcmeRefused) as error:
@@ -381,9 +404,12 @@ class DropletProver:
     challenge_type = ChallengeType.HTTP_01
     outlives_process = False
 
-    def __init__(self, agent: AgentClient, address: str, http_port: int, clock: Clock) -> None:
+    def __init__(
+        self, agent: AgentClient, address: str, http_port: int, server: AcmeServer, clock: Clock
+    ) -> None:
         self._agent = agent
         self._url = f"http://{address}:{http_port}/.well-known/acme-challenge/"
+        self._server = server
         self._clock = clock
 
     async def publish(self, challenge: Challenge) -> None:
@@ -394,18 +420,9 @@ class DropletProver:
                 break
             except AgentUnreachable:
                 await self._clock.sleep(_KNOCK_SECONDS)
-        async with httpx.AsyncClient(timeout=_LOOK_SECONDS, trust_env=False) as client:
-            while not await self._shows(client, challenge):
-                await self._clock.sleep(_KNOCK_SECONDS)
-
-    async def _shows(self, client: httpx.AsyncClient, challenge: Challenge) -> bool:
-        try:
-            answer = await client.get(
-                f"{self._url}{challenge.token}", headers={"Host": challenge.identifier}
-            )
-        except httpx.HTTPError:
-            return False
-        return answer.is_success and answer.text.strip() == challenge.proof
+        url = f"{self._url}{challenge.token}"
+        while not await self._server.shows_proof(url, challenge.identifier, challenge.proof):
+            await self._clock.sleep(_KNOCK_SECONDS)
 
     async def withdraw(self, challenge: Challenge) -> None:
         """Take it away; a droplet that does not answer shows nothing either."""
