@@ -63,6 +63,60 @@ class Phase(StrEnum):
 _ANOTHER_SESSION = "delete this session and apply it again, or apply it under another metadata.name"
 
 
+_VARIABLE_PATTERN = "^[A-Z][A-Z0-9_]{0,63}$"
+_OF_THE_PLATFORM = "['PATH', 'LANG', 'HOME', 'TMPDIR', 'DATA_DIR', 'PORT', 'NODE_ENV']"
+APP_ENV_SECRET = "spawn-ai.com/app-env"  # noqa: S105 - a type
+"""The type of a Secret that may be given to apps: no other one can be named by mistake."""
+
+
+class SecretKey(ApiModel):
+    """A key of a Secret."""
+
+    name: str = Field(
+        description=(
+            "The name of a Secret of type spawn-ai.com/app-env in the session's namespace that the "
+            "operator may read."
+        ),
+        json_schema_extra=for_api_server(
+            Rule(
+                rule=cel_matches("self", NAME_PATTERN),
+                message="write the name of a Secret (small letters, digits, - and .)",
+            ),
+            max_length=253,
+        ),
+    )
+    key: str = Field(
+        description="The key in its data that holds the value.",
+        json_schema_extra=for_api_server(
+            Rule(
+                rule=cel_matches("self", "^[-._a-zA-Z0-9]+$"),
+                message="write the key in the Secret's data (letters, digits, -, _ and .)",
+            ),
+            max_length=253,
+        ),
+    )
+
+
+class Variable(ApiModel):
+    """An environment variable of the app."""
+
+    name: str = Field(
+        description="Its name, in capital letters, such as OPENWEATHER_KEY. Claude is told of it.",
+        json_schema_extra=for_api_server(
+            Rule(
+                rule=cel_matches("self", _VARIABLE_PATTERN),
+                message="write a name of capital letters, digits and _, such as OPENWEATHER_KEY",
+            ),
+            Rule(
+                rule=f"!(self in {_OF_THE_PLATFORM}) && !self.startsWith('LD_')",
+                message="this variable is the platform's own: write another name",
+            ),
+            max_length=64,
+        ),
+    )
+    secret_ref: SecretKey = Field(description="Where its value is. Claude never sees it.")
+
+
 class SessionSpec(ApiModel):
     """The order: what app, what machine, for whom."""
 
@@ -74,6 +128,15 @@ class SessionSpec(ApiModel):
             immutable("className", optional=True, name="class", instead=_ANOTHER_SESSION),
             immutable("region", optional=True, name="region", instead=_ANOTHER_SESSION),
             immutable("location", optional=True, name="location", instead=_ANOTHER_SESSION),
+            immutable("env", optional=True, name="environment", instead=_ANOTHER_SESSION),
+            Rule(
+                rule="self.appType != 'webapp' || !has(self.env) || size(self.env) == 0",
+                message=(
+                    "a webapp is files that everyone may read, and has no environment: leave env "
+                    "out, or choose appType fullstack"
+                ),
+                field_path=".env",
+            ),
         )
     )
 
@@ -194,6 +257,18 @@ class SessionSpec(ApiModel):
                 ),
             ),
             max_length=63,
+        ),
+    )
+    env: list[Variable] | None = Field(
+        default=None,
+        max_length=16,
+        description=(
+            "Keys for the app, as environment variables, at most 16: each from a Secret that its "
+            "owner offers to the operator (docs/app-keys.md). They reach the app's process alone, "
+            "never Claude, a log or the app's files."
+        ),
+        json_schema_extra=for_api_server(
+            x_kubernetes_list_type="map", x_kubernetes_list_map_keys=["name"]
         ),
     )
 

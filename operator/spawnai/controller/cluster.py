@@ -351,6 +351,22 @@ class Cluster:
         )
         return {key: base64.b64decode(value) for key, value in (found.get("data") or {}).items()}
 
+    async def get_secret_of_type(
+        self, namespace: str, name: str, type_: str
+    ) -> dict[str, bytes] | None:
+        """The data of a Secret, decoded; None when it is of another type, which is not looked at.
+
+        Raises:
+            ClusterError: 403 where nobody has given the right to read this one.
+        """
+        found = await self._call(
+            f"get secret {namespace}/{name}",
+            lambda: self._core("GET", f"/namespaces/{namespace}/secrets/{name}"),
+        )
+        if found.get("type") != type_:
+            return None
+        return {key: base64.b64decode(value) for key, value in (found.get("data") or {}).items()}
+
     async def create_secret(
         self,
         namespace: str,

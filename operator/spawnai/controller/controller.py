@@ -36,6 +36,7 @@ from spawnai.telemetry.redaction import Redactor
 from .accounts import AccountNews, Accounts, CloudAccount, Connect
 from .actions.actor import Actor
 from .actions.agents import Agents
+from .actions.app_env import AppEnvironments
 from .actions.bundles import Bundles
 from .actions.certificates import Acme, AcmeServer, CertificateSteps, Keys, orders_in
 from .actions.custody import Custody
@@ -191,8 +192,10 @@ class Controller:
             look_at_all=self._look_at_all,
             check_leadership=outside.check_leadership,
         )
+        environments = AppEnvironments(cluster, outside.redactor.register)
         generate = Generate(
             bundles=bundles,
+            environments=environments,
             metrics=metrics,
             clock=clock,
             before_call=outside.check_leadership,
@@ -229,6 +232,7 @@ class Controller:
                 deploy=Deploy(
                     agents=outside.agents,
                     bundles=bundles,
+                    environments=environments,
                     clock=clock,
                     repair=generate.repair_app,
                 ),
@@ -238,6 +242,7 @@ class Controller:
                     bundles=bundles,
                     generate=generate,
                     inspect=inspect,
+                    environments=environments,
                     clock=clock,
                 ),
             ),

@@ -46,6 +46,7 @@ from .prompts import (
     shorter,
     system_prompt,
     trimmed,
+    with_variables,
 )
 from .schemas import answer_schema
 from .usage import TokenUsage
@@ -89,6 +90,8 @@ class GenerationOrder:
     """Asked once when `model` refuses the order or is overloaded."""
     before: "Revised | None" = field(default=None, repr=False)
     """Set: the app exists, and is changed instead of written."""
+    variables: tuple[str, ...] = ()
+    """Names of environment variables that the app gets; their values are nobody's business here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,7 +429,7 @@ class _Generation:
             else:
                 message = change_message(order.prompt, before.prompt, current)
         while True:
-            text = await self._ask(message)
+            text = await self._ask(with_variables(message, order.app_type, order.variables))
             reading = await self._read(text, current)
             made = reading.deployable
             if made is not None and made.digest not in seen:

@@ -49,8 +49,8 @@ Text files only: draw pictures as SVG or with CSS.
 no segment starting with a dot: index.html, css/style.css. JSON files hold strict JSON: no \
 comments, no comma before a closing bracket. No Markdown fences around a file's text.
 - Never write a credential, token, password or private key, not even an invented one, and do not \
-ask for any: nobody can set environment variables. Do not send mail, scan networks or contact \
-hosts that the description does not name.
+ask for any: nobody can set environment variables but those that a request names. Do not send \
+mail, scan networks or contact hosts that the description does not name.
 - Before you answer, go over every import, require, script, style sheet and fetch: does the file \
 exist at exactly that path, seen from the file that names it, and does it export that name?
 - note speaks to the person: one or two sentences on what they get and what was left out.
@@ -163,6 +163,19 @@ def system_prompt(app_type: str, max_output_tokens: int) -> str:
 def order_message(prompt: str, app_type: str) -> str:
     """The first request: what to build, with the person's prompt as delimited data."""
     return f"App type: {app_type}\n\n{_delimited(prompt)}\n\nWrite this application."
+
+
+def with_variables(message: str, app_type: str, variables: Sequence[str]) -> str:
+    """The same request, with the names of the environment variables that the person has set."""
+    if not variables:
+        return message
+    read = "os.environ" if app_type == "script" else "process.env"
+    return (
+        f"{message}\n\nThe person has set these environment variables for the application: "
+        f"{', '.join(variables)}. Read them from {read} where the description needs them. Never "
+        "show, log or send a value to the browser. When one is missing or refused by its service, "
+        "say so on the page or in the answer; never end the process because of it."
+    )
 
 
 def shorter(message: str, max_output_tokens: int) -> str:

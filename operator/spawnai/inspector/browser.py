@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -153,6 +154,7 @@ async def _start(command: Sequence[str]) -> _Chromium:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                preexec_fn=_end_with_the_inspector,
                 env={**_PLAIN_ENVIRONMENT, "HOME": str(profile), "TMPDIR": str(profile)},
             )
     except OSError as error:
@@ -170,6 +172,12 @@ async def _start(command: Sequence[str]) -> _Chromium:
         await chromium.end()
         raise
     return chromium
+
+
+def _end_with_the_inspector() -> None:
+    """In the new process: have the kernel kill it when its parent dies, however that dies."""
+    pr_set_pdeathsig = 1  # prctl(2)
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 async def _endpoint(chromium: _Chromium) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,11 @@ from .inspection import LARGEST_SCREENSHOT, LIMIT_SECONDS, Clicks, Findings, Ins
 from .proxy import OneHostProxy
 
 _WIDTH, _HEIGHT = 1280, 720
-_LOAD_SECONDS = 6.0
+_LOAD_SECONDS = 5.0
+_ANSWER_SECONDS = 3.0
+"""After so long without an answer to a script of one digit, a page blocks its browser."""
+_CLICKS_UNTIL_SECONDS = 6.0
+"""No click is begun later, so that what it does is seen within the limit."""
 _QUIET_SECONDS = 0.15
 """After so long without a request under way, a page that has loaded is looked at."""
 _LONGEST_UNQUIET_SECONDS = 1.5
@@ -74,12 +79,10 @@ async def inspect(browser: Browser, target: Target, proxy: OneHostProxy) -> Insp
     began = loop.time()
     visit = _Visit(target, proxy)
     try:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            await visit.make(browser)
-    except TimeoutError:
-        visit.findings.add(
-            f"the page blocks the browser: it was not done within {LIMIT_SECONDS:.0f} s"
-        )
+        # What was found until then counts: a machine that is busy is no fault of the page.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LIMIT_SECONDS):
+                await visit.make(browser)
     except PlaywrightError as error:
         visit.findings.add(f"the page ends the browser: {error.message.splitlines()[0]}")
     if not proxy.answered:
@@ -97,6 +100,8 @@ class _Visit:
         self._clicked = ""
         self._leaving = False
         self._under_way: set[Request] = set()
+        self._is_answered = False
+        self._began = asyncio.get_running_loop().time()
         self.findings = Findings()
         self.screenshot = b""
 
@@ -111,7 +116,7 @@ class _Visit:
         )
         page = await context.new_page()
         self._listen(context, page)
-        if not await self._open(page):
+        if not await self._open(page) or not await self._responds(page):
             return
         await self._wait_until_quiet()
         if await page.evaluate(_IS_BLANK):
@@ -128,12 +133,26 @@ class _Visit:
                 self._target.url, wait_until="load", timeout=_LOAD_SECONDS * 1000
             )
         except PlaywrightTimeout:
-            self.findings.add(f"the page is not loaded within {_LOAD_SECONDS:.0f} s")
-            return self._proxy.answered
+            # A file of it may take its time, or a script of it: the next question tells.
+            if self._is_answered:
+                return True
+            raise Unreachable(
+                f"{self._target.url} is not answered within {_LOAD_SECONDS:.0f} s"
+            ) from None
         except PlaywrightError as error:
             self.findings.add(f"the page cannot be opened: {_reason(error.message)}")
             return False
         return answer is not None
+
+    async def _responds(self, page: Page) -> bool:
+        """Whether the page's scripts come to an end."""
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await page.evaluate("1")
+        except TimeoutError:
+            self._tell("the page blocks the browser: a script of it does not come to an end")
+            return False
+        return True
 
     async def _wait_until_quiet(self) -> None:
         """Let what the page asks for after its load event come: a second and a half at most."""
@@ -193,6 +212,7 @@ class _Visit:
 
     def _on_response(self, response: Response) -> None:
         path = urlsplit(response.url).path
+        self._is_answered = True
         if response.ok or _origin(response.url) != self._origin or path in _ASKED_BY_BROWSERS:
             return
         kind, status = response.request.resource_type, response.status
@@ -212,6 +232,8 @@ class _Visit:
     async def _click(self, page: Page, selector: str, most: int) -> None:
         """Click the first things of a kind that can be seen; come back where that leads away."""
         for number in range(most):
+            if asyncio.get_running_loop().time() > self._began + _CLICKS_UNTIL_SECONDS:
+                return
             thing = page.locator(f":is({selector}):visible").nth(number)
             if not await thing.count() or not await self._is_worth_it(thing):
                 continue
@@ -220,6 +242,8 @@ class _Visit:
             try:
                 await thing.click(timeout=_CLICK_SECONDS * 1000, no_wait_after=True)
                 await asyncio.sleep(_AFTER_CLICK_SECONDS)
+                if not await self._responds(page):
+                    return
                 await page.wait_for_load_state("load", timeout=_LOAD_SECONDS * 1000)
             except PlaywrightError:
                 # Covered, gone or disabled meanwhile: that is for a person to judge.

@@ -319,6 +319,8 @@ def _app(
         failure = effort.failure
         waiting = DEPLOYING if failure is None else f"{DEPLOYING}; last try: {failure.message}"
         d.set_false(ConditionType.APP_HEALTHY, NOT_INSTALLED, waiting)
+        if failure is not None and failure.kind is FailureKind.NEEDS_PERSON:
+            d.stall(failure.reason, failure.message, "Deploy")
         d.do(deploy)
         return
     d.set_true(ConditionType.APP_HEALTHY, "Answers", "The app answers")

@@ -54,6 +54,16 @@ class Claude:
         return Generated(APP, TokenUsage(input_tokens=900, output_tokens=4000), 0, order.model)
 
 
+class NoKeys:
+    """Sessions whose apps ask for no keys."""
+
+    async def of(self, _session) -> dict[str, str]:
+        return {}
+
+
+NO_KEYS: Any = NoKeys()
+
+
 class Surroundings:
     """One session whose app is wanted."""
 
@@ -64,6 +74,7 @@ class Surroundings:
         ignore: Callable[..., Any] = lambda *_: None  # noqa: E731
         self.generate = Generate(
             bundles=self.bundles,
+            environments=NO_KEYS,
             metrics=SimpleNamespace(claude_order=ignore, claude_tokens=ignore),  # type: ignore[arg-type]
             clock=SystemClock(),
             before_call=ignore,

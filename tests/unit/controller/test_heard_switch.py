@@ -33,7 +33,11 @@ class Agent:
 async def heard(memory: Memory) -> Memory:
     agents = SimpleNamespace(client=lambda _session, _ip: Agent())
     deploy = Deploy(
-        agents=agents, bundles=None, repair=None, clock=SimpleNamespace(utc_now=lambda: ASKED_AT)
+        agents=agents,
+        bundles=None,
+        environments=None,
+        repair=None,
+        clock=SimpleNamespace(utc_now=lambda: ASKED_AT),
     )
     work = Work("uid", a_session(), memory, None, lambda: START)
     await deploy.check_app(work, do.CheckApp(IP))

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
+from tests.unit.controller.test_generate import NO_KEYS
 
 from spawnai.api.spawnclass import ClassSpec
 from spawnai.clock import SystemClock
@@ -39,13 +40,16 @@ class Bundles:
 def ordered(model: str, generator: Generator | None, problem: Failure | None = None) -> Work:
     spec = ClassSpec.model_validate({"model": {"name": model}})
     backing = Backing("standard", "class-uid", None, spec, generator, problem)
-    session = SimpleNamespace(order=SimpleNamespace(prompt="A retro board", app_type="webapp"))
+    session = SimpleNamespace(
+        order=SimpleNamespace(prompt="A retro board", app_type="webapp", env=None)
+    )
     return Work("uid", session, Memory(), backing, lambda: NOW)
 
 
 async def generate(work: Work) -> None:
     await Generate(
         bundles=Bundles(),
+        environments=NO_KEYS,
         metrics=SimpleNamespace(claude_tokens=lambda *_: None, claude_order=lambda *_: None),
         clock=SystemClock(),
         before_call=lambda: None,

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from tests.unit.controller.test_bundles import APP, SESSION
-from tests.unit.controller.test_generate import Surroundings
+from tests.unit.controller.test_generate import NO_KEYS, Surroundings
 from tests.unit.lifecycle.life import IP, START
 
 from spawnai.clock import SystemClock
@@ -71,6 +71,7 @@ class World(Surroundings):
         self.deploy = Deploy(
             agents=SimpleNamespace(client=client),
             bundles=self.bundles,
+            environments=NO_KEYS,
             clock=SystemClock(),
             repair=self.generate.repair_app,
         )

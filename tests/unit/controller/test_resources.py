@@ -136,7 +136,9 @@ class Desk:
         backing = Backing("standard", "class-uid", account, None, None)
         self.work = Work(UID, None, self.memory, backing, self.clock.utc_now)
         self.resources = resources_at(self.clock)
-        self.deploy = Deploy(agents=None, bundles=None, repair=None, clock=self.clock)
+        self.deploy = Deploy(
+            agents=None, bundles=None, environments=None, repair=None, clock=self.clock
+        )
 
     async def delete(self) -> LedgerEntry:
         await self.resources.delete(self.work, Delete(self.lines[0]))

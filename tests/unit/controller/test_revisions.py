@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from tests.unit.controller.test_bundles import SESSION
-from tests.unit.controller.test_generate import Surroundings
+from tests.unit.controller.test_generate import NO_KEYS, Surroundings
 from tests.unit.controller.test_inspect import LOOK, Inspector, inspect_with
 from tests.unit.controller.test_repairs import Claude
 from tests.unit.lifecycle.life import IP, START
@@ -57,6 +57,7 @@ class World(Surroundings):
             agents=SimpleNamespace(client=client),
             bundles=self.bundles,
             generate=self.generate,
+            environments=NO_KEYS,
             inspect=inspect_with(self, self.inspector),
             clock=SystemClock(),
         )

@@ -30,6 +30,7 @@ from spawnai.lifecycle.observation import (
 from spawnai.lifecycle.resources import may_still_appear
 
 from .agents import Agents
+from .app_env import AppEnvironments
 from .bundles import Bundles
 from .work import Work
 
@@ -157,7 +158,16 @@ def with_lock(document: Mapping[str, Any]) -> Mapping[str, Any]:
 class Deploy:
     """Talks to agents; every call is safe to repeat."""
 
-    def __init__(self, *, agents: Agents, bundles: Bundles, clock: Clock, repair: Repair) -> None:
+    def __init__(
+        self,
+        *,
+        agents: Agents,
+        bundles: Bundles,
+        environments: AppEnvironments,
+        clock: Clock,
+        repair: Repair,
+    ) -> None:
+        self._environments = environments
         self._repair = repair
         self._agents = agents
         self._bundles = bundles
@@ -167,9 +177,10 @@ class Deploy:
         """Give the app to the droplet and follow it until it answers, or says why it never will."""
         number = work.memory.bundle.number if work.memory.bundle is not None else 1
         document = with_lock((await self._bundles.read(work.session, number)).document())
+        variables = await self._environments.of(work.session)
         async with self._agents.client(work.session, action.ip) as agent:
             silence = _Silence(self._clock)
-            await self._push(work, agent, document, silence)
+            await self._push(work, agent, document, variables, silence)
             seen: str | None = None
             while True:
                 try:
@@ -211,11 +222,18 @@ class Deploy:
         raise NotYet(f"{words}; it was repaired, and is deployed again")
 
     async def _push(
-        self, work: Work, agent: AgentClient, document: Mapping[str, Any], silence: "_Silence"
+        self,
+        work: Work,
+        agent: AgentClient,
+        document: Mapping[str, Any],
+        variables: Mapping[str, str],
+        silence: "_Silence",
     ) -> None:
         while True:
             try:
                 await agent.knock()
+                if variables:
+                    await agent.set_environment(variables)
                 await agent.push(document)
             except AgentUnreachable:
                 await self._bear(work, silence)

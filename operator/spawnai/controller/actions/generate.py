@@ -22,6 +22,7 @@ from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import Failure, FailureKind, StoredBundle
 from spawnai.telemetry.metrics import Metrics
 
+from .app_env import AppEnvironments
 from .bundles import Bundles
 from .work import Backing, Work
 
@@ -35,6 +36,7 @@ class Generate:
         self,
         *,
         bundles: Bundles,
+        environments: AppEnvironments,
         metrics: Metrics,
         clock: Clock,
         before_call: Callable[[], None],
@@ -49,6 +51,7 @@ class Generate:
         self._before_call = before_call
         self._on_answer = on_answer
         self._bundles = bundles
+        self._environments = environments
         self._metrics = metrics
         self._clock = clock
         self._wake = wake
@@ -66,6 +69,8 @@ class Generate:
                 for entry in (*stored.earlier, stored.generation):
                     self._note_generation(work, entry)
                 return
+            # Keys that are missing are told before anything is paid for.
+            await self._environments.of(work.session)
             memory.unstored = await self._order(work, action)
         await self._store(work, memory.unstored)
 
@@ -131,6 +136,7 @@ class Generate:
             effort=model.effort,
             fallback_model=model.fallback,
             before=before,
+            variables=tuple(one.name for one in session.order.env or ()),
             user_id=work.uid,
         )
 

@@ -13,6 +13,7 @@ from spawnai.lifecycle.observation import PageView
 from spawnai.lifecycle.revisions import prompt_digest
 
 from .agents import Agents
+from .app_env import AppEnvironments
 from .bundles import Bundles, Version
 from .deploy import (
     LOG_LINES_FOR_A_REPAIR,
@@ -37,12 +38,14 @@ class Revise:
         bundles: Bundles,
         generate: Generate,
         inspect: Inspect,
+        environments: AppEnvironments,
         clock: Clock,
     ) -> None:
         self._agents = agents
         self._bundles = bundles
         self._generate = generate
         self._inspect = inspect
+        self._environments = environments
         self._clock = clock
 
     async def revise_app(self, work: Work, action: do.ReviseApp) -> None:
@@ -100,7 +103,11 @@ class Revise:
         self, work: Work, action: do.ReviseApp, version: Version
     ) -> tuple["_Refused | None", PageView | None]:
         """Give a version to the droplet and look at its page. What went wrong, if anything did."""
+        variables = await self._environments.of(work.session)
         async with self._agents.client(work.session, action.ip) as agent:
+            if variables:
+                # The Secret may hold another value by now.
+                await agent.set_environment(variables)
             status = await self._follow(agent, version)
         if status.state == "failed":
             words = status.error or status.message or "it gave no reason"
