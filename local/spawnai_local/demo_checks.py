@@ -73,6 +73,16 @@ def is_running(name: str, status: SessionStatus) -> Claim:
     )
 
 
+def is_inspected(name: str, status: SessionStatus) -> Claim:
+    """A page was looked at before it was Ready."""
+    inspected = find_condition(status.conditions, ConditionType.INSPECTED)
+    return Claim(
+        f"a browser opened the page of {name} and found nothing wrong",
+        is_true(status.conditions, ConditionType.INSPECTED),
+        "nobody looked" if inspected is None else f"{inspected.reason}: {inspected.message}",
+    )
+
+
 def failed_with_reason(name: str, status: SessionStatus) -> Claim:
     """A session that cannot work ended by itself, and says why."""
     stalled = find_condition(status.conditions, ConditionType.STALLED)

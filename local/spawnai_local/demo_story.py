@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -42,9 +43,15 @@ TTL = timedelta(seconds=60)
 LONGER_TTL = timedelta(seconds=90)
 TIME_LEFT_AFTER_SHORTENING = timedelta(seconds=12)
 
+CHANGED_PROMPT = "A JSON API that keeps notes (simulate:app-dies-at-once-twice)"
+"""Claude's first two answers of the session: the app itself, which its prompt asks nothing of, and
+the change. The third, which is the repair, works."""
+
 _RUNNING_SECONDS = 120.0
 _RUNNING_SECONDS_WITH_REAL_CLAUDE = 420.0
 _LATCHED_SECONDS = 10.0
+_CHANGED_SECONDS = 45.0
+_REPAIRED_VERSION = 3
 _OVER_SECONDS = 60.0
 _COMMAND_SECONDS = 60.0
 _DNS_SECONDS = 5.0
@@ -146,6 +153,8 @@ class Story:
             await self._apply()
             await self._until_running()
             await self._visit()
+            if not self._with_real_claude:
+                await self._change_and_roll_back()
             await self._extend_and_shorten()
             await self._until_over()
             await self._show_what_stays()
@@ -203,6 +212,10 @@ class Story:
         self._narrator.blank()
         for name in names:
             self._verdict.check(checks.is_running(name, self._session(name).status))
+        if self._stack.inspector is not None:
+            for app_type in (AppType.WEBAPP, AppType.FULLSTACK):
+                name = self._working[app_type].name
+                self._verdict.check(checks.is_inspected(name, self._status(name)))
 
     async def _visit(self) -> None:
         self._narrator.step("Look at the apps from outside")
@@ -291,6 +304,77 @@ class Story:
                 f"POST answered {posted.status}, GET {listed.status}: {listed.text[:200]}",
             )
         )
+
+    async def _change_and_roll_back(self) -> None:
+        """A new prompt for a running app: its first version crashes, and is repaired from its log.
+        Then the prompt before, which costs nothing.
+        """
+        self._narrator.step("Change an app while it runs, and take the change back")
+        name = self._working[AppType.API].name
+        document = yaml.safe_load(self._working[AppType.API].path.read_text())
+        before, url = document["spec"]["prompt"], self._status(name).url or ""
+        self._narrator.say(
+            "The marker in the new prompt has the simulated Claude write an app that crashes at "
+            "its start. The operator sends its log back; the app before goes on meanwhile."
+        )
+        await self._set_prompt(name, CHANGED_PROMPT)
+        await self._watch.until(
+            lambda: (self._status(name).revision or 1) > 1,
+            what=f"the changed {name} to run",
+            limit_seconds=_CHANGED_SECONDS,
+        )
+        changed = self._status(name)
+        await self._show_versions(name)
+        page = await fetch(url, server=self._stack.dns, ca=self._stack.cloud.acme_root)
+        self._show_page(page)
+        self._verdict.check(
+            Claim(
+                f"{name} runs version {changed.revision}: version 2 crashed, and was repaired",
+                changed.revision == _REPAIRED_VERSION,
+                f"version {changed.revision}, {changed.message}",
+            )
+        )
+        self._verdict.check(
+            Claim(
+                f"{name} answers as its new prompt says, at the same URL",
+                page.status == httpx.codes.OK and "/notes" in page.text,
+                f"status {page.status}: {page.text[:200]}",
+            )
+        )
+        orders = await self._orders(name)
+        await self._set_prompt(name, before)
+        await self._watch.until(
+            lambda: self._status(name).revision == 1,
+            what=f"the first version of {name} to run again",
+            limit_seconds=_CHANGED_SECONDS,
+        )
+        await self._show_versions(name)
+        page = await fetch(url, server=self._stack.dns, ca=self._stack.cloud.acme_root)
+        self._verdict.check(
+            Claim(
+                "the prompt before brought its version back, and Claude was not asked",
+                "/quotes" in page.text and await self._orders(name) == orders,
+                f"{await self._orders(name)} orders after {orders}: {page.text[:200]}",
+            )
+        )
+
+    async def _set_prompt(self, name: str, prompt: str) -> None:
+        first_line = prompt.strip().splitlines()[0]
+        self._narrator.say(f"The prompt of {name} becomes: {first_line}")
+        file = self._stack.directory / "prompt.json"
+        file.write_text(json.dumps({"spec": {"prompt": prompt}}))
+        # Relative: a command is one that a person in the checkout can repeat.
+        shown = os.path.relpath(file)
+        await self._kubectl("patch", "spawnsession", name, "--type=merge", f"--patch-file={shown}")
+
+    async def _show_versions(self, name: str) -> None:
+        path = "jsonpath={.status.message}"
+        await self._kubectl("get", "spawnsession", name, "-o", path)
+
+    async def _orders(self, name: str) -> int:
+        """How many answers of Claude were paid for, by its own bill."""
+        uid = self._session(name).uid
+        return int((await self._claude_bill())[uid]["calls"])
 
     async def _extend_and_shorten(self) -> None:
         self._narrator.step("Extend one life, shorten another")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from spawnai_local.bench import crowd, lives, machine, pages, report
+from spawnai_local.bench import apps, crowd, lives, machine, pages, report
 from spawnai_local.bench.figures import Figure
 from spawnai_local.interruption import run_until_interrupted
 from spawnai_local.narration import Narrator
@@ -16,7 +16,7 @@ from spawnai_local.paths import checkout
 from spawnai_local.up import READABLE_ERRORS
 
 CROWD_PARTS = ("rest", "restart", "expiry", "pressure")
-PARTS = ("lives", *CROWD_PARTS, "console")
+PARTS = ("lives", *CROWD_PARTS, "console", "apps")
 LARGE = "crowd10k"
 LARGE_PARTS = frozenset({"rest", "restart", "expiry"})
 _LIMIT_SECONDS = 30 * 60.0
@@ -123,6 +123,10 @@ async def _run(narrator: Narrator, parts: frozenset[str], size: Size) -> int:
                 rest_seconds=min(30.0, size.rest_seconds),
             )
             figures += _told(narrator, opened.figures())
+        if "apps" in parts:
+            narrator.step("Generated apps: judged, opened, changed")
+            seen = await apps.measure(directory / "apps", narrator, changes=size.changes)
+            figures += _told(narrator, seen.figures())
         if LARGE in parts:
             await _measure_large(narrator, directory / LARGE, size)
             if parts == {LARGE}:
