@@ -35,13 +35,13 @@ def network():
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def host(tmp_path_factory, network) -> AsyncIterator[MachineHost]:
-    async with MachineHost(tmp_path_factory.mktemp("machines"), network) as machine_host:
+    async with MachineHost(tmp_path_factory.mktemp("machines in a path with spaces"), network) as machine_host:
         yield machine_host
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def tight_host(tmp_path_factory) -> AsyncIterator[MachineHost]:
-    directory = tmp_path_factory.mktemp("tight-machines")
+    directory = tmp_path_factory.mktemp("tight machines")
     with claim_address_block() as block:  # two hosts would give out the same addresses
         async with MachineHost(directory, block.network, machine_environment=TIGHT) as made:
             yield made
