@@ -27,19 +27,25 @@ def render_caddyfile(settings: GatewaySettings) -> str:
     """The configuration of Caddy: the same for every session, and for as long as it runs."""
     text = resources.files("spawnai.gateway").joinpath("Caddyfile").read_text("utf-8")
     return Template(text).substitute(
-        admin_socket=settings.admin_socket,
+        admin=_quoted(f"unix/{settings.admin_socket}"),
         address=settings.address,
         http_port=settings.http_port,
         https_port=settings.https_port,
         dns=f"{settings.dns_host}:{settings.dns_port}",
         domain=settings.domain,
         labels=settings.domain.count(".") + 1,
-        tls_directory=settings.tls_directory,
-        ca_directory=settings.ca_directory,
+        certificate=_quoted(settings.tls_directory / "tls.crt"),
+        key=_quoted(settings.tls_directory / "tls.key"),
+        authority=_quoted(settings.ca_directory / "ca.crt"),
         droplet_http_port=settings.droplet_http_port,
         droplet_https_port=settings.droplet_https_port,
         port_suffix=settings.port_suffix,
     )
+
+
+def _quoted(word: str | Path) -> str:
+    """One word of a Caddyfile, whatever a path contains."""
+    return '"' + str(word).replace('"', '\\"') + '"'
 
 
 class CaddyConfiguration:

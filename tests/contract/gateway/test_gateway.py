@@ -222,7 +222,9 @@ class Gateway:
 async def gateway(tmp_path) -> AsyncIterator[Gateway]:
     with claim_address_block() as block:
         first = block.network.network_address + 2
-        gateway = Gateway(tmp_path, [str(first + number) for number in range(5)])
+        folder = tmp_path / "a path with spaces"
+        folder.mkdir()
+        gateway = Gateway(folder, [str(first + number) for number in range(5)])
         await gateway.start()
         yield gateway
         await gateway.stop()

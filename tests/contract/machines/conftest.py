@@ -35,7 +35,9 @@ def network():
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def host(tmp_path_factory, network) -> AsyncIterator[MachineHost]:
-    async with MachineHost(tmp_path_factory.mktemp("machines in a path with spaces"), network) as machine_host:
+    async with MachineHost(
+        tmp_path_factory.mktemp("machines in a path with spaces"), network
+    ) as machine_host:
         yield machine_host
 
 
