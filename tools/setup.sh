@@ -9,6 +9,14 @@ fail() {
     exit 1
 }
 
+# Preferred: 3.12.1 or later. In CPython 3.11 and 3.12.0 a parse inside another one (a finalizer that
+# runs while source is parsed) spoils the interpreter's recursion counter, and a run ends with
+# "SystemError: AST constructor recursion depth mismatch". The product parses foreign source in a
+# process of its own for that; a test runner does not.
+is_preferred() {
+    "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 12, 1))' 2>/dev/null
+}
+
 is_fit() {
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 }
@@ -19,11 +27,13 @@ find_python() {
         echo "$PYTHON"
         return
     fi
-    for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
-        if command -v "$candidate" >/dev/null && is_fit "$candidate"; then
-            echo "$candidate"
-            return
-        fi
+    for wanted in is_preferred is_fit; do
+        for candidate in python3 python3.13 python3.12 python3.14 python3.11; do
+            if command -v "$candidate" >/dev/null && "$wanted" "$candidate"; then
+                echo "$candidate"
+                return
+            fi
+        done
     done
     if command -v python3 >/dev/null; then
         fail "python3 here is $(python3 --version 2>&1), but 3.11 or later is needed. Install a newer one \

@@ -238,6 +238,29 @@ async def test_a_token_that_cannot_show_its_account_is_refused_while_sessions_li
 
 
 @virtual_time
+async def test_a_new_token_takes_over_while_sessions_run_and_the_old_one_can_be_revoked():
+    with prepared():
+        crowd = await operated()
+        called: set[str] = set()
+
+        def note(_method, _path, token):
+            called.add(token)
+            return (401, {}) if revoked and token == "test-token" else None
+
+        revoked = False
+        crowd.meddle = note
+        crowd.set_keys(token=OTHER_TOKEN)
+        await crowd.until(lambda: OTHER_TOKEN in called and crowd.class_says()[0] == "Usable", 120)
+        await asyncio.sleep(5)
+        revoked = True
+        called.clear()
+        await ends(crowd)
+        assert called == {OTHER_TOKEN}
+        assert crowd.class_says()[0] == "Usable"
+        await crowd.close()
+
+
+@virtual_time
 async def test_a_token_that_has_shown_its_account_once_goes_on_when_it_may_not_read_it_any_more():
     with prepared():
         crowd = await operated()
