@@ -689,6 +689,57 @@ async def test_get_shows_which_class_is_the_default(kubectl):
     assert row.endswith('72h ["nyc3","sfo3","ams3","sgp1","fra1","lon1","tor1"] Shared')
 
 
+def spawn_budget(name: str, **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "SpawnBudget",
+        "metadata": {"name": name},
+        "spec": spec,
+    }
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ({"limit": "-5"}, "no sign, no currency, at most six decimals"),
+        ({"limit": "5.1234567"}, "no sign, no currency, at most six decimals"),
+        ({"limit": "fifty"}, "no sign, no currency, at most six decimals"),
+        ({"limit": "5 EUR"}, "no sign, no currency, at most six decimals"),
+        ({"limit": "1e3"}, "no sign, no currency, at most six decimals"),
+        ({"limit": "5", "currency": "EUR"}, "write USD"),
+        ({"limit": "5", "period": "Year"}, 'supported values: "Day", "Week", "Month"'),
+        ({"limit": "5", "timeZone": "+02:00"}, "write the IANA name of a time zone"),
+        ({"limit": "5", "warnAt": 101}, "should be less than or equal to 100"),
+        ({"limit": "5", "selector": {"namespaces": ["Team A"]}}, "write a name in small letters"),
+        ({"period": "Day"}, "spec.limit: Required value"),
+    ],
+)
+async def test_a_bad_budget_is_refused_with_what_to_write(kubectl, spec, sentence):
+    with pytest.raises(KubectlError) as refused:
+        await create(kubectl, spawn_budget("bad", **spec), dry_run=True)
+    assert sentence in str(refused.value)
+
+
+async def test_a_budget_shows_what_is_left_and_fills_in_the_rest(kubectl):
+    await create(kubectl, spawn_budget("team", limit="50"))
+    budget = await kubectl.json("get", "spawnbudget", "team")
+    assert budget["spec"] == {
+        "limit": "50",
+        "currency": "USD",
+        "period": "Month",
+        "timeZone": "UTC",
+        "selector": {"users": [], "namespaces": [], "classes": []},
+        "warnAt": 80,
+    }
+    assert budget["status"] == {"observedGeneration": -1}
+    status = {"spent": "12.5", "reserved": "1.25", "left": "36.25", "sessions": 2}
+    status["resetsAt"] = "2096-12-01T00:00:00Z"
+    await write_status(kubectl, "sb", "team", status)
+    header, row = await table(kubectl, "spawnbudgets", "team")
+    assert header == "NAME LIMIT PERIOD SPENT RESERVED LEFT RESETS AGE"
+    assert row.startswith("team 50 Month 12.5 1.25 36.25 2096-12-01T00:00:00Z ")
+
+
 async def test_a_ledger_shows_whose_it_is_and_its_intent_is_fixed(kubectl):
     record = {
         "apiVersion": API_VERSION,

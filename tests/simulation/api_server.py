@@ -8,6 +8,8 @@ from typing import Any
 
 from spawnai.api.names import API_VERSION, FINALIZER
 from spawnai.controller.cluster import (
+    BUDGETS,
+    CLASSES,
     RECORDS,
     SESSIONS,
     ClusterError,
@@ -280,6 +282,9 @@ class SimulatedCluster:
     async def patch_class_status(self, name, body):
         return await self._patch("patch class-status", "class", name, body, status=True)
 
+    async def patch_budget_status(self, name, body):
+        return await self._patch("patch budget-status", "budget", name, body, status=True)
+
     async def create_record(self, body):
         name = body["metadata"]["name"]
         body = merged(body, {"metadata": {"uid": f"record-{name}"}})
@@ -302,7 +307,12 @@ class SimulatedCluster:
         )
 
     async def list_all(self, plural):
-        kind = {RECORDS: "record", SESSIONS: "session"}[plural]
+        kind = {
+            RECORDS: "record",
+            SESSIONS: "session",
+            CLASSES: "class",
+            BUDGETS: "budget",
+        }[plural]
         verb = f"list {kind}s"
         is_empty = self._wire.fault_kind(f"API {verb}") == "empty"
         for body in await self._call(verb, "", lambda: [] if is_empty else self._server.all(kind)):

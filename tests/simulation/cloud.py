@@ -29,7 +29,9 @@ LATE_SECONDS = 40.0
 """When a POST without an answer takes effect: after it was thought to be settled."""
 NEVER = float("inf")
 DOMAIN = "apps.example"
-SIZES = {"s-1vcpu-1gb": Decimal("0.00893"), "s-2vcpu-2gb": Decimal("0.02679")}
+SIZES = {"s-1vcpu-1gb": Decimal("0.0893"), "s-2vcpu-2gb": Decimal("0.2679")}
+"""Ten times DigitalOcean's prices: lives of minutes would all cost its minimum of a cent."""
+
 REGIONS = frozenset({"nyc3", "sfo3"})
 
 

@@ -20,6 +20,7 @@ from .apps import Machine, Paid, SimulatedAgents, SimulatedClaude
 from .cloud import NEVER, SIZES, Cloud, CloudDroplet, CloudRecord, Watch
 from .edges import CLIENT_LIMIT_SECONDS, Wire
 from .loop import BEGIN, utc
+from .money import Money
 from .story import ClockJump, MachineSleep
 
 PROMPT_SECONDS = 1.0
@@ -116,6 +117,7 @@ class Judge:
         self._found: set[str] = set()
         self._deleted_by_hand: set[str] = set()
         self.dropped: dict[str, list[RecordStatus]] = {}
+        self.money = Money(lambda: self.now, self.blame)
         self.server: ApiServer
         self.cloud: Cloud
         self.claude: SimulatedClaude
@@ -173,6 +175,8 @@ class Judge:
     def droplet_made(self, made: CloudDroplet) -> None:
         if made.session is None:
             return
+        if not made.late:
+            self.money.begins(made.session)
         others = [known for known in self.cloud.living(made.session) if known is not made]
         if others and not (made.late or any(known.late for known in others)):
             self.blame(
@@ -230,6 +234,7 @@ class Judge:
 
     def order_begun(self, paid: Paid) -> None:
         life = self.lives[paid.session]
+        self.money.begins(paid.session)
         stored = "spawnai", bundle_name(paid.session, paid.version)
         age = self.now - self.server.secrets_made_at.get(stored, self.now)
         if stored in self.server.secrets and age > LOOK_SECONDS:
@@ -250,6 +255,7 @@ class Judge:
     def changed(self, who: str, kind: str, before: Body | None, after: Body | None) -> None:
         body = after or before
         assert body is not None
+        self.money.changed(kind, before, after)
         if kind == "session":
             self._session(who, before, after, body)
         elif kind == "class":

@@ -306,6 +306,19 @@ class Crowd:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class BudgetSet:
+    """The platform team gives all sessions together so many dollars a day; None: any number."""
+
+    at: float
+    limit: str | None
+
+    def __str__(self) -> str:
+        if self.limit is None:
+            return f"{self.at:7.1f}  an administrator deletes the budget"
+        return f"{self.at:7.1f}  an administrator gives all sessions {self.limit} USD a day"
+
+
 Happening = (
     Order
     | Act
@@ -319,6 +332,7 @@ Happening = (
     | WatchGap
     | SecretsRefused
     | Crowd
+    | BudgetSet
 )
 MOMENTS = ("before", "in the middle of", "right after")
 
@@ -427,6 +441,7 @@ def story_of(seed: int) -> Story:
         happenings += _all_deleted(Random(f"{seed}/all deleted"), names)
         happenings += _stops(Random(f"{seed}/stops"), settings, orders)
         happenings += _ledgers_deleted(Random(f"{seed}/ledgers"), names)
+        happenings += _budgeted(Random(f"{seed}/budget"))
         settings = replace(
             settings,
             unseen_seconds=_unseen(Random(f"{seed}/unseen")),
@@ -653,6 +668,33 @@ def _ledgers_deleted(random: Random, names: list[str]) -> list[Happening]:
 def _kept(random: Random) -> float | None:
     """In every eighth story a class has its ended sessions deleted after a while."""
     return random.choice((0.0, 20.0, 90.0)) if random.random() < 1 / 8 else None
+
+
+LIMITS = ("1", "1.9", "2.8")
+
+
+def _budgeted(random: Random) -> list[Happening]:
+    """In every eighth story there is money for one to three sessions at once, more of them are
+    ordered, and the limit is changed, and in the end taken away.
+    """
+    if random.random() >= 1 / 8:
+        return []
+    happenings: list[Happening] = [BudgetSet(0.0, random.choice(LIMITS))]
+    for number in range(random.choice((2, 3, 4))):
+        at = round(random.uniform(0.5, 30), 1)
+        ttl, kind = random.choice(("45s", "90s", "4m")), random.choice(("webapp", "api"))
+        happenings.append(Order(at, f"paid-{number}", ttl, kind))
+        if random.random() < 0.3:
+            asked = Act(round(at + random.uniform(10, 90), 1), "sets the ttl of", f"paid-{number}")
+            happenings.append(replace(asked, value=random.choice(("8m", "5h"))))
+    if random.random() < 0.5:
+        at = round(random.uniform(2, 120), 1)
+        happenings.append(BudgetSet(at, random.choice((*LIMITS, "0", "0.5"))))
+    if random.random() < 0.4:
+        call = random.randint(10, 120)
+        happenings.append(Crash(1, call, random.choice(MOMENTS), random.choice((0.5, 5.0))))
+    happenings.append(BudgetSet(round(random.uniform(300, 500), 1), None))
+    return happenings
 
 
 def _unseen(random: Random) -> float:

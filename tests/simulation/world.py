@@ -4,7 +4,7 @@ import asyncio
 import gc
 import logging
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from random import Random
@@ -33,6 +33,7 @@ from spawnai.controller.accounts import (
 from spawnai.controller.actions import droplets as droplet_steps
 from spawnai.controller.actions.droplets import wave_tag
 from spawnai.controller.classes.claude import Claude
+from spawnai.controller.cluster import ClusterError
 from spawnai.controller.controller import Controller, Outside
 from spawnai.controller.leader import LeadershipLost
 from spawnai.digitalocean.firewall_watch import FirewallWatch
@@ -58,6 +59,7 @@ from .judge import END_SECONDS, Judge, Violation
 from .loop import Process, Runaway, SimulatedLoop, utc
 from .story import (
     Act,
+    BudgetSet,
     ClassDeleted,
     ClockJump,
     Crash,
@@ -85,6 +87,8 @@ REFUSED_PAUSE_SECONDS = 40.0
 """How long after a refusal that a person had to lift an operator may wait before it tries again."""
 STILL_SECONDS = 120.0
 QUIET_SECONDS = 300.0
+LOOKED_AGAIN_SECONDS = 70.0
+"""Who waits for money is looked at once a minute, when nothing wakes him."""
 
 
 async def _no_secret(name: str) -> dict[str, bytes]:
@@ -152,6 +156,7 @@ class World:
         self.probes = SimulatedProbes(self.agents, self.wire)
         self.inspector = SimulatedInspector(self.wire)
         self.judge.server, self.judge.cloud = self.server, self.cloud
+        self.judge.money.server = self.server
         self.judge.claude, self.judge.agents = self.claude, self.agents
         self.processes: list[Process] = []
         self._controllers: list[Controller] = []
@@ -398,15 +403,29 @@ class World:
             "session": controller.on_session,
             "record": controller.on_record,
             "class": controller.on_class,
+            "budget": controller.on_budget,
         }
         self.server.watch(process, lambda kind, event, body: shows[kind](event, body))
-        process.start(
-            controller.queue.run(WORKERS, self._bounded(process, controller.handle)), "work queue"
-        )
+        work = controller.queue.run(WORKERS, self._bounded(process, controller.handle))
+        if self.story.of(BudgetSet):
+            # As in earnest: what is reserved must be known before anything is decided.
+            work = self._after_loading(process, controller, work)
+        process.start(work, "work queue")
         process.start(controller.health.run(), "health")
         if self.story.of(ClockJump) or self.story.of(MachineSleep):
             # In other stories it would find nothing, a thousand times.
             process.start(controller.clock_steps.watch(), "clock")
+
+    async def _after_loading(
+        self, process: Process, controller: Controller, work: Coroutine[Any, Any, None]
+    ) -> None:
+        while True:
+            try:
+                await controller.load()
+                break
+            except ClusterError:
+                await process.sleep(1)
+        await work
 
     def _bounded(self, process: Process, handle: Callable[[str], Any]) -> Callable[[str], Any]:
         """The handler, stopped when it turns in a circle at one moment of time."""
@@ -498,6 +517,10 @@ class World:
         for jump in self.story.of(ClockJump):
             self.loop.outside(jump.at, self._jump, jump)
             self.wire.disturb(1000 + jump.at, 1000 + jump.at + 10, "the clock")
+        for budget in self.story.of(BudgetSet):
+            self.loop.outside(budget.at, self._set_budget, budget)
+            seen = 1000 + budget.at + 3 * self.story.settings.watch_seconds
+            self.wire.disturb(1000 + budget.at, seen + LOOKED_AGAIN_SECONDS, "the budget")
         for crowd in self.story.of(Crowd):
             until = 1000 + crowd.at + crowd.seconds + 2
             self.wire.disturb(1000 + crowd.at, until, "the calls go to others")
@@ -514,6 +537,22 @@ class World:
         for gap in self.story.of(WatchGap):
             self.loop.outside(gap.at, self._cut_watches, gap)
             self.wire.disturb(1000 + gap.at, 1000 + gap.at + gap.seconds + 2, "the watches")
+
+    def _set_budget(self, budget: BudgetSet) -> None:
+        self.wire.note("admin", str(budget).strip())
+        if budget.limit is None:
+            self.server.delete("admin", "budget", "all")
+        elif self.server.get("budget", "all") is not None:
+            patch = {"spec": {"limit": budget.limit}}
+            self.server.patch("admin", "budget", "all", patch, status=False)
+        else:
+            body = {
+                "apiVersion": API_VERSION,
+                "kind": "SpawnBudget",
+                "metadata": {"name": "all", "uid": "budget-uid"},
+                "spec": {"limit": budget.limit, "period": "Day"},
+            }
+            self.server.create("admin", "budget", "all", body)
 
     def _cut_watches(self, gap: WatchGap) -> None:
         self.wire.note("world", str(gap).strip())

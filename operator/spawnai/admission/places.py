@@ -6,9 +6,12 @@ reason to wait.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
+
+from .budgets import Book, Payer, Purse, no_room
 
 NEW_WINDOW = timedelta(minutes=15)
 """The time in which new sessions of a user are counted (the product's first description)."""
@@ -31,6 +34,15 @@ class Waiting:
     user: str
     namespace: str
     ordered_at: datetime
+    class_name: str = ""
+    amount: Decimal | None = None
+    """Dollars that it may cost at most; None: that cannot be said, for the reason `unpriced`."""
+    unpriced: str = ""
+
+    @property
+    def payer(self) -> Payer:
+        """Whom it belongs to, as budgets see it."""
+        return Payer(self.user, self.namespace, self.class_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +64,10 @@ class Place:
     reason: str = ""
     look_again_at: datetime | None = None
     """When the reason passes by itself, if time alone makes it pass."""
+    for_money: bool = False
+    """Whether a budget holds it back, and not a limit."""
+    amount: Decimal | None = None
+    """Dollars that were reserved for one that may begin."""
 
     @property
     def may_begin(self) -> bool:
@@ -64,13 +80,26 @@ class Place:
         return f"{_ordinal(self.position)} of {self.total}: {self.reason}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    """What holds a session back, and when that passes by itself."""
+
+    reason: str
+    passes_at: datetime | None = None
+    for_money: bool = False
+
+
 def places(
-    waiting: Iterable[Waiting], begun: Iterable[Begun], limits: ClassLimits, now: datetime
+    waiting: Iterable[Waiting],
+    begun: Iterable[Begun],
+    limits: ClassLimits,
+    now: datetime,
+    books: Sequence[Book] = (),
 ) -> dict[str, Place]:
     """The place of each session that waits, by UID.
 
-    Those that may begin are counted as begun for those behind them. Positions count only those
-    that go on waiting.
+    Limits come first, then the budgets, whose `books` count all that has begun. Those that may
+    begin are counted as begun for those behind them. Positions count only those that go on waiting.
     """
     active_of_user: Counter[str] = Counter()
     active_of_namespace: Counter[str] = Counter()
@@ -82,21 +111,23 @@ def places(
         if now - other.at < NEW_WINDOW:
             starts.setdefault(other.user, []).append(other.at)
     found: dict[str, Place] = {}
-    held: list[tuple[Waiting, str, datetime | None]] = []
+    held: list[tuple[Waiting, _Hold]] = []
+    purse = Purse(books)
     for one in _in_order(waiting):
         recent = starts.setdefault(one.user, [])
-        reason, passes_at = _what_holds(
+        hold = _limit_for(
             one, limits, active_of_user[one.user], active_of_namespace[one.namespace], recent
-        )
-        if reason:
-            held.append((one, reason, passes_at))
+        ) or _budget_for(one, purse)
+        if hold is not None:
+            held.append((one, hold))
             continue
+        purse.take(one.payer, one.amount or Decimal(0))
         active_of_user[one.user] += 1
         active_of_namespace[one.namespace] += 1
         recent.append(now)
-        found[one.uid] = Place(position=0, total=0)
-    for position, (one, reason, passes_at) in enumerate(held, start=1):
-        found[one.uid] = Place(position, len(held), reason, passes_at)
+        found[one.uid] = Place(position=0, total=0, amount=one.amount)
+    for position, (one, hold) in enumerate(held, start=1):
+        found[one.uid] = Place(position, len(held), hold.reason, hold.passes_at, hold.for_money)
     return found
 
 
@@ -109,22 +140,32 @@ def _in_order(waiting: Iterable[Waiting]) -> list[Waiting]:
     return [one for *_, one in sorted(keyed, key=lambda item: item[:3])]
 
 
-def _what_holds(
+def _limit_for(
     one: Waiting, limits: ClassLimits, of_user: int, of_namespace: int, starts: list[datetime]
-) -> tuple[str, datetime | None]:
-    """Why a session waits, and when that passes by itself; an empty reason when it may begin."""
+) -> _Hold | None:
+    """The limit that a session waits for."""
     most = limits.active_per_user
     if most is not None and of_user >= most:
-        return f"{one.user} has {of_user} of {most} running", None
+        return _Hold(f"{one.user} has {of_user} of {most} running")
     most = limits.active_per_namespace
     if most is not None and of_namespace >= most:
-        return f"namespace {one.namespace} has {of_namespace} of {most} running", None
+        return _Hold(f"namespace {one.namespace} has {of_namespace} of {most} running")
     most = limits.new_per_user
     if most is not None and len(starts) >= most:
         # The first of the last `most` starts leaves the window, and there is room for one.
         passes_at = sorted(starts)[-most] + NEW_WINDOW
-        return f"{one.user} has ordered {len(starts)} in 15 minutes, {most} are allowed", passes_at
-    return "", None
+        words = f"{one.user} has ordered {len(starts)} in 15 minutes, {most} are allowed"
+        return _Hold(words, passes_at)
+    return None
+
+
+def _budget_for(one: Waiting, purse: Purse) -> _Hold | None:
+    """The budget that a session waits for. What it may cost must be known."""
+    if one.amount is None:
+        book = purse.lacks(one.payer, None)
+        return _Hold(f"budget {book.name}: {one.unpriced}", for_money=True) if book else None
+    book = purse.lacks(one.payer, one.amount)
+    return _Hold(no_room(book, one.amount), book.end, for_money=True) if book is not None else None
 
 
 def _ordinal(number: int) -> str:

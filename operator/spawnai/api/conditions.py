@@ -26,7 +26,7 @@ class ConditionStatus(StrEnum):
 
 
 class ConditionType(StrEnum):
-    """Every condition that a SpawnSession or SpawnClass may carry."""
+    """Every condition that a SpawnSession, SpawnClass or SpawnBudget may carry."""
 
     READY = "Ready"
     RECONCILING = "Reconciling"
@@ -43,13 +43,15 @@ class ConditionType(StrEnum):
     EXPIRING_SOON = "ExpiringSoon"
     EXPIRED = "Expired"
     CLEANUP_COMPLETE = "CleanupComplete"
+    NEAR_LIMIT = "NearLimit"
 
 
 # What each condition says, for the reference and for `kubectl explain`.
 MEANINGS: Mapping[ConditionType, str] = {
     ConditionType.READY: (
-        "The app answers at status.url (on a SpawnClass: the class can be used). Absent from a "
-        "session that ended in good order, whose truth is Expired=True."
+        "The app answers at status.url (on a SpawnClass: the class can be used; on a SpawnBudget: "
+        "it is counted). Absent from a session that ended in good order, whose truth is "
+        "Expired=True."
     ),
     ConditionType.RECONCILING: "The operator is at work on the object; False or absent at rest.",
     ConditionType.STALLED: (
@@ -58,8 +60,9 @@ MEANINGS: Mapping[ConditionType, str] = {
         "as its class or a Secret, is Reconciling."
     ),
     ConditionType.ADMITTED: (
-        "The session is within the limits of its class. False: it waits in the queue, and the "
-        "message says in which place and for what. Absent where nothing was waited for."
+        "The session is within the limits of its class, and the budgets that select it have room. "
+        "False: it waits in the queue, and the message says in which place and for what. Absent "
+        "where nothing was waited for."
     ),
     ConditionType.DROPLET_READY: (
         "DigitalOcean says that the droplet is active; its agent answers some seconds later."
@@ -95,6 +98,10 @@ MEANINGS: Mapping[ConditionType, str] = {
     ConditionType.EXPIRED: "The session's time is over, or was ended on request.",
     ConditionType.CLEANUP_COMPLETE: (
         "Everything the session used has been seen gone. False: the message lists what is left."
+    ),
+    ConditionType.NEAR_LIMIT: (
+        "On a SpawnBudget: what is used and reserved has reached spec.warnAt of the limit; the "
+        "message says how much is left, and whether the limit is exceeded because it was lowered."
     ),
 }
 

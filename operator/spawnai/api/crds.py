@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from .budget import SPAWN_BUDGET
 from .names import GROUP, VERSION
 from .policy import policy_documents
 from .record import SPAWN_RECORD
@@ -20,7 +21,7 @@ from .session import SPAWN_SESSION
 from .spawnclass import SPAWN_CLASS
 from .structural import ordered, structural_schema
 
-RESOURCES = (SPAWN_SESSION, SPAWN_CLASS, SPAWN_RECORD)
+RESOURCES = (SPAWN_SESSION, SPAWN_CLASS, SPAWN_RECORD, SPAWN_BUDGET)
 CATEGORY = "spawnai"
 
 NOT_PRUNED = {

@@ -31,7 +31,7 @@ USER_RESOURCE, USER_VERB = "spawnsessions/user", "set"
 """Who has this right in a namespace may name any user in a session there."""
 
 LEDGER_RESOURCE, LEDGER_VERB = "spawnrecords", "keep"
-"""Who has this right may write ledgers and the status of sessions and classes."""
+"""Who has this right may write ledgers and the status of every kind."""
 
 
 def policy_documents() -> tuple[dict[str, Any], ...]:
@@ -126,6 +126,7 @@ def _ledger_policy() -> tuple[dict[str, Any], dict[str, Any]]:
             "spawnrecords/status",
             "spawnsessions/status",
             "spawnclasses/status",
+            "spawnbudgets/status",
         ],
         spec={
             "validations": [

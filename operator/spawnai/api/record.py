@@ -87,6 +87,13 @@ class RecordSpec(ApiModel):
             "What Claude was expected to take for the app, in US dollars, when the session began."
         ),
     )
+    reserved: Amount | None = Field(
+        default=None,
+        description=(
+            "What the session may cost at most, in US dollars, for the life that was asked for: "
+            "reserved in the budgets that select it before anything was made."
+        ),
+    )
     planned: list[PlannedResource] = Field(
         default_factory=list,
         description="What will be made for the session; written before the first of it is made.",
@@ -178,6 +185,13 @@ class RecordStatus(ApiModel):
         default_factory=list,
         description="What has not been seen gone, in words. Empty when all is gone.",
         json_schema_extra=for_api_server(max_items=_MOST_ENTRIES, x_kubernetes_list_type="atomic"),
+    )
+    reserved: Amount | None = Field(
+        default=None,
+        description=(
+            "What the session may cost at most, in US dollars, once that is another amount than in "
+            "the intent: less when the app runs, more for a longer life or a new prompt."
+        ),
     )
     total_cost: Amount | None = Field(
         default=None, description="What all of it cost in US dollars; known once all is gone."

@@ -38,3 +38,40 @@ def usual_token_cost(model: str, app_type: AppType) -> Decimal | None:
 def estimated_cost(price_hourly: Decimal, life: timedelta, tokens: Decimal) -> Decimal:
     """Dollars, not rounded, for a droplet that exists for `life`, and Claude's tokens."""
     return droplet_cost(price_hourly, max(life.total_seconds(), 0.0)) + tokens
+
+
+MOST_CALLS = 3
+"""How often Claude is called at most for one order that has money reserved: the app, and two
+repairs. A further call, after an answer that was cut or a stream that broke, takes the place of
+a repair (`generation/claude.py`)."""
+
+_CACHED = 4_000
+_READ_AT_FIRST = 8_000
+_READ_FOR_A_REPAIR = 76_000
+"""Input tokens of one call at most: the system prompt, which is written to the prompt cache, and
+beside it a prompt of 2,000 characters of any script; for a repair or a change also 192 KiB of files
+with their problems (`generation/prompts.py`)."""
+
+
+def most_call_cost(model: str, max_output_tokens: int, *, is_first: bool) -> Decimal:
+    """Dollars that one call to Claude may cost at most.
+
+    Raises:
+        UnknownModelPrice: the table has no price for this model.
+    """
+    return token_cost(
+        model,
+        input_tokens=_READ_AT_FIRST if is_first else _READ_FOR_A_REPAIR,
+        cache_write_tokens=_CACHED,
+        output_tokens=max_output_tokens,
+    )
+
+
+def most_order_cost(model: str, max_output_tokens: int, *, is_first: bool = True) -> Decimal:
+    """Dollars that one order may cost at most, with all its repairs; a change is no first one.
+
+    Raises:
+        UnknownModelPrice: the table has no price for this model.
+    """
+    first = most_call_cost(model, max_output_tokens, is_first=is_first)
+    return first + (MOST_CALLS - 1) * most_call_cost(model, max_output_tokens, is_first=False)

@@ -114,11 +114,17 @@ def merged(ours: RecordStatus, theirs: RecordStatus) -> RecordStatus:
             "resources": [*resources, *noted.values()],
             "generations": [*ours.generations, *orders],
             "log": ours.log or theirs.log,
+            "reserved": _the_more(ours.reserved, theirs.reserved),
             "total_cost": ours.total_cost or theirs.total_cost,
             "termination_reason": ours.termination_reason or theirs.termination_reason,
             "completed_at": ours.completed_at or theirs.completed_at,
         }
     )
+
+
+def _the_more(ours: str | None, theirs: str | None) -> str | None:
+    amounts = [amount for amount in (ours, theirs) if amount is not None]
+    return max(amounts, key=Decimal, default=None)
 
 
 def _with_receipt_of(ours: LedgerEntry, theirs: LedgerEntry) -> LedgerEntry:
@@ -128,6 +134,11 @@ def _with_receipt_of(ours: LedgerEntry, theirs: LedgerEntry) -> LedgerEntry:
         return theirs
     accepted_at = ours.deletion_accepted_at or theirs.deletion_accepted_at
     return ours.model_copy(update={"ip": ours.ip or theirs.ip, "deletion_accepted_at": accepted_at})
+
+
+def with_reserved(ledger: RecordStatus, amount: Decimal) -> RecordStatus:
+    """Note that this much is reserved in the budgets now."""
+    return ledger.model_copy(update={"reserved": money(amount)})
 
 
 def with_total(ledger: RecordStatus) -> RecordStatus:
@@ -214,6 +225,7 @@ def write_within(
         len(known.generations) > len(stored.generations)
         or known.residuals != stored.residuals
         or known.completed_at != stored.completed_at
+        or known.reserved != stored.reserved
     ):
         return AT_ONCE
     identities = {(entry.kind, entry.id) for entry in stored.resources}

@@ -1,19 +1,23 @@
-"""The limits of classes, held by the leader alone: who may begin is decided here, one at a time.
+"""Limits and budgets, held by the leader alone: who may begin is decided here, one at a time.
 
 The ledgers are the truth: a session that has one has begun, also when its session is deleted. Who
-was let in and has no ledger yet is remembered, so that two orders never take one place.
+was let in and has no ledger yet is remembered, and what was reserved and is not written yet, so
+that two orders never take one place or one dollar.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 
+from spawnai.admission.budgets import Book, Charge, Payer, grant, over_before, period_around
 from spawnai.admission.places import Begun, ClassLimits, Place, Waiting, places
 from spawnai.api.session import Phase
 from spawnai.api.spawnclass import ClassSpec
+from spawnai.billing.ledger import known_cost
 from spawnai.lifecycle.observation import Session
 
-from .store import Store
+from .store import Store, StoredBudget, StoredRecord
 
 TOLD_EVERY = timedelta(seconds=10)
 """A person's place is written again after this time at the earliest: a queue that moves costs few
@@ -26,19 +30,20 @@ _LOOK_EVERY = timedelta(seconds=60)
 class _ClassQueue:
     waiting: dict[str, Waiting] = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
-    let_in: dict[str, Begun] = field(default_factory=dict)
+    let_in: dict[str, tuple[Begun, Decimal | None]] = field(default_factory=dict)
     told_at: dict[str, datetime] = field(default_factory=dict)
     counted_at: datetime | None = None
 
 
 class Admission:
-    """Knows who waits for the limits of a class.
+    """Knows who waits for the limits of a class or for money, and what each budget has left.
 
     Args:
-        store: the sessions and ledgers.
+        store: the sessions, ledgers and budgets.
         utc_now: the date.
         wake: has a session looked at now.
         wake_after: has a session looked at after some seconds.
+        budget_moved: told the name of a budget whose sums have changed.
     """
 
     def __init__(
@@ -47,37 +52,80 @@ class Admission:
         utc_now: Callable[[], datetime],
         wake: Callable[[str], object],
         wake_after: Callable[[str, float], object],
+        budget_moved: Callable[[str], object] = lambda _name: None,
     ) -> None:
         self._store = store
         self._utc_now = utc_now
         self._wake = wake
         self._wake_after = wake_after
+        self._budget_moved = budget_moved
         self._queues: dict[str, _ClassQueue] = {}
+        self._charges: dict[str, Charge] = {}
+        # What was granted to sessions and the store does not show yet.
+        self._granted: dict[str, Decimal] = {}
+        self._books: dict[str, Book] = {}
 
-    def place(self, session: Session, class_name: str, spec: ClassSpec) -> Place | None:
-        """Where a session without a ledger stands; None when its class limits nobody.
+    # --- who may begin ------------------------------------------------------------------------
 
-        Asking puts it into the queue; being let in takes it out.
+    def place(
+        self,
+        session: Session,
+        class_name: str,
+        spec: ClassSpec,
+        amount: Decimal | None = None,
+        unpriced: str = "",
+    ) -> Place | None:
+        """Where a session without a ledger stands; None when nothing can hold it back.
+
+        Asking puts it into the queue; being let in takes it out, and reserves `amount` in its
+        budgets: the dollars that it may cost at most. None: that is not known, for the reason
+        `unpriced`.
         """
         limits = limits_of(spec)
-        if limits == ClassLimits():
-            self._queues.pop(class_name, None)
+        payer = Payer(_user_of(session), session.namespace, class_name)
+        queue = self._queues.get(class_name)
+        if limits == ClassLimits() and not self.budgets_of(payer):
+            if queue is not None:
+                _leave(queue, session.uid)
             return None
-        queue = self._queues.setdefault(class_name, _ClassQueue())
+        if queue is None:
+            queue = self._queues[class_name] = _ClassQueue()
         if session.uid in queue.let_in:
-            return Place(position=0, total=0)
+            return Place(position=0, total=0, amount=queue.let_in[session.uid][1])
         known = queue.places.get(session.uid)
         if known is None or self._is_due(queue, known):
             queue.waiting[session.uid] = Waiting(
-                session.uid, _user_of(session), session.namespace, session.created_at
+                session.uid,
+                payer.user,
+                payer.namespace,
+                session.created_at,
+                class_name,
+                amount,
+                unpriced,
             )
             self._count(class_name, queue, limits)
             known = queue.places[session.uid]
         if known.may_begin:
-            self._let_in(queue, session)
+            self._let_in(queue, session, payer, known.amount)
         else:
             queue.told_at.setdefault(session.uid, self._utc_now())
         return known
+
+    def place_of_begun(self, uid: str) -> Place | None:
+        """Where a session stands whose ledger is there, and for which nothing was made yet; None
+        when nothing holds it back.
+
+        Its ledger may have been written by a leader of before whose write came late, or a budget
+        was lowered since.
+        """
+        charge = self._charges.get(uid)
+        if charge is None:
+            return None
+        book = over_before(self._current_books(), uid)
+        if book is None:
+            return None
+        words = f"budget {book.name} is used up by what began before"
+        return Place(1, 1, words, book.end, for_money=True)
 
     def class_changed(self, class_name: str) -> None:
         """Other limits may hold: everyone's place is found anew when it is asked for."""
@@ -85,22 +133,143 @@ class Admission:
             queue.counted_at = None
 
     def ledger_changed(self, uid: str, class_name: str | None) -> None:
-        """A ledger was made, closed or dropped."""
+        """A ledger was made, written, closed or dropped."""
+        before, record = self._charges.get(uid), self._store.record(uid)
         queue = self._queues.get(class_name or "")
-        if queue is None:
-            return
-        if self._store.record(uid) is not None:
-            queue.let_in.pop(uid, None)
-        if queue.waiting:
-            self._recount(class_name or "", queue)
+        if record is None:
+            self._charges.pop(uid, None)
+            self._granted.pop(uid, None)
+            self._drop(uid)
+        else:
+            if queue is not None:
+                queue.let_in.pop(uid, None)
+            self._enter(uid, record)
+        after = self._charges.get(uid)
+        if before is not None and after is not None and after.amount < before.amount:
+            self._recount_for_money(None)
+        if before is None or after is None or before.closed_at != after.closed_at:
+            if queue is not None and queue.waiting:
+                self._recount(class_name or "", queue)
+            if before is not None and after is None:
+                self._recount_for_money(class_name)
 
     def session_gone(self, uid: str) -> None:
         """A session is gone, or has ended without beginning: nobody waits behind it."""
         for class_name, queue in self._queues.items():
-            known = queue.waiting.pop(uid, None), queue.let_in.pop(uid, None)
-            queue.places.pop(uid, None)
-            queue.told_at.pop(uid, None)
-            if any(known) and queue.waiting:
+            known = _leave(queue, uid)
+            if known and self._store.record(uid) is None:
+                self._drop(uid)
+            if known and queue.waiting:
+                self._recount(class_name, queue)
+
+    # --- money --------------------------------------------------------------------------------
+
+    def budget_changed(self, name: str) -> None:
+        """A budget was made, changed or deleted."""
+        stored, before = self._store.budget(name), self._books.pop(name, None)
+        if stored is not None:
+            self._open_book(stored)
+        self._budget_moved(name)
+        self._recount_for_money(None)
+        # Lives that were capped may be longer now, and ledgers need not be kept any more.
+        books = [book for book in (before, self._books.get(name)) if book is not None]
+        for uid in self._charges:
+            if any(book.counts(uid) for book in books):
+                self._wake(uid)
+
+    def book(self, name: str) -> Book | None:
+        """The sums of a budget in the present period; None: it has none, or cannot be counted."""
+        return next((book for book in self._current_books() if book.name == name), None)
+
+    def budgets_of(self, payer: Payer) -> tuple[str, ...]:
+        """The budgets that pay for a session."""
+        return tuple(book.name for book in self._current_books() if book.selects(payer))
+
+    def budgets_of_ledger(self, uid: str) -> tuple[str, ...]:
+        """The budgets that pay for a session that has begun."""
+        charge = self._charges.get(uid)
+        return self.budgets_of(charge.payer) if charge is not None else ()
+
+    def counts_until(self, uid: str) -> datetime | None:
+        """Until when a closed ledger counts in a budget."""
+        ends = [book.end for book in self._current_books() if book.counts(uid)]
+        return max(ends, default=None)
+
+    def reserve(self, uid: str, wanted: Decimal) -> Decimal | None:
+        """Reserve up to `wanted` for a living session; returns what it has reserved now.
+
+        It is taken at once, and is to be written into the ledger before it is used.
+        """
+        charge = self._charges.get(uid)
+        if charge is None or charge.closed_at is not None:
+            return None
+        granted = grant(self._current_books(), charge.payer, charge.amount, wanted)
+        if granted > charge.reserved:
+            self._granted[uid] = granted
+            record = self._store.record(uid)
+            if record is not None:
+                self._enter(uid, record)
+        return granted
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _current_books(self) -> list[Book]:
+        """The books, with new ones where a period has ended or the clock was set."""
+        now = self._utc_now()
+        if any(not book.holds(now) for book in self._books.values()):
+            for name, book in list(self._books.items()):
+                stored = self._store.budget(name)
+                if stored is not None and not book.holds(now):
+                    self._open_book(stored)
+                    self._budget_moved(name)
+        return list(self._books.values())
+
+    def _open_book(self, stored: StoredBudget) -> None:
+        if stored.spec is None:
+            self._books.pop(stored.name, None)
+            return
+        now = self._utc_now()
+        try:
+            start, end = period_around(stored.spec.period, stored.spec.time_zone, now)
+            book = Book(stored.name, stored.spec, start, end)
+        except ValueError as error:
+            # Nothing that it selects begins until somebody puts it right.
+            book = Book(stored.name, stored.spec, now, now + _LOOK_EVERY, problem=str(error))
+        for charge in self._charges.values():
+            book.put(charge)
+        for class_name, queue in self._queues.items():
+            for uid, (begun, amount) in queue.let_in.items():
+                if uid not in self._charges:
+                    book.put(_charge_of_let_in(uid, class_name, begun, amount))
+        self._books[stored.name] = book
+
+    def _enter(self, uid: str, record: StoredRecord) -> None:
+        granted = self._granted.get(uid)
+        charge = _charge_of(uid, record)
+        if granted is not None and (charge.reserved >= granted or charge.closed_at is not None):
+            granted = self._granted.pop(uid)
+        elif granted is not None:
+            charge = replace(charge, reserved=granted)
+        if charge != self._charges.get(uid):
+            self._charges[uid] = charge
+            self._put(charge)
+
+    def _put(self, charge: Charge) -> None:
+        for book in self._current_books():
+            if book.selects(charge.payer):
+                book.put(charge)
+                self._budget_moved(book.name)
+
+    def _drop(self, uid: str) -> None:
+        for book in self._books.values():
+            if book.counts(uid):
+                book.drop(uid)
+                self._budget_moved(book.name)
+
+    def _recount_for_money(self, but: str | None) -> None:
+        """Money may have come back: find the places of those who wait for it."""
+        for class_name, queue in self._queues.items():
+            if class_name != but and any(place.for_money for place in queue.places.values()):
                 self._recount(class_name, queue)
 
     def _is_due(self, queue: _ClassQueue, place: Place) -> bool:
@@ -110,13 +279,13 @@ class Admission:
             return True
         return place.look_again_at is not None and now >= place.look_again_at
 
-    def _let_in(self, queue: _ClassQueue, session: Session) -> None:
-        queue.waiting.pop(session.uid, None)
-        queue.places.pop(session.uid, None)
-        queue.told_at.pop(session.uid, None)
-        queue.let_in[session.uid] = Begun(
-            _user_of(session), session.namespace, self._utc_now(), is_open=True
-        )
+    def _let_in(
+        self, queue: _ClassQueue, session: Session, payer: Payer, amount: Decimal | None
+    ) -> None:
+        _leave(queue, session.uid)
+        begun = Begun(payer.user, payer.namespace, self._utc_now(), is_open=True)
+        queue.let_in[session.uid] = begun, amount
+        self._put(_charge_of_let_in(session.uid, payer.class_name, begun, amount))
 
     def _recount(self, class_name: str, queue: _ClassQueue) -> None:
         spec = self._store.spawn_class(class_name)
@@ -128,17 +297,18 @@ class Admission:
         now = self._utc_now()
         begun = [
             Begun(
-                record.spec.owner.user or record.spec.owner.namespace or "",
-                record.spec.owner.namespace or "",
-                record.created_at,
-                is_open=record.status.completed_at is None,
+                charge.payer.user,
+                charge.payer.namespace,
+                charge.begun_at,
+                is_open=charge.closed_at is None,
             )
-            for record in self._store.records()
-            if record.spec.owner.kind == "SpawnSession" and record.spec.class_name == class_name
+            for charge in self._charges.values()
+            if charge.payer.class_name == class_name
         ]
-        let_in = [one for uid, one in queue.let_in.items() if self._store.record(uid) is None]
+        let_in = [one for uid, (one, _) in queue.let_in.items() if self._store.record(uid) is None]
         before = queue.places
-        queue.places = places(queue.waiting.values(), [*begun, *let_in], limits, now)
+        books = self._current_books()
+        queue.places = places(queue.waiting.values(), [*begun, *let_in], limits, now, books)
         queue.counted_at = now
         for uid, place in queue.places.items():
             known = before.get(uid)
@@ -164,6 +334,38 @@ def limits_of(spec: ClassSpec) -> ClassLimits:
 def is_waiting(session: Session) -> bool:
     """Whether a session may still have to wait: it has neither begun nor ended."""
     return session.status.phase in {None, Phase.REQUESTED} and not session.deleting
+
+
+def _leave(queue: _ClassQueue, uid: str) -> bool:
+    """Take a session out of a queue; tells whether it was there."""
+    known = queue.waiting.pop(uid, None), queue.let_in.pop(uid, None)
+    queue.places.pop(uid, None)
+    queue.told_at.pop(uid, None)
+    return any(known)
+
+
+def _charge_of(uid: str, record: StoredRecord) -> Charge:
+    """A ledger as a charge."""
+    spec, status = record.spec, record.status
+    total = status.total_cost
+    return Charge(
+        uid=uid,
+        payer=Payer(
+            spec.owner.user or spec.owner.namespace or "",
+            spec.owner.namespace or "",
+            spec.class_name or "",
+        ),
+        begun_at=record.created_at,
+        reserved=Decimal(status.reserved or spec.reserved or 0),
+        spent=Decimal(total) if total is not None else known_cost(status),
+        closed_at=status.completed_at,
+        made_anything=bool(status.resources or status.generations),
+    )
+
+
+def _charge_of_let_in(uid: str, class_name: str, begun: Begun, amount: Decimal | None) -> Charge:
+    payer = Payer(begun.user, begun.namespace, class_name)
+    return Charge(uid, payer, begun.at, amount or Decimal(0), Decimal(0), made_anything=False)
 
 
 def _user_of(session: Session) -> str:

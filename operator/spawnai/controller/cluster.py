@@ -35,7 +35,8 @@ MOST_PAGES = 1_000
 SESSIONS = "spawnsessions"
 CLASSES = "spawnclasses"
 RECORDS = "spawnrecords"
-_SINGULAR = {SESSIONS: "session", CLASSES: "class", RECORDS: "record"}
+BUDGETS = "spawnbudgets"
+_SINGULAR = {SESSIONS: "session", CLASSES: "class", RECORDS: "record", BUDGETS: "budget"}
 KINDS = frozenset(_SINGULAR)
 
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -192,6 +193,10 @@ class Cluster:
     async def patch_class_status(self, name: str, body: Mapping[str, Any]) -> Any:
         """Merge-patch a class's status; returns the new object."""
         return await self._patch(CLASSES, None, name, body, status=True)
+
+    async def patch_budget_status(self, name: str, body: Mapping[str, Any]) -> Any:
+        """Merge-patch a budget's status; returns the new object."""
+        return await self._patch(BUDGETS, None, name, body, status=True)
 
     async def create_record(self, body: Mapping[str, Any]) -> Any:
         """Write a new ledger; raises Conflict when it is there already."""

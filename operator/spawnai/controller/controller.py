@@ -6,7 +6,7 @@ they hand in: the API server, the accounts, Claude, the droplets' agents, the cl
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import chain
@@ -45,9 +45,11 @@ from .actions.droplets import DropletSteps
 from .actions.generate import Generate
 from .actions.inspect import Inspect
 from .actions.kinds import steps_of_all_kinds
+from .actions.reserve import Reservations
 from .actions.resources import Resources
 from .actions.revise import Revise
 from .admission import Admission
+from .budgets import BudgetReports
 from .classes.claude import Claude
 from .classes.controller import ClassController
 from .classes.gateways import Gateways
@@ -55,7 +57,7 @@ from .classes.ledger import ClassLedgers
 from .classes.records import ClassRecords
 from .clock_difference import ClockDifference
 from .clock_steps import ClockSteps
-from .cluster import CLASSES, RECORDS, SESSIONS, Cluster, pause_of
+from .cluster import BUDGETS, CLASSES, RECORDS, SESSIONS, Cluster, ObjectNotFound, pause_of
 from .failures import is_expected
 from .health_watch import HealthWatch
 from .memory import Memories
@@ -70,6 +72,7 @@ from .user_notices import UserNotices
 from .workqueue import WorkQueue, log_failure
 
 CLASS_PREFIX = "class/"
+BUDGET_PREFIX = "budget/"
 
 DELETIONS_IN_SIGHT = timedelta(minutes=1)
 """How long before the end of a session its deletions are counted as due, and how long after it
@@ -167,7 +170,11 @@ class Controller:
         )
         self.bundles = bundles = Bundles(cluster, outside.namespace, self._ledger_uid)
         self.admission = Admission(
-            self.store, clock.utc_now, wake=self.queue.add, wake_after=self.queue.add_after
+            self.store,
+            clock.utc_now,
+            wake=self.queue.add,
+            wake_after=self.queue.add_after,
+            budget_moved=lambda name: self.queue.add(BUDGET_PREFIX + name),
         )
         self.store.listener = self.admission
         self.health = HealthWatch(
@@ -209,6 +216,17 @@ class Controller:
             clock=clock,
             repair=generate.repair_app,
         )
+        user_notices = UserNotices(outside.notices, self.store, clock)
+        self._budgets = BudgetReports(
+            cluster=cluster,
+            store=self.store,
+            admission=self.admission,
+            events=outside.events,
+            metrics=metrics,
+            clock=clock,
+            wake_after=lambda name, delay: self.queue.add_after(BUDGET_PREFIX + name, delay),
+            tell=user_notices.tell_of_budget,
+        )
         self._reconciler = Reconciler(
             store=self.store,
             memories=self.memories,
@@ -245,6 +263,7 @@ class Controller:
                     environments=environments,
                     clock=clock,
                 ),
+                reservations=Reservations(self.store, self.admission.reserve),
             ),
             reporter=Reporter(
                 cluster=cluster,
@@ -253,7 +272,7 @@ class Controller:
                 metrics=metrics,
                 redactor=outside.redactor,
                 clock=clock,
-                tell_users=UserNotices(outside.notices, self.store, clock).tell,
+                tell_users=user_notices.tell,
             ),
             health=self.health,
             queue=self.queue,
@@ -312,12 +331,14 @@ class Controller:
         is.
         """
         began = self._clock.now()
-        kind = "class" if key.startswith(CLASS_PREFIX) else "session"
+        kind = _kind_of(key)
         result = "failed"
         try:
             with self._log_context(key):
                 if kind == "class":
                     await self.classes.reconcile(key.removeprefix(CLASS_PREFIX))
+                elif kind == "budget":
+                    await self._budgets.report(key.removeprefix(BUDGET_PREFIX))
                 else:
                     self._take_in_unlisted(key)
                     await self._reconciler.reconcile(key)
@@ -331,7 +352,7 @@ class Controller:
 
     def _log_context(self, key: str) -> AbstractContextManager[None]:
         """Names the session of a key in the log, as long as it or its ledger is known."""
-        if key.startswith(CLASS_PREFIX):
+        if _kind_of(key) != "session":
             return nullcontext()
         session, record = self.store.session(key), self.store.record(key)
         if session is not None:
@@ -351,6 +372,8 @@ class Controller:
         """Whatever waits for a time waits for another one now."""
         for spawn_class in self.store.classes():
             self.queue.add(CLASS_PREFIX + spawn_class.name)
+        for budget in self.store.budgets():
+            self.queue.add(BUDGET_PREFIX + budget.name)
         for session in self.store.sessions():
             self.queue.add(session.uid)
         for record in self.store.records():
@@ -381,6 +404,9 @@ class Controller:
             self.on_class(None, body)
         async for body in self._cluster.list_all(RECORDS):
             self.on_record(None, body)
+        with suppress(ObjectNotFound):  # A kind that is not installed: there is no budget.
+            async for body in self._cluster.list_all(BUDGETS):
+                self.on_budget(None, body)
         async for body in self._cluster.list_all(SESSIONS):
             self.on_session(None, body)
 
@@ -410,6 +436,12 @@ class Controller:
                 "uid",
                 lambda: [known.uid for known in self.store.sessions()],
                 gone(self.on_session, "uid"),
+            ),
+            Kind(
+                BUDGETS,
+                "name",
+                lambda: [known.name for known in self.store.budgets()],
+                gone(self.on_budget, "name"),
             ),
         )
 
@@ -477,6 +509,15 @@ class Controller:
         for session in self.store.sessions():
             if session.status.phase in (None, Phase.REQUESTED):
                 self.queue.add(session.uid)
+
+    def on_budget(self, type_: str | None, body: Mapping[str, Any]) -> None:
+        """A watch showed a budget."""
+        name = body["metadata"]["name"]
+        if type_ == "DELETED":
+            self.store.remove_budget(name)
+        elif not self.store.put_budget(body):
+            return
+        self.queue.add(BUDGET_PREFIX + name)
 
     def _deletions_due(self, account: CloudAccount) -> int:
         """How many names and droplets of an account are to be deleted within a minute.
@@ -600,6 +641,13 @@ class Controller:
             self._book(uid), ResourceKind.DROPLET, str(droplet.id), self._clock.utc_now()
         )
         self.queue.add(uid)
+
+
+def _kind_of(key: str) -> str:
+    """What a key of the work queue is about."""
+    if key.startswith(CLASS_PREFIX):
+        return "class"
+    return "budget" if key.startswith(BUDGET_PREFIX) else "session"
 
 
 def _droplet_of(book: RecordStatus) -> LedgerEntry | None:

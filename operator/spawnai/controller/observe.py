@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from spawnai.admission.places import Place
+from spawnai.lifecycle.expiry import read_wish
 from spawnai.lifecycle.observation import (
     Failure,
     FailureKind,
@@ -13,6 +14,7 @@ from spawnai.lifecycle.observation import (
     Record,
     Session,
 )
+from spawnai.lifecycle.reservations import Unpriced, worst_case
 from spawnai.lifecycle.tenancy import needs_labels, refusal
 
 from .actions.work import Backing
@@ -131,7 +133,9 @@ class Observer:
             rejected=dict(memory.rejected),
             generation_fraction=memory.generation_fraction,
             queue_position=backing.account.quota.position(uid) if backing is not None else None,
-            place=self._place(session, stored, offer),
+            place=self._place(session, record, offer),
+            budgets=self._admission.budgets_of_ledger(uid) if stored is not None else (),
+            counts_until=self._counts_until(uid, stored),
             session_confirmed_gone=memory.session_confirmed_gone,
             record_confirmed_absent=memory.record_confirmed_absent,
             resync_spread=RESYNC_SPREAD * _share(uid),
@@ -139,14 +143,27 @@ class Observer:
         return observation, backing
 
     def _place(
-        self, session: Session | None, record: StoredRecord | None, offer: Offer | None
+        self, session: Session | None, record: Record | None, offer: Offer | None
     ) -> Place | None:
         """Where a session that has not begun stands; None when nothing can hold it back."""
-        if record is not None or session is None or session.spec is None or offer is None:
+        if session is None or session.spec is None or offer is None:
             return None
         if offer.problem is not None or not is_waiting(session):
             return None
-        return self._admission.place(session, offer.name, offer.spec)
+        if record is not None:
+            return None if record.made_anything else self._admission.place_of_begun(session.uid)
+        amount, unpriced = None, ""
+        wish = read_wish(session.ttl, session.expires_at)
+        try:
+            amount = worst_case(offer, session, wish, self._utc_now())
+        except Unpriced as error:
+            unpriced = str(error)
+        return self._admission.place(session, offer.name, offer.spec, amount, unpriced)
+
+    def _counts_until(self, uid: str, record: StoredRecord | None) -> datetime | None:
+        if record is None or record.status.completed_at is None:
+            return None
+        return self._admission.counts_until(uid)
 
     def _offer(
         self, class_name: str | None, record: Record | None, session: Session | None

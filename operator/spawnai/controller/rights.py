@@ -60,6 +60,8 @@ RIGHTS: tuple[Right, ...] = (
     *_rights("patch", GROUP, "spawnsessions/status", "no session shows how it is"),
     *_rights("get list watch patch", GROUP, "spawnclasses", "no class can be used"),
     *_rights("patch", GROUP, "spawnclasses/status", "no class shows whether it can be used"),
+    *_rights("list watch", GROUP, "spawnbudgets", "no budget holds anything back"),
+    *_rights("patch", GROUP, "spawnbudgets/status", "no budget shows how much is left"),
     *_rights(
         "get list watch create patch delete keep",
         GROUP,

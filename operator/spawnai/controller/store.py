@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
+from spawnai.api.budget import BudgetSpec, BudgetStatus
 from spawnai.api.names import (
     DEFAULT_CLASS_ANNOTATION,
     EXPIRES_AT_ANNOTATION,
@@ -68,6 +69,20 @@ class StoredClass:
     credentials: CredentialsSpec | None
     """Where its keys are; known although another part of the spec cannot be read."""
     status: ClassStatus
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBudget:
+    """A budget and how new what we know of it is."""
+
+    resource_version: int
+    name: str
+    uid: str
+    generation: int
+    created_at: datetime
+    spec: BudgetSpec | None
+    spec_problem: str | None
+    status: BudgetStatus
 
 
 def parse_session(body: Mapping[str, Any]) -> Session:
@@ -152,10 +167,13 @@ class StoreListener(Protocol):
     """Who counts sessions and ledgers."""
 
     def ledger_changed(self, uid: str, class_name: str | None) -> None:
-        """A ledger was made, closed or dropped."""
+        """A ledger was made, written, closed or dropped."""
 
     def session_gone(self, uid: str) -> None:
         """A session is gone, or has ended."""
+
+    def budget_changed(self, name: str) -> None:
+        """A budget was made, changed or deleted."""
 
 
 class Store:
@@ -169,6 +187,7 @@ class Store:
         self._ends: list[tuple[float, str]] = []
         self._classes: dict[str, StoredClass] = {}
         self._records: dict[str, StoredRecord] = {}
+        self._budgets: dict[str, StoredBudget] = {}
 
     def put_session(self, body: Mapping[str, Any]) -> bool:
         """Take in a session; False when something newer is known."""
@@ -210,8 +229,7 @@ class Store:
             deleting=metadata.get("deletionTimestamp") is not None,
         )
         self._records[name] = record
-        if known is None or known.status.completed_at != record.status.completed_at:
-            self._tell_of(name, record)
+        self._tell_of(name, record)
         return True
 
     def _tell_of(self, name: str, record: StoredRecord) -> None:
@@ -249,6 +267,37 @@ class Store:
             status=ClassStatus.model_validate(body.get("status") or {}),
         )
         return True
+
+    def put_budget(self, body: Mapping[str, Any]) -> bool:
+        """Take in a budget; False when something newer is known."""
+        metadata, version = body["metadata"], _version(body)
+        known = self._budgets.get(metadata["name"])
+        if known is not None and known.uid == metadata["uid"] and known.resource_version >= version:
+            return False
+        spec, problem = None, None
+        try:
+            spec = BudgetSpec.model_validate(body.get("spec") or {})
+        except ValidationError as error:
+            problem = _problems(error)
+        new = self._budgets[metadata["name"]] = StoredBudget(
+            resource_version=version,
+            name=metadata["name"],
+            uid=metadata["uid"],
+            generation=int(metadata.get("generation", 1)),
+            created_at=_time(metadata["creationTimestamp"]),
+            spec=spec,
+            spec_problem=problem,
+            status=BudgetStatus.model_validate(body.get("status") or {}),
+        )
+        told_before = known is not None and known.uid == new.uid and known.spec == new.spec
+        if self.listener is not None and not told_before:
+            self.listener.budget_changed(new.name)
+        return True
+
+    def remove_budget(self, name: str) -> None:
+        """The budget is gone from the API server."""
+        if self._budgets.pop(name, None) is not None and self.listener is not None:
+            self.listener.budget_changed(name)
 
     def remove_session(self, uid: str) -> None:
         """The session is gone from the API server."""
@@ -330,6 +379,14 @@ class Store:
     def records(self) -> Iterator[StoredRecord]:
         """All ledgers."""
         yield from list(self._records.values())
+
+    def budget(self, name: str) -> StoredBudget | None:
+        """The budget of that name."""
+        return self._budgets.get(name)
+
+    def budgets(self) -> Iterator[StoredBudget]:
+        """All budgets."""
+        yield from list(self._budgets.values())
 
     def classes(self) -> Iterator[StoredClass]:
         """All classes."""

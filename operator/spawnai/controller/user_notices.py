@@ -3,13 +3,14 @@
 from collections.abc import Callable
 
 from spawnai.api.session import SessionStatus
+from spawnai.api.spawnclass import NoticeEvent
 from spawnai.clock import Clock
 from spawnai.lifecycle.observation import Session
 from spawnai.notices.decide import news
 from spawnai.notices.messages import Notice
 from spawnai.notices.sender import NoticeSender
 
-from .store import Store
+from .store import Store, StoredBudget
 
 TellUsers = Callable[[Session, SessionStatus], None]
 """Told after each status write: the session as it was, and its new status."""
@@ -42,5 +43,25 @@ class UserNotices:
                 at=self._clock.utc_now(),
                 url=status.url,
                 cost=(cost.actual or cost.estimated) if cost is not None else None,
+            )
+            self._sender.send(stored.name, stored.spec.notices, notice)
+
+    def tell_of_budget(self, budget: StoredBudget, title: str, message: str) -> None:
+        """A warning of a budget, in the channels of the classes whose sessions it pays for."""
+        chosen = budget.spec.selector.classes if budget.spec is not None else []
+        for stored in self._store.classes():
+            if stored.spec is None or not stored.spec.notices:
+                continue
+            if chosen and stored.name not in chosen:
+                continue
+            notice = Notice(
+                uid=budget.uid,
+                namespace="",
+                name=budget.name,
+                event=NoticeEvent.BUDGET,
+                marker=f"{budget.name} {self._clock.utc_now().isoformat()}",
+                title=title,
+                message=message,
+                at=self._clock.utc_now(),
             )
             self._sender.send(stored.name, stored.spec.notices, notice)

@@ -21,7 +21,7 @@ from kopf._cogs.structs.references import Insights
 
 from spawnai.api.names import GROUP, VERSION
 
-from .cluster import CLASSES, KINDS, RECORDS, SESSIONS, Cluster, ClusterError
+from .cluster import BUDGETS, CLASSES, KINDS, RECORDS, SESSIONS, Cluster, ClusterError
 from .controller import Controller
 from .resync import Resync
 
@@ -173,6 +173,11 @@ def _registry(controller: Controller, resync: Resync) -> kopf.OperatorRegistry:
     async def on_class(event: Mapping[str, Any], **_: Any) -> None:
         note(event)
         controller.on_class(event["type"], event["object"])
+
+    @kopf.on.event(GROUP, VERSION, BUDGETS, registry=registry)
+    async def on_budget(event: Mapping[str, Any], **_: Any) -> None:
+        note(event)
+        controller.on_budget(event["type"], event["object"])
 
     return registry
 

@@ -122,6 +122,8 @@ class GenerationProgress:
     usage: TokenUsage = field(default_factory=TokenUsage)
     files: tuple[tuple[str, int], ...] = ()
     """Path and bytes so far of each file that was begun."""
+    others: tuple[tuple[str, TokenUsage], ...] = ()
+    """Models that were asked before the present one, and what they were paid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -453,7 +455,12 @@ class _Generation:
         self._reported_at = self._clock.now()
         self._on_progress(
             GenerationProgress(
-                self._fraction, self._files_done, usage.output_tokens, usage, self._files
+                self._fraction,
+                self._files_done,
+                usage.output_tokens,
+                usage,
+                self._files,
+                self.others,
             )
         )
 
@@ -549,6 +556,8 @@ class _Generation:
             TryAgain: it failed for a reason that may pass.
             GenerationError: it failed for good.
         """
+        if self._paid != TokenUsage():
+            self.report()  # Who asks before each call what was paid shall know all of it.
         self._before_call()
         attempt = _Attempt()
         self._attempt = attempt

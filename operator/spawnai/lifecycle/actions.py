@@ -6,6 +6,7 @@ plan can be made as often as one likes. `controller/actions` carries them out.
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import ClassVar, NamedTuple
 
 from spawnai.api.record import LedgerEntry, RecordSpec, ResourceKind
@@ -137,10 +138,12 @@ class Verify(ResourceAction):
 class GenerateApp(Action):
     """Have the app written, checked and stored. A stored bundle is never paid for again.
 
-    `is_first`: nobody can have ordered one before, so none is looked for.
+    `is_first`: nobody can have ordered one before, so none is looked for. `allowance`: the dollars
+    that Claude may be paid for the session in all, where budgets bound it.
     """
 
     is_first: bool = False
+    allowance: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,7 @@ class DeployApp(Action):
     ip: str
     digest: str
     expires_at: datetime
+    allowance: Decimal | None = None
 
     @property
     def key(self) -> ActionKey:
@@ -203,6 +207,19 @@ class ReviseApp(Action):
     prompt_digest: str
     look: PageLook | None = None
     """How its page is opened; None: it has none, or nobody looks."""
+    allowance: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve(Action):
+    """Have that much reserved for the session in all, or as much of it as its budgets have left."""
+
+    amount: Decimal
+
+    @property
+    def key(self) -> ActionKey:
+        """One try for each amount."""
+        return ActionKey("Reserve", id=str(self.amount))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,9 @@ to an agent that answers once its droplet has booted. Each step looks at what ex
 was tried.
 """
 
+from contextlib import suppress
 from datetime import datetime, timedelta
+from decimal import Decimal
 from urllib.parse import urlsplit
 
 from spawnai.admission.places import Place
@@ -26,6 +28,7 @@ from spawnai.billing.ledger import money, with_address
 from .actions import AddFinalizer, Await, CreateRecord, DeployApp, GenerateApp, key_of
 from .costs import expected_tokens, say_cost
 from .expiry import Wish, resolve
+from .funding import WAITING_FOR_BUDGET, allowance, give_back, paid_for, reserve_life
 from .https import (
     CertificateState,
     certificate,
@@ -40,8 +43,9 @@ from .kinds import WantedFirewall, WantedRecord
 from .limits import limits_of
 from .observation import FailureKind, Observation, Offer, Record, Session
 from .placing import order_droplet
+from .reservations import Unpriced, worst_case
 from .resources import delete, ensure
-from .revisions import first_revision
+from .revisions import first_revision, revise
 from .status import Draft
 from .summary import announce_expiry, sum_up
 
@@ -50,7 +54,9 @@ QUEUE_LOOK = timedelta(seconds=60)
 DEPLOYING = "The app is not installed and started yet"
 
 
-def planned_record(o: Observation, session: Session, offer: Offer) -> RecordSpec:
+def planned_record(
+    o: Observation, session: Session, offer: Offer, wish: Wish, now: datetime
+) -> RecordSpec:
     """The intent that is written before anything is made."""
     planned = [PlannedResource(kind=ResourceKind.DROPLET, name=session_droplet_name(o.uid))]
     if offer.spec.firewall.mode is FirewallMode.PER_SESSION:
@@ -69,6 +75,10 @@ def planned_record(o: Observation, session: Session, offer: Offer) -> RecordSpec
             PlannedResource(kind=ResourceKind.CERTIFICATE, name=session_certificate_name(o.uid))
         )
     tokens = expected_tokens(session, offer)
+    reserved = o.place.amount if o.place is not None else None
+    if reserved is None:
+        with suppress(Unpriced):
+            reserved = worst_case(offer, session, wish, now)
     return RecordSpec(
         owner=OwnerReference(
             kind="SpawnSession",
@@ -82,6 +92,7 @@ def planned_record(o: Observation, session: Session, offer: Offer) -> RecordSpec
         app_type=session.order.app_type,
         tier=session.tier,
         expected_tokens=money(tokens) if tokens is not None else None,
+        reserved=money(reserved) if reserved is not None else None,
         planned=planned,
     )
 
@@ -89,26 +100,27 @@ def planned_record(o: Observation, session: Session, offer: Offer) -> RecordSpec
 def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -> None:
     """Plan the next steps of a session that is to run."""
     o = d.observation
-    if o.record is None and o.place is not None and not o.place.may_begin:
+    if o.place is not None and not o.place.may_begin:
         _wait(d, o.place, now)
         say_cost(d, session, offer, now)
         return
     if not session.has_finalizer:
         d.do(AddFinalizer())
     if o.record is None:
-        d.do(CreateRecord(planned_record(o, session, offer)))
+        d.do(CreateRecord(planned_record(o, session, offer, wish, now)))
     if not session.has_finalizer or o.record is None:
         return
     if o.effort(key_of(CreateRecord)).running:
         return  # The watch was quicker than the answer, which tells whether the ledger is new.
     _begin(d, session, offer, now)
-    _generation(d, o)
+    allowed = allowance(d, session, offer, o.record, wish)
+    _generation(d, o, allowed)
     _droplet(d, session, offer, o.record, now)
     _firewall(d, offer, o.record, now)
     _name(d, session, offer, o.record)
     _put_right(d, session, offer, o.record)
     state = certificate(d, session, offer, o.record)
-    _app(d, session, offer, state, now)
+    _app(d, session, offer, state, allowed)
     wanted = resolve(
         wish,
         limits_of(offer, session, o.record),
@@ -116,24 +128,30 @@ def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -
         promised=d.previous.expiration_time,
         now=now,
     )
+    wanted = paid_for(o, session, wanted)
+    unpaid = reserve_life(d, session, offer, o.record, wanted)
     expiry = once_told(d, wanted)
     announce_expiry(d, offer, expiry, now)
     if d.previous.ready_at is not None:
         keep(d, session, wanted, expiry, now)
-    sum_up(d, session, offer, expiry, now)
+        if d.address is not None and revise(d, session, offer, d.address, allowed):
+            give_back(d, session, offer, o.record, wanted)
+    sum_up(d, session, offer, expiry, unpaid)
 
 
 def _wait(d: Draft, place: Place, now: datetime) -> None:
-    """Nothing is made for a session that is over a limit of its class; it waits and costs nothing.
+    """Nothing is made for a session that is over a limit or has no money; it waits and costs
+    nothing.
 
     Without a finalizer: a session that is deleted while it waits goes without a trace.
     """
     d.move_to(Phase.REQUESTED)
+    reason = WAITING_FOR_BUDGET if place.for_money else "Queued"
     if not d.said(ConditionType.ADMITTED, place.reason):
-        d.notice("Normal", "Queued", "Admit", f"The session waits: {place.message}")
-    d.set_false(ConditionType.ADMITTED, "Queued", place.message)
-    d.set_false(ConditionType.READY, "Queued", place.message)
-    d.set_true(ConditionType.RECONCILING, "Queued", place.message)
+        d.notice("Normal", reason, "Admit", f"The session waits: {place.message}")
+    d.set_false(ConditionType.ADMITTED, reason, place.message)
+    d.set_false(ConditionType.READY, reason, place.message)
+    d.set_true(ConditionType.RECONCILING, reason, place.message)
     d.drop(ConditionType.STALLED)
     d.put(progress=0, message=f"Waiting: {place.message}")
     d.wake(min(place.look_again_at or now + QUEUE_LOOK, now + QUEUE_LOOK))
@@ -144,7 +162,7 @@ def _begin(d: Draft, session: Session, offer: Offer, now: datetime) -> None:
         d.put(started_at=now.replace(microsecond=0), class_name=offer.name, tier=session.tier)
         d.notice("Normal", "Provisioning", "Provision", "The droplet and the app are being made")
     if d.condition(ConditionType.ADMITTED) is not None:
-        d.set_true(ConditionType.ADMITTED, "Admitted", "The session is within its class's limits")
+        d.set_true(ConditionType.ADMITTED, "Admitted", "The session is within limits and budgets")
     d.drop(ConditionType.STALLED)
 
 
@@ -172,7 +190,7 @@ def _leads_to(url: str, hosts: set[str]) -> bool:
         return False
 
 
-def _generation(d: Draft, o: Observation) -> None:
+def _generation(d: Draft, o: Observation, allowed: Decimal | None) -> None:
     if d.previous.ready_at is not None:
         return
     if o.bundle is None:
@@ -184,7 +202,7 @@ def _generation(d: Draft, o: Observation) -> None:
             d.set_false(ConditionType.GENERATED, "Retrying", failure.message)
         else:
             d.set_false(ConditionType.GENERATED, "Generating", "Claude is writing the app")
-        d.do(GenerateApp(is_first=_begins_here(o, d.previous)))
+        d.do(GenerateApp(is_first=_begins_here(o, d.previous), allowance=allowed))
         return
     generation = o.bundle.generation
     paid = (*o.bundle.earlier, generation)
@@ -303,9 +321,13 @@ def _name(d: Draft, session: Session, offer: Offer, record: Record) -> None:
 
 
 def _app(
-    d: Draft, session: Session, offer: Offer, certificate: CertificateState, now: datetime
+    d: Draft,
+    session: Session,
+    offer: Offer,
+    certificate: CertificateState,
+    allowed: Decimal | None,
 ) -> None:
-    o = d.observation
+    o, now = d.observation, d.now
     ip = d.address
     if d.previous.ready_at is not None:
         return
@@ -313,7 +335,7 @@ def _app(
         d.set_false(ConditionType.APP_HEALTHY, NOT_INSTALLED, DEPLOYING)
         return
     deadline = now + parse_duration(offer.spec.lifetime.provisioning_deadline)
-    deploy = DeployApp(ip, o.bundle.digest, expires_at=deadline)
+    deploy = DeployApp(ip, o.bundle.digest, expires_at=deadline, allowance=allowed)
     effort = o.effort(deploy.key)
     if effort.done_at is None or effort.failure is not None:
         failure = effort.failure

@@ -42,12 +42,16 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Expiry:
-    """The expiry in force. `time` is None while the app is not Ready and no time was given."""
+    """The expiry in force. `time` is None while the app is not Ready and no time was given.
+
+    `unpaid`: what was asked for, where that is longer than what is reserved in the budgets.
+    """
 
     time: datetime | None
     capped: bool = False
     on_notice: bool = False
     problem: str | None = None
+    unpaid: datetime | None = None
 
 
 def read_wish(ttl: str | None, expires_at: str | None) -> Wish:

@@ -11,7 +11,6 @@ from .actions import CheckApp, RestartApp, SetExpiry, StopApp, TakeLog, key_of
 from .expiry import Expiry
 from .health import SERVES, Verdict, outside_is, verdict
 from .observation import Effort, Observation, Reachability, Session
-from .revisions import revise
 from .status import Draft
 
 FIRST_LOOK = timedelta(seconds=15)
@@ -74,7 +73,6 @@ def keep(d: Draft, session: Session, wanted: Expiry, expiry: Expiry, now: dateti
         put_off = wanted.time is not None and wanted.time > expiry.time
         _prepare_the_end(d, session, ip, expiry.time, put_off=put_off)
     _look_after_the_app(d, CheckApp(ip), now)
-    revise(d, session, ip, now)
 
 
 def powered_off(droplet_id: int | str) -> str:

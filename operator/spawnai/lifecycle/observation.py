@@ -194,6 +194,12 @@ class Record:
         return self._stored.completed_at is not None
 
     @property
+    def reserved(self) -> Decimal | None:
+        """What is reserved in the budgets, as a restart would know it; None: nothing."""
+        amount = self._stored.reserved or self.spec.reserved
+        return Decimal(amount) if amount is not None else None
+
+    @property
     def _stored(self) -> RecordStatus:
         return self.status if self.stored is None else self.stored
 
@@ -365,7 +371,11 @@ class Observation:
     """How much of the app Claude has written; None until it has begun to answer."""
     queue_position: int | None = None
     place: Place | None = None
-    """Where a session that has not begun stands under the limits of its class; None: no limits."""
+    """Where a session that has not begun stands under limits and budgets; None: there are none."""
+    budgets: tuple[str, ...] = ()
+    """The budgets that pay for the session."""
+    counts_until: datetime | None = None
+    """Until when its closed ledger counts in a budget, and is kept for that."""
     session_confirmed_gone: bool = False
     record_confirmed_absent: bool = False
     resync_spread: timedelta = timedelta()

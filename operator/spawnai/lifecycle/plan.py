@@ -44,6 +44,7 @@ from .actions import (
 )
 from .build import build
 from .expiry import Wish, read_wish, resolve
+from .funding import paid_for
 from .keep import app_failure
 from .limits import limits_of, provisioning_deadline
 from .observation import FailureKind, Observation, Record, Session
@@ -185,6 +186,8 @@ def _keep_record(d: Draft, now: datetime) -> None:
         return
     retention = parse_duration(offer.spec.records.retention) if offer else timedelta(days=30)
     drop_at = record.status.completed_at + retention
+    if d.observation.counts_until is not None:
+        drop_at = max(drop_at, d.observation.counts_until)
     if now >= drop_at:
         d.do(DeleteRecord())
     else:
@@ -286,9 +289,8 @@ def _expiry_time(o: Observation, session: Session, wish: Wish, now: datetime) ->
         limits = limits_of(o.offer, session, o.record)
         # Without a ledger nothing was made, and nothing can be ready.
         ready_at = status.ready_at if o.record is not None else None
-        return resolve(
-            wish, limits, ready_at=ready_at, promised=status.expiration_time, now=now
-        ).time
+        wanted = resolve(wish, limits, ready_at=ready_at, promised=status.expiration_time, now=now)
+        return paid_for(o, session, wanted).time
     if wish.now:
         return now
     return status.expiration_time or wish.expires_at

@@ -6,13 +6,15 @@ nowhere but in the spec, and beside the app where only the operator reads.
 
 import hashlib
 from datetime import datetime
+from decimal import Decimal
 
 from spawnai.api.conditions import ConditionType
 from spawnai.api.session import RevisionStatus, SessionStatus
 
 from .actions import ReviseApp, key_of
+from .funding import may_order
 from .inspection import look_of, tell
-from .observation import FailureKind, Session
+from .observation import FailureKind, Offer, Session
 from .status import Draft
 
 KEPT = 5
@@ -50,11 +52,13 @@ def first_revision(d: Draft, session: Session, now: datetime) -> None:
         d.put(note=bundle.note)
 
 
-def revise(d: Draft, session: Session, ip: str, now: datetime) -> None:
-    """Have the app changed when the prompt was; say how that went."""
-    first_revision(d, session, now)
+def revise(d: Draft, session: Session, offer: Offer, ip: str, allowed: Decimal | None) -> bool:
+    """Have the app changed when the prompt was; say how that went. Tells whether the app is as its
+    prompt asks, or cannot be made so.
+    """
+    first_revision(d, session, d.now)
     if d.previous.revision is None:
-        return
+        return False
     wanted = prompt_digest(session.order.prompt)
     _take_outcome(d)
     known = d.get("revisions")
@@ -62,17 +66,26 @@ def revise(d: Draft, session: Session, ip: str, now: datetime) -> None:
     runs = next((one for one in known if one.revision == d.get("revision")), None)
     gave_up = last is not None and last.failed and last.prompt_digest == wanted
     if gave_up and d.has(ConditionType.UPDATE_FAILED):
-        return
+        return True
     if runs is not None and runs.prompt_digest == wanted and not runs.failed:
         d.drop(ConditionType.UPDATE_FAILED)
-        return
-    offer, url = d.observation.offer, d.get("url")
-    look = look_of(session, offer, url, ip) if offer is not None and url is not None else None
-    action = ReviseApp(ip, wanted, look)
-    failure = d.observation.effort(action.key).failure
+        return True
+    record, url = d.observation.record, d.get("url")
+    if record is None:
+        return False
+    look = look_of(session, offer, url, ip) if url is not None else None
+    action = ReviseApp(ip, wanted, look, allowed)
+    effort = d.observation.effort(action.key)
+    failure = effort.failure
+    began = effort.running or failure is not None
+    # The app of an earlier prompt is stored, and costs nothing.
+    is_made = any(one.prompt_digest == wanted and not one.failed for one in known)
+    if not (began or is_made or may_order(d, session, offer, record)):
+        return False
     if failure is not None and failure.kind is not FailureKind.FINAL:
         d.set_true(ConditionType.UPDATE_FAILED, failure.reason, failure.message)
     d.do(action)
+    return False
 
 
 def change_under_way(d: Draft) -> str | None:

@@ -46,8 +46,12 @@ def announce_expiry(d: Draft, offer: Offer, expiry: Expiry, now: datetime) -> No
         d.notice("Warning", "ExpiringSoon", "Expire", message)
 
 
-def sum_up(d: Draft, session: Session, offer: Offer, expiry: Expiry, now: datetime) -> None:
-    """Phase, progress, message, cost and the conditions that sum up."""
+def sum_up(d: Draft, session: Session, offer: Offer, expiry: Expiry, unpaid: str) -> None:
+    """Phase, progress, message, cost and the conditions that sum up.
+
+    `unpaid` says that the budgets bear no longer life; empty where they do.
+    """
+    now = d.now
     if d.get("ready_at") is not None:
         phase = d.move_to(Phase.RUNNING)
     elif not d.has(ConditionType.DROPLET_READY):
@@ -58,7 +62,7 @@ def sum_up(d: Draft, session: Session, offer: Offer, expiry: Expiry, now: dateti
         phase = d.move_to(Phase.DEPLOYING)
     _progress(d, phase)
     say_cost(d, session, offer, now)
-    remark = _remark(d, offer, expiry)
+    remark = _remark(d, offer, expiry, unpaid)
     if phase is Phase.RUNNING:
         if d.previous.phase is not Phase.RUNNING:
             d.notice("Normal", "Running", "Deploy", f"The app answers at {d.get('url')}")
@@ -90,13 +94,17 @@ def _ready(d: Draft, remark: str) -> None:
         d.set_false(ConditionType.READY, app.reason, app.message + remark)
 
 
-def _remark(d: Draft, offer: Offer, expiry: Expiry) -> str:
+def _remark(d: Draft, offer: Offer, expiry: Expiry, unpaid: str) -> str:
     """What is to be said of the expiry: refused, or capped. The event is sent once."""
     if expiry.problem is not None:
         remark = f"; {expiry.problem}; the expiry stays as it is"
         if not d.said(ConditionType.READY, remark):
             d.notice("Warning", "InvalidExpiry", "Expire", remark.removeprefix("; "))
         return remark
+    if unpaid:
+        if not d.said(ConditionType.READY, unpaid):
+            d.notice("Warning", "ExpiryCapped", "Expire", unpaid.removeprefix("; "))
+        return unpaid
     if expiry.capped:
         remark = f"; the class caps the lifetime at {offer.spec.lifetime.max}"
         if not d.said(ConditionType.READY, remark):

@@ -59,6 +59,22 @@ class CallOutcome(Protocol):
         ...
 
 
+class BudgetSums(Protocol):
+    """How a SpawnBudget stands, in dollars."""
+
+    @property
+    def limit(self) -> Decimal:
+        """What it allows in its period."""
+
+    @property
+    def spent(self) -> Decimal:
+        """What ended sessions cost."""
+
+    @property
+    def reserved(self) -> Decimal:
+        """What living sessions may cost at most."""
+
+
 class EndResult(StrEnum):
     """How a session ended, as far as its promise goes."""
 
@@ -395,6 +411,17 @@ class Metrics:
             self._reaped.labels(result)
         for result in ("ok", "doubt"):
             self._reaper_looks.labels(result)
+        self._budgets = tuple(
+            (
+                Gauge(f"spawnai_spawnbudget_{part}_dollars", words, ["budget"], registry=registry),
+                part,
+            )
+            for part, words in (
+                ("limit", "Dollars that a SpawnBudget allows in its period"),
+                ("spent", "Dollars that sessions cost which ended in the budget's period"),
+                ("reserved", "Dollars that living sessions of the budget may cost at most"),
+            )
+        )
         self._queue_depth = Gauge(
             "spawnai_queue_depth",
             "Keys that wait for a worker",
@@ -535,6 +562,15 @@ class Metrics:
     def missing_rights(self, count: int) -> None:
         """So many rights are missing, by the API server's own word."""
         self._missing_rights.set(count)
+
+    def budget(self, name: str, sums: BudgetSums | None) -> None:
+        """A budget stands so; None: it is gone."""
+        for gauge, part in self._budgets:
+            if sums is None:
+                with suppress(KeyError):
+                    gauge.remove(name)
+            else:
+                gauge.labels(name).set(float(getattr(sums, part)))
 
     def watch_queue(
         self,

@@ -1,6 +1,7 @@
 """The leader's desk: who is let in, who is woken, and how often a place is told."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -16,13 +17,19 @@ class Desk:
 
     def __init__(self, spec=LIMITED) -> None:
         self.now = ORDERED
+        self.amount = Decimal(1)
         self.woken: list[str] = []
         self.woken_after: dict[str, float] = {}
         self.store = Store()
         self.version = 0
         self.put_class(spec)
+        self.moved: list[str] = []
         self.admission = Admission(
-            self.store, lambda: self.now, self.woken.append, self.woken_after.__setitem__
+            self.store,
+            lambda: self.now,
+            self.woken.append,
+            self.woken_after.__setitem__,
+            self.moved.append,
         )
         self.store.listener = self.admission
 
@@ -48,11 +55,21 @@ class Desk:
 
     def place(self, name: str):
         spec = self.store.spawn_class("standard").spec
-        return self.admission.place(self.store.session(name), "standard", spec)
+        return self.admission.place(self.store.session(name), "standard", spec, self.amount)
 
-    def put_ledger(self, name: str, user: str = "dana", **status) -> None:
+    def put_budget(self, limit: str, **spec) -> None:
+        body = {"limit": limit, "period": "Day", **spec}
+        self.store.put_budget({"metadata": self._metadata("team"), "spec": body})
+
+    @property
+    def left(self) -> Decimal:
+        return self.admission.book("team").left
+
+    def put_ledger(
+        self, name: str, user: str = "dana", reserved: str | None = None, **status
+    ) -> None:
         owner = {"kind": "SpawnSession", "namespace": "n", "name": name, "uid": name, "user": user}
-        spec = {"owner": owner, "clusterUid": "c", "className": "standard"}
+        spec = {"owner": owner, "clusterUid": "c", "className": "standard", "reserved": reserved}
         self.store.put_record({"metadata": self._metadata(name), "spec": spec, "status": status})
 
     def close_ledger(self, name: str) -> None:
@@ -123,3 +140,94 @@ def test_limits_that_are_taken_away_hold_nobody(desk):
     desk.order("two")
     desk.put_class({})
     assert desk.place("two") is None
+
+
+@pytest.fixture
+def paid() -> Desk:
+    """A class without limits, and two dollars a day."""
+    desk = Desk(spec={})
+    desk.put_budget("2")
+    return desk
+
+
+def test_two_orders_never_take_one_dollar(paid):
+    assert paid.order("one").amount == 1
+    assert paid.order("two").may_begin
+    assert paid.order("three").for_money
+    assert paid.left == 0
+    assert paid.place("one").may_begin
+
+
+def test_the_ledger_takes_the_place_of_what_was_let_in(paid):
+    paid.order("one")
+    paid.put_ledger("one", reserved="1")
+    assert paid.left == 1
+
+
+def test_a_restart_counts_what_the_ledgers_reserve_and_what_they_cost(paid):
+    paid.put_ledger("lives", reserved="0.7")
+    paid.put_ledger("ended", reserved="0.9", totalCost="0.25", completedAt=ORDERED.isoformat())
+    assert paid.left == Decimal("1.05")
+
+
+def test_what_a_session_did_not_use_wakes_who_waits_for_it(paid):
+    for name in ("one", "two"):
+        paid.order(name)
+        paid.put_ledger(name, reserved="1")
+    paid.order("three")
+    ended = {"totalCost": "0", "completedAt": ORDERED.isoformat()}
+    paid.put_ledger("one", reserved="1", **ended)
+    assert paid.woken == ["three"]
+    assert paid.place("three").may_begin
+
+
+def test_a_raised_and_a_deleted_budget_wake_who_waits(paid):
+    for name in ("one", "two", "three", "four"):
+        paid.order(name)
+    paid.put_budget("3")
+    assert paid.woken == ["three"]
+    paid.store.remove_budget("team")
+    assert paid.woken == ["three", "four"]
+    assert paid.place("four") is None
+
+
+def test_a_new_period_has_all_its_money(paid):
+    for name in ("one", "two"):
+        paid.put_ledger(name, reserved="1", totalCost="1", completedAt=ORDERED.isoformat())
+    assert not paid.order("three").may_begin
+    paid.now += timedelta(days=1)
+    assert paid.place("three").may_begin
+
+
+def test_a_clock_set_back_over_the_edge_frees_nothing(paid):
+    paid.now += timedelta(days=1)
+    for name in ("one", "two"):
+        paid.put_ledger(name, reserved="1", totalCost="1", completedAt=paid.now.isoformat())
+    paid.now -= timedelta(days=1)
+    assert not paid.order("three").may_begin
+
+
+def test_more_is_reserved_at_once_and_again_only_what_is_left(paid):
+    paid.put_ledger("one", reserved="1")
+    assert paid.admission.reserve("one", Decimal("1.5")) == Decimal("1.5")
+    assert paid.left == Decimal("0.5")
+    assert not paid.order("two").may_begin
+    assert paid.admission.reserve("one", Decimal(9)) == 2
+    # The API server shows it later.
+    paid.put_ledger("one", reserved="2")
+    assert paid.left == 0
+
+
+def test_a_closed_ledger_is_kept_for_as_long_as_it_counts(paid):
+    paid.put_ledger("one", reserved="1", totalCost="1", completedAt=ORDERED.isoformat())
+    assert paid.admission.counts_until("one") == datetime(2026, 11, 30, tzinfo=UTC)
+    paid.store.remove_budget("team")
+    assert paid.admission.counts_until("one") is None
+
+
+def test_a_limit_comes_before_money():
+    desk = Desk()
+    desk.put_budget("0")
+    desk.put_ledger("one", reserved="0")
+    place = desk.order("two")
+    assert (place.for_money, place.reason) == (False, "dana has 1 of 1 running")

@@ -17,6 +17,7 @@ from .custody import Custody
 from .deploy import Deploy
 from .generate import Generate
 from .inspect import Inspect
+from .reserve import Reservations
 from .resources import Resources
 from .revise import Revise
 from .work import Work
@@ -43,6 +44,7 @@ _DOING: Mapping[type[do.Action], str] = {
     do.GenerateApp: "having Claude write the app",
     do.DeployApp: "giving the app to the droplet",
     do.InspectApp: "opening the app's page in a browser",
+    do.Reserve: "reserving money for the session",
     do.ReviseApp: "changing the app for a new prompt",
     do.SetExpiry: "telling the droplet when its session ends",
     do.CheckApp: "asking the droplet how the app is",
@@ -76,6 +78,7 @@ class Actor:
         deploy: Deploy,
         inspect: Inspect,
         revise: Revise,
+        reservations: Reservations,
     ) -> None:
         self._handlers: Mapping[type[do.Action], tuple[float, Handler]] = {
             do.AddFinalizer: (30, custody.add_finalizer),
@@ -96,6 +99,7 @@ class Actor:
             do.DeployApp: (600, deploy.deploy_app),
             do.InspectApp: (600, inspect.inspect_app),
             do.ReviseApp: (1800, revise.revise_app),
+            do.Reserve: (5, reservations.reserve),
             do.SetExpiry: (15, deploy.set_expiry),
             do.CheckApp: (30, deploy.check_app),
             do.TakeLog: (5, deploy.take_log),

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 
 from spawnai.api.record import GenerationEntry
 from spawnai.billing import ledger as books
+from spawnai.billing.estimates import most_call_cost
 from spawnai.billing.token_prices import UnknownModelPrice, has_price, token_cost
 from spawnai.clock import Clock
 from spawnai.controller.failures import NeedsPerson, NotYet, SessionFailed, failure_of
@@ -141,12 +143,15 @@ class Generate:
         )
 
         paid = TokenUsage()
+        others: tuple[tuple[str, TokenUsage], ...] = ()
         woken = self._clock.now()
+        funds = _Funds(backing, action, books.tokens_cost(memory.book), is_first=before is None)
 
         def progress(news: GenerationProgress) -> None:
-            nonlocal paid, woken
+            nonlocal paid, others, woken
             begins = memory.generation_fraction is None
-            paid, memory.generation_fraction = news.usage, news.fraction
+            paid, others = news.usage, news.others
+            memory.generation_fraction = news.fraction
             memory.generation_files = news.files
             memory.note_failure(action.key, None)
             if begins:
@@ -160,9 +165,13 @@ class Generate:
             memory.note_failure(action.key, failure_of(GenerationUnavailable(why), now))
             self._wake(work.uid)
 
+        def before_call() -> None:
+            self._before_call()
+            funds.check(paid, others)
+
         try:
             made = await generator.generate(
-                order, on_progress=progress, on_retry=retry, before_call=self._before_call
+                order, on_progress=progress, on_retry=retry, before_call=before_call
             )
         except GenerationError as error:
             memory.generation_fraction = None
@@ -180,7 +189,9 @@ class Generate:
                 raise NeedsPerson(failure.reason, failure.message) from error
             raise
         except BaseException:  # cancelled, or not allowed to pay for anything any more
-            self._note_unfinished(work, model.name, paid, started, "Cancelled")
+            self._note_others(work, others, started)
+            asked = model.fallback if others and model.fallback else model.name
+            self._note_unfinished(work, asked, paid, started, "Cancelled")
             raise
         self._note_others(work, made.others, started)
         entry = _generation_entry(
@@ -228,6 +239,55 @@ class Generate:
                 count = getattr(entry, f"{kind}_tokens")
                 if count:
                     self._metrics.claude_tokens(entry.model, kind, count)
+
+
+class _Funds:
+    """Refuses a call to Claude that the session's reservation does not bear."""
+
+    def __init__(
+        self, backing: Backing, action: do.Action, paid_before: Decimal, *, is_first: bool
+    ) -> None:
+        self._model = backing.spec.model
+        self._allowance: Decimal | None = getattr(action, "allowance", None)
+        self._paid_before = paid_before
+        self._is_first = is_first
+
+    def check(self, paid: TokenUsage, others: tuple[tuple[str, TokenUsage], ...]) -> None:
+        """Return if one more call may be made.
+
+        Raises:
+            SessionFailed: what it may cost is not reserved.
+        """
+        if self._allowance is None:
+            return
+        names = [self._model.name, *([self._model.fallback] if self._model.fallback else [])]
+        running = max(_cost_of(name, paid) for name in names)
+        spent = self._paid_before + running + sum(_cost_of(*one) for one in others)
+        call = max(
+            most_call_cost(
+                name,
+                self._model.max_output_tokens,
+                is_first=self._is_first and paid == TokenUsage(),
+            )
+            for name in names
+        )
+        if spent + call > self._allowance:
+            raise SessionFailed(
+                "BudgetExceeded",
+                f"Claude took {books.money(spent)} USD so far, and one more call may take "
+                f"{books.money(call)} USD: more than the {books.money(self._allowance)} USD that "
+                "the session's budgets reserved for it",
+            )
+
+
+def _cost_of(model: str, usage: TokenUsage) -> Decimal:
+    return token_cost(
+        model,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cache_read_tokens=usage.cache_read_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+    )
 
 
 def _wrong_key(backing: Backing, error: GenerationUnauthorized) -> str:
