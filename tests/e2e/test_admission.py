@@ -711,7 +711,7 @@ def spawn_budget(name: str, **spec: Any) -> dict[str, Any]:
         ({"limit": "5", "timeZone": "+02:00"}, "write the IANA name of a time zone"),
         ({"limit": "5", "warnAt": 101}, "should be less than or equal to 100"),
         ({"limit": "5", "selector": {"namespaces": ["Team A"]}}, "write a name in small letters"),
-        ({"period": "Day"}, "spec.limit: Required value"),
+        ({"period": "Day"}, 'missing required field "limit"'),
     ],
 )
 async def test_a_bad_budget_is_refused_with_what_to_write(kubectl, spec, sentence):
