@@ -681,7 +681,7 @@ def _budgeted(random: Random) -> list[Happening]:
         return []
     happenings: list[Happening] = [BudgetSet(0.0, random.choice(LIMITS))]
     for number in range(random.choice((2, 3, 4))):
-        at = round(random.uniform(0.5, 30), 1)
+        at = round(random.uniform(11, 40), 1)
         ttl, kind = random.choice(("45s", "90s", "4m")), random.choice(("webapp", "api"))
         happenings.append(Order(at, f"paid-{number}", ttl, kind))
         if random.random() < 0.3:

@@ -7,6 +7,16 @@ from .clocks import CLOCKS
 from .ending import ENDING
 from .keeping import KEEPING
 from .offering import OFFERING
+from .paying import PAYING
 from .reaping import REAPING
 
-BUGS: tuple[Bug, ...] = (*BUILDING, *ENDING, *BOOKS, *KEEPING, *OFFERING, *REAPING, *CLOCKS)
+BUGS: tuple[Bug, ...] = (
+    *BUILDING,
+    *ENDING,
+    *BOOKS,
+    *KEEPING,
+    *OFFERING,
+    *REAPING,
+    *CLOCKS,
+    *PAYING,
+)

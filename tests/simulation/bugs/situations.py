@@ -7,6 +7,7 @@ from tests.simulation.story import (
     MOMENTS,
     SHOWS_LATE,
     Act,
+    BudgetSet,
     ClassDeleted,
     ClockJump,
     Crash,
@@ -323,3 +324,21 @@ def _order(at: float, ttl: str = "90s") -> Order:
 
 def _in_the_world_of(seed: int, happenings: list[Happening]) -> Story:
     return replace(story_of(seed), happenings=in_order(happenings))
+
+
+def money_for_one(seed: int) -> Story:
+    """Three sessions are ordered almost at once, and the budget bears the start of one at a time; a
+    leader may die, and the first one asks for a longer life.
+    """
+    random = Random(seed)
+    at = random.uniform(12, 16)
+    happenings: list[Happening] = [BudgetSet(0.0, "1.02"), BudgetSet(400.0, None)]
+    for number in range(3):
+        ordered = round(at + random.choice((0.0, 0.0, 0.0, 2.0)), 1)
+        happenings.append(Order(ordered, f"app-{number}", "90s", random.choice(("webapp", "api"))))
+    longer = round(at + random.uniform(15, 60), 1)
+    happenings.append(Act(longer, "sets the ttl of", "app-0", "5h"))
+    if random.random() < 0.5:
+        happenings.append(Crash(1, random.randint(12, 60), random.choice(MOMENTS), 0.5))
+    story = _in_the_world_of(seed, happenings)
+    return replace(story, settings=replace(story.settings, droplet_limit=10, watch_seconds=0.05))

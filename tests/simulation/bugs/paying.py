@@ -1,0 +1,39 @@
+"""Mistakes with budgets: each of them spends money that nobody gave."""
+
+from decimal import Decimal
+
+from spawnai.admission import budgets
+from spawnai.controller import admission
+from spawnai.controller.admission import Admission
+
+from .bug import bug
+from .situations import money_for_one
+
+
+def _counts_nothing(uid, class_name, begun, _amount):
+    payer = budgets.Payer(begun.user, begun.namespace, class_name)
+    return budgets.Charge(uid, payer, begun.at, Decimal(0), Decimal(0), made_anything=False)
+
+
+def _only_what_it_cost(charge):
+    return charge.spent
+
+
+_NO_SECOND_LOOK = ((Admission, "place_of_begun", lambda _self, _uid: None),)
+"""A ledger that is there is looked at again before anything is made: it hides most mistakes."""
+
+
+PAYING = (
+    bug(
+        "who was let in a moment ago is not counted in the budgets",
+        (admission, "_charge_of_let_in", _counts_nothing),
+        among=money_for_one,
+        behind=_NO_SECOND_LOOK,
+    ),
+    bug(
+        "a session that lives counts with what it has cost so far",
+        (budgets.Charge, "amount", property(_only_what_it_cost)),
+        among=money_for_one,
+        behind=_NO_SECOND_LOOK,
+    ),
+)
