@@ -179,6 +179,7 @@ class InspectApp(Action):
 
     look: PageLook
     digest: str
+    allowance: Decimal | None = None
 
     @property
     def key(self) -> ActionKey:

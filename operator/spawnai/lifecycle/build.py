@@ -8,7 +8,6 @@ was tried.
 
 from contextlib import suppress
 from datetime import datetime, timedelta
-from decimal import Decimal
 from urllib.parse import urlsplit
 
 from spawnai.admission.places import Place
@@ -113,14 +112,14 @@ def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -
     if o.effort(key_of(CreateRecord)).running:
         return  # The watch was quicker than the answer, which tells whether the ledger is new.
     _begin(d, session, offer, now)
-    allowed = allowance(d, session, offer, o.record, wish)
-    _generation(d, o, allowed)
+    d.allowance = allowance(d, session, offer, o.record, wish)
+    _generation(d, o)
     _droplet(d, session, offer, o.record, now)
     _firewall(d, offer, o.record, now)
     _name(d, session, offer, o.record)
     _put_right(d, session, offer, o.record)
     state = certificate(d, session, offer, o.record)
-    _app(d, session, offer, state, allowed)
+    _app(d, session, offer, state)
     wanted = resolve(
         wish,
         limits_of(offer, session, o.record),
@@ -134,7 +133,7 @@ def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -
     announce_expiry(d, offer, expiry, now)
     if d.previous.ready_at is not None:
         keep(d, session, wanted, expiry, now)
-        if d.address is not None and revise(d, session, offer, d.address, allowed):
+        if d.address is not None and revise(d, session, offer, d.address):
             give_back(d, session, offer, o.record, wanted)
     sum_up(d, session, offer, expiry, unpaid)
 
@@ -190,7 +189,7 @@ def _leads_to(url: str, hosts: set[str]) -> bool:
         return False
 
 
-def _generation(d: Draft, o: Observation, allowed: Decimal | None) -> None:
+def _generation(d: Draft, o: Observation) -> None:
     if d.previous.ready_at is not None:
         return
     if o.bundle is None:
@@ -202,7 +201,7 @@ def _generation(d: Draft, o: Observation, allowed: Decimal | None) -> None:
             d.set_false(ConditionType.GENERATED, "Retrying", failure.message)
         else:
             d.set_false(ConditionType.GENERATED, "Generating", "Claude is writing the app")
-        d.do(GenerateApp(is_first=_begins_here(o, d.previous), allowance=allowed))
+        d.do(GenerateApp(is_first=_begins_here(o, d.previous), allowance=d.allowance))
         return
     generation = o.bundle.generation
     paid = (*o.bundle.earlier, generation)
@@ -325,7 +324,6 @@ def _app(
     session: Session,
     offer: Offer,
     certificate: CertificateState,
-    allowed: Decimal | None,
 ) -> None:
     o, now = d.observation, d.now
     ip = d.address
@@ -335,7 +333,7 @@ def _app(
         d.set_false(ConditionType.APP_HEALTHY, NOT_INSTALLED, DEPLOYING)
         return
     deadline = now + parse_duration(offer.spec.lifetime.provisioning_deadline)
-    deploy = DeployApp(ip, o.bundle.digest, expires_at=deadline, allowance=allowed)
+    deploy = DeployApp(ip, o.bundle.digest, expires_at=deadline, allowance=d.allowance)
     effort = o.effort(deploy.key)
     if effort.done_at is None or effort.failure is not None:
         failure = effort.failure

@@ -6,7 +6,6 @@ nowhere but in the spec, and beside the app where only the operator reads.
 
 import hashlib
 from datetime import datetime
-from decimal import Decimal
 
 from spawnai.api.conditions import ConditionType
 from spawnai.api.session import RevisionStatus, SessionStatus
@@ -52,7 +51,7 @@ def first_revision(d: Draft, session: Session, now: datetime) -> None:
         d.put(note=bundle.note)
 
 
-def revise(d: Draft, session: Session, offer: Offer, ip: str, allowed: Decimal | None) -> bool:
+def revise(d: Draft, session: Session, offer: Offer, ip: str) -> bool:
     """Have the app changed when the prompt was; say how that went. Tells whether the app is as its
     prompt asks, or cannot be made so.
     """
@@ -74,7 +73,7 @@ def revise(d: Draft, session: Session, offer: Offer, ip: str, allowed: Decimal |
     if record is None:
         return False
     look = look_of(session, offer, url, ip) if url is not None else None
-    action = ReviseApp(ip, wanted, look, allowed)
+    action = ReviseApp(ip, wanted, look, d.allowance)
     effort = d.observation.effort(action.key)
     failure = effort.failure
     began = effort.running or failure is not None

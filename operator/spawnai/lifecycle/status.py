@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal
 
 from spawnai.api.conditions import (
@@ -88,6 +89,8 @@ class Draft:
     ledger: RecordStatus | None = None
     store_ledger: bool = False
     abandoned: tuple[ActionKey, ...] = ()
+    allowance: Decimal | None = None
+    """Dollars that Claude may be paid for the session in all; None where no budget bounds it."""
     _changes: dict[str, Any] = field(default_factory=dict)
     _conditions: dict[str, Condition] = field(default_factory=dict)
     _stall_notice: Notice | None = None

@@ -44,7 +44,8 @@ def creating(budget: RateBudget) -> tuple[Actor, Work]:
     backing = SimpleNamespace(account=SimpleNamespace(client=client))
     effort = Effort(running=True, started_at=clock.utc_now())
     memory = Memory(efforts={CREATION.key: effort})
-    others = {name: Nothing() for name in ("custody", "generate", "deploy", "inspect", "revise")}
+    names = ("custody", "generate", "deploy", "inspect", "revise", "reservations")
+    others = {name: Nothing() for name in names}
     actor = Actor(resources=Resources(), **others)
     return actor, Work("uid", None, memory, backing, clock.utc_now)
 

@@ -59,6 +59,10 @@ def ended(reason: str, *, failed: bool = False, was_ready: bool = False) -> Sess
     return seen("Destroying", *stalled, termination_reason=reason, ready_at=ready_at)
 
 
+class Sums:
+    limit, spent, reserved = Decimal(5), Decimal(1), Decimal(2)
+
+
 def use_every_method(metrics: Metrics) -> None:
     metrics.acme_order("placed")
     metrics.watch_acme_limit("orders", lambda: 300)
@@ -68,6 +72,7 @@ def use_every_method(metrics: Metrics) -> None:
     metrics.claude_order("Stored", 1)
     metrics.notice("Slack", "sent")
     metrics.estimate("standard", estimated=Decimal(1), actual=Decimal(2))
+    metrics.budget("team", Sums())
     metrics.reconciled("SpawnSession", "ok", 0.01)
     metrics.ready(41.5)
     metrics.ttl_overrun(0.012)
