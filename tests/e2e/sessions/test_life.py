@@ -381,6 +381,11 @@ async def test_after_a_life_each_documented_metric_is_served_and_says_what_happe
         "spawnai_estimated_dollars_total": 0 < grown("spawnai_estimated_dollars_total") < 10,
         "spawnai_session_cost_ratio": 0 < mean("spawnai_session_cost_ratio") < 10,
         "spawnai_notices_total": grown("spawnai_notices_total") == 0,
+        **{
+            f"spawnai_spawnbudget_{part}_dollars": seen.value(f"spawnai_spawnbudget_{part}_dollars")
+            == 0
+            for part in ("limit", "spent", "reserved")
+        },
         "spawnai_acme_orders_total": grown("spawnai_acme_orders_total") == 0,
         "spawnai_acme_limit_remaining": isnan(
             seen.value("spawnai_acme_limit_remaining", limit="orders")
