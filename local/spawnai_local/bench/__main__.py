@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from spawnai_local.bench import apps, crowd, lives, machine, pages, report
+from spawnai_local.bench import apps, crowd, https, lives, machine, pages, report
 from spawnai_local.bench.figures import Figure
 from spawnai_local.interruption import run_until_interrupted
 from spawnai_local.narration import Narrator
@@ -16,10 +16,10 @@ from spawnai_local.paths import checkout
 from spawnai_local.up import READABLE_ERRORS
 
 CROWD_PARTS = ("rest", "restart", "expiry", "pressure")
-PARTS = ("lives", *CROWD_PARTS, "console", "apps")
+PARTS = ("lives", *CROWD_PARTS, "console", "apps", "https")
 LARGE = "crowd10k"
 LARGE_PARTS = frozenset({"rest", "restart", "expiry"})
-_LIMIT_SECONDS = 30 * 60.0
+_LIMIT_SECONDS = 45 * 60.0
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
@@ -36,6 +36,7 @@ class Size:
     rest_seconds: float = 120.0
     pages: int = 1000
     changes: int = 20
+    served: int = 20
 
 
 QUICK = Size(
@@ -48,6 +49,7 @@ QUICK = Size(
     rest_seconds=30.0,
     pages=300,
     changes=5,
+    served=4,
 )
 
 
@@ -127,6 +129,10 @@ async def _run(narrator: Narrator, parts: frozenset[str], size: Size) -> int:
             narrator.step("Generated apps: judged, opened, changed")
             seen = await apps.measure(directory / "apps", narrator, changes=size.changes)
             figures += _told(narrator, seen.figures())
+        if "https" in parts:
+            narrator.step(f"{size.served} sessions at once in each mode with HTTPS")
+            served = await https.measure(directory / "https", narrator, sessions=size.served)
+            figures += _told(narrator, served.figures())
         if LARGE in parts:
             await _measure_large(narrator, directory / LARGE, size)
             if parts == {LARGE}:

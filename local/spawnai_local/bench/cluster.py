@@ -173,9 +173,13 @@ class SessionFollower:
         """The API server ends a watch that cannot keep up, or is old; it is then opened again."""
         while True:
             async for seen in self._cluster.watch(self._path):
-                name = seen.object["metadata"]["name"]
-                phase = seen.object.get("status", {}).get("phase")
-                self.newest[name] = seen.object
-                if phase is not None:
-                    self.reached.setdefault(name, {}).setdefault(phase, seen.at)
+                self.take(seen)
                 self._changed.set()
+
+    def take(self, seen: Seen) -> None:
+        """A session was seen in its newest state."""
+        name = seen.object["metadata"]["name"]
+        phase = seen.object.get("status", {}).get("phase")
+        self.newest[name] = seen.object
+        if phase is not None:
+            self.reached.setdefault(name, {}).setdefault(phase, seen.at)
