@@ -473,7 +473,16 @@ class LocalStack:
             self.manifests.namespace,
             self.operator_kubeconfig,
         )
-        await self.gateway.start()
+        try:
+            await self.gateway.start()
+        except TimeoutError:
+            offer = await self.kubectl.json("get", "spawnclass", LOCAL_WILDCARD_CLASS)
+            conditions = (offer.get("status") or {}).get("conditions") or []
+            said = [one["message"] for one in conditions if one["status"] == "False"]
+            raise StackError(
+                "the gateway's certificate was not ordered in time. "
+                f"SpawnClass {LOCAL_WILDCARD_CLASS} says: {'; '.join(said) or 'nothing'}"
+            ) from None
         what = f"https://*.{LOCAL_WILDCARD_DOMAIN}  for class {LOCAL_WILDCARD_CLASS}"
         self._report("gateway", what, time.monotonic() - started)
 
