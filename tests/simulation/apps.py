@@ -216,7 +216,7 @@ class SimulatedAgents:
         found = [
             known
             for known in self._cloud.droplets.values()
-            if known.ip == ip and now < known.gone and now >= known.active + 1
+            if known.ip == ip and now < known.gone and now >= known.active + 1 and known.answers
         ]
         return found[-1] if found else None
 

@@ -12,6 +12,7 @@ from spawnai.billing.droplet_prices import droplet_cost_between
 from spawnai.digitalocean import errors
 from spawnai.digitalocean.models import (
     Account,
+    Action,
     DomainRecord,
     Droplet,
     DropletOrder,
@@ -58,6 +59,17 @@ class CloudDroplet:
     late: bool = False
     seen: float = 0.0
     """Until then its own address answers 404."""
+    off: bool = False
+    hangs: bool = False
+    """Nothing on it answers until it is rebooted."""
+    broken: bool = False
+    """Nothing on it answers any more."""
+    harmed: bool = False
+    """It was switched off, hung or broken, or deleted by hand, at least once."""
+
+    @property
+    def answers(self) -> bool:
+        return not (self.off or self.hangs or self.broken)
 
     def cost(self, until: float) -> Decimal:
         """What the cloud bills, from the order's whole second to the accepted deletion."""
@@ -101,6 +113,7 @@ class Watch:
     droplet_deleted: Callable[[CloudDroplet], None]
     record_made: Callable[[CloudRecord], None]
     foreign_touched: Callable[[str], None]
+    droplet_restarted: Callable[[CloudDroplet, str], None]
 
 
 @dataclass
@@ -189,6 +202,7 @@ class Cloud:
         now = self.now
         droplet.accepted = now
         droplet.by_hand = by_hand
+        droplet.harmed = droplet.harmed or by_hand
         droplet.gone = now + self.random.uniform(0.2, 6)
         droplet.unlisted = droplet.gone + self.random.uniform(
             0, self.wire.story.settings.lag_seconds
@@ -200,7 +214,7 @@ class Cloud:
         return Droplet(
             id=droplet.id,
             name=droplet.name,
-            status="active" if now >= droplet.active else "new",
+            status="off" if droplet.off else "active" if now >= droplet.active else "new",
             region=droplet.region,
             size=droplet.size,
             tags=droplet.tags if now >= droplet.tagged else frozenset(),
@@ -358,6 +372,26 @@ class SimulatedDroplets:
             return True
 
         return await cloud.call("DELETE droplet", effect, str(droplet_id))
+
+    async def act(self, droplet_id: int, kind: str, *, priority) -> Action:
+        cloud = self._cloud
+
+        def effect() -> Action:
+            droplet = cloud.droplets.get(droplet_id)
+            if not cloud.is_shown(droplet):
+                raise errors.NotFound("no such droplet")
+            if ("droplet", str(droplet_id)) in cloud.foreign:
+                cloud.watch.foreign_touched(f"droplet {droplet_id} ({droplet.name})")
+            cloud.writes += 1
+            cloud.watch.droplet_restarted(droplet, kind)
+            if kind == "power_on" and droplet.off:
+                droplet.off = False
+                droplet.active = cloud.now + cloud.wire.story.settings.boot_seconds / 2
+            elif kind == "reboot":
+                droplet.hangs = False
+            return Action(next(cloud._ids), "in-progress", kind, droplet_id, None, None)
+
+        return await cloud.call("POST action", effect, f"{kind} {droplet_id}")
 
     def _list(self, chosen: Callable[[CloudDroplet], bool], asked: float) -> tuple[Droplet, ...]:
         cloud = self._cloud

@@ -57,6 +57,9 @@ SWITCH_AFTER_RESTART_SECONDS = ASTRAY_AFTER_RESTART_SECONDS
 LOG_SECONDS = 7.0
 """How old the last line of a log may be when its droplet is deleted: it is taken 5 s ahead."""
 
+PACE_SECONDS = 50.0
+"""Between two replacements of one operator, as their ledgers are written."""
+
 STOPPED_SECONDS = 20.0
 """How long an app may stand still although its end was put off; and how long an end must be known
 before the app must have been told of it."""
@@ -116,6 +119,7 @@ class Judge:
         begins with that."""
         self._found: set[str] = set()
         self._deleted_by_hand: set[str] = set()
+        self._replaced_at: dict[str, float] = {}
         self.dropped: dict[str, list[RecordStatus]] = {}
         self.money = Money(lambda: self.now, self.blame)
         self.server: ApiServer
@@ -130,7 +134,13 @@ class Judge:
         self.clock_error = abs(wire.story.settings.skew_seconds) + jumped
 
     def watch(self) -> Watch:
-        return Watch(self.droplet_made, self.droplet_deleted, self.record_made, self.foreign)
+        return Watch(
+            self.droplet_made,
+            self.droplet_deleted,
+            self.record_made,
+            self.foreign,
+            self.droplet_restarted,
+        )
 
     def blame(self, words: str) -> None:
         """Stop the story here."""
@@ -213,6 +223,24 @@ class Judge:
         came = known.seen
         return self.now < (self._wire.disturbed(came, came) or came) + FOUND_SECONDS
 
+    def droplet_restarted(self, droplet: CloudDroplet, kind: str) -> None:
+        if not droplet.harmed:
+            self.blame(f"{kind} of droplet {droplet.id}, with which nothing was wrong")
+
+    def _replaced(self, who: str, uid: str, before: RecordStatus) -> None:
+        """A droplet was given up: one that was harmed, once, and no other within the minute."""
+        after = self.ledgers[uid].replacements
+        if len(after) <= len(before.replacements):
+            return
+        if len(after) > 1:
+            self.blame(f"the droplet of {uid} was replaced twice")
+        harmed = {str(one.id) for one in self.cloud.droplets.values() if one.harmed}
+        if not harmed & set(after[-1].replaced):
+            self.blame(f"a droplet of {uid} was replaced, with which nothing was wrong")
+        if self.now < self._replaced_at.get(who, 0.0) + PACE_SECONDS:
+            self.blame(f"{who} replaced two droplets within a minute")
+        self._replaced_at[who] = self.now
+
     def record_made(self, made: CloudRecord) -> None:
         if made.session is None or made.late:
             return
@@ -269,8 +297,10 @@ class Judge:
                     self.dropped.setdefault(uid, []).append(self.ledgers[uid])
                 if who.startswith("operator") and is_held(before) and not is_held(after):
                     self._ledger_released(uid)
+                known = self.ledgers.get(uid, RecordStatus())
                 was_open = uid in self.ledgers and self.ledgers[uid].completed_at is None
                 self.ledgers[uid] = RecordStatus.model_validate(after.get("status") or {})
+                self._replaced(who, uid, known)
                 if was_open and self.ledgers[uid].completed_at is not None:
                     self._log_is_of_the_end(uid)
                     self._was_told_to_stop(uid)
@@ -287,7 +317,7 @@ class Judge:
         """
         life = self.lives.get(uid)
         droplets = [one for one in self.cloud.droplets.values() if one.session == uid]
-        if life is None or self._is_unsure(life) or len(droplets) != 1 or droplets[0].by_hand:
+        if life is None or self._is_unsure(life) or len(droplets) != 1 or droplets[0].harmed:
             return
         [droplet] = droplets
         machine, end = self.agents.machines.get(droplet.id), droplet.accepted
@@ -486,7 +516,7 @@ class Judge:
         """An app whose end was known is stopped before its droplet goes."""
         life = self.lives.get(uid)
         droplets = [one for one in self.cloud.droplets.values() if one.session == uid]
-        if life is None or self._is_unsure(life) or len(droplets) != 1 or droplets[0].by_hand:
+        if life is None or self._is_unsure(life) or len(droplets) != 1 or droplets[0].harmed:
             return
         [droplet] = droplets
         machine, end = self.agents.machines.get(droplet.id), droplet.accepted
@@ -499,7 +529,8 @@ class Judge:
             self.blame(f"the app of {life.key} was not told of its end")
 
     def _machines_of(self, uid: str) -> list[Machine]:
-        machines = [self.agents.machines.get(one.id) for one in self.cloud.living(uid)]
+        answering = [one for one in self.cloud.living(uid) if one.answers]
+        machines = [self.agents.machines.get(one.id) for one in answering]
         return [one for one in machines if one is not None]
 
     def _is_unsure(self, life: Life) -> bool:
@@ -507,7 +538,10 @@ class Judge:
 
     def _broke_at(self, life: Life) -> float | None:
         """When the app of the session's droplet stopped for good, if it has."""
-        broke = [self.agents.breaks_at(one) for one in self.cloud.living(life.uid)]
+        living = self.cloud.living(life.uid)
+        if any(one.harmed for one in living):
+            return None
+        broke = [self.agents.breaks_at(one) for one in living]
         return broke[0] if len(broke) == 1 and broke[0] <= self.now else None
 
     def _latest_end(self, life: Life, ready_at: datetime) -> datetime:
@@ -617,6 +651,7 @@ class Judge:
         """A droplet's own switch is not behind the promise, but for a moment."""
         promised = life.status.expiration_time
         runs = life.ready and not life.forged and life.status.phase is Phase.RUNNING
+        runs = runs and all(one.answers for one in self.cloud.living(life.uid))
         switch = self._switch_of(life.uid) if runs else None
         if promised is None or switch is None or switch >= promised:
             life.short_lived = None

@@ -54,7 +54,7 @@ ACME_CALLS = (
     "AGENT certificate",
     "AGENT hosts",
 )
-# What came later is drawn apart: AGENT stop, AGENT restart.
+# What came later is drawn apart: AGENT stop, AGENT restart, POST action.
 # The calls that make or end something: faults there hurt most, so half of all fall on them.
 WRITES = (
     "POST droplet",
@@ -442,6 +442,7 @@ def story_of(seed: int) -> Story:
         happenings += _stops(Random(f"{seed}/stops"), settings, orders)
         happenings += _ledgers_deleted(Random(f"{seed}/ledgers"), names)
         happenings += _budgeted(Random(f"{seed}/budget"))
+        happenings += _broken(Random(f"{seed}/broken"), names)
         settings = replace(
             settings,
             unseen_seconds=_unseen(Random(f"{seed}/unseen")),
@@ -694,6 +695,37 @@ def _budgeted(random: Random) -> list[Happening]:
         call = random.randint(10, 120)
         happenings.append(Crash(1, call, random.choice(MOMENTS), random.choice((0.5, 5.0))))
     happenings.append(BudgetSet(round(random.uniform(300, 500), 1), None))
+    return happenings
+
+
+HARM = (
+    "switches off the droplet of",
+    "hangs the droplet of",
+    "breaks the droplet of",
+    "deletes by hand the droplet of",
+)
+
+
+def _broken(random: Random, names: list[str]) -> list[Happening]:
+    """In every sixth story droplets break, or the operator does not reach any for minutes."""
+    if random.random() >= 1 / 6:
+        return []
+    happenings: list[Happening] = []
+    for _ in range(random.choice((1, 1, 2))):
+        at = round(random.uniform(20, 200), 1)
+        happenings.append(Act(at, random.choice(HARM), random.choice(names)))
+    # A life that is long enough for it.
+    happenings += [Act(15.0, "sets the ttl of", name, "5h") for name in names]
+    if random.random() < 0.4:
+        happenings.append(
+            Outage(round(random.uniform(20, 200), 1), "every agent", random.choice((250.0, 400.0)))
+        )
+    if random.random() < 0.3:
+        kind = random.choice(tuple(FAULTS))
+        happenings.append(Fault("POST action", random.choice((1, 1, 2)), kind))
+    if random.random() < 0.5:
+        call = random.randint(40, 220)
+        happenings.append(Crash(1, call, random.choice(MOMENTS), random.choice((1.0, 10.0))))
     return happenings
 
 

@@ -16,7 +16,13 @@ from spawnai.digitalocean.errors import DigitalOceanError
 from .loop import BEGIN, Process
 from .story import Crowd, Story
 
-METHODS = {"create": "POST", "ensure_tag": "POST", "update": "PUT", "delete": "DELETE"}
+METHODS = {
+    "create": "POST",
+    "ensure_tag": "POST",
+    "update": "PUT",
+    "delete": "DELETE",
+    "act": "POST",
+}
 """The method of each call of the model that changes something."""
 
 

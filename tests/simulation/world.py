@@ -646,6 +646,13 @@ class World:
                 self._forge(key, uid, "readyAt", act.value)
             case forging if forging.startswith("forges "):
                 self._forge(key, uid, forging.split()[1], act.value)
+            case "switches off the droplet of" | "hangs the droplet of" | "breaks the droplet of":
+                for droplet in self.cloud.living(uid):
+                    droplet.harmed = True
+                    droplet.off = droplet.off or act.what.startswith("switches")
+                    droplet.hangs = droplet.hangs or act.what.startswith("hangs")
+                    droplet.broken = droplet.broken or act.what.startswith("breaks")
+                    self.wire.disturb(self.loop.time(), self.loop.time() + 60, act.what)
             case "deletes by hand the droplet of":
                 for droplet in self.cloud.living(uid):
                     self.cloud.end_droplet(droplet, by_hand=True)

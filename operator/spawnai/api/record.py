@@ -168,6 +168,25 @@ class GenerationEntry(ApiModel):
     cost: Amount = Field(default="0", description="What it cost in US dollars.")
 
 
+class Replacement(ApiModel):
+    """A droplet that was replaced by another one while its session ran."""
+
+    reason: Identifier = Field(description="Why, in one word such as DropletLost.")
+    message: Text = Field(description="Why, in a sentence.")
+    started_at: datetime = Field(description="When it was decided.")
+    replaced: list[Identifier] = Field(
+        default_factory=list,
+        description=(
+            "The ids of what it gave up: the droplet, and what led to it. Nothing else of the "
+            "session is built on them any more."
+        ),
+        json_schema_extra=for_api_server(max_items=32, x_kubernetes_list_type="atomic"),
+    )
+    finished_at: datetime | None = Field(
+        default=None, description="When the app answered on the new droplet."
+    )
+
+
 class RecordStatus(ApiModel):
     """What happened."""
 
@@ -180,6 +199,11 @@ class RecordStatus(ApiModel):
         default_factory=list,
         description="Every order to Claude, with the tokens that were paid for.",
         json_schema_extra=for_api_server(max_items=_MOST_ENTRIES, x_kubernetes_list_type="atomic"),
+    )
+    replacements: list[Replacement] = Field(
+        default_factory=list,
+        description="Every droplet that was replaced while the session ran; at most one.",
+        json_schema_extra=for_api_server(max_items=16, x_kubernetes_list_type="atomic"),
     )
     residuals: list[Text] = Field(
         default_factory=list,

@@ -236,6 +236,14 @@ class OnAppFailure(StrEnum):
     END = "End"
 
 
+class OnDropletFailure(StrEnum):
+    """What becomes of a session whose droplet is lost, or does not come back."""
+
+    REPLACE = "Replace"
+    END = "End"
+    KEEP = "Keep"
+
+
 class HealthSpec(ApiModel):
     """How running apps are watched, and what is done about one that fails."""
 
@@ -272,6 +280,16 @@ class HealthSpec(ApiModel):
             "What becomes of a session whose app stopped for good after it was ready (it was "
             "started again five times within ten minutes). Keep: it stays until its time is over, "
             "so that its owner can look. End: everything it used is destroyed."
+        ),
+    )
+    on_droplet_failure: OnDropletFailure = Field(
+        default=OnDropletFailure.REPLACE,
+        description=(
+            "What becomes of a running session whose droplet was lost, or does not come back after "
+            "it was switched on or rebooted once. Replace: the same app runs on another droplet, "
+            "once in a session's life, until the same end. End: everything it used is destroyed. "
+            "Keep: nothing is switched on, rebooted or replaced; a session whose droplet was "
+            "deleted ends."
         ),
     )
 

@@ -13,6 +13,7 @@ from spawnai.api.record import (
     LedgerEntry,
     Presence,
     RecordStatus,
+    Replacement,
     ResourceKind,
 )
 
@@ -113,6 +114,7 @@ def merged(ours: RecordStatus, theirs: RecordStatus) -> RecordStatus:
         update={
             "resources": [*resources, *noted.values()],
             "generations": [*ours.generations, *orders],
+            "replacements": _merged_replacements(ours, theirs),
             "log": ours.log or theirs.log,
             "reserved": _the_more(ours.reserved, theirs.reserved),
             "total_cost": ours.total_cost or theirs.total_cost,
@@ -154,6 +156,27 @@ def with_generation(ledger: RecordStatus, entry: GenerationEntry) -> RecordStatu
     ):
         return ledger
     return ledger.model_copy(update={"generations": [*ledger.generations, entry]})
+
+
+def with_replacement(ledger: RecordStatus, entry: Replacement) -> RecordStatus:
+    """Note that a droplet is to be replaced."""
+    return ledger.model_copy(update={"replacements": [*ledger.replacements, entry]})
+
+
+def with_replaced(ledger: RecordStatus, at: datetime) -> RecordStatus:
+    """Note that the app answers on the droplet that took the place of another."""
+    *before, last = ledger.replacements
+    finished = last.model_copy(update={"finished_at": at})
+    return ledger.model_copy(update={"replacements": [*before, finished]})
+
+
+def _merged_replacements(ours: RecordStatus, theirs: RecordStatus) -> list[Replacement]:
+    """Those of both; one that either says is finished is finished."""
+    known = {one.started_at: one for one in theirs.replacements}
+    for one in ours.replacements:
+        other = known.get(one.started_at)
+        known[one.started_at] = one if other is None or other.finished_at is None else other
+    return [known[at] for at in sorted(known)]
 
 
 def tokens_cost(ledger: RecordStatus) -> Decimal:
@@ -226,6 +249,7 @@ def write_within(
         or known.residuals != stored.residuals
         or known.completed_at != stored.completed_at
         or known.reserved != stored.reserved
+        or known.replacements != stored.replacements
     ):
         return AT_ONCE
     identities = {(entry.kind, entry.id) for entry in stored.resources}

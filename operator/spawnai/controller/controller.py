@@ -45,6 +45,7 @@ from .actions.droplets import DropletSteps
 from .actions.generate import Generate
 from .actions.inspect import Inspect
 from .actions.kinds import steps_of_all_kinds
+from .actions.replace import Replace, ReplacementPace
 from .actions.reserve import Reservations
 from .actions.resources import Resources
 from .actions.revise import Revise
@@ -177,6 +178,7 @@ class Controller:
             budget_moved=lambda name: self.queue.add(BUDGET_PREFIX + name),
         )
         self.store.listener = self.admission
+        replacements = ReplacementPace(clock)
         self.health = HealthWatch(
             outside.probes, clock, outside.random, metrics, wake=self.queue.add
         )
@@ -187,6 +189,7 @@ class Controller:
             NamespaceLabels(cluster, clock),
             self.admission,
             health=self.health,
+            replacements=replacements,
             cluster_uid=outside.cluster_uid,
             has_acme=self._acme is not None,
             has_inspector=outside.inspector is not None,
@@ -255,6 +258,13 @@ class Controller:
                     repair=generate.repair_app,
                 ),
                 inspect=inspect,
+                replace=Replace(
+                    bundles=bundles,
+                    pace=replacements,
+                    metrics=metrics,
+                    clock=clock,
+                    cluster_uid=outside.cluster_uid,
+                ),
                 revise=Revise(
                     agents=outside.agents,
                     bundles=bundles,

@@ -67,6 +67,8 @@ class HealthWatch:
         self._silent: set[str] = set()
         self._blind = False
         self._blind_until: datetime | None = None
+        self._sees_since: datetime | None = None
+        self._last_answer = float("-inf")
 
     def follow(self, uid: str, target: ProbeTarget) -> None:
         """Look at this app from now on; what is looked at already goes on."""
@@ -90,12 +92,15 @@ class HealthWatch:
 
     def sight(self, uid: str) -> Sight:
         """What the operator sees of all droplets but this one's."""
-        return Sight(self._blind, self._blind_until, self._others_answer(uid))
+        times = [at for at in (self._blind_until, self._sees_since) if at is not None]
+        return Sight(self._blind, max(times, default=None), self._others_answer(uid))
 
     def move_dates(self, step: timedelta) -> None:
         """The clock was set by `step`: what is remembered here keeps its age."""
         if self._blind_until is not None:
             self._blind_until += step
+        if self._sees_since is not None:
+            self._sees_since += step
         for followed in self._followed.values():
             followed.view = followed.view.moved(step) if followed.view is not None else None
             if followed.first_miss is not None:
@@ -152,7 +157,7 @@ class HealthWatch:
             self._silent.add(uid)
         else:
             followed.misses, followed.first_miss = 0, None
-            followed.answered_at = self._clock.now()
+            self._note_answer(followed, now)
             self._silent.discard(uid)
             good = answer is ProbeAnswer.UP
             followed.goods = followed.goods + 1 if good else 0
@@ -166,6 +171,15 @@ class HealthWatch:
         followed.view = OutsideView(seen, since or now)
         if before is not None or seen is not Reachability.ANSWERS:
             self._wake(uid)
+
+    def _note_answer(self, followed: _Followed, now: datetime) -> None:
+        """Somebody answers. After a time in which nobody did, silence says something from now on:
+        whoever is silent yet may just not have been asked again.
+        """
+        at = followed.answered_at = self._clock.now()
+        if at - self._last_answer > followed.target.interval * FRESH_INTERVALS:
+            self._sees_since = now
+        self._last_answer = at
 
     def _judge_sight(self) -> None:
         blind = is_blind(len(self._silent), len(self._followed))

@@ -34,6 +34,22 @@ class WrittenApp:
     """What it was made for."""
 
 
+_ON_A_DROPLET = frozenset(
+    {
+        "Await",
+        "CheckApp",
+        "DeployApp",
+        "FindApp",
+        "RecoverDroplet",
+        "RestartApp",
+        "ReviseApp",
+        "SetExpiry",
+        "StopApp",
+        "TakeLog",
+    }
+)
+
+
 @dataclass(slots=True)
 class Memory:
     """One session's efforts, running actions, and what they have shown."""
@@ -44,6 +60,7 @@ class Memory:
     droplet: DropletView | None = None
     droplet_news: asyncio.Event | None = None
     droplet_unseen: bool = False
+    droplet_confirmed_at: datetime | None = None
     firewall_in_force: bool = False
     bundle: StoredBundle | None = None
     unstored: WrittenApp | None = None
@@ -76,6 +93,20 @@ class Memory:
         if self.droplet_news is not None:
             self.droplet_news.set()
 
+    def leave_droplet(self) -> None:
+        """The droplet was given up: what was learnt of it, and done there, says nothing any more.
+
+        What was made, looked for and deleted stays counted.
+        """
+        self.droplet = self.app = self.bundle = self.switch = None
+        self.silent_since = self.droplet_confirmed_at = None
+        self.droplet_unseen = self.firewall_in_force = False
+        for key in [key for key in self.efforts if key.action in _ON_A_DROPLET]:
+            if (task := self.tasks.get(key)) is not None:
+                task.cancel()
+            else:
+                del self.efforts[key]
+
     def note_failure(self, key: ActionKey, failure: Failure | None) -> None:
         """What troubles a running action, before it has failed; None: nothing does any more."""
         self.efforts[key] = replace(self.efforts[key], failure=failure)
@@ -107,6 +138,8 @@ class Memory:
         self.rejected = {at: failure.moved(step) for at, failure in self.rejected.items()}
         self.app = self.app.moved(step) if self.app is not None else None
         self.silent_since = self.silent_since + step if self.silent_since is not None else None
+        if self.droplet_confirmed_at is not None:
+            self.droplet_confirmed_at += step
         self.known_since = {key: date + step for key, date in self.known_since.items()}
         self.missing_since = {key: date + step for key, date in self.missing_since.items()}
 

@@ -17,6 +17,7 @@ from spawnai.lifecycle.observation import (
 from spawnai.lifecycle.reservations import Unpriced, worst_case
 from spawnai.lifecycle.tenancy import needs_labels, refusal
 
+from .actions.replace import ReplacementPace
 from .actions.work import Backing
 from .admission import Admission, is_waiting
 from .classes.controller import ClassController
@@ -45,6 +46,7 @@ class Observer:
         admission: Admission,
         *,
         health: HealthWatch,
+        replacements: ReplacementPace,
         cluster_uid: str,
         has_acme: bool = False,
         has_inspector: bool = False,
@@ -57,6 +59,7 @@ class Observer:
         self._namespaces = namespaces
         self._admission = admission
         self._health = health
+        self._replacements = replacements
         self._cluster_uid = cluster_uid
         self._has_acme = has_acme
         self._has_inspector = has_inspector
@@ -118,6 +121,8 @@ class Observer:
             record_made_here=memory.record_made_here,
             droplet=memory.droplet,
             droplet_unseen=memory.droplet_unseen,
+            droplet_confirmed_at=memory.droplet_confirmed_at,
+            may_replace=self._replacements.is_open(),
             firewall_in_force=memory.firewall_in_force,
             bundle=memory.bundle,
             revised=memory.revised,

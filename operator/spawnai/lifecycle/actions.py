@@ -253,6 +253,40 @@ class RestartApp(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class FindApp(Action):
+    """Find a stored version of the app, for another droplet. Nothing is ever ordered for it."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverDroplet(Action):
+    """Switch a droplet on, or reboot it. `how`: DigitalOcean's name of that."""
+
+    id: str
+    how: str
+
+    @property
+    def key(self) -> ActionKey:
+        """Each once for each droplet."""
+        return ActionKey("RecoverDroplet", id=f"{self.how} {self.id}")
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceDroplet(Action):
+    """Give a droplet up, and all that leads to it: write that into the ledger, and no more."""
+
+    id: str
+    reason: str
+    message: str
+
+    @property
+    def key(self) -> ActionKey:
+        """Once for each droplet."""
+        return ActionKey("ReplaceDroplet", id=self.id)
+
+
+@dataclass(frozen=True, slots=True)
 class ConfirmSessionGone(Action):
     """Ask the API server itself whether the session of this ledger is really gone."""
 

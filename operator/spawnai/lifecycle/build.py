@@ -22,9 +22,17 @@ from spawnai.api.names import (
 from spawnai.api.record import OwnerReference, PlannedResource, RecordSpec, ResourceKind
 from spawnai.api.session import DropletStatus, GenerationStatus, Phase, SessionStatus
 from spawnai.api.spawnclass import ExposureMode, FirewallMode
-from spawnai.billing.ledger import money, with_address
+from spawnai.billing.ledger import money, with_address, with_replaced
 
-from .actions import AddFinalizer, Await, CreateRecord, DeployApp, GenerateApp, key_of
+from .actions import (
+    AddFinalizer,
+    Await,
+    CreateRecord,
+    DeployApp,
+    FindApp,
+    GenerateApp,
+    key_of,
+)
 from .costs import expected_tokens, say_cost
 from .expiry import Wish, resolve
 from .funding import WAITING_FOR_BUDGET, allowance, give_back, paid_for, reserve_life
@@ -42,8 +50,9 @@ from .kinds import WantedFirewall, WantedRecord
 from .limits import limits_of
 from .observation import FailureKind, Observation, Offer, Record, Session
 from .placing import order_droplet
+from .replacing import can_replace, fault, replace_droplet, say_replacing
 from .reservations import Unpriced, worst_case
-from .resources import delete, ensure
+from .resources import delete, ensure, give_up
 from .revisions import first_revision, revise
 from .status import Draft
 from .summary import announce_expiry, sum_up
@@ -113,6 +122,19 @@ def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -
         return  # The watch was quicker than the answer, which tells whether the ledger is new.
     _begin(d, session, offer, now)
     d.allowance = allowance(d, session, offer, o.record, wish)
+    found = fault(o, now) if can_replace(o, now) else None
+    if found is not None:
+        replace_droplet(d, found, now)
+        _say_the_rest(d, session, offer, wish, now, keeps=False)
+        return
+    if o.record.replacing is not None:
+        say_replacing(d, o.record.replacing.message)
+        if not has_own_name(offer) and offer.spec.exposure.mode is not ExposureMode.WILDCARD:
+            d.put(url=None)  # The address that it names is a stranger's by now.
+        _find_app(d)
+        if not give_up(d, o.record):
+            _say_the_rest(d, session, offer, wish, now, keeps=False)
+            return
     _generation(d, o)
     _droplet(d, session, offer, o.record, now)
     _firewall(d, offer, o.record, now)
@@ -120,6 +142,16 @@ def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -
     _put_right(d, session, offer, o.record)
     state = certificate(d, session, offer, o.record)
     _app(d, session, offer, state)
+    keeps = d.previous.ready_at is not None and not o.is_replacing
+    _say_the_rest(d, session, offer, wish, now, keeps=keeps)
+
+
+def _say_the_rest(
+    d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime, *, keeps: bool
+) -> None:
+    """The expiry and what sums up; and, while the app runs, what keeps it."""
+    o = d.observation
+    assert o.record is not None  # noqa: S101 - as build() has seen
     wanted = resolve(
         wish,
         limits_of(offer, session, o.record),
@@ -131,7 +163,7 @@ def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -
     unpaid = reserve_life(d, session, offer, o.record, wanted)
     expiry = once_told(d, wanted)
     announce_expiry(d, offer, expiry, now)
-    if d.previous.ready_at is not None:
+    if keeps:
         keep(d, session, wanted, expiry, now)
         if d.address is not None and revise(d, session, offer, d.address):
             give_back(d, session, offer, o.record, wanted)
@@ -171,9 +203,9 @@ def _put_right(d: Draft, session: Session, offer: Offer, record: Record) -> None
     """
     d.put(class_name=offer.name, tier=session.tier)
     url, ip = d.previous.url, d.address
-    if url is None or ip is None or d.previous.ready_at is None:
+    if url is None or ip is None or not d.runs:
         return
-    names = {line.name for line in record.living(ResourceKind.DOMAIN_RECORD)}
+    names = {line.name for line in record.in_use(ResourceKind.DOMAIN_RECORD)}
     if not _leads_to(url, {ip, *names}):
         by_gateway = offer.spec.exposure.mode is ExposureMode.WILDCARD
         served = by_gateway or d.has(ConditionType.CERTIFICATE_READY)
@@ -187,6 +219,12 @@ def _leads_to(url: str, hosts: set[str]) -> bool:
         return parts.scheme in {"http", "https"} and parts.hostname in hosts and not any(rest)
     except ValueError:
         return False
+
+
+def _find_app(d: Draft) -> None:
+    """What ran on the droplet before; it was paid for once."""
+    if d.observation.bundle is None:
+        d.do(FindApp(d.previous.revision or 1))
 
 
 def _generation(d: Draft, o: Observation) -> None:
@@ -238,15 +276,14 @@ def _droplet(d: Draft, session: Session, offer: Offer, record: Record, now: date
         return
     if o.creation(ResourceKind.DROPLET).waits_for_turn:
         d.abandon(unsent=(ResourceKind.DROPLET,))  # What was waited for has turned up.
-    for spare in record.living(ResourceKind.DROPLET)[1:]:
+    for spare in record.in_use(ResourceKind.DROPLET)[1:]:
         delete(d, record, spare)
     view = o.droplet if o.droplet is not None and str(o.droplet.id) == entry.id else None
     ip = view.ip if view is not None and view.ip is not None else entry.ip
-    if ip is None and d.previous.ready_at is not None and d.previous.droplet is not None:
+    if ip is None and d.runs and d.previous.droplet is not None:
         ip = d.previous.droplet.ip
     # The droplet of a running session is not waited for: one that is off would be listed for ever.
-    ready = d.previous.ready_at is not None
-    booted = ready or (view.status == "active" if view is not None else ip is not None)
+    booted = d.runs or (view.status == "active" if view is not None else ip is not None)
     if ip is not None and entry.ip is None:
         d.ledger = with_address(record.status, entry.kind, entry.id, ip)
     d.put(
@@ -277,12 +314,12 @@ def _firewall(d: Draft, offer: Offer, record: Record, now: datetime) -> None:
     if entry is None:
         d.set_false(ConditionType.FIREWALL_READY, "Pending", "The firewall is not in force yet")
         return
-    if o.firewall_in_force or (d.previous.ready_at is not None):
+    if o.firewall_in_force or d.runs:
         d.set_true(ConditionType.FIREWALL_READY, "InForce", "The firewall covers the droplet")
         return
     firewall_id = offer.firewall_id
     if offer.spec.firewall.mode is FirewallMode.PER_SESSION:
-        own = next(iter(record.living(ResourceKind.FIREWALL)), None)
+        own = next(iter(record.in_use(ResourceKind.FIREWALL)), None)
         firewall_id = own.id if own is not None else None
         if own is None:
             ensure(d, WantedFirewall(session_firewall_name(o.uid), int(entry.id)))
@@ -304,7 +341,7 @@ def _name(d: Draft, session: Session, offer: Offer, record: Record) -> None:
     if domain is None or not has_own_name(offer):
         return
     label = session_host_label(session.name, o.uid)
-    if record.living(ResourceKind.DOMAIN_RECORD):
+    if record.in_use(ResourceKind.DOMAIN_RECORD):
         d.set_true(ConditionType.DNS_READY, "Created", f"{label}.{domain} points at the droplet")
         return
     d.set_false(ConditionType.DNS_READY, "Creating", f"{label}.{domain} is being made")
@@ -327,10 +364,10 @@ def _app(
 ) -> None:
     o, now = d.observation, d.now
     ip = d.address
-    if d.previous.ready_at is not None:
+    if d.runs:
         return
     if ip is None or o.bundle is None or not d.has(ConditionType.FIREWALL_READY):
-        d.set_false(ConditionType.APP_HEALTHY, NOT_INSTALLED, DEPLOYING)
+        _not_yet(d, DEPLOYING)
         return
     deadline = now + parse_duration(offer.spec.lifetime.provisioning_deadline)
     deploy = DeployApp(ip, o.bundle.digest, expires_at=deadline, allowance=d.allowance)
@@ -338,17 +375,21 @@ def _app(
     if effort.done_at is None or effort.failure is not None:
         failure = effort.failure
         waiting = DEPLOYING if failure is None else f"{DEPLOYING}; last try: {failure.message}"
-        d.set_false(ConditionType.APP_HEALTHY, NOT_INSTALLED, waiting)
+        _not_yet(d, waiting)
         if failure is not None and failure.kind is FailureKind.NEEDS_PERSON:
             d.stall(failure.reason, failure.message, "Deploy")
         d.do(deploy)
         return
-    d.set_true(ConditionType.APP_HEALTHY, "Answers", "The app answers")
+    if not o.is_replacing:
+        d.set_true(ConditionType.APP_HEALTHY, "Answers", "The app answers")
     if certificate is CertificateState.AWAITED and not gives_up(d, offer, effort.done_at, now):
         return
     if not has_own_name(offer) or d.has(ConditionType.DNS_READY):
         https = certificate is CertificateState.SERVED
         url = url_of(session, offer, ip, https=https)
+        if o.is_replacing and o.record is not None:
+            _replaced(d, url, o.record, now)
+            return
         if not inspect(d, session, offer, url, ip):
             return
         d.put(ready_at=now.replace(microsecond=0), url=url)
@@ -356,3 +397,20 @@ def _app(
         # The droplet's switch is told of the promise once it is stored, and no watch shows that:
         # what this process wrote it knows already.
         d.wake(now)
+
+
+def _not_yet(d: Draft, words: str) -> None:
+    """The app does not answer yet; one that is brought to another droplet has a reason of its own,
+    which was said.
+    """
+    if not d.observation.is_replacing:
+        d.set_false(ConditionType.APP_HEALTHY, NOT_INSTALLED, words)
+
+
+def _replaced(d: Draft, url: str, record: Record, now: datetime) -> None:
+    """The app answers on the droplet that took the place of another."""
+    d.ledger = with_replaced(d.ledger or record.status, now.replace(microsecond=0))
+    d.put(url=url)
+    d.set_true(ConditionType.APP_HEALTHY, "Answers", "The app answers")
+    d.notice("Normal", "Replaced", "Replace", f"The app answers again, on another droplet: {url}")
+    d.wake(now)

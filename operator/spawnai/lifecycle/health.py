@@ -101,7 +101,7 @@ def verdict(o: Observation) -> Verdict:
     """What is made of the app of a running session."""
     if o.app is not None and o.app.state == "failed":
         return Verdict.APP_FAILED
-    if o.droplet is not None and o.droplet.status == "off":
+    if _is_off(o):
         return Verdict.POWERED_OFF
     if agent_is_silent(o):
         return Verdict.BLIND if o.sight.is_blind else Verdict.SILENT
@@ -110,6 +110,13 @@ def verdict(o: Observation) -> Verdict:
     if outside_is(o, Reachability.SILENT) and o.app.at > o.outside_since:
         return Verdict.NETWORK_PATH
     return Verdict.SERVES if o.app.state in SERVES else Verdict.UNSETTLED
+
+
+def _is_off(o: Observation) -> bool:
+    line = o.record.droplet if o.record is not None else None
+    if o.droplet is None or line is None:
+        return False
+    return str(o.droplet.id) == line.id and o.droplet.status == "off"
 
 
 def agent_is_silent(o: Observation) -> bool:

@@ -79,9 +79,10 @@ def url_of(session: Session, offer: Offer, ip: str, *, https: bool) -> str:
 def certificate(d: Draft, session: Session, offer: Offer, record: Record) -> CertificateState:
     """Plan the next step towards the certificate, and say how far it is."""
     o = d.observation
-    if d.previous.ready_at is not None and offer.spec.exposure.mode is ExposureMode.DIRECT:
+    ready_at = d.previous.ready_at
+    if d.runs and ready_at is not None and offer.spec.exposure.mode is ExposureMode.DIRECT:
         if wants_certificate(offer):
-            _once_ready(d, session, offer, record, d.previous.ready_at)
+            _once_ready(d, session, offer, record, ready_at)
         served = d.has(ConditionType.CERTIFICATE_READY)
         return CertificateState.SERVED if served else CertificateState.WITHOUT
     if offer.spec.exposure.mode is ExposureMode.WILDCARD:
@@ -92,7 +93,7 @@ def certificate(d: Draft, session: Session, offer: Offer, record: Record) -> Cer
     if ip is None or not record.stores_address(ip):
         _await(d, "Pending", "The certificate is ordered once the droplet has an address")
         return CertificateState.AWAITED
-    line = next(iter(record.living(ResourceKind.CERTIFICATE)), None)
+    line = next(reversed(record.in_use(ResourceKind.CERTIFICATE)), None)
     failure = _failure(o)
     if line is None:
         _await(d, "Ordering", "The certificate is being ordered")
@@ -127,7 +128,7 @@ def _once_ready(
     o, ip = d.observation, d.address
     if ip is None or not record.stores_address(ip):
         return
-    lines = record.living(ResourceKind.CERTIFICATE)
+    lines = record.in_use(ResourceKind.CERTIFICATE)
     newest = lines[-1] if lines else None
     step = Await(newest.kind, newest.id) if newest is not None else None
     effort = o.effort(step.key) if step is not None else Effort()

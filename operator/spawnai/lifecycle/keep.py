@@ -11,6 +11,7 @@ from .actions import CheckApp, RestartApp, SetExpiry, StopApp, TakeLog, key_of
 from .expiry import Expiry
 from .health import SERVES, Verdict, outside_is, verdict
 from .observation import Effort, Observation, Reachability, Session
+from .replacing import recover
 from .status import Draft
 
 FIRST_LOOK = timedelta(seconds=15)
@@ -32,7 +33,7 @@ of it. Should the operator die then, the switch may come before the promised end
 POWERED_OFF = "PoweredOff"
 """Why DropletReady or AppHealthy is False: DigitalOcean shows the droplet as off."""
 
-NOT_THE_APPS = frozenset({NOT_INSTALLED, POWERED_OFF, "NetworkPath"})
+NOT_THE_APPS = frozenset({NOT_INSTALLED, POWERED_OFF, "NetworkPath", "Replacing"})
 """Why AppHealthy is False without a fault of the app."""
 
 LOG_AHEAD = timedelta(seconds=5)
@@ -54,6 +55,8 @@ def once_told(d: Draft, wanted: Expiry) -> Expiry:
     ready = d.previous.ready_at is not None
     if not ready or d.address is None or promised is None or wanted.time is None:
         return wanted
+    if d.observation.is_replacing:
+        return wanted  # The new droplet's switch is told once the app answers there.
     if wanted.time <= promised or d.observation.switch == _to_the_second(wanted.time):
         return wanted
     if d.observation.effort(key_of(SetExpiry)).failures >= TELLING_TRIES:
@@ -73,6 +76,7 @@ def keep(d: Draft, session: Session, wanted: Expiry, expiry: Expiry, now: dateti
         put_off = wanted.time is not None and wanted.time > expiry.time
         _prepare_the_end(d, session, ip, expiry.time, put_off=put_off)
     _look_after_the_app(d, CheckApp(ip), now)
+    recover(d, now)
 
 
 def powered_off(droplet_id: int | str) -> str:
@@ -176,6 +180,7 @@ def _move_switch(d: Draft, switch: SetExpiry) -> None:
     ready_at = d.previous.ready_at
     told_before = (
         o.switch is None
+        and not (o.record is not None and o.record.status.replacements)
         and ready_at is not None
         and ready_at < o.operator_started_at
         and o.effort(switch.key).started_at is None

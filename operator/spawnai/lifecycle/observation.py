@@ -13,6 +13,7 @@ from spawnai.api.record import (
     Presence,
     RecordSpec,
     RecordStatus,
+    Replacement,
     ResourceKind,
 )
 from spawnai.api.session import DEFAULT_TIER, SessionSpec, SessionStatus, Tier
@@ -211,10 +212,37 @@ class Record:
             if entry.kind is kind and entry.presence is not Presence.GONE
         )
 
+    def in_use(self, kind: ResourceKind) -> tuple[LedgerEntry, ...]:
+        """Those of the living that the session goes on with: none that it has given up."""
+        return tuple(entry for entry in self.living(kind) if entry.id not in self.given_up)
+
+    @property
+    def given_up(self) -> frozenset[str]:
+        """The ids of what was replaced."""
+        return frozenset(id_ for one in self.status.replacements for id_ in one.replaced)
+
+    @property
+    def replacing(self) -> Replacement | None:
+        """The replacement under way, if there is one."""
+        last = next(reversed(self.status.replacements), None)
+        return last if last is not None and last.finished_at is None else None
+
     @property
     def droplet(self) -> LedgerEntry | None:
         """The session's droplet, while it has not been seen gone."""
-        return next(iter(self.living(ResourceKind.DROPLET)), None)
+        return next(iter(self.in_use(ResourceKind.DROPLET)), None)
+
+    @property
+    def lost_droplet(self) -> LedgerEntry | None:
+        """The droplet that was found gone, where the session has no other."""
+        if self.droplet is not None:
+            return None
+        lost = (
+            one
+            for one in self.status.resources
+            if one.kind is ResourceKind.DROPLET and one.id not in self.given_up
+        )
+        return next((one for one in lost if one.presence is Presence.GONE), None)
 
     @property
     def droplet_was_deleted(self) -> bool:
@@ -222,7 +250,11 @@ class Record:
 
         One that was found gone bears the same time for both.
         """
-        droplets = [one for one in self.status.resources if one.kind is ResourceKind.DROPLET]
+        droplets = [
+            one
+            for one in self.status.resources
+            if one.kind is ResourceKind.DROPLET and one.id not in self.given_up
+        ]
         return bool(droplets) and all(
             one.deletion_accepted_at is not None and one.deletion_accepted_at != one.gone_at
             for one in droplets
@@ -286,8 +318,8 @@ class OutsideView:
 class Sight:
     """What the operator sees of all droplets together.
 
-    `blind_until`: when it last could see again. `others_answer`: whether the droplet of another
-    session has just answered, which proves the operator's own way.
+    `blind_until`: when it could see again, after many or all were silent. `others_answer`: whether
+    the droplet of another session has just answered, which proves the operator's own way.
     """
 
     is_blind: bool = False
@@ -349,6 +381,10 @@ class Observation:
     record_made_here: bool
     droplet: DropletView | None = None
     droplet_unseen: bool = False
+    droplet_confirmed_at: datetime | None = None
+    """When DigitalOcean itself was last asked for the droplet, and showed it."""
+    may_replace: bool = True
+    """Whether enough time has passed since another droplet was replaced."""
     firewall_in_force: bool = False
     bundle: StoredBundle | None = None
     revised: Revised | None = None
@@ -394,6 +430,11 @@ class Observation:
     def outside_since(self) -> datetime:
         """Since when the app is seen from outside as it is now."""
         return self.outside.since if self.outside is not None else self.operator_started_at
+
+    @property
+    def is_replacing(self) -> bool:
+        """Whether the session's app is on its way to another droplet."""
+        return self.record is not None and self.record.replacing is not None
 
     def effort(self, key: ActionKey) -> Effort:
         """What is remembered of an action."""

@@ -29,7 +29,7 @@ from spawnai.api.conditions import (
 from spawnai.api.durations import parse_duration
 from spawnai.api.record import Presence, ResourceKind
 from spawnai.api.session import Phase, SessionStatus
-from spawnai.api.spawnclass import OnAppFailure
+from spawnai.api.spawnclass import OnAppFailure, OnDropletFailure
 
 from .actions import (
     ConfirmNoRecord,
@@ -48,6 +48,8 @@ from .funding import paid_for
 from .keep import app_failure
 from .limits import limits_of, provisioning_deadline
 from .observation import FailureKind, Observation, Record, Session
+from .replacing import LOST, can_replace, fault
+from .replacing import deadline as replacement_deadline
 from .status import Draft, Plan
 from .teardown import Ending, teardown, time_was_over
 
@@ -94,6 +96,8 @@ def plan(observation: Observation, now: datetime) -> Plan:
         _wake_at_the_end(draft, session, wish, now)
     else:
         _wake_at_the_end(draft, session, wish, now)
+        if observation.offer is not None:
+            draft.wake(replacement_deadline(observation, observation.offer))
         stalled = _cannot_begin(observation, session, wish)
         if stalled is not None:
             _stall(draft, *stalled, now)
@@ -235,13 +239,39 @@ def _ending(o: Observation, session: Session, wish: Wish, now: datetime) -> Endi
     if o.record is not None and o.record.droplet_was_deleted:
         # Its time was over when that was done; a longer life asked for since comes too late.
         return _time_was_over(o, status.expiration_time or now)
-    lost = o.record is not None and any(
-        entry.kind is ResourceKind.DROPLET and entry.presence is Presence.GONE
-        for entry in o.record.status.resources
+    return _droplet_failed(o, now)
+
+
+def _droplet_failed(o: Observation, now: datetime) -> Ending | None:
+    """The end of a session whose droplet is lost, or broken, and is not replaced."""
+    if o.offer is not None and (until := replacement_deadline(o, o.offer)) is not None:
+        return _replacement_failed(o, until, now)
+    if can_replace(o, now):
+        return None
+    lost = o.record is not None and o.record.lost_droplet is not None
+    if lost:
+        return Ending(LOST, "The droplet was deleted outside the operator", failed=True)
+    wants_end = (
+        o.offer is not None and o.offer.spec.health.on_droplet_failure is OnDropletFailure.END
     )
-    if lost and o.record is not None and o.record.droplet is None:
-        return Ending("DropletLost", "The droplet was deleted outside the operator", failed=True)
-    return None
+    found = fault(o, now) if wants_end else None
+    return Ending(found.reason, found.message, failed=True) if found is not None else None
+
+
+def _replacement_failed(o: Observation, until: datetime, now: datetime) -> Ending | None:
+    """The end of a session whose app does not come up on another droplet either."""
+    replacing = o.record.replacing if o.record is not None else None
+    if replacing is None:
+        return None
+    failure = o.final_failure()
+    if failure is not None:
+        return Ending(failure.reason, failure.message, failed=True)
+    if o.record is not None and o.record.lost_droplet is not None:
+        return Ending(LOST, "The droplet was deleted outside the operator", failed=True)
+    if now < until:
+        return None
+    words = f"{replacing.message}, and the app was not ready on another one in time"
+    return Ending("ReplacementFailed", words, failed=True)
 
 
 def _failed(o: Observation, status: SessionStatus) -> Ending | None:

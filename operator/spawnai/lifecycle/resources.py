@@ -69,7 +69,9 @@ def names_of(o: Observation, record: Record) -> list[Name]:
         if follows is None:
             names.append(Name(planned.kind, planned.name))
             continue
-        addresses = [line.ip for line in record.status.resources if line.kind is follows]
+        lines = [line for line in record.status.resources if line.kind is follows]
+        # That of the latest: what led to one before was settled before it was given up.
+        addresses = [line.ip for line in reversed(lines)]
         if o.droplet is not None:
             addresses.append(o.droplet.ip)
         address = next((ip for ip in addresses if ip is not None), None)
@@ -128,7 +130,10 @@ def unaccounted_since(o: Observation, name: Name) -> datetime | None:
     if o.record is None:
         return None
     effort = o.effort(name.create_key)
-    sent = effort.effects + (1 if _earlier_life_may_have_sent(o, name.kind) else 0)
+    sent = effort.effects
+    if _earlier_life_may_have_sent(o, name.kind):
+        before = o.operator_started_at
+        sent += 1 + sum(one.started_at < before for one in o.record.status.replacements)
     if KINDS[name.kind].unique:
         sent = min(sent, 1)
     if sum(1 for line in o.record.status.resources if line.kind is name.kind) >= sent:
@@ -161,6 +166,23 @@ def delete(d: Draft, record: Record, line: LedgerEntry) -> None:
         d.do(Delete(line))
     else:
         d.do(Verify(line))
+
+
+def give_up(d: Draft, record: Record) -> bool:
+    """Plan the next steps towards the end of what was replaced; tells whether all of it is gone."""
+    o = d.observation
+    waited_for: set[int] = set()
+    left = False
+    for kind in TEARDOWN:
+        row = KINDS[kind]
+        lines = [line for line in record.living(kind) if line.id in record.given_up]
+        if all(order >= row.teardown_order for order in waited_for):
+            for line in lines:
+                delete(d, record, line)
+        if not all(_makes_way(o, line) for line in lines):
+            waited_for.add(row.teardown_order)
+        left = left or bool(lines)
+    return not left
 
 
 def delete_all(d: Draft, record: Record, *, log_taken: bool) -> set[ResourceKind]:

@@ -116,6 +116,11 @@ class Draft:
         droplet: DropletStatus | None = self._changes.get("droplet")
         return droplet.ip if droplet is not None else None
 
+    @property
+    def runs(self) -> bool:
+        """Whether the app was Ready and is where it was: it is not brought to another droplet."""
+        return self.previous.ready_at is not None and not self.observation.is_replacing
+
     def wake(self, at: datetime | None) -> None:
         """Look again at that time, or earlier."""
         if at is not None and (self.wake_at is None or at < self.wake_at):

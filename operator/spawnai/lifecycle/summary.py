@@ -11,6 +11,7 @@ from .expiry import Expiry
 from .keep import NOT_INSTALLED
 from .limits import provisioning_deadline
 from .observation import Offer, Session
+from .replacing import REPLACING
 from .revisions import change_under_way
 from .status import Draft
 
@@ -68,7 +69,10 @@ def sum_up(d: Draft, session: Session, offer: Offer, expiry: Expiry, unpaid: str
             d.notice("Normal", "Running", "Deploy", f"The app answers at {d.get('url')}")
         _ready(d, remark)
         changing = change_under_way(d)
-        if changing is None:
+        app = d.condition(ConditionType.APP_HEALTHY)
+        if app is not None and app.reason == REPLACING:
+            d.set_true(ConditionType.RECONCILING, REPLACING, app.message)
+        elif changing is None:
             d.drop(ConditionType.RECONCILING)
         else:
             d.set_true(ConditionType.RECONCILING, "Updating", changing)

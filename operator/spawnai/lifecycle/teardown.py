@@ -35,7 +35,7 @@ RESIDUAL_AFTER = timedelta(seconds=15)
 ORDERS = ("GenerateApp", "DeployApp", "InspectApp", "ReviseApp")
 """What may order from Claude: an app, a repair, a change."""
 
-ABANDONED = (*ORDERS, "Await", "SetExpiry", "CheckApp", "StopApp", "RestartApp")
+ABANDONED = (*ORDERS, "Await", "SetExpiry", "CheckApp", "StopApp", "RestartApp", "FindApp")
 """What only a session that goes on needs."""
 
 

@@ -390,6 +390,22 @@ class Metrics:
             "1 while so many droplets are silent at once that the operator's network is suspected",
             registry=registry,
         )
+        self._recoveries = Counter(
+            "spawnai_droplet_recoveries_total",
+            "Droplets that were switched on or rebooted because nothing on them answered",
+            ["action"],
+            registry=registry,
+        )
+        self._replacements = Counter(
+            "spawnai_replacements_total",
+            "Droplets of running sessions that were given up for another one, by why",
+            ["reason"],
+            registry=registry,
+        )
+        for how in ("power_on", "reboot"):
+            self._recoveries.labels(how)
+        for reason in ("DropletLost", "DropletFailed"):
+            self._replacements.labels(reason)
         self._orphans = Gauge(
             "spawnai_orphans",
             "Droplets of this cluster that no living SpawnRecord explains",
@@ -474,6 +490,14 @@ class Metrics:
     def is_blind(self, value: int) -> None:
         """1 while the operator takes its own network for cut, else 0."""
         self._blind.set(value)
+
+    def droplet_recovery(self, action: str) -> None:
+        """A droplet is switched on or rebooted: "power_on" or "reboot"."""
+        self._recoveries.labels(action).inc()
+
+    def droplet_replaced(self, reason: str) -> None:
+        """A droplet was given up for another one: "DropletLost" or "DropletFailed"."""
+        self._replacements.labels(reason).inc()
 
     def session_ended(self, status: SessionStatus) -> None:
         """The end of a session was decided, for `status.termination_reason`."""

@@ -9,6 +9,7 @@ from .keeping import KEEPING
 from .offering import OFFERING
 from .paying import PAYING
 from .reaping import REAPING
+from .replacing import REPLACING
 
 BUGS: tuple[Bug, ...] = (
     *BUILDING,
@@ -17,6 +18,7 @@ BUGS: tuple[Bug, ...] = (
     *KEEPING,
     *OFFERING,
     *REAPING,
+    *REPLACING,
     *CLOCKS,
     *PAYING,
 )

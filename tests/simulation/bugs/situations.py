@@ -4,6 +4,7 @@ from dataclasses import replace
 from random import Random
 
 from tests.simulation.story import (
+    HARM,
     MOMENTS,
     SHOWS_LATE,
     Act,
@@ -342,3 +343,41 @@ def money_for_one(seed: int) -> Story:
         happenings.append(Crash(1, random.randint(12, 60), random.choice(MOMENTS), 0.5))
     story = _in_the_world_of(seed, happenings)
     return replace(story, settings=replace(story.settings, droplet_limit=10, watch_seconds=0.05))
+
+
+def a_droplet_breaks(seed: int) -> Story:
+    """Of two long sessions one loses its droplet, or that stops answering."""
+    random = Random(seed)
+    at = round(random.uniform(40, 90), 1)
+    return _in_the_world_of(
+        seed,
+        [
+            Order(0.5, "app-0", "5h", "api"),
+            Order(1.5, "app-1", "5h", "webapp"),
+            Act(at, random.choice(HARM), "app-0"),
+        ],
+    )
+
+
+def two_droplets_are_lost(seed: int) -> Story:
+    """Two long sessions lose their droplets at once."""
+    random = Random(seed)
+    at = round(random.uniform(40, 90), 1)
+    return _in_the_world_of(
+        seed,
+        [
+            Order(0.5, "app-0", "5h", "webapp"),
+            Order(1.5, "app-1", "5h", "webapp"),
+            Act(at, "deletes by hand the droplet of", "app-0"),
+            Act(at + 1, "deletes by hand the droplet of", "app-1"),
+        ],
+    )
+
+
+def no_agent_is_reached(seed: int) -> Story:
+    """The way between the operator and its droplets is cut for minutes; nothing is wrong there."""
+    random = Random(seed)
+    names = ("app-0", "app-1")[: random.choice((1, 2))]
+    orders = [Order(float(number), name, "5h", "webapp") for number, name in enumerate(names)]
+    at, seconds = round(random.uniform(60, 120), 1), random.choice((420.0, 500.0))
+    return _in_the_world_of(seed, [*orders, Outage(at, "every agent", seconds)])

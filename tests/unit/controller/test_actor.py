@@ -44,7 +44,7 @@ def creating(budget: RateBudget) -> tuple[Actor, Work]:
     backing = SimpleNamespace(account=SimpleNamespace(client=client))
     effort = Effort(running=True, started_at=clock.utc_now())
     memory = Memory(efforts={CREATION.key: effort})
-    names = ("custody", "generate", "deploy", "inspect", "revise", "reservations")
+    names = ("custody", "generate", "deploy", "inspect", "revise", "reservations", "replace")
     others = {name: Nothing() for name in names}
     actor = Actor(resources=Resources(), **others)
     return actor, Work("uid", None, memory, backing, clock.utc_now)

@@ -153,6 +153,20 @@ async def test_of_two_the_one_that_answers_proves_the_way_for_the_other(watching
     assert not watching.watch.sight("b").others_answer
 
 
+async def test_when_the_first_answers_after_nobody_did_silence_counts_from_then(watching):
+    watching.follow("a", "b")
+    await watching.pass_intervals(2)
+    watching.apps.answers.update(a=NONE, b=NONE)
+    await watching.pass_intervals(6)
+    healed = watching.clock.utc_now()
+    watching.apps.answers["b"] = UP
+    await watching.pass_intervals(3)
+    sight = watching.watch.sight("a")
+    assert sight.others_answer
+    assert sight.blind_until is not None
+    assert sight.blind_until >= healed
+
+
 async def test_what_is_left_is_not_looked_at_any_more(watching):
     watching.follow("a", "b", "c")
     for name in "abc":

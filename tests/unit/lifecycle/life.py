@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from spawnai.api.record import GenerationEntry, LedgerEntry, RecordStatus, ResourceKind
+from spawnai.api.record import GenerationEntry, LedgerEntry, RecordStatus, Replacement, ResourceKind
 from spawnai.api.session import AppType, SessionSpec, SessionStatus
 from spawnai.api.spawnclass import ClassSpec
 from spawnai.billing import ledger as books
@@ -38,6 +38,7 @@ from spawnai.lifecycle.observation import (
     StoredBundle,
 )
 from spawnai.lifecycle.plan import plan
+from spawnai.lifecycle.replacing import given_up_parts
 from spawnai.lifecycle.status import Notice, Plan
 
 START = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
@@ -110,12 +111,15 @@ class Life:
     firewall_in_force: bool = False
     claude_answers: bool = True
     new_droplet_status: str = "active"
+    new_ip: str = IP
     app: AppView | None = None
     app_says: AppView = field(default_factory=lambda: AppView("running", None, START))
     """What the agent answers a process that has not heard of the app."""
     outside: OutsideView | None = None
     sight: Sight = field(default_factory=Sight)
     silent_since: datetime | None = None
+    confirmed_at: datetime | None = None
+    may_replace: bool = True
     log: tuple[str, ...] = ()
     missing: frozenset[tuple[str, str]] = frozenset()
     switch: datetime | None = None
@@ -160,6 +164,8 @@ class Life:
             outside=self.outside,
             sight=self.sight,
             silent_since=self.silent_since,
+            droplet_confirmed_at=self.confirmed_at,
+            may_replace=self.may_replace,
             log=self.log,
             missing=self.missing,
             switch=self.switch,
@@ -355,18 +361,21 @@ class Life:
             case do.ConfirmSessionGone():
                 self.gone = True
             case do.Create(wanted=WantedDroplet(placement=placement)):
-                self.droplet = DropletView(77, self.new_droplet_status, IP)
+                number = 77 + len(self.record.status.replacements if self.record else ())
+                self.droplet = DropletView(number, self.new_droplet_status, self.new_ip)
                 self.note(
                     ResourceKind.DROPLET,
-                    "77",
+                    str(number),
                     region=placement.region,
                     size=placement.size,
                     price_hourly="0.00893",
                 )
             case do.Create(wanted=WantedFirewall()):
-                self.note(ResourceKind.FIREWALL, "firewall-1")
+                count = 1 + len(self.record.status.replacements if self.record else ())
+                self.note(ResourceKind.FIREWALL, f"firewall-{count}")
             case do.Create(wanted=WantedRecord(domain=domain, ip=ip)):
-                self.note(ResourceKind.DOMAIN_RECORD, "5", domain=domain, ip=ip)
+                count = 5 + len(self.record.status.replacements if self.record else ())
+                self.note(ResourceKind.DOMAIN_RECORD, str(count), domain=domain, ip=ip)
             case do.Create(wanted=WantedCertificate(host=host, ip=ip)):
                 orders = sum(name_of(one) == "CreateCertificate" for one in self.done)
                 self.note(
@@ -394,6 +403,14 @@ class Life:
             case do.CheckApp():
                 self.app = replace(self.app or self.app_says, at=self.now)
                 self.switch = self.switch_told
+            case do.RecoverDroplet(id=id_):
+                self.droplet = DropletView(int(id_), "active", IP)
+            case do.ReplaceDroplet(id=id_, reason=reason, message=message):
+                self._give_up(id_, reason, message)
+            case do.FindApp():
+                self.bundle = StoredBundle(
+                    DIGEST, GenerationEntry(model="m", started_at=START, outcome="Stored")
+                )
             case do.StopApp():
                 self.app = AppView("stopped", None, self.now)
             case do.RestartApp():
@@ -408,6 +425,18 @@ class Life:
                 self.book(lambda book: books.with_gone(book, gone.kind, gone.id, self.now))
             case _:
                 self.finds.pop(among(action, self.finds) or "", lambda: None)()
+
+    def _give_up(self, droplet_id: str, reason: str, message: str) -> None:
+        """As `controller/actions/replace.py` and `Memory.leave_droplet` do it."""
+        assert self.record is not None
+        named = self.offer is not None and self.offer.spec.exposure.domain is not None
+        parts = given_up_parts(self.record.status, droplet_id, named_certificate=named)
+        entry = Replacement(reason=reason, message=message, started_at=self.now, replaced=parts)
+        self.book(lambda book: books.with_replacement(book, entry))
+        self.droplet = self.app = self.bundle = self.switch = self.silent_since = None
+        self.firewall_in_force = False
+        kept = ("Create", "Find", "Delete", "Verify", "ReplaceDroplet")
+        self.efforts = {key: one for key, one in self.efforts.items() if key.action in kept}
 
     def note(self, kind: ResourceKind, id_: str, **details: Any) -> None:
         created_at = self.now - self.cloud_behind

@@ -153,7 +153,7 @@ def test_an_app_that_does_not_run_or_whose_droplet_goes_is_not_looked_at():
 
 
 def test_a_droplet_that_is_off_says_so_before_all_else():
-    life = silent_agent(seen(running(), Reachability.SILENT))
+    life = silent_agent(seen(running(onDropletFailure="Keep"), Reachability.SILENT))
     life.droplet = DropletView(77, "off", IP)
     life.settle()
     assert healthy(life)[0] == ("False", "PoweredOff")

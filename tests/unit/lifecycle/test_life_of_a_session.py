@@ -702,8 +702,9 @@ def test_an_app_that_fails_ends_the_session_with_its_reason():
     assert life.status.phase is Phase.DESTROYED
 
 
-def test_a_droplet_that_was_deleted_by_hand_ends_the_session():
+def test_a_droplet_that_was_deleted_by_hand_ends_a_session_that_wants_no_other():
     life = running()
+    life.offer = an_offer(health={"onDropletFailure": "Keep"})
     life.book(
         lambda book: book.model_copy(
             update={"resources": [replace_presence(entry) for entry in book.resources]}

@@ -17,6 +17,7 @@ from .custody import Custody
 from .deploy import Deploy
 from .generate import Generate
 from .inspect import Inspect
+from .replace import Replace
 from .reserve import Reservations
 from .resources import Resources
 from .revise import Revise
@@ -24,7 +25,7 @@ from .work import Work
 
 Handler = Callable[[Work, Any], Awaitable[timedelta | None]]
 
-NEEDS_CLASS = (do.ResourceAction, do.GenerateApp)
+NEEDS_CLASS = (do.ResourceAction, do.GenerateApp, do.RecoverDroplet, do.ReplaceDroplet)
 """What reaches the cloud or Claude, and so has to wait for a class that can be used."""
 
 TURN_SECONDS = 6 * 3600.0
@@ -51,6 +52,9 @@ _DOING: Mapping[type[do.Action], str] = {
     do.TakeLog: "taking the last lines of the app's log",
     do.StopApp: "having the droplet stop the app",
     do.RestartApp: "having the droplet serve the app again",
+    do.RecoverDroplet: "having the droplet started again",
+    do.ReplaceDroplet: "giving the droplet up for another one",
+    do.FindApp: "finding the stored app",
     do.Create: "making the {noun}",
     do.Find: "looking for the {noun}",
     do.Await: "waiting for the {noun} to be ready",
@@ -79,6 +83,7 @@ class Actor:
         inspect: Inspect,
         revise: Revise,
         reservations: Reservations,
+        replace: Replace,
     ) -> None:
         self._handlers: Mapping[type[do.Action], tuple[float, Handler]] = {
             do.AddFinalizer: (30, custody.add_finalizer),
@@ -105,6 +110,9 @@ class Actor:
             do.TakeLog: (5, deploy.take_log),
             do.StopApp: (60, deploy.stop_app),
             do.RestartApp: (15, deploy.restart_app),
+            do.RecoverDroplet: (90, replace.recover_droplet),
+            do.ReplaceDroplet: (30, replace.replace_droplet),
+            do.FindApp: (60, replace.find_app),
         }
 
     async def carry_out(self, work: Work, action: do.Action) -> timedelta | None:

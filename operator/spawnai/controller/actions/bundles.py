@@ -77,6 +77,25 @@ class Bundles:
             earlier = (*earlier, generation)
             number += 1
 
+    async def stored(self, session: Session, number: int) -> StoredBundle:
+        """One stored version of the app, or the latest where that one is not stored.
+
+        Raises:
+            SessionFailed: none is stored, or somebody has put something else in its place.
+        """
+        try:
+            bundle, generation = await self._read(session, number)
+        except ObjectNotFound:
+            latest = await self.find(session)
+            if latest is None:
+                raise SessionFailed(
+                    "StoredAppMissing",
+                    f"Secret {self._namespace}/{bundle_name(session.uid)} is gone, so there is no "
+                    "app to bring to another droplet; apply the session again",
+                ) from None
+            return latest
+        return StoredBundle(bundle.digest, generation, number, bundle.note)
+
     async def latest(self, session: Session) -> Bundle:
         """The latest version of the app.
 

@@ -221,7 +221,7 @@ class CertificateSteps(Steps):
         )
         droplet = next(
             entry
-            for entry in work.memory.book.resources
+            for entry in reversed(work.memory.book.resources)
             if entry.kind is ResourceKind.DROPLET and entry.ip is not None
         )
         address = str(droplet.ip)

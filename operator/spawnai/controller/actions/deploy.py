@@ -23,6 +23,7 @@ from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import (
     NO_EFFORT,
     AppView,
+    DropletView,
     Failure,
     FailureKind,
     StoredBundle,
@@ -207,7 +208,10 @@ class Deploy:
             SessionFailed: it is no fault of the app's text, or its repairs are used up.
         """
         reason, words = failure_of_app(status, work.session.order.app_type)
-        if not is_repairable(status):
+        is_replacing = any(one.finished_at is None for one in work.memory.book.replacements)
+        if is_replacing or not is_repairable(
+            status
+        ):  # One that ran before has no fault of its own.
             raise SessionFailed(reason, words)
         told = Failure(
             FailureKind.TRANSIENT, reason, f"{words}; Claude repairs it", self._clock.utc_now()
@@ -303,6 +307,11 @@ class Deploy:
                 if found is None:
                     work.saw_gone(entry.kind, entry.id)
                     lost = True
+                else:
+                    account.inventory.saw(found)
+                    view = DropletView(found.id, found.status, found.public_ip)
+                    work.memory.saw_droplet(view)
+                    work.memory.droplet_confirmed_at = now
         return lost
 
     async def take_log(self, work: Work, action: do.TakeLog) -> None:
