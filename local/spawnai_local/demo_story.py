@@ -25,6 +25,7 @@ from spawnai_local import demo_checks as checks
 from spawnai_local.browser import FetchError, Page, fetch, lookup
 from spawnai_local.classes import LOCAL_DOMAIN
 from spawnai_local.cloud_settings import CloudSettings
+from spawnai_local.console import NAMESPACE
 from spawnai_local.demo_checks import Claim, Ledger
 from spawnai_local.narration import Narrator, bar, columns
 from spawnai_local.session_watch import Change, SessionWatch, WaitError, WatchedSession
@@ -216,6 +217,27 @@ class Story:
             for app_type in (AppType.WEBAPP, AppType.FULLSTACK):
                 name = self._working[app_type].name
                 self._verdict.check(checks.is_inspected(name, self._status(name)))
+            await self._look_at_picture(self._working[AppType.WEBAPP].name)
+
+    async def _look_at_picture(self, name: str) -> None:
+        """The picture that the inspector took, as the console gives it to a person."""
+        console = self._stack.console
+        if console is None:
+            return
+        async with httpx.AsyncClient(
+            base_url=console.url,
+            headers={"Authorization": f"Bearer {console.token}"},
+            timeout=_CONTROL_SECONDS,
+            trust_env=False,
+        ) as client:
+            answer = await client.get(f"api/sessions/{NAMESPACE}.{name}/screenshot")
+        self._verdict.check(
+            Claim(
+                f"the console shows a picture of {name}, {len(answer.content) // 1000} KB",
+                answer.is_success and answer.content.startswith(b"\x89PNG"),
+                f"status {answer.status_code}: {answer.text[:200]}",
+            )
+        )
 
     async def _visit(self) -> None:
         self._narrator.step("Look at the apps from outside")

@@ -568,6 +568,7 @@ class Crowd:
                 namespace="spawnai",
                 cluster_uid=CLUSTER_UID,
                 agent_source="",
+                inspector=None,
                 notices=NoticeSender(_no_secret, self.clock),
             )
         )

@@ -98,9 +98,9 @@ class Outside:
     cluster_uid: str
     agent_source: str
     notices: NoticeSender
+    inspector: InspectorClient | None
     acme: AcmeServer | None = None
     probes: Probes = field(default_factory=Probes)
-    inspector: InspectorClient | None = None
     reaper: ReaperSettings = field(default_factory=ReaperSettings)
     clock_difference: ClockDifference = field(default_factory=ClockDifference)
 

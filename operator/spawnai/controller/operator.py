@@ -251,6 +251,7 @@ class Process:
                 cluster_uid=cluster_uid,
                 agent_source=read_agent_source(),
                 notices=notices,
+                inspector=inspector,
                 clock_difference=difference,
                 acme=acme_server(settings, clock),
                 reaper=ReaperSettings(

@@ -96,6 +96,7 @@ async def world(emulator, api_server, reaper_settings) -> AsyncIterator[World]:
                 namespace="spawnai-system",
                 cluster_uid=CLUSTER,
                 agent_source="",
+                inspector=None,
                 notices=NoticeSender(partial(cluster.get_secret, "spawnai-system"), clock),
                 reaper=reaper_settings,
             )

@@ -85,6 +85,7 @@ def controller_that_breaks() -> Controller:
             namespace="spawnai",
             cluster_uid="cluster-uid",
             agent_source="",
+            inspector=None,
             notices=unused,
         )
     )
