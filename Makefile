@@ -36,6 +36,13 @@ test: setup ## Run every test, several side by side: unit, simulation, contract,
 	@$(BIN)/python -m spawnai_local.toolchain
 	$(BIN)/python -m pytest --numprocesses=auto --no-loadscope-reorder $(PYTEST_ARGS)
 
+# For make test-busy: how often.
+TIMES ?= 5
+
+.PHONY: test-busy
+test-busy: setup ## Run every test five times beside a program that keeps one core busy
+	@TIMES='$(TIMES)' PYTEST_ARGS='$(PYTEST_ARGS)' sh tools/test_busy.sh
+
 .PHONY: test-unit
 test-unit: setup ## Run the quick tests alone
 	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)

