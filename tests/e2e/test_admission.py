@@ -379,6 +379,7 @@ async def test_a_class_without_a_spec_gets_every_default(kubectl):
         "notice": "2m",
         "warning": "5m",
         "deadManGrace": "10m",
+        "gracefulStop": "5s",
     }
     assert "domain" not in spec["exposure"]
 
