@@ -49,6 +49,16 @@ class PlannedResource(ApiModel):
     name: Identifier = Field(description="The name it will have, made from the UID.")
 
 
+class PriceTerms(ApiModel):
+    """How the price of the session is made, as its class had it when it began."""
+
+    model: Identifier = Field(description="Flat or CostPlus.")
+    flat: Amount | None = Field(default=None, description="US dollars, when it is Flat.")
+    overhead: Amount | None = Field(default=None, description="A share, when it is CostPlus.")
+    multiplier: Amount | None = Field(default=None, description="A factor, when it is CostPlus.")
+    minimum: Amount | None = Field(default=None, description="US dollars, when it is CostPlus.")
+
+
 class RecordSpec(ApiModel):
     """The intent. Immutable."""
 
@@ -86,6 +96,9 @@ class RecordSpec(ApiModel):
         description=(
             "What Claude was expected to take for the app, in US dollars, when the session began."
         ),
+    )
+    price_terms: PriceTerms | None = Field(
+        default=None, description="How its price is made; none where nobody is charged."
     )
     reserved: Amount | None = Field(
         default=None,

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from .base import ApiModel, Identifier
+from .budget import AMOUNT_PATTERN
 from .conditions import Condition, conditions_field
 from .durations import DURATION_HELP, MAX_LENGTH, parse_duration
 from .resource import Column, CustomResource
@@ -819,6 +820,90 @@ class LimitsSpec(ApiModel):
     )
 
 
+class PricingModel(StrEnum):
+    """How the price of a session is set."""
+
+    NONE = "None"
+    FLAT = "Flat"
+    COST_PLUS = "CostPlus"
+
+
+def _amount(words: str) -> Callable[[JsonDict], None]:
+    return for_api_server(
+        Rule(rule=cel_matches("self", AMOUNT_PATTERN), message=words), pattern=None, max_length=20
+    )
+
+
+_DOLLARS = 'write an amount of dollars as a string such as "0.15": no sign, at most six decimals'
+_FACTOR = 'write a number as a string such as "0.05" or "3": no sign, at most six decimals'
+
+
+class FlatPrices(ApiModel):
+    """A price for each tier, in dollars."""
+
+    light: str = Field(
+        default="0.15",
+        pattern=AMOUNT_PATTERN,
+        description="US dollars for a session of tier light.",
+        json_schema_extra=_amount(_DOLLARS),
+    )
+    standard: str = Field(
+        default="0.50",
+        pattern=AMOUNT_PATTERN,
+        description="US dollars for a session of tier standard.",
+        json_schema_extra=_amount(_DOLLARS),
+    )
+    complex: str = Field(
+        default="2.50",
+        pattern=AMOUNT_PATTERN,
+        description="US dollars for a session of tier complex.",
+        json_schema_extra=_amount(_DOLLARS),
+    )
+
+
+class CostPlusPrices(ApiModel):
+    """A price that follows the cost: cost x (1 + overhead) x multiplier, and at least minimum."""
+
+    overhead: str = Field(
+        default="0.05",
+        pattern=AMOUNT_PATTERN,
+        description="What is added to the cost for all else, as a share: 0.05 is five percent.",
+        json_schema_extra=_amount(_FACTOR),
+    )
+    multiplier: str = Field(
+        default="1",
+        pattern=AMOUNT_PATTERN,
+        description="By what cost and overhead are multiplied; below 1 counts as 1.",
+        json_schema_extra=_amount(_FACTOR),
+    )
+    minimum: str = Field(
+        default="0",
+        pattern=AMOUNT_PATTERN,
+        description="The lowest price of a session that ran, in US dollars.",
+        json_schema_extra=_amount(_DOLLARS),
+    )
+
+
+class PricingSpec(ApiModel):
+    """What users are charged."""
+
+    model: str = Field(
+        default=PricingModel.NONE.value,
+        description=(
+            "None: nobody is charged. Flat: a price for each tier. CostPlus: the cost with an "
+            "overhead and a multiplier. A session keeps the prices that held when it began; one "
+            "that never ran is charged nothing."
+        ),
+        json_schema_extra=for_api_server(enum=[one.value for one in PricingModel]),
+    )
+    flat: FlatPrices = Field(
+        default_factory=FlatPrices, description="The prices, when model is Flat."
+    )
+    cost_plus: CostPlusPrices = Field(
+        default_factory=CostPlusPrices, description="How the price is made, when it is CostPlus."
+    )
+
+
 class ClassSpec(ApiModel):
     """The offer."""
 
@@ -948,6 +1033,13 @@ class ClassSpec(ApiModel):
         description=(
             "Who may reach the droplets. Whatever is set here: in, only HTTP, HTTPS and the agent; "
             "out, only DNS, HTTP, HTTPS, NTP and ICMP."
+        ),
+    )
+    pricing: PricingSpec = Field(
+        default_factory=PricingSpec,
+        description=(
+            "What users are charged. It is shown before the order and in status.cost.price; "
+            "nothing here collects money."
         ),
     )
     records: RecordsSpec = Field(

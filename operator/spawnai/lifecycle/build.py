@@ -23,6 +23,7 @@ from spawnai.api.record import OwnerReference, PlannedResource, RecordSpec, Reso
 from spawnai.api.session import DropletStatus, GenerationStatus, Phase, SessionStatus
 from spawnai.api.spawnclass import ExposureMode, FirewallMode
 from spawnai.billing.ledger import money, with_address, with_replaced
+from spawnai.billing.prices import terms_of
 
 from .actions import (
     AddFinalizer,
@@ -100,6 +101,7 @@ def planned_record(
         app_type=session.order.app_type,
         tier=session.tier,
         expected_tokens=money(tokens) if tokens is not None else None,
+        price_terms=terms_of(offer.spec.pricing, session.tier),
         reserved=money(reserved) if reserved is not None else None,
         planned=planned,
     )

@@ -3,9 +3,11 @@
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from spawnai.api.record import PriceTerms
 from spawnai.api.session import CostStatus, PriceStatus
 from spawnai.billing.estimates import USUAL_START, estimated_cost, usual_token_cost
 from spawnai.billing.ledger import cost_by, money
+from spawnai.billing.prices import price_of, terms_of
 
 from .expiry import read_wish
 from .limits import limits_of
@@ -33,11 +35,12 @@ def say_cost(d: Draft, session: Session, offer: Offer, now: datetime) -> None:
         return
     known = d.previous.cost or CostStatus()
     estimated = estimated_cost(hourly, _life(d, session, offer), _tokens(d, session, offer, record))
+    terms = record.spec.price_terms if record is not None else _terms(session, offer)
     cost = known.model_copy(
         update={
             "estimated": money(estimated),
             "hourly": money(hourly),
-            "price": PriceStatus(),
+            "price": _price_status(terms, estimated),
         }
     )
     d.put(cost=cost)
@@ -55,9 +58,28 @@ def say_running(d: Draft, now: datetime) -> None:
 
 
 def say_bill(d: Draft, total: str | None) -> None:
-    """Say what the session has cost, once that is known; the estimate stays beside it."""
-    known = d.previous.cost or CostStatus()
-    d.put(cost=known.model_copy(update={"actual": total, "running": None, "price": PriceStatus()}))
+    """Say what the session has cost, once that is known; the estimate stays beside it. What never
+    ran is charged nothing.
+    """
+    known, record = d.previous.cost or CostStatus(), d.observation.record
+    price = known.price or PriceStatus()
+    terms = record.spec.price_terms if record is not None else None
+    if terms is not None and d.previous.ready_at is not None:
+        final = price_of(terms, Decimal(total or 0))
+        price = price.model_copy(update={"model": terms.model, "final": money(final)})
+    elif terms is not None or price.estimated is not None:
+        price = price.model_copy(update={"final": money(Decimal(0))})
+    d.put(cost=known.model_copy(update={"actual": total, "running": None, "price": price}))
+
+
+def _terms(session: Session, offer: Offer) -> PriceTerms | None:
+    return terms_of(offer.spec.pricing, session.tier)
+
+
+def _price_status(terms: PriceTerms | None, cost: Decimal) -> PriceStatus:
+    if terms is None:
+        return PriceStatus()
+    return PriceStatus(model=terms.model, estimated=money(price_of(terms, cost)))
 
 
 def _hourly(d: Draft, session: Session, offer: Offer, record: Record | None) -> Decimal | None:

@@ -4,11 +4,11 @@ from dataclasses import replace
 from decimal import Decimal
 
 from spawnai.admission.places import Place
-from spawnai.api.session import CostStatus, Phase
+from spawnai.api.session import CostStatus, Phase, PriceStatus
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.plan import plan
 
-from .life import Life, a_session
+from .life import Life, a_session, an_offer
 
 # Two hours and 75 seconds of s-1vcpu-1gb at 0.00893 an hour, and 3,500 + 6,000 tokens of Sonnet.
 ESTIMATE = "0.085046"
@@ -81,3 +81,25 @@ def test_a_queued_one_that_is_ended_has_cost_nothing() -> None:
 def test_a_status_from_before_prices_is_read_on() -> None:
     old = {"currency": "USD", "estimated": "0.1", "price": "0.00893"}
     assert CostStatus.model_validate(old) == CostStatus(estimated="0.1", hourly="0.00893")
+
+
+FLAT = {"pricing": {"model": "Flat"}}
+
+
+def test_a_price_is_shown_before_the_start_and_is_final_at_the_end() -> None:
+    life = Life(offer=an_offer(**FLAT)).settle()
+    assert life.statuses[0].cost is not None
+    assert life.statuses[0].cost.price == PriceStatus(model="Flat", estimated="0.15")
+    # The prices that held when it began hold to its end.
+    life.offer = an_offer(pricing={"model": "Flat", "flat": {"light": "9"}})
+    life.change(expires_at="now").pass_time(minutes=5)
+    assert life.status.cost is not None
+    assert life.status.cost.price == PriceStatus(model="Flat", estimated="0.15", final="0.15")
+
+
+def test_what_never_ran_is_charged_nothing() -> None:
+    life = Life(offer=an_offer(**FLAT), held={do.DeployApp}).settle()
+    life.change(expires_at="now").pass_time(minutes=5)
+    assert life.status.cost is not None
+    assert life.status.cost.price == PriceStatus(model="Flat", estimated="0.15", final="0")
+    assert Decimal(life.status.cost.actual or 0) > 0
