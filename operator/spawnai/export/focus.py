@@ -76,6 +76,9 @@ def _row(ledger: Ledger, charge: Charge) -> dict[str, str]:
         "user": owner.user or owner.namespace or "",
         "class": ledger.spec.class_name or "",
         "session": owner.name,
+        # Ledgers of before do not name these.
+        **({"appType": ledger.spec.app_type} if ledger.spec.app_type else {}),
+        **({"tier": ledger.spec.tier} if ledger.spec.tier else {}),
     }
     return {
         **dict.fromkeys(COLUMNS, ""),

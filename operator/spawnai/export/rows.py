@@ -153,6 +153,8 @@ def _session_row(session: SessionObject | None, ledger: Ledger | None) -> Row:
         row.setdefault("state", "destroyed" if record.completed_at else "destroying")
         row["user_id"] = owner.user or owner.namespace
         row["class_name"] = row.get("class_name") or ledger.spec.class_name
+        row["app_type"] = row.get("app_type") or ledger.spec.app_type
+        row["tier"] = row.get("tier") or ledger.spec.tier
         if record.completed_at is not None:
             row["destroyed_at"] = _utc(record.completed_at)
             row["actual_cost"] = _amount(record.total_cost)

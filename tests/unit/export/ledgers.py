@@ -42,6 +42,8 @@ def record_document(uid: str = UID, **status: Any) -> dict[str, Any]:
             },
             "clusterUid": "c",
             "className": "standard",
+            "appType": "webapp",
+            "tier": "light",
         },
         "status": {
             "resources": [

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -61,6 +62,16 @@ def focus(**period) -> list[dict[str, str]]:
     write_focus([LEDGER], output, **{"since": DAY, "to": NOW, "now": NOW, **period})
     output.seek(0)
     return list(csv.DictReader(output))
+
+
+def test_a_focus_row_names_whose_and_what_the_session_was():
+    assert json.loads(focus()[0]["Tags"]) == {
+        "user": "dana",
+        "class": "standard",
+        "session": "retro-board",
+        "appType": "webapp",
+        "tier": "light",
+    }
 
 
 def test_a_focus_file_has_the_columns_of_the_specification():
