@@ -10,7 +10,7 @@ from decimal import ROUND_UP, Decimal
 from spawnai.api.durations import parse_duration
 from spawnai.billing.droplet_prices import MINIMUM_COST
 from spawnai.billing.estimates import most_order_cost
-from spawnai.billing.ledger import CENT_FRACTION, tokens_cost
+from spawnai.billing.ledger import CENT_FRACTION, known_cost, tokens_cost
 from spawnai.billing.token_prices import UnknownModelPrice
 
 from .expiry import Wish
@@ -43,7 +43,7 @@ def needed(offer: Offer, session: Session, record: Record, ends: datetime) -> De
         Unpriced: as `worst_case`.
     """
     hourly, begun = _droplet_of(offer, session, record)
-    return _rounded_up(_droplet(hourly, ends - begun, offer) + tokens_cost(record.status))
+    return _rounded_up(_droplet(hourly, ends - begun, offer) + known_cost(record.status))
 
 
 def affordable_end(offer: Offer, session: Session, record: Record) -> datetime | None:
@@ -55,7 +55,7 @@ def affordable_end(offer: Offer, session: Session, record: Record) -> datetime |
     if record.reserved is None:
         return None
     hourly, begun = _droplet_of(offer, session, record)
-    left = record.reserved - tokens_cost(record.status) - MINIMUM_COST
+    left = record.reserved - known_cost(record.status) - MINIMUM_COST
     hours = min(max(left, Decimal(0)) / hourly, _LONGEST_HOURS) if hourly else _LONGEST_HOURS
     grace = parse_duration(offer.spec.lifetime.dead_man_grace)
     return begun + timedelta(hours=float(hours)) - grace
@@ -78,7 +78,8 @@ def token_allowance(
         life = ends - begun
     else:
         life = _longest_life(offer, session, wish, record.created_at)
-    return max(record.reserved - _droplet(hourly, life, offer), Decimal(0))
+    gone = known_cost(record.status) - tokens_cost(record.status)
+    return max(record.reserved - gone - _droplet(hourly, life, offer), Decimal(0))
 
 
 def order_cost(offer: Offer, *, is_first: bool = True) -> Decimal:
