@@ -180,21 +180,24 @@ class Process:
             leading.result()
 
     async def _lead(self, api: client.ApiClient, leadership: Leadership) -> None:
-        """Watch and work until cancelled."""
+        """Watch and work until cancelled, or until a part of it has ended: none dies in silence."""
         settings, clock, metrics = self._settings, self._clock, self._metrics
         cluster = Cluster(api, before_write=leadership.check, on_write=metrics.api_write)
         difference = ClockDifference(metrics.clock_ahead)
         review = RightsReview(cluster, metrics, clock, settings.namespace)
-        beside = [
+        tasks = [
+            asyncio.create_task(self._work(cluster, leadership, difference), name="work"),
             asyncio.create_task(review.run(), name="rights"),
             asyncio.create_task(difference.watch(cluster, clock), name="clock difference"),
         ]
         try:
-            await self._work(cluster, leadership, difference)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            for task in beside:
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait(beside)
+            await asyncio.wait(tasks)
 
     async def _work(
         self, cluster: Cluster, leadership: Leadership, difference: ClockDifference

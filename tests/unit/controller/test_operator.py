@@ -99,3 +99,22 @@ async def test_a_process_whose_listings_have_ended_is_not_alive(process, probes,
     assert "listings of a DigitalOcean account have ended" in answer.text
     assert "a mistake of our own" in caplog.text
     await accounts.close()
+
+
+async def test_a_background_task_that_dies_ends_the_process_and_not_in_silence(
+    process, monkeypatch
+):
+    """Here the review of rights, by a mistake in what it calls."""
+
+    class Api:
+        def __getattr__(self, _name):
+            raise RuntimeError("a mistake of our own")
+
+    async def work(*_arguments):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(process, "_work", work)
+    leadership = SimpleNamespace(check=lambda: None)
+    async with asyncio.timeout(60):
+        with pytest.raises(RuntimeError, match="a mistake of our own"):
+            await process._lead(Api(), leadership)
