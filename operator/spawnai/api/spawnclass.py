@@ -230,6 +230,13 @@ class TiersSpec(ApiModel):
     )
 
 
+class PlacementMode(StrEnum):
+    """How a region is chosen for a session that names none."""
+
+    ORDERED = "Ordered"
+    SPREAD = "Spread"
+
+
 class OnAppFailure(StrEnum):
     """What becomes of a session whose app has stopped for good."""
 
@@ -924,6 +931,14 @@ class ClassSpec(ApiModel):
         json_schema_extra=for_api_server(
             Rule(rule="size(self) > 0", message=f"the list is empty: {REGION_HELP}"),
             x_kubernetes_list_type="atomic",
+        ),
+    )
+    placement: PlacementMode = Field(
+        default=PlacementMode.ORDERED,
+        description=(
+            "How a region is chosen, among those of the class or of the session's location. "
+            "Ordered: the first that has capacity. Spread: the one in which the fewest of the "
+            "class's droplets are. A region that had no capacity is left out for a minute."
         ),
     )
     locations: dict[str, _RegionsOfLocation] = Field(

@@ -66,6 +66,7 @@ from .namespaces import NamespaceLabels
 from .observe import Observer
 from .reaping.reaper import Reaper, ReaperSettings
 from .reconciler import Reconciler
+from .regions import Regions
 from .report import Reporter
 from .resync import Kind
 from .store import Store
@@ -179,6 +180,7 @@ class Controller:
         )
         self.store.listener = self.admission
         replacements = ReplacementPace(clock)
+        self._regions = regions = Regions(self.store, clock)
         self.health = HealthWatch(
             outside.probes, clock, outside.random, metrics, wake=self.queue.add
         )
@@ -190,6 +192,7 @@ class Controller:
             self.admission,
             health=self.health,
             replacements=replacements,
+            regions=regions,
             cluster_uid=outside.cluster_uid,
             has_acme=self._acme is not None,
             has_inspector=outside.inspector is not None,
@@ -244,6 +247,7 @@ class Controller:
                             cluster_uid=outside.cluster_uid,
                             agent_source=outside.agent_source,
                             wake=self.queue.add,
+                            no_capacity=regions.refuse,
                         ),
                         clock,
                         certificates,
@@ -375,6 +379,7 @@ class Controller:
         """The clock was set: what this process remembers is as old as it was."""
         self._observer.move_start(step)
         self.health.move_dates(step)
+        self._regions.move_dates(step)
         for memory in self.memories:
             memory.move_dates(step)
 

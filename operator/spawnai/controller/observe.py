@@ -1,10 +1,11 @@
 """Puts together what is known of one session: from the store, the classes and the memory."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from spawnai.admission.places import Place
+from spawnai.api.spawnclass import PlacementMode
 from spawnai.lifecycle.expiry import read_wish
 from spawnai.lifecycle.observation import (
     Failure,
@@ -24,6 +25,7 @@ from .classes.controller import ClassController
 from .health_watch import HealthWatch
 from .memory import Memories
 from .namespaces import NamespaceLabels
+from .regions import Regions
 from .store import Store, StoredRecord
 
 RESYNC_SPREAD = timedelta(minutes=30)
@@ -47,6 +49,7 @@ class Observer:
         *,
         health: HealthWatch,
         replacements: ReplacementPace,
+        regions: Regions,
         cluster_uid: str,
         has_acme: bool = False,
         has_inspector: bool = False,
@@ -60,6 +63,7 @@ class Observer:
         self._admission = admission
         self._health = health
         self._replacements = replacements
+        self._regions = regions
         self._cluster_uid = cluster_uid
         self._has_acme = has_acme
         self._has_inspector = has_inspector
@@ -135,7 +139,8 @@ class Observer:
             missing=frozenset(memory.missing_since),
             switch=memory.switch,
             efforts=dict(memory.efforts),
-            rejected=dict(memory.rejected),
+            rejected={**self._regions.refused(class_name or ""), **memory.rejected},
+            load=self._load(offer, record),
             generation_fraction=memory.generation_fraction,
             queue_position=backing.account.quota.position(uid) if backing is not None else None,
             place=self._place(session, record, offer),
@@ -146,6 +151,14 @@ class Observer:
             resync_spread=RESYNC_SPREAD * _share(uid),
         )
         return observation, backing
+
+    def _load(self, offer: Offer | None, record: Record | None) -> Mapping[str, int]:
+        """What runs where, for a session that has no droplet yet."""
+        if offer is None or offer.spec.placement is PlacementMode.ORDERED:
+            return {}
+        if record is not None and record.droplet is not None:
+            return {}
+        return self._regions.load(offer.name)
 
     def _place(
         self, session: Session | None, record: Record | None, offer: Offer | None

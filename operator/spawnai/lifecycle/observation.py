@@ -403,6 +403,8 @@ class Observation:
     efforts: Mapping[ActionKey, Effort] = field(default_factory=dict)
     rejected: Mapping[tuple[str, str], Failure] = field(default_factory=dict)
     """Refused regions and sizes (either may be `ANY`), and why."""
+    load: Mapping[str, int] = field(default_factory=dict)
+    """How many droplets of the class are in each region, for a class that spreads them."""
     generation_fraction: float | None = None
     """How much of the app Claude has written; None until it has begun to answer."""
     queue_position: int | None = None

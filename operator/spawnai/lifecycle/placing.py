@@ -4,12 +4,15 @@ A lost answer is settled by looking before anything else. Then the best region a
 that nobody has refused; a refusal leads to the next one, and where there is none, to a wait.
 """
 
+import hashlib
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from spawnai.api.conditions import ConditionType
 from spawnai.api.durations import parse_duration
 from spawnai.api.names import session_droplet_name
 from spawnai.api.record import ResourceKind
+from spawnai.api.spawnclass import PlacementMode
 
 from .actions import Create, GenerateApp
 from .kinds import ANY, KINDS, Placement, WantedDroplet
@@ -32,15 +35,28 @@ TURN_EXPECTED = timedelta(seconds=3)
 """After how long an order that waits for its turn among DigitalOcean's calls is worth a word."""
 
 
-def placements(session: Session, offer: Offer) -> list[Placement]:
-    """Every region and size that may serve the session, best first."""
+def placements(
+    session: Session, offer: Offer, load: Mapping[str, int] | None = None
+) -> list[Placement]:
+    """Every region and size that may serve the session, best first.
+
+    `load`: how many droplets of the class are in each region. Sessions that begin at the same
+    moment see the same, so equal regions come in an order of the session's own.
+    """
     regions = offer.spec.regions
     if session.order.location is not None:
         regions = offer.spec.locations.get(session.order.location, [])
     if session.order.region is not None:
         regions = [session.order.region]
+    if offer.spec.placement is PlacementMode.SPREAD and session.order.region is None:
+        counts = load or {}
+        regions = sorted(regions, key=lambda one: (counts.get(one, 0), _share(session.uid, one)))
     sizes = offer.tier(session.tier).sizes
     return [Placement(region, size) for size in sizes for region in regions]
+
+
+def _share(uid: str, region: str) -> bytes:
+    return hashlib.sha256(f"{uid}/{region}".encode()).digest()
 
 
 def order_droplet(d: Draft, session: Session, offer: Offer, now: datetime) -> None:
@@ -71,7 +87,7 @@ def order_droplet(d: Draft, session: Session, offer: Offer, now: datetime) -> No
         d.stall(failure.reason, failure.message, "Provision")
     elif failure is not None:
         d.set_false(ConditionType.DROPLET_READY, failure.reason, failure.message)
-    wanted = placements(session, offer)
+    wanted = placements(session, offer, o.load)
     open_now = [placement for placement in wanted if _refusal(o, placement, now) is None]
     if open_now and not _claude_answers(o, offer):
         if o.effort(GenerateApp().key).failure is not None:

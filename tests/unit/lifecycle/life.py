@@ -128,6 +128,7 @@ class Life:
     problem: Failure | None = None
     efforts: dict[do.ActionKey, Effort] = field(default_factory=dict)
     rejected: dict[tuple[str, str], Failure] = field(default_factory=dict)
+    load: dict[str, int] = field(default_factory=dict)
     held: set[Step] = field(default_factory=set)
     waiting: set[Step] = field(default_factory=set)
     failing: dict[Step, Callable[[do.Action], Failure]] = field(default_factory=dict)
@@ -172,6 +173,7 @@ class Life:
             generation_fraction=0.0 if self.claude_answers else None,
             efforts=dict(self.efforts),
             rejected=dict(self.rejected),
+            load=self.load,
             session_confirmed_gone=self.gone,
             record_confirmed_absent=self.without_record,
             resync_spread=timedelta(minutes=5),

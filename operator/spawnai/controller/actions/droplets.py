@@ -33,7 +33,7 @@ from spawnai.droplet.cloud_config import (
 )
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.kinds import ANY, Placement, WantedDroplet
-from spawnai.lifecycle.observation import DropletView, Session
+from spawnai.lifecycle.observation import DropletView, Failure, Session
 from spawnai.lifecycle.resources import may_still_appear
 
 from .agents import AGENT_PORT, Agents
@@ -57,12 +57,14 @@ class DropletSteps(Steps):
         cluster_uid: str,
         agent_source: str,
         wake: Callable[[str], None],
+        no_capacity: Callable[[str, tuple[str, str], Failure], None] = lambda *_: None,
     ) -> None:
         self._agents = agents
         self._clock = clock
         self._cluster_uid = cluster_uid
         self._agent_source = agent_source
         self._wake = wake
+        self._no_capacity = no_capacity
 
     def adapter(self, account: CloudAccount) -> DropletResource:
         """Droplets of this cluster."""
@@ -130,7 +132,10 @@ class DropletSteps(Steps):
             quota.join(work.uid, session.created_at, session.namespace)
         elif isinstance(error, NoCapacity | UnknownOption):
             refused = _refused_part(wanted.placement, error)
-            work.memory.rejected[refused] = failure_of(error, self._clock.utc_now())
+            failure = failure_of(error, self._clock.utc_now())
+            work.memory.rejected[refused] = failure
+            if isinstance(error, NoCapacity):
+                self._no_capacity(work.backing.class_name, refused, failure)
 
     def made(self, work: Work) -> None:
         """The next one in the queue may try."""
