@@ -39,9 +39,9 @@ LIFETIME = LifetimeSpec(
     max="10m", provisioning_deadline="150s", notice="5s", warning="15s", dead_man_grace="1m"
 )
 
-TTL = timedelta(seconds=60)
+TTL = timedelta(seconds=90)
 """What every session gets here: the slowest has to be Running before the first one ends."""
-LONGER_TTL = timedelta(seconds=90)
+LONGER_TTL = timedelta(seconds=120)
 TIME_LEFT_AFTER_SHORTENING = timedelta(seconds=12)
 
 CHANGED_PROMPT = "A JSON API that keeps notes (simulate:app-dies-at-once-twice)"
@@ -51,7 +51,7 @@ the change. The third, which is the repair, works."""
 _RUNNING_SECONDS = 120.0
 _RUNNING_SECONDS_WITH_REAL_CLAUDE = 420.0
 _LATCHED_SECONDS = 10.0
-_CHANGED_SECONDS = 45.0
+_CHANGED_SECONDS = 60.0
 _REPAIRED_VERSION = 3
 _OVER_SECONDS = 60.0
 _COMMAND_SECONDS = 60.0
@@ -184,7 +184,7 @@ class Story:
         self._narrator.output(first.path.read_text())
         self._applied_at = time.monotonic()
         await self._kubectl("apply", *self._manifests)
-        self._narrator.say("These may live for hours. Here each gets a minute from when it runs:")
+        self._narrator.say("These may live for hours. Here each gets 90 s from when it runs:")
         await self._kubectl(
             *("annotate", *self._manifests, f"{TTL_ANNOTATION}={format_duration(TTL)}"),
             "--overwrite",
