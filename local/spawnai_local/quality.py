@@ -220,7 +220,9 @@ def rows(cases: Iterable[Case]) -> list[str]:
         "|---|---|---|---|---|---|",
     ]
     for case in cases:
-        said = case.message.replace("|", "\\|").replace("\n", " ")
+        # The last lines of a log name files of the machine that it ran on.
+        said = case.message.partition("; its last lines")[0]
+        said = said.replace("|", "\\|").replace("\n", " ")
         sound = "yes" if case.is_good else "no"
         lines.append(
             f"| {case.name} | {case.app_type} | {sound} | {case.result} | {case.ended or '–'} "

@@ -33,7 +33,7 @@ class InspectorClient:
         )
 
     async def inspect(self, target: Target) -> Inspection:
-        """Have a page opened; takes at most 23 s.
+        """Have a page opened; takes at most 33 s.
 
         Raises:
             InspectorAway: it does not answer, has no browser, or reaches no page there.

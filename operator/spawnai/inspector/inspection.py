@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 PATH = "/v1/inspections"
 LIMIT_SECONDS = 10.0
 """How long a page may take, its clicks and its picture included."""
-QUEUE_SECONDS = 10.0
+QUEUE_SECONDS = 20.0
 """How long an inspection waits for a browser."""
 MOST_FINDINGS = 10
 LONGEST_FINDING = 300
