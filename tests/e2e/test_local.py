@@ -96,8 +96,20 @@ def test_the_operator_has_the_rights_of_its_manifests_and_no_more(stack):
     assert "system:serviceaccount:spawnai-system:spawnai-operator" in stack.shell(
         f"{whoami} whoami"
     )
-    refused = stack.shell(f"{whoami} can-i delete spawnsessions || true")
-    assert refused.strip() == "no"
+    for right in ("delete secrets", "update secrets -n spawnai-system", "create spawnsessions"):
+        refused = stack.shell(f"{whoami} can-i {right} || true")
+        assert refused.strip() == "no", right
+    gateways = "secrets/spawnai-gateway-tls -n spawnai-system"
+    assert stack.shell(f"{whoami} can-i patch {gateways}").strip() == "yes"
+
+
+@pytest.mark.parametrize("part", ["console", "gateway"])
+def test_a_part_can_be_applied_as_it_stands(stack, part):
+    """Strictly: a field that the API server does not know is an error."""
+    applied = stack.shell(
+        f"kubectl apply --server-side --dry-run=server --validate=strict -k manifests/{part}"
+    )
+    assert f"deployment.apps/spawnai-{part} serverside-applied" in applied
 
 
 def test_the_console_orders_an_app_and_shows_all_that_is_known_of_it(stack):
