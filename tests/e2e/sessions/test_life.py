@@ -386,6 +386,22 @@ async def test_after_a_life_each_documented_metric_is_served_and_says_what_happe
             == 0
             for part in ("limit", "spent", "reserved")
         },
+        "spawnai_sessions_health": seen.value("spawnai_sessions_health", verdict="Answers") >= 0,
+        "spawnai_health_probes_total": grown("spawnai_health_probes_total") >= 0,
+        "spawnai_blind": seen.value("spawnai_blind") == 0,
+        "spawnai_droplet_recoveries_total": grown("spawnai_droplet_recoveries_total") == 0,
+        "spawnai_replacements_total": grown("spawnai_replacements_total") == 0,
+        "spawnai_inspection_seconds": mean("spawnai_inspection_seconds") >= 0,
+        # No class of these sessions has a gateway.
+        **{
+            f"spawnai_certificate_{part}": seen.value(f"spawnai_certificate_{part}") == 0
+            for part in (
+                "ready_status",
+                "expiration_timestamp_seconds",
+                "not_before_timestamp_seconds",
+                "renewal_timestamp_seconds",
+            )
+        },
         "spawnai_acme_orders_total": grown("spawnai_acme_orders_total") == 0,
         "spawnai_acme_limit_remaining": isnan(
             seen.value("spawnai_acme_limit_remaining", limit="orders")
