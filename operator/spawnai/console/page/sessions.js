@@ -231,10 +231,13 @@ export async function change(session, body) {
   put(await call(`api/sessions/${session.id}`, { method: 'PATCH', body }));
 }
 
+// A view may hold an older state than the stream has brought since.
+const latest = (session) => byUid.get(session.uid) || session;
+
 // Shown at once; taken back when the server refuses.
 export async function extend(session, expiresAt) {
   const before = session.expiresAt;
-  put({ ...session, expiresAt: new Date(expiresAt).toISOString() });
+  put({ ...latest(session), expiresAt: new Date(expiresAt).toISOString() });
   try {
     const body = { expiresAt: new Date(Math.floor(expiresAt / 1000) * 1000).toISOString().replace('.000', '') };
     const answer = await call(`api/sessions/${session.id}`, { method: 'PATCH', body });
@@ -242,17 +245,17 @@ export async function extend(session, expiresAt) {
     if (answer.expiresAt === before) answer.expiresAt = new Date(expiresAt).toISOString();
     put(answer);
   } catch (error) {
-    put({ ...byUid.get(session.uid) || session, expiresAt: before });
+    put({ ...latest(session), expiresAt: before });
     throw error;
   }
 }
 
 export async function end(session) {
-  put({ ...session, endingSince: serverNow() });
+  put({ ...latest(session), endingSince: serverNow() });
   try {
     await call(`api/sessions/${session.id}`, { method: 'PATCH', body: { expiresAt: 'now' } });
   } catch (error) {
-    const kept = { ...byUid.get(session.uid) || session };
+    const kept = { ...latest(session) };
     delete kept.endingSince;
     byUid.set(session.uid, kept);
     changed(kept, session);
