@@ -50,6 +50,16 @@ async def tight_host(tmp_path_factory) -> AsyncIterator[MachineHost]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
+async def plain_machine(tmp_path_factory) -> AsyncIterator[TestMachine]:
+    """One in a path without spaces, for user data of others, whose shell quotes no path."""
+    with claim_address_block() as block:
+        async with MachineHost(tmp_path_factory.mktemp("plain"), block.network) as made:
+            each = TestMachine(made, next(IDS), "webapp")
+            yield each
+            await each.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def machine(host):
     """Makes machines for one test; gone after it."""
     made = []

@@ -219,8 +219,8 @@ async def test_a_machine_with_unusable_user_data_boots_and_does_nothing(
     assert not (root / "opt/spawnai/agent.pyz").exists()
 
 
-async def test_user_data_of_others_is_obeyed_as_cloud_init_would(machine):
-    shell = machine("webapp")
+async def test_user_data_of_others_is_obeyed_as_cloud_init_would(plain_machine):
+    shell = plain_machine
     await shell.host.boot(
         shell.id,
         shell.address,
