@@ -54,6 +54,11 @@ def bundle(app_type: str, files: dict[str, str], **changes: Any) -> dict[str, An
     }
 
 
+def said_by_the_app(status: AgentStatus) -> tuple[str, ...]:
+    """The log without the agent's word that the machine still installs its packages."""
+    return tuple(line for line in status.log if not line.startswith("waiting until"))
+
+
 def new_credentials() -> SessionCredentials:
     return derive_credentials(os.urandom(32), UID, now())
 

@@ -1,5 +1,5 @@
 import pytest
-from tests.contract.machines.support import ANSWERING_SERVER, STATIC_PAGE, bundle
+from tests.contract.machines.support import ANSWERING_SERVER, STATIC_PAGE, bundle, said_by_the_app
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -102,7 +102,7 @@ pathlib.Path("charts/one.svg").write_text("<svg/>")
     run = machine("script")
     status = await run.run(bundle("script", {"main.py": script}))
     assert (status.state, status.exit_code, status.reason) == ("finished", 0, None)
-    assert status.log[-2:] == ("<b>bold</b> & more", "to stderr")
+    assert said_by_the_app(status) == ("<b>bold</b> & more", "to stderr")
     page = await run.browser.get("/")
     assert page.status_code == 200
     assert "&lt;b&gt;bold&lt;/b&gt; &amp; more\nto stderr" in page.text

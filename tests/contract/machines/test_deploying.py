@@ -3,7 +3,13 @@ import os
 import signal
 
 import pytest
-from tests.contract.machines.support import ANSWERING_SERVER, STATIC_PAGE, bundle, eventually
+from tests.contract.machines.support import (
+    ANSWERING_SERVER,
+    STATIC_PAGE,
+    bundle,
+    eventually,
+    said_by_the_app,
+)
 
 from spawnai.droplet.client import AgentRejected, AgentUnreachable
 
@@ -100,7 +106,7 @@ async def test_a_script_that_has_run_does_not_run_again_after_a_reboot(machine):
     await script.host.power_off(script.id)
     await script.boot()
     status = await script.until("finished")
-    assert status.log == ("once",)
+    assert said_by_the_app(status) == ("once",)
     assert "once" in (await script.until_caddy_answers()).text
 
 

@@ -3,7 +3,13 @@
 import asyncio
 
 import pytest
-from tests.contract.machines.support import ANSWERING_SERVER, STATIC_PAGE, bundle, eventually
+from tests.contract.machines.support import (
+    ANSWERING_SERVER,
+    STATIC_PAGE,
+    bundle,
+    eventually,
+    said_by_the_app,
+)
 
 from spawnai.droplet.client import AgentRejected
 
@@ -62,7 +68,7 @@ async def test_marks_that_turn_or_hide_text_never_reach_the_log(machine):
     script = machine("script")
     source = r"print('safe\u202etxt.exe\u200b \x1b[31mred\x1b[0m \x00nul')"
     status = await script.run(bundle("script", {"main.py": source}))
-    assert status.log == ("safetxt.exe red nul",)
+    assert said_by_the_app(status) == ("safetxt.exe red nul",)
 
 
 async def test_processor_and_memory_are_sampled(tight_machine):
