@@ -15,6 +15,7 @@ PROCESSES = 5
 # Lanes by the beginning of their files' paths, in the order in which they begin. Files of one lane
 # share a process, and with it their stack; any other file is a lane of its own, and comes after.
 LANES = {
+    "tests/simulation/test_bugs.py": "deliberate bugs",
     "tests/simulation/": "simulation",
     "tests/e2e/sessions/test_life.py": "sessions until they rest",
     "tests/e2e/sessions/test_misbehaving_apps.py": "sessions until they rest",

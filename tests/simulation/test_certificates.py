@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-SEEDS = max(40, int(os.environ.get("SPAWNAI_SEEDS", "1000")) // 25)
+SEEDS = max(40, int(os.environ.get("SPAWNAI_SEEDS", "500")) // 25)
 
 
 def violation_of(seed: int) -> str | None:

@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-SEEDS = int(os.environ.get("SPAWNAI_SEEDS", "1000"))
+SEEDS = int(os.environ.get("SPAWNAI_SEEDS", "500"))
 FIRST = int(os.environ.get("SPAWNAI_FIRST_SEED", "0"))
 
 # What each of them once found stands in the history of the code that it changed.
