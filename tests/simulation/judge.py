@@ -75,6 +75,9 @@ still arrive between its follower's look and order; no look can help that."""
 LEDGER_DELAY_SECONDS = 150.0
 """How long before an operator's death what it learnt may not have reached the ledger."""
 
+EXACT_BOOKS_SECONDS = 10.0
+"""How far a clock may have moved in a story whose costs are held against what was reserved."""
+
 DEADLINE = timedelta(minutes=4)
 MAXIMUM = timedelta(minutes=12)
 NOTICE = timedelta(seconds=40)
@@ -121,7 +124,7 @@ class Judge:
         self._deleted_by_hand: set[str] = set()
         self._replaced_at: dict[str, float] = {}
         self.dropped: dict[str, list[RecordStatus]] = {}
-        self.money = Money(lambda: self.now, self.blame)
+        self._noted: dict[str, float] = {}
         self.server: ApiServer
         self.cloud: Cloud
         self.claude: SimulatedClaude
@@ -132,6 +135,10 @@ class Judge:
         self._sleeps = [(BEGIN + one.at, one.seconds) for one in wire.story.of(MachineSleep)]
         jumped = sum(abs(seconds) for _, seconds in self._jumps)
         self.clock_error = abs(wire.story.settings.skew_seconds) + jumped
+        # The books count by the operator's clock, and a machine that sleeps ends nothing.
+        self._slept = sum(seconds for _, seconds in self._sleeps)
+        exact = self.clock_error + self._slept < EXACT_BOOKS_SECONDS
+        self.money = Money(lambda: self.now, self.blame, exact=exact)
 
     def watch(self) -> Watch:
         return Watch(
@@ -300,6 +307,8 @@ class Judge:
                 known = self.ledgers.get(uid, RecordStatus())
                 was_open = uid in self.ledgers and self.ledgers[uid].completed_at is None
                 self.ledgers[uid] = RecordStatus.model_validate(after.get("status") or {})
+                for entry in self.ledgers[uid].resources:
+                    self._noted.setdefault(entry.id, self.now)
                 self._replaced(who, uid, known)
                 if was_open and self.ledgers[uid].completed_at is not None:
                     self._log_is_of_the_end(uid)
@@ -552,8 +561,15 @@ class Judge:
             # An end far off that was forged while no operator ran ends with the class's notice.
             notice = self._date_at(self.now) + NOTICE
         if life.forged:
-            made = [one.created for one in self.cloud.droplets.values() if one.session == life.uid]
-            begun = self._date_by_age(max(made, default=self.now)) + DEADLINE
+            # An operator knows a droplet's age since it put it down in its ledger.
+            made = [
+                self._noted.get(str(one.id), one.created)
+                for one in self.cloud.droplets.values()
+                if one.session == life.uid
+            ]
+            latest = max(made, default=self.now)
+            # One that starts later knows only DigitalOcean's date.
+            begun = max(self._date_by_age(latest), utc(latest)) + DEADLINE
         return max(begun + MAXIMUM, notice) + timedelta(seconds=1)
 
     def ledger_deleted_by_hand(self, uid: str) -> None:
@@ -651,7 +667,8 @@ class Judge:
         """A droplet's own switch is not behind the promise, but for a moment."""
         promised = life.status.expiration_time
         runs = life.ready and not life.forged and life.status.phase is Phase.RUNNING
-        runs = runs and all(one.answers for one in self.cloud.living(life.uid))
+        # One that somebody made by hand with a session's marks has no switch.
+        runs = runs and all(one.answers and not one.late for one in self.cloud.living(life.uid))
         switch = self._switch_of(life.uid) if runs else None
         if promised is None or switch is None or switch >= promised:
             life.short_lived = None
@@ -670,7 +687,7 @@ class Judge:
 
     def _no_one_outlives_his_class(self) -> None:
         """Whatever a user writes, no droplet lives beyond the class's maximum."""
-        longest = (DEADLINE + MAXIMUM).total_seconds() + self.clock_error
+        longest = (DEADLINE + MAXIMUM).total_seconds() + self.clock_error + self._slept
         for droplet in self.cloud.droplets.values():
             if droplet.session is None or droplet.late or droplet.accepted < NEVER:
                 continue
@@ -884,11 +901,13 @@ class Judge:
                     self.blame(f"the ledger {uid} lists a foreign droplet, {entry.id}")
 
     def _tokens(self, uid: str) -> None:
-        noted = Counter(
-            (entry.input_tokens, entry.output_tokens)
+        # A ledger that was deleted, and is made again, says the same once more.
+        orders = {
+            (entry.started_at, entry.input_tokens, entry.output_tokens)
             for ledger in self._pages(uid)
             for entry in ledger.generations
-        )
+        }
+        noted = Counter((read, written) for _, read, written in orders)
         # What must be there is looked for first; what is left over may be what a crash lost.
         for paid in sorted(self.claude.orders, key=self._may_be_lost):
             if paid.session != uid or not (paid.input_tokens or paid.output_tokens):

@@ -21,8 +21,9 @@ from spawnai.api.spawnclass import OnDropletFailure
 
 from .actions import Action, RecoverDroplet, ReplaceDroplet
 from .health import Verdict, outside_is, silent_for, verdict
+from .kinds import KINDS
 from .observation import Observation, Offer, Reachability
-from .resources import names_of, unaccounted_since
+from .resources import names_of, settle
 from .status import Draft
 
 SILENCE = timedelta(minutes=3)
@@ -126,7 +127,12 @@ def recover(d: Draft, now: datetime) -> None:
 def replace_droplet(d: Draft, found: Fault, now: datetime) -> None:
     """Ask for the replacement, once nothing of the old one can appear any more."""
     o, record = d.observation, d.observation.record
-    if record is None or any(unaccounted_since(o, one) is not None for one in names_of(o, record)):
+    if record is None:
+        return
+    unclear = [
+        name for name in names_of(o, record) if settle(d, name, KINDS[name.kind].close_after)
+    ]
+    if unclear:
         return
     say_replacing(d, found.message)
     action = ReplaceDroplet(found.droplet.id, found.reason, found.message)

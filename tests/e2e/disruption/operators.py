@@ -24,6 +24,7 @@ class Operator:
     def __init__(self, stack: LocalStack, kubeconfig: Path, name: str, **environment: str) -> None:
         self.name = name
         self._address = f"127.0.0.1:{free_port()}"
+        self._log_begins = 0
         self.process = ChildProcess(
             name,
             OPERATOR_COMMAND,
@@ -41,12 +42,24 @@ class Operator:
 
     async def start(self) -> "Operator":
         """Start it; it may have to wait for the lease."""
+        path = self.process.log_path
+        # Another one of that name may have written into it before.
+        self._log_begins = path.stat().st_size if path.exists() else 0
         await self.process.start()
         return self
 
     async def until_leads(self, seconds: float = LEADS_SECONDS) -> "Operator":
         """Wait until it holds the lease."""
         await eventually(f"{self.name} leads", self.leads, seconds=seconds, pause=0.1)
+        return self
+
+    async def until_waits(self) -> "Operator":
+        """Wait until it stands in line for the lease that another one holds."""
+        await eventually(
+            f"{self.name} waits for the lease",
+            lambda: any(" waits" in line.get("message", "") for line in self.log()),
+            seconds=LEADS_SECONDS,
+        )
         return self
 
     async def leads(self) -> bool:
@@ -74,9 +87,10 @@ class Operator:
         return time.monotonic() - began
 
     def log(self) -> list[dict[str, Any]]:
-        """Its log so far; a line that is no JSON stands under `text`."""
+        """Its log since it was started; a line that is no JSON stands under `text`."""
         lines = []
-        for line in self.process.log_path.read_text().splitlines():
+        written = self.process.log_path.read_bytes()[self._log_begins :].decode(errors="replace")
+        for line in written.splitlines():
             try:
                 lines.append(json.loads(line))
             except ValueError:

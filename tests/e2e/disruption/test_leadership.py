@@ -95,8 +95,7 @@ async def test_a_rolling_upgrade_leaves_no_gap_longer_than_the_lease(
     await disruption.until_classes_are_ready()
     sessions = await world.apply(namespace, session("expiring"), session("expiring-later"))
     await asyncio.gather(*(one.until_running() for one in sessions))
-    new = await replicas("new").start()
-    await eventually("the new one waits", lambda: bool(new.log()), seconds=20)
+    new = await (await replicas("new").start()).until_waits()
     busy = CpuWait()
     await sessions[0].annotate(expires_at=in_seconds(3))
     await sessions[1].annotate(expires_at=in_seconds(4))
@@ -123,8 +122,7 @@ async def test_a_leader_that_slept_past_its_lease_before_a_post_does_not_send_it
     first = await (await replicas("first").start()).until_leads()
     await disruption.until_classes_are_ready()
     others = [await replicas(name).start() for name in ("second", "third")]
-    for other in others:
-        await eventually(f"{other.name} waits", lambda o=other: bool(o.log()), seconds=60)
+    await asyncio.gather(*(other.until_waits() for other in others))
     [expiring] = await world.apply(namespace, session("expires-meanwhile"))
     await expiring.until_running()
     intent = disruption.proxy.add_fault("create spawnrecords slow seconds=1")
@@ -176,8 +174,7 @@ async def test_a_post_on_the_wire_when_its_leader_falls_asleep_is_found_and_not_
     """It takes effect after the next leader has looked for the first time, and seen nothing."""
     first = await (await replicas("first").start()).until_leads()
     await disruption.until_classes_are_ready()
-    second = await replicas("second").start()
-    await eventually("the second waits", lambda: bool(second.log()), seconds=20)
+    second = await (await replicas("second").start()).until_waits()
     [late] = await world.cloud.add_faults(f"{CREATE} late seconds={LATE_SECONDS}")
     [one] = await world.apply(namespace, session("on-the-wire"))
     one.lost_orders = True

@@ -68,14 +68,14 @@ async def test_a_budget_holds_back_what_it_cannot_pay_and_counts_what_it_paid(
             "apiVersion": API_VERSION,
             "kind": "SpawnBudget",
             "metadata": {"name": "team"},
-            "spec": {"limit": limit, "period": "Day", "selector": {"namespaces": [namespace]}},
+            "spec": {"limit": limit, "period": "Day", "selector": {"users": ["dana"]}},
         }
 
     async def settled() -> dict[str, Any]:
         return await budget_of(world, "team")
 
     await world.apply(None, budget("100"))
-    (paid,) = await world.apply(namespace, session("paid"))
+    (paid,) = await world.apply(namespace, session("paid-for", user="dana"))
     await paid.until_running()
     await eventually(
         "the budget counts it",
@@ -84,7 +84,7 @@ async def test_a_budget_holds_back_what_it_cannot_pay_and_counts_what_it_paid(
     )
     await world.apply(None, budget("0.02"))
     await eventually("the budget is lower", settled, lambda seen: Decimal(seen["left"]) <= 0)
-    (held,) = await world.apply(namespace, session("held"))
+    (held,) = await world.apply(namespace, session("unpaid", user="dana"))
     await held.until("waits", lambda seen: seen.condition("Admitted").get("status") == "False", 60)
     assert held.condition("Admitted")["reason"] == "WaitingForBudget"
     assert "team" in held.condition("Admitted")["message"]
