@@ -1,6 +1,7 @@
 """Conditions: what is true about an object, for machines (Kubernetes API conventions)."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -159,6 +160,30 @@ def conditions_field(description: str) -> Any:
         json_schema_extra=for_api_server(
             max_items=32, x_kubernetes_list_type="map", x_kubernetes_list_map_keys=["type"]
         ),
+    )
+
+
+def next_condition(
+    before: Condition | None,
+    type_: str,
+    status: ConditionStatus,
+    reason: str,
+    message: str,
+    *,
+    now: datetime,
+    observed_generation: int | None,
+) -> Condition:
+    """A condition as it stands now, beside the one that the object has: its time moves with its
+    status alone.
+    """
+    same = before is not None and before.status is status
+    return Condition(
+        type=type_,
+        status=status,
+        reason=reason,
+        message=message,
+        last_transition_time=before.last_transition_time if before is not None and same else now,
+        observed_generation=observed_generation,
     )
 
 

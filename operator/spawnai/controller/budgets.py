@@ -15,6 +15,7 @@ from spawnai.api.conditions import (
     ConditionType,
     find_condition,
     is_true,
+    next_condition,
 )
 from spawnai.api.durations import format_time
 from spawnai.api.names import API_VERSION
@@ -157,21 +158,12 @@ def _conditions(
     found = []
     for type_, status, reason, words in wanted:
         before = find_condition(stored.status.conditions, type_)
-        same = before is not None and before.status is status
-        message = words
-        if before is not None and same and before.reason == reason:
-            # Its figures are in the status; a message with each of them would be a write each.
-            message = before.message if type_ == ConditionType.NEAR_LIMIT else words
-        found.append(
-            Condition(
-                type=type_,
-                status=status,
-                reason=reason,
-                message=message,
-                last_transition_time=before.last_transition_time
-                if before is not None and same
-                else now,
-                observed_generation=stored.generation,
-            )
+        one = next_condition(
+            before, type_, status, reason, words, now=now, observed_generation=stored.generation
         )
+        stands = before is not None and (before.status, before.reason) == (status, reason)
+        if before is not None and stands and type_ == ConditionType.NEAR_LIMIT:
+            # Its figures are in the status; a message with each of them would be a write each.
+            one = one.model_copy(update={"message": before.message})
+        found.append(one)
     return found

@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from spawnai.api.conditions import WAITED_FOR, Condition, ConditionStatus, ConditionType
+from spawnai.api.conditions import (
+    WAITED_FOR,
+    Condition,
+    ConditionStatus,
+    ConditionType,
+    find_condition,
+    next_condition,
+)
 from spawnai.api.spawnclass import ClassStatus
 from spawnai.controller.accounts import CloudAccount
 from spawnai.controller.store import StoredClass
@@ -67,34 +74,40 @@ def status_of(
     remark: str = "",
 ) -> ClassStatus:
     """The status that tells people of it. `remark`: what a person should know besides."""
-    before = {condition.type: condition for condition in known.status.conditions}
-
-    def condition(type_: ConditionType, *, true: bool, reason: str, message: str) -> Condition:
-        status = ConditionStatus.TRUE if true else ConditionStatus.FALSE
-        old = before.get(type_)
-        since = old.last_transition_time if old and old.status is status else now
-        return Condition(
-            type=type_,
-            status=status,
-            reason=reason,
-            message=message,
-            last_transition_time=since,
-            observed_generation=known.generation,
-        )
-
     if problem is None:
         words = f"{USABLE_WORDS}; but {remark}" if remark else USABLE_WORDS
-        conditions = [condition(ConditionType.READY, true=True, reason=USABLE, message=words)]
+        conditions = [class_condition(known, now, ConditionType.READY, USABLE, words, is_true=True)]
     else:
         waits = problem.reason in WAITED_FOR
         why = ConditionType.RECONCILING if waits else ConditionType.STALLED
         conditions = [
-            condition(type_, true=true, reason=problem.reason, message=str(problem))
-            for type_, true in ((ConditionType.READY, False), (why, True))
+            class_condition(known, now, type_, problem.reason, str(problem), is_true=is_true)
+            for type_, is_true in ((ConditionType.READY, False), (why, True))
         ]
     return ClassStatus(
         observed_generation=known.generation,
         conditions=conditions,
         firewall_id=state.firewall_id,
         account_uuid=state.account_uuid,
+    )
+
+
+def class_condition(
+    known: StoredClass,
+    now: datetime,
+    type_: ConditionType,
+    reason: str,
+    message: str,
+    *,
+    is_true: bool,
+) -> Condition:
+    """A condition of a class, as the class stands now."""
+    return next_condition(
+        find_condition(known.status.conditions, type_),
+        type_,
+        ConditionStatus.TRUE if is_true else ConditionStatus.FALSE,
+        reason,
+        message,
+        now=now,
+        observed_generation=known.generation,
     )

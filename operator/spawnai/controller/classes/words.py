@@ -2,10 +2,11 @@
 
 from datetime import datetime
 
-from spawnai.api.conditions import Condition, ConditionStatus, ConditionType, find_condition
+from spawnai.api.conditions import Condition, ConditionType
 from spawnai.controller.store import StoredClass
 
 from .gateways import PENDING, Gateway
+from .state import class_condition
 
 VALID, NAMED = "Valid", "Named"
 SILENT = frozenset({VALID, NAMED, PENDING})
@@ -25,7 +26,7 @@ def _certificate(known: StoredClass, gateway: Gateway, now: datetime) -> Conditi
     found, trouble = gateway.certificate, gateway.certificate_trouble
     if found is None:
         reason = trouble.reason if trouble is not None else PENDING
-        return _condition(
+        return class_condition(
             known, now, ConditionType.CERTIFICATE_READY, reason, str(trouble or ""), is_true=False
         )
     words = f"{', '.join(found.names)} until {found.not_after:%Y-%m-%dT%H:%M:%SZ}"
@@ -37,13 +38,15 @@ def _certificate(known: StoredClass, gateway: Gateway, now: datetime) -> Conditi
         # While much of its life is left the next tries may do; then a person has to look.
         words += f"; but {trouble}"
         reason, is_true = trouble.reason, not gateway.is_expiring(now)
-    return _condition(known, now, ConditionType.CERTIFICATE_READY, reason, words, is_true=is_true)
+    return class_condition(
+        known, now, ConditionType.CERTIFICATE_READY, reason, words, is_true=is_true
+    )
 
 
 def _name(known: StoredClass, gateway: Gateway, now: datetime) -> Condition:
     trouble = gateway.name_trouble
     if trouble is not None:
-        return _condition(
+        return class_condition(
             known,
             now,
             ConditionType.DNS_READY,
@@ -54,26 +57,4 @@ def _name(known: StoredClass, gateway: Gateway, now: datetime) -> Condition:
     domain = known.spec.exposure.domain if known.spec is not None else None
     where = f" at {gateway.address}" if gateway.address is not None else ""
     words = f"*.{domain} leads to the gateway{where}"
-    return _condition(known, now, ConditionType.DNS_READY, NAMED, words, is_true=True)
-
-
-def _condition(
-    known: StoredClass,
-    now: datetime,
-    type_: ConditionType,
-    reason: str,
-    message: str,
-    *,
-    is_true: bool,
-) -> Condition:
-    status = ConditionStatus.TRUE if is_true else ConditionStatus.FALSE
-    old = find_condition(known.status.conditions, type_)
-    since = old.last_transition_time if old is not None and old.status is status else now
-    return Condition(
-        type=type_,
-        status=status,
-        reason=reason,
-        message=message,
-        last_transition_time=since,
-        observed_generation=known.generation,
-    )
+    return class_condition(known, now, ConditionType.DNS_READY, NAMED, words, is_true=True)
