@@ -8,11 +8,9 @@ from pydantic import Field
 from .base import Amount, ApiModel, Moment
 from .conditions import Condition, conditions_field
 from .resource import Column, CustomResource
-from .schema import Rule, cel_matches, for_api_server
+from .schema import Rule, cel_matches, decimal_field, for_api_server
 from .session import NAME_PATTERN
 
-# At most six decimals: what the ledgers are kept in (billing.ledger.CENT_FRACTION).
-AMOUNT_PATTERN = r"^(0|[1-9][0-9]{0,8})(\.[0-9]{1,6})?$"
 _ZONE_PATTERN = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$"
 
 
@@ -68,25 +66,13 @@ class BudgetSelector(ApiModel):
 class BudgetSpec(ApiModel):
     """The limit."""
 
-    limit: str = Field(
-        # Read again here: what cannot be reckoned with must not look like a limit.
-        pattern=AMOUNT_PATTERN,
-        description=(
-            'How many US dollars may be used in one period, as a string such as "50" or "12.50": '
-            "no sign, at most six decimals. 0: nothing new begins."
-        ),
+    limit: str = decimal_field(
+        ...,
+        'How many US dollars may be used in one period, as a string such as "50" or "12.50": '
+        "no sign, at most six decimals. 0: nothing new begins.",
+        help_='write an amount of dollars as a string such as "50" or "12.50": no sign, no '
+        "currency, at most six decimals",
         examples=['"50"', '"12.50"'],
-        json_schema_extra=for_api_server(
-            Rule(
-                rule=cel_matches("self", AMOUNT_PATTERN),
-                message=(
-                    'write an amount of dollars as a string such as "50" or "12.50": no sign, no '
-                    "currency, at most six decimals"
-                ),
-            ),
-            pattern=None,
-            max_length=20,
-        ),
     )
     currency: str = Field(
         default="USD",

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
+from pydantic import Field
 from pydantic.config import JsonDict, JsonValue
 
 from .durations import DURATION_PATTERN
@@ -105,4 +107,28 @@ def immutable(field: str, *, optional: bool, name: str, instead: str) -> Rule:
         message=f"the {name} cannot change: {instead}",
         field_path=f".{field}",
         reason=Reason.FORBIDDEN,
+    )
+
+
+# At most six decimals: what the ledgers are kept in (billing.ledger.CENT_FRACTION).
+_DECIMAL_PATTERN = r"^(0|[1-9][0-9]{0,8})(\.[0-9]{1,6})?$"
+
+
+def decimal_field(
+    default: Any, description: str, *, help_: str, examples: list[Any] | None = None
+) -> Any:
+    """A field for a decimal number that users write as a string. `help_`: what to write.
+
+    The operator reads the pattern again: what cannot be reckoned with must not look like an amount.
+    """
+    return Field(
+        default,
+        pattern=_DECIMAL_PATTERN,
+        description=description,
+        examples=examples,
+        json_schema_extra=for_api_server(
+            Rule(rule=cel_matches("self", _DECIMAL_PATTERN), message=help_),
+            pattern=None,
+            max_length=20,
+        ),
     )

@@ -8,7 +8,6 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from .base import ApiModel, Identifier
-from .budget import AMOUNT_PATTERN
 from .conditions import Condition, conditions_field
 from .durations import DURATION_HELP, MAX_LENGTH, parse_duration
 from .resource import Column, CustomResource
@@ -17,6 +16,7 @@ from .schema import (
     cel_is_duration,
     cel_matches,
     cel_seconds,
+    decimal_field,
     for_api_server,
 )
 from .session import LABEL_PATTERN, NAME_PATTERN, REGION_HELP, REGION_PATTERN, Tier
@@ -835,12 +835,6 @@ class PricingModel(StrEnum):
     COST_PLUS = "CostPlus"
 
 
-def _amount(words: str) -> Callable[[JsonDict], None]:
-    return for_api_server(
-        Rule(rule=cel_matches("self", AMOUNT_PATTERN), message=words), pattern=None, max_length=20
-    )
-
-
 _DOLLARS = 'write an amount of dollars as a string such as "0.15": no sign, at most six decimals'
 _FACTOR = 'write a number as a string such as "0.05" or "3": no sign, at most six decimals'
 
@@ -848,46 +842,40 @@ _FACTOR = 'write a number as a string such as "0.05" or "3": no sign, at most si
 class FlatPrices(ApiModel):
     """A price for each tier, in dollars."""
 
-    light: str = Field(
-        default="0.15",
-        pattern=AMOUNT_PATTERN,
-        description="US dollars for a session of tier light.",
-        json_schema_extra=_amount(_DOLLARS),
+    light: str = decimal_field(
+        "0.15",
+        "US dollars for a session of tier light.",
+        help_=_DOLLARS,
     )
-    standard: str = Field(
-        default="0.50",
-        pattern=AMOUNT_PATTERN,
-        description="US dollars for a session of tier standard.",
-        json_schema_extra=_amount(_DOLLARS),
+    standard: str = decimal_field(
+        "0.50",
+        "US dollars for a session of tier standard.",
+        help_=_DOLLARS,
     )
-    complex: str = Field(
-        default="2.50",
-        pattern=AMOUNT_PATTERN,
-        description="US dollars for a session of tier complex.",
-        json_schema_extra=_amount(_DOLLARS),
+    complex: str = decimal_field(
+        "2.50",
+        "US dollars for a session of tier complex.",
+        help_=_DOLLARS,
     )
 
 
 class CostPlusPrices(ApiModel):
     """A price that follows the cost: cost x (1 + overhead) x multiplier, and at least minimum."""
 
-    overhead: str = Field(
-        default="0.05",
-        pattern=AMOUNT_PATTERN,
-        description="What is added to the cost for all else, as a share: 0.05 is five percent.",
-        json_schema_extra=_amount(_FACTOR),
+    overhead: str = decimal_field(
+        "0.05",
+        "What is added to the cost for all else, as a share: 0.05 is five percent.",
+        help_=_FACTOR,
     )
-    multiplier: str = Field(
-        default="1",
-        pattern=AMOUNT_PATTERN,
-        description="By what cost and overhead are multiplied; below 1 counts as 1.",
-        json_schema_extra=_amount(_FACTOR),
+    multiplier: str = decimal_field(
+        "1",
+        "By what cost and overhead are multiplied; below 1 counts as 1.",
+        help_=_FACTOR,
     )
-    minimum: str = Field(
-        default="0",
-        pattern=AMOUNT_PATTERN,
-        description="The lowest price of a session that ran, in US dollars.",
-        json_schema_extra=_amount(_DOLLARS),
+    minimum: str = decimal_field(
+        "0",
+        "The lowest price of a session that ran, in US dollars.",
+        help_=_DOLLARS,
     )
 
 
