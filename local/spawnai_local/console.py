@@ -9,8 +9,6 @@ import json
 import sys
 from pathlib import Path
 
-import httpx
-
 from spawnai_local.kubectl import Kubectl
 from spawnai_local.processes import ChildProcess, RestartPolicy, free_port
 
@@ -20,7 +18,6 @@ NAMESPACE = "default"
 # Longer than anyone leaves a local stack running. Some clusters allow less, and give less.
 _TOKEN_DURATION = "720h"  # noqa: S105 - a duration
 _CONSOLE_SECONDS = 30.0
-_ANSWER_SECONDS = 2.0
 _STOP_SECONDS = 5.0
 
 
@@ -96,15 +93,7 @@ class LocalConsole:
             restart=RestartPolicy(),
         )
         await process.start()
-        async with httpx.AsyncClient(timeout=_ANSWER_SECONDS, trust_env=False) as client:
-
-            async def is_ready() -> bool:
-                try:
-                    return (await client.get(f"http://{address}/")).is_success
-                except httpx.TransportError:
-                    return False
-
-            await process.wait_until_ready(is_ready, limit_seconds=_CONSOLE_SECONDS)
+        await process.wait_until_answers(f"http://{address}/", limit_seconds=_CONSOLE_SECONDS)
         return cls(f"http://{address}/", token.strip(), process)
 
 

@@ -10,8 +10,6 @@ import contextlib
 import sys
 from pathlib import Path
 
-import httpx
-
 from spawnai.api.names import GATEWAY_TLS_SECRET
 from spawnai.controller import droplets_authority
 from spawnai_local import toolchain
@@ -81,15 +79,7 @@ class LocalGateway:
         for process in self._processes:
             await process.start()
         telemetry = environment["SPAWNAI_HTTP_ADDRESS"]
-        async with httpx.AsyncClient(trust_env=False) as client:
-
-            async def is_ready() -> bool:
-                try:
-                    return (await client.get(f"http://{telemetry}/readyz")).is_success
-                except httpx.TransportError:
-                    return False
-
-            await lookup.wait_until_ready(is_ready, limit_seconds=_READY_SECONDS)
+        await lookup.wait_until_answers(f"http://{telemetry}/readyz", limit_seconds=_READY_SECONDS)
 
     async def stop(self) -> None:
         """End both."""

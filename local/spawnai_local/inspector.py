@@ -4,8 +4,6 @@ import importlib.util
 import sys
 from pathlib import Path
 
-import httpx
-
 from spawnai.inspector.program import find_chromium
 from spawnai_local.cloud_settings import CloudReport
 from spawnai_local.processes import ChildProcess, RestartPolicy, free_port
@@ -13,7 +11,6 @@ from spawnai_local.processes import ChildProcess, RestartPolicy, free_port
 NOT_INSPECTED = "pages are not inspected: there is no Chromium here (install the package chromium)"
 
 _READY_SECONDS = 60.0
-_ANSWER_SECONDS = 2.0
 _STOP_SECONDS = 5.0
 
 
@@ -59,15 +56,7 @@ class LocalInspector:
             ProcessError: it did not come up.
         """
         await self._process.start()
-        async with httpx.AsyncClient(timeout=_ANSWER_SECONDS, trust_env=False) as client:
-
-            async def is_ready() -> bool:
-                try:
-                    return (await client.get(f"{self.url}/readyz")).is_success
-                except httpx.TransportError:
-                    return False
-
-            await self._process.wait_until_ready(is_ready, limit_seconds=_READY_SECONDS)
+        await self._process.wait_until_answers(f"{self.url}/readyz", limit_seconds=_READY_SECONDS)
 
     async def stop(self) -> None:
         """End it."""

@@ -22,6 +22,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
+_ANSWER_SECONDS = 2.0
+"""How long one look waits for a process that is on its way up."""
+
 MARK = "SPAWNAI_PROCESS_DIRECTORY"
 """The environment variable that says which directory a process was started for."""
 
@@ -175,6 +180,22 @@ class ChildProcess:
                 message = f"{self.name} was not ready within {limit_seconds:.0f} s{wrong}"
                 raise ProcessError(self._with_log(message))
             await asyncio.sleep(interval_seconds)
+
+    async def wait_until_answers(self, url: str, *, limit_seconds: float) -> None:
+        """Ask a URL again and again until it says yes.
+
+        Raises:
+            ProcessError: it ended, or the time was over.
+        """
+        async with httpx.AsyncClient(timeout=_ANSWER_SECONDS, trust_env=False) as client:
+
+            async def is_ready() -> bool:
+                try:
+                    return (await client.get(url)).is_success
+                except httpx.TransportError:
+                    return False
+
+            await self.wait_until_ready(is_ready, limit_seconds=limit_seconds)
 
     def log_tail(self, lines: int = 15) -> str:
         """The last lines of its log, empty when there is none."""

@@ -29,8 +29,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 
-import httpx
-
 from spawnai.api.spawnclass import RuntimeSpec
 from spawnai.settings import NO_ACME
 from spawnai_local import toolchain
@@ -76,7 +74,6 @@ _CLOUD_STOP_SECONDS = 15.0
 _OPERATOR_SECONDS = 60.0
 _OPERATOR_STOP_SECONDS = 15.0
 _EMPTYING_SECONDS = 180.0
-_READY_ANSWER_SECONDS = 2.0
 _LOOK_SECONDS = 0.5
 
 PROBLEM_FILE = "problem"
@@ -441,15 +438,9 @@ class LocalStack:
             restart=RestartPolicy(),
         )
         await self.operator.start()
-        async with httpx.AsyncClient(timeout=_READY_ANSWER_SECONDS, trust_env=False) as client:
-
-            async def is_ready() -> bool:
-                try:
-                    return (await client.get(f"http://{address}/readyz")).is_success
-                except httpx.TransportError:
-                    return False
-
-            await self.operator.wait_until_ready(is_ready, limit_seconds=_OPERATOR_SECONDS)
+        await self.operator.wait_until_answers(
+            f"http://{address}/readyz", limit_seconds=_OPERATOR_SECONDS
+        )
         what = f"{self.metrics_url}  as {self.manifests.service_account}"
         self._report("operator", what, time.monotonic() - started)
 
