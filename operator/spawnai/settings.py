@@ -153,9 +153,13 @@ def _read_networks(text: Any) -> Any:
         ) from error
 
 
+def read_or(default: Any, read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A reader to which an empty value stands for the default."""
+    return lambda text: read(text) if text else default
+
+
 def _or_none(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """An empty value stands for none."""
-    return lambda text: read(text) if text else None
+    return read_or(None, read)
 
 
 Networks = Annotated[tuple[IPv4Network, ...], NoDecode, BeforeValidator(_read_networks)]
@@ -195,7 +199,20 @@ class EnvironmentSettings(BaseSettings):
         return (init_settings,)
 
 
-class Settings(EnvironmentSettings):
+class ProcessSettings(EnvironmentSettings):
+    """What each process of the product is told."""
+
+    log_level: Annotated[str, BeforeValidator(choice(*LOG_LEVELS))] = Field(
+        "info",
+        validation_alias="SPAWNAI_LOG_LEVEL",
+        description="debug, info, warning or error.",
+    )
+    log_format: Annotated[str, BeforeValidator(choice(*LOG_FORMATS))] = Field(
+        "json", validation_alias="SPAWNAI_LOG_FORMAT", description="json or text."
+    )
+
+
+class Settings(ProcessSettings):
     """All settings of `spawnai run`. Everything about sessions is in the SpawnClass instead.
 
     Each field says which variable it is read from.
@@ -222,14 +239,6 @@ class Settings(EnvironmentSettings):
         Address("0.0.0.0", 8080),  # noqa: S104 - probes and metrics, reached from other pods
         validation_alias="SPAWNAI_HTTP_ADDRESS",
         description="Where /healthz, /readyz and /metrics listen.",
-    )
-    log_level: Annotated[str, BeforeValidator(choice(*LOG_LEVELS))] = Field(
-        "info",
-        validation_alias="SPAWNAI_LOG_LEVEL",
-        description="debug, info, warning or error.",
-    )
-    log_format: Annotated[str, BeforeValidator(choice(*LOG_FORMATS))] = Field(
-        "json", validation_alias="SPAWNAI_LOG_FORMAT", description="json or text."
     )
     workers: Annotated[int, BeforeValidator(whole_number(1, 256))] = Field(
         16,

@@ -12,23 +12,16 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import NoDecode
 
 from spawnai.settings import (
-    LOG_FORMATS,
-    LOG_LEVELS,
     Address,
-    EnvironmentSettings,
-    choice,
+    ProcessSettings,
     read_address,
     read_namespace,
+    read_or,
     read_settings,
     whole_number,
 )
 
 _SERVICE_ACCOUNT_CA = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
-
-
-def _or(default: Any, read: Any) -> Any:
-    """An empty value stands for the default."""
-    return lambda value: read(value) if value else default
 
 
 def _read_https_url(text: Any) -> Any:
@@ -51,16 +44,16 @@ _ADDRESS = Address("0.0.0.0", 8000)  # noqa: S104 - reached from other pods
 _TELEMETRY_ADDRESS = Address("0.0.0.0", 8080)  # noqa: S104 - the same
 
 
-class ConsoleSettings(EnvironmentSettings):
+class ConsoleSettings(ProcessSettings):
     """All settings of `spawnai console`. Each field says which variable it is read from."""
 
-    address: Annotated[Address, NoDecode, BeforeValidator(_or(_ADDRESS, read_address))] = Field(
+    address: Annotated[Address, NoDecode, BeforeValidator(read_or(_ADDRESS, read_address))] = Field(
         _ADDRESS,
         validation_alias="SPAWNAI_CONSOLE_ADDRESS",
         description="Where the page and the API listen.",
     )
     telemetry_address: Annotated[
-        Address, NoDecode, BeforeValidator(_or(_TELEMETRY_ADDRESS, read_address))
+        Address, NoDecode, BeforeValidator(read_or(_TELEMETRY_ADDRESS, read_address))
     ] = Field(
         _TELEMETRY_ADDRESS,
         validation_alias="SPAWNAI_HTTP_ADDRESS",
@@ -83,32 +76,24 @@ class ConsoleSettings(EnvironmentSettings):
     pod_port: Annotated[str, BeforeValidator(lambda text: text or "443")] = Field(
         "443", validation_alias="KUBERNETES_SERVICE_PORT_HTTPS", description="Its port."
     )
-    operator_namespace: Annotated[str, BeforeValidator(_or("spawnai-system", read_namespace))] = (
-        Field(
-            "spawnai-system",
-            validation_alias="SPAWNAI_NAMESPACE",
-            description="Where the operator says how its own door is reached.",
-        )
+    operator_namespace: Annotated[
+        str, BeforeValidator(read_or("spawnai-system", read_namespace))
+    ] = Field(
+        "spawnai-system",
+        validation_alias="SPAWNAI_NAMESPACE",
+        description="Where the operator says how its own door is reached.",
     )
-    default_namespace: Annotated[str, BeforeValidator(_or("default", read_namespace))] = Field(
+    default_namespace: Annotated[str, BeforeValidator(read_or("default", read_namespace))] = Field(
         "default",
         validation_alias="SPAWNAI_CONSOLE_NAMESPACE",
         description="The namespace of a caller whose token names none.",
     )
-    requests_per_minute: Annotated[int, BeforeValidator(_or(600, whole_number(1, 1_000_000)))] = (
-        Field(
-            600,
-            validation_alias="SPAWNAI_CONSOLE_REQUESTS_PER_MINUTE",
-            description="How many requests one caller may send in a minute, on average.",
-        )
-    )
-    log_level: Annotated[str, BeforeValidator(choice(*LOG_LEVELS))] = Field(
-        "info",
-        validation_alias="SPAWNAI_LOG_LEVEL",
-        description="debug, info, warning or error.",
-    )
-    log_format: Annotated[str, BeforeValidator(choice(*LOG_FORMATS))] = Field(
-        "json", validation_alias="SPAWNAI_LOG_FORMAT", description="json or text."
+    requests_per_minute: Annotated[
+        int, BeforeValidator(read_or(600, whole_number(1, 1_000_000)))
+    ] = Field(
+        600,
+        validation_alias="SPAWNAI_CONSOLE_REQUESTS_PER_MINUTE",
+        description="How many requests one caller may send in a minute, on average.",
     )
 
     @model_validator(mode="after")
