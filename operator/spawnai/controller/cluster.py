@@ -410,16 +410,7 @@ class Cluster:
             "metadata": {"name": name, "namespace": namespace, "labels": dict(labels)},
             "data": encoded,
         }
-        path = f"/namespaces/{namespace}/secrets"
-        try:
-            await self._write(
-                f"create secret {namespace}/{name}", lambda: self._core("POST", path, body)
-            )
-        except Conflict:
-            await self._write(
-                f"patch secret {namespace}/{name}",
-                lambda: self._core("PATCH", f"{path}/{name}", {"data": encoded}),
-            )
+        await self._put(namespace, "secret", name, body)
 
     async def service_addresses(self, namespace: str, name: str) -> list[str]:
         """The addresses of a Service's load balancer; none while it has none."""
@@ -452,15 +443,19 @@ class Cluster:
             "metadata": {"name": name, "namespace": namespace},
             "data": dict(data),
         }
-        path = f"/namespaces/{namespace}/configmaps"
+        await self._put(namespace, "configmap", name, body)
+
+    async def _put(self, namespace: str, kind: str, name: str, body: Mapping[str, Any]) -> None:
+        """Make an object, or give the one that is there the same data."""
+        path = f"/namespaces/{namespace}/{kind}s"
         try:
             await self._write(
-                f"create configmap {namespace}/{name}", lambda: self._core("POST", path, body)
+                f"create {kind} {namespace}/{name}", lambda: self._core("POST", path, body)
             )
         except Conflict:
             await self._write(
-                f"patch configmap {namespace}/{name}",
-                lambda: self._core("PATCH", f"{path}/{name}", {"data": dict(data)}),
+                f"patch {kind} {namespace}/{name}",
+                lambda: self._core("PATCH", f"{path}/{name}", {"data": body["data"]}),
             )
 
     async def _core(
