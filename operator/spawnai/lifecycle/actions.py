@@ -4,7 +4,7 @@ An action that is already under way, or waits to be tried again, is recognised b
 plan can be made as often as one likes. `controller/actions` carries them out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import ClassVar, NamedTuple
@@ -135,25 +135,33 @@ class Verify(ResourceAction):
 
 
 @dataclass(frozen=True, slots=True)
-class GenerateApp(Action):
-    """Have the app written, checked and stored. A stored bundle is never paid for again.
+class PaidAction(Action):
+    """What may order from Claude: an app, a repair, a change.
 
-    `is_first`: nobody can have ordered one before, so none is looked for. `allowance`: the dollars
-    that Claude may be paid for the session in all, where budgets bound it.
+    `allowance`: the dollars that Claude may be paid for the session in all; None: no budget bounds
+    them.
     """
 
-    is_first: bool = False
-    allowance: Decimal | None = None
+    allowance: Decimal | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
-class DeployApp(Action):
+class GenerateApp(PaidAction):
+    """Have the app written, checked and stored. A stored bundle is never paid for again.
+
+    `is_first`: nobody can have ordered one before, so none is looked for.
+    """
+
+    is_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeployApp(PaidAction):
     """Hand the bundle to the droplet's agent and wait until the app answers."""
 
     ip: str
     digest: str
     expires_at: datetime
-    allowance: Decimal | None = None
 
     @property
     def key(self) -> ActionKey:
@@ -174,12 +182,11 @@ class PageLook:
 
 
 @dataclass(frozen=True, slots=True)
-class InspectApp(Action):
+class InspectApp(PaidAction):
     """Have the app's page opened in a browser, and repaired where it does not work."""
 
     look: PageLook
     digest: str
-    allowance: Decimal | None = None
 
     @property
     def key(self) -> ActionKey:
@@ -198,7 +205,7 @@ class SetExpiry(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class ReviseApp(Action):
+class ReviseApp(PaidAction):
     """Have the running app changed as its new prompt asks, and deploy that beside the one before.
 
     One at a time: a prompt that changes meanwhile is the next one.
@@ -208,7 +215,6 @@ class ReviseApp(Action):
     prompt_digest: str
     look: PageLook | None = None
     """How its page is opened; None: it has none, or nobody looks."""
-    allowance: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,7 +241,7 @@ def _generation(d: Draft, o: Observation) -> None:
             d.set_false(ConditionType.GENERATED, "Retrying", failure.message)
         else:
             d.set_false(ConditionType.GENERATED, "Generating", "Claude is writing the app")
-        d.do(GenerateApp(is_first=_begins_here(o, d.previous), allowance=d.allowance))
+        d.do(GenerateApp(is_first=_begins_here(o, d.previous)))
         return
     generation = o.bundle.generation
     paid = (*o.bundle.earlier, generation)
@@ -372,7 +372,7 @@ def _app(
         _not_yet(d, DEPLOYING)
         return
     deadline = now + parse_duration(offer.spec.lifetime.provisioning_deadline)
-    deploy = DeployApp(ip, o.bundle.digest, expires_at=deadline, allowance=d.allowance)
+    deploy = DeployApp(ip, o.bundle.digest, expires_at=deadline)
     effort = o.effort(deploy.key)
     if effort.done_at is None or effort.failure is not None:
         failure = effort.failure

@@ -50,7 +50,7 @@ def inspect(d: Draft, session: Session, offer: Offer, url: str, ip: str) -> bool
     else:
         tell(d, page)
         return True
-    d.do(InspectApp(look, bundle.digest, d.allowance))
+    d.do(InspectApp(look, bundle.digest))
     return False
 
 

@@ -73,7 +73,7 @@ def revise(d: Draft, session: Session, offer: Offer, ip: str) -> bool:
     if record is None:
         return False
     look = look_of(session, offer, url, ip) if url is not None else None
-    action = ReviseApp(ip, wanted, look, d.allowance)
+    action = ReviseApp(ip, wanted, look)
     effort = d.observation.effort(action.key)
     failure = effort.failure
     began = effort.running or failure is not None

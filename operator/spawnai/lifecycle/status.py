@@ -1,7 +1,7 @@
 """How a plan is written down: the status it wants, its actions, its events, its next wake-up."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -11,11 +11,12 @@ from spawnai.api.conditions import (
     ConditionStatus,
     ConditionType,
     find_condition,
+    next_condition,
 )
 from spawnai.api.record import RecordStatus, ResourceKind
 from spawnai.api.session import DropletStatus, Phase, SessionStatus
 
-from .actions import Action, ActionKey
+from .actions import Action, ActionKey, PaidAction
 from .observation import Observation
 
 # A phase may go to the one after it, and from Provisioning on to Destroying; no other step exists.
@@ -134,6 +135,8 @@ class Draft:
         if effort.retry_at is not None and effort.retry_at > self.now:
             self.wake(effort.retry_at)
             return
+        if isinstance(action, PaidAction):
+            action = replace(action, allowance=self.allowance)
         self.actions.append(action)
 
     def abandon(
@@ -195,18 +198,16 @@ class Draft:
         session = self.observation.session
         # What the API server has: a condition that a plan takes away and sets again has stood.
         before = find_condition(self.previous.conditions, type_)
-        changed = before is None or before.status is not status
-        self._conditions[type_] = Condition(
-            type=type_,
-            status=status,
-            reason=reason,
-            message=message,
-            last_transition_time=self.now.replace(microsecond=0)
-            if before is None or changed
-            else before.last_transition_time,
+        self._conditions[type_] = next_condition(
+            before,
+            type_,
+            status,
+            reason,
+            message,
+            now=self.now.replace(microsecond=0),
             observed_generation=session.generation if session is not None else None,
         )
-        return changed
+        return before is None or before.status is not status
 
     def drop(self, *types: ConditionType) -> None:
         """Remove conditions that no longer apply."""

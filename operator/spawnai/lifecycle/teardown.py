@@ -15,7 +15,7 @@ from spawnai.api.record import Presence, ResourceKind
 from spawnai.api.session import Phase
 from spawnai.billing.ledger import closed, money, residuals
 
-from .actions import GenerateApp, RemoveFinalizer, StopApp, TakeLog, key_of
+from .actions import GenerateApp, PaidAction, RemoveFinalizer, StopApp, TakeLog, key_of
 from .costs import say_bill, say_running
 from .keep import has_log, is_last_log, stops_ahead
 from .kinds import KINDS
@@ -32,7 +32,7 @@ BEING_DESTROYED = "Everything the session used is being destroyed"
 RESIDUAL_AFTER = timedelta(seconds=15)
 """After how long a teardown that is not done names what is left."""
 
-ORDERS = ("GenerateApp", "DeployApp", "InspectApp", "ReviseApp")
+ORDERS = tuple(sorted({one.__name__ for one in PaidAction.__subclasses__()}))
 """What may order from Claude: an app, a repair, a change."""
 
 ABANDONED = (*ORDERS, "Await", "SetExpiry", "CheckApp", "StopApp", "RestartApp", "FindApp")

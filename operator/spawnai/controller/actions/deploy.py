@@ -110,7 +110,7 @@ def is_repairable(status: AgentStatus) -> bool:
 
 LOG_LINES_FOR_A_REPAIR = 15
 
-Repair = Callable[[Work, do.Action, Sequence[str]], Awaitable[StoredBundle]]
+Repair = Callable[[Work, do.PaidAction, Sequence[str]], Awaitable[StoredBundle]]
 
 
 def findings_of(status: AgentStatus, words: str) -> list[str]:
@@ -209,9 +209,8 @@ class Deploy:
         """
         reason, words = failure_of_app(status, work.session.order.app_type)
         is_replacing = any(one.finished_at is None for one in work.memory.book.replacements)
-        if is_replacing or not is_repairable(
-            status
-        ):  # One that ran before has no fault of its own.
+        # One that ran before has no fault of its own.
+        if is_replacing or not is_repairable(status):
             raise SessionFailed(reason, words)
         told = Failure(
             FailureKind.TRANSIENT, reason, f"{words}; Claude repairs it", self._clock.utc_now()

@@ -81,7 +81,7 @@ class Generate:
         work.memory.unstored = None
 
     async def repair_app(
-        self, work: Work, action: do.Action, findings: Sequence[str]
+        self, work: Work, action: do.PaidAction, findings: Sequence[str]
     ) -> StoredBundle:
         """Have the stored app repaired, after it did not work on its droplet.
 
@@ -116,7 +116,7 @@ class Generate:
         return stored
 
     async def _order(
-        self, work: Work, action: do.Action, before: Revised | None = None
+        self, work: Work, action: do.PaidAction, before: Revised | None = None
     ) -> WrittenApp:
         """Have Claude write the app, or change it."""
         session, backing, memory = work.session, work.backing, work.memory
@@ -245,10 +245,10 @@ class _Funds:
     """Refuses a call to Claude that the session's reservation does not bear."""
 
     def __init__(
-        self, backing: Backing, action: do.Action, paid_before: Decimal, *, is_first: bool
+        self, backing: Backing, action: do.PaidAction, paid_before: Decimal, *, is_first: bool
     ) -> None:
         self._model = backing.spec.model
-        self._allowance: Decimal | None = getattr(action, "allowance", None)
+        self._allowance = action.allowance
         self._paid_before = paid_before
         self._is_first = is_first
 
@@ -281,13 +281,16 @@ class _Funds:
 
 
 def _cost_of(model: str, usage: TokenUsage) -> Decimal:
-    return token_cost(
-        model,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cache_read_tokens=usage.cache_read_tokens,
-        cache_write_tokens=usage.cache_write_tokens,
-    )
+    return token_cost(model, **_tokens_of(usage))
+
+
+def _tokens_of(usage: TokenUsage) -> dict[str, int]:
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cache_read_tokens": usage.cache_read_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+    }
 
 
 def _wrong_key(backing: Backing, error: GenerationUnauthorized) -> str:
@@ -308,12 +311,7 @@ def _generation_entry(
     outcome: str,
     repairs: int = 0,
 ) -> GenerationEntry:
-    tokens = {
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "cache_read_tokens": usage.cache_read_tokens,
-        "cache_write_tokens": usage.cache_write_tokens,
-    }
+    tokens = _tokens_of(usage)
     return GenerationEntry(
         model=model,
         started_at=started,

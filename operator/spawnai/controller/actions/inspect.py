@@ -1,7 +1,7 @@
 """Has the app's page opened in a browser, keeps the picture, and has repaired what is wrong."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 from spawnai.api.session import AppType
 from spawnai.clock import Clock
@@ -11,15 +11,14 @@ from spawnai.inspector.client import InspectorAway, InspectorClient
 from spawnai.inspector.inspection import Clicks, Target
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.inspection import PAGE_BROKEN, words_of
-from spawnai.lifecycle.observation import Failure, FailureKind, PageView, Session, StoredBundle
+from spawnai.lifecycle.observation import Failure, FailureKind, PageView, Session
 from spawnai.telemetry.metrics import Metrics
 
 from .bundles import Bundles
+from .deploy import Repair
 from .work import Work
 
 _LOGGER = logging.getLogger(__name__)
-
-Repair = Callable[[Work, do.Action, Sequence[str]], Awaitable[StoredBundle]]
 
 
 class Inspect:
