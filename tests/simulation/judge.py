@@ -324,11 +324,9 @@ class Judge:
 
         The log is written when the ledger is closed; an operator that dies before takes it along.
         """
-        life = self.lives.get(uid)
-        droplets = [one for one in self.cloud.droplets.values() if one.session == uid]
-        if life is None or self._is_unsure(life) or len(droplets) != 1 or droplets[0].harmed:
+        life, droplet = self.lives.get(uid), self._only_droplet(uid)
+        if life is None or droplet is None:
             return
-        [droplet] = droplets
         machine, end = self.agents.machines.get(droplet.id), droplet.accepted
         if machine is None or not machine.is_process or self.agents.breaks_at(droplet) <= end:
             return
@@ -521,13 +519,19 @@ class Judge:
         if self.now > (self._wire.disturbed(since - 30, self.now) or since) + STOPPED_SECONDS:
             self.blame(f"the app of {life.key} stands still, though it ends only at {promised}")
 
-    def _was_told_to_stop(self, uid: str) -> None:
-        """An app whose end was known is stopped before its droplet goes."""
+    def _only_droplet(self, uid: str) -> CloudDroplet | None:
+        """The one droplet of a session that nobody tampered with; None where it is not so."""
         life = self.lives.get(uid)
         droplets = [one for one in self.cloud.droplets.values() if one.session == uid]
         if life is None or self._is_unsure(life) or len(droplets) != 1 or droplets[0].harmed:
+            return None
+        return droplets[0]
+
+    def _was_told_to_stop(self, uid: str) -> None:
+        """An app whose end was known is stopped before its droplet goes."""
+        life, droplet = self.lives.get(uid), self._only_droplet(uid)
+        if life is None or droplet is None:
             return
-        [droplet] = droplets
         machine, end = self.agents.machines.get(droplet.id), droplet.accepted
         known_since = max(life.changed, life.ready_since or end) + STOPPED_SECONDS
         if machine is None or life.status.termination_reason != "Expired" or known_since > end:

@@ -1,5 +1,6 @@
 """A session that runs: its dead man's switch, its health, its log."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -243,31 +244,34 @@ def _say_how_the_app_is(d: Draft) -> None:
         return
     match verdict(o):
         case Verdict.POWERED_OFF:
-            message = powered_off(d.get("droplet").id)
-            if d.set_false(ConditionType.APP_HEALTHY, POWERED_OFF, message):
-                d.notice("Warning", POWERED_OFF, "Watch", message)
+            _warn(d, d.set_false, POWERED_OFF, powered_off(d.get("droplet").id))
         case Verdict.NETWORK_PATH:
             message = (
                 f"The agent on the droplet {d.address or ''} says that the app serves, but nobody "
                 "answers at its address: something between is cut, such as a firewall"
             )
-            if d.set_false(ConditionType.APP_HEALTHY, "NetworkPath", message):
-                d.notice("Warning", "NetworkPath", "Watch", message)
+            _warn(d, d.set_false, "NetworkPath", message)
         case Verdict.SILENT:
             message = (
                 f"The agent on the droplet {d.address or ''} does not answer, so nobody knows how "
                 "the app is. It is asked again and again; see whether the droplet is switched on"
             )
-            if d.set_unknown(ConditionType.APP_HEALTHY, "AgentUnreachable", message):
-                d.notice("Warning", "AgentUnreachable", "Watch", message)
+            _warn(d, d.set_unknown, "AgentUnreachable", message)
         case Verdict.BLIND:
             message = (
                 "Many droplets do not answer at once, so the operator's own network is most likely "
                 "cut. Nothing is restarted or replaced meanwhile; the app may serve"
             )
-            if d.set_unknown(ConditionType.APP_HEALTHY, "OperatorBlind", message):
-                d.notice("Warning", "OperatorBlind", "Watch", message)
+            _warn(d, d.set_unknown, "OperatorBlind", message)
         case Verdict.SERVES:
             d.set_true(ConditionType.APP_HEALTHY, "Answers", "The app answers")
         case Verdict.UNHEARD | Verdict.UNSETTLED:
             pass
+
+
+def _warn(
+    d: Draft, put: Callable[[ConditionType, str, str], bool], reason: str, message: str
+) -> None:
+    """Say that the app may not be well, with an event when that is new."""
+    if put(ConditionType.APP_HEALTHY, reason, message):
+        d.notice("Warning", reason, "Watch", message)

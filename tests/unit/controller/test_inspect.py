@@ -4,7 +4,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from tests.unit.controller.test_bundles import SESSION
 from tests.unit.controller.test_generate import Surroundings
-from tests.unit.controller.test_repairs import Claude
+from tests.unit.controller.test_repairs import Claude, failing_once
 from tests.unit.lifecycle.life import IP
 
 from spawnai.clock import SystemClock
@@ -116,16 +116,7 @@ async def test_an_inspector_that_is_away_fails_nothing(world):
 
 async def test_a_repair_that_could_not_be_stored_is_not_looked_at_or_ordered_again(world):
     world.inspector.shows = [("the page is blank",)]
-    store, calls = world.bundles.store, 0
-
-    async def fails_once(*arguments):
-        nonlocal calls
-        calls += 1
-        if calls == 1:
-            raise TimeoutError
-        return await store(*arguments)
-
-    world.bundles.store = fails_once
+    world.bundles.store = failing_once(world.bundles.store)
     with pytest.raises(TimeoutError):
         await world.look()
     with pytest.raises(NotYet):

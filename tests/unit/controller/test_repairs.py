@@ -82,6 +82,20 @@ class World(Surroundings):
         await self.deploy.deploy_app(self.work, action)
 
 
+def failing_once(call):
+    """The same call, whose first try is not answered in time."""
+    tries = 0
+
+    async def tried(*arguments):
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise TimeoutError
+        return await call(*arguments)
+
+    return tried
+
+
 async def test_a_crash_is_repaired_with_its_first_error_and_the_repaired_app_is_deployed_next():
     world = World()
     await world.try_it()
@@ -154,16 +168,7 @@ async def test_a_restarted_operator_finds_the_repaired_app_and_every_order():
 async def test_one_that_cannot_be_stored_is_not_ordered_again():
     world = World()
     await world.try_it()
-    store, calls = world.bundles.store, 0
-
-    async def fails_once(*arguments):
-        nonlocal calls
-        calls += 1
-        if calls == 1:
-            raise TimeoutError
-        return await store(*arguments)
-
-    world.bundles.store = fails_once
+    world.bundles.store = failing_once(world.bundles.store)
     with pytest.raises(TimeoutError):
         await world.deploy_it()
     with pytest.raises(NotYet):
