@@ -83,6 +83,26 @@ async def test_no_request_is_lost_while_an_api_is_replaced(tight_machine):
     assert [one.name for one in (api.folder / "revisions").iterdir()] == ["2"]
 
 
+async def test_a_change_is_taken_back_while_the_app_before_still_ends_what_it_has(tight_machine):
+    """Of the two ports one holds the app that runs, and the other the one that it replaced."""
+    api = tight_machine("api")
+    await api.run(revision("one", server("one")))
+    await api.agent.push(revision("two", server("two")))
+    await update_of(api, "running")
+    assert len(api.processes("node server.js")) == 2
+    await api.agent.push(revision("one", server("one")))
+
+    async def one_is_said_to_run():
+        status = await api.agent.status()
+        return status.bundle_digest == "one" and status.state == "running"
+
+    await eventually(one_is_said_to_run)
+    for _ in range(20):  # longer than it would be put back in
+        assert (await api.browser.get("/")).text == "one"
+        await asyncio.sleep(0.1)
+    assert (await api.agent.status()).update.state == "running"
+
+
 @pytest.mark.parametrize(
     ("broken", "reason", "error"),
     [

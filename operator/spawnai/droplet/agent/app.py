@@ -68,14 +68,13 @@ class App:
                 raise Refused(409, "this session has ended")
             if self._has(bundle.digest):
                 return 200
-            before = self._trial
-            if before is not None:
-                before.cancel()
+            if self._trial is not None:
+                self._trial.cancel()
                 self._trial = None
             if self._current is not None and self._current.bundle.digest == bundle.digest:
                 self._state.change(update=None)  # what was tried is not wanted any more
                 return 200
-            self._take(document, bundle, before)
+            self._take(document, bundle)
         return 202
 
     def _has(self, digest: str) -> bool:
@@ -86,7 +85,7 @@ class App:
         tried = update["bundleDigest"] if update and update["state"] == "failed" else None
         return digest in {tried, self._state["bundleDigest"]}
 
-    def _take(self, document: Any, bundle: Bundle, before: Revision | None) -> None:
+    def _take(self, document: Any, bundle: Bundle) -> None:
         number = 1 + max([self._state["revision"], *self._numbers()])
         revision = self._revision(bundle, number)
         revision.folder.mkdir(mode=0o755)
@@ -96,8 +95,9 @@ class App:
             self._trial = revision
             self._state.change(update=_update(revision, "installing"))
         else:
-            failed, self._current = self._current, revision
-            before = failed or before
+            if self._current is not None:
+                self._current.cancel()
+            self._current = revision
             self._state.change(
                 bundleDigest=bundle.digest,
                 revision=number,
@@ -106,7 +106,7 @@ class App:
                 update=None,
                 **NOTHING_WRONG,
             )
-        self._begin(revision, before)
+        self._begin(revision)
 
     def set_environment(self, document: Any) -> None:
         """What the app's owner gives it: for the next revision, and for a restart of this one."""
@@ -138,12 +138,12 @@ class App:
                 self._say_failed(self._state["reason"])
             elif state != "finished":
                 self._state.change(bundleDigest=revision.bundle.digest, revision=number)
-                self._begin(revision, None)
+                self._begin(revision)
             if update and update["state"] != "failed" and update["revision"] != number:
                 trial = self._read(update["revision"])
                 if trial is not None:
                     self._trial = trial
-                    self._begin(trial, None)
+                    self._begin(trial)
 
     def stop(self, grace_seconds: float) -> None:
         """End the app: first a page that says so, then the process, asked kindly."""
@@ -175,17 +175,14 @@ class App:
 
     # A revision's life
 
-    def _begin(self, revision: Revision, before: Revision | None) -> None:
-        thread = threading.Thread(target=self._live, args=(revision, before), daemon=True)
+    def _begin(self, revision: Revision) -> None:
+        thread = threading.Thread(target=self._live, args=(revision,), daemon=True)
         self._threads[revision] = thread
         thread.start()
 
-    def _live(self, revision: Revision, before: Revision | None) -> None:
+    def _live(self, revision: Revision) -> None:
         try:
-            if before is not None:  # which may still hold the port
-                before.end()
-                if (thread := self._threads.pop(before, None)) is not None:
-                    thread.join(30)
+            self._end_others(revision)
             self._bring_up(revision)
             previous = self._switch_to(revision)
             if previous is not None:
@@ -201,6 +198,15 @@ class App:
             full = isinstance(error, OSError) and error.errno == 28  # noqa: PLR2004 - ENOSPC
             reason = "DiskFull" if full else "RuntimeNotInstalled"
             self._fail(revision, AppFailed(reason, f"the agent: {error!r}"))
+
+    def _end_others(self, revision: Revision) -> None:
+        """End what may hold its port: what failed, was tried before, or still ends what it has."""
+        with self._lock:
+            others = set(self._threads) - {revision, self._current, self._trial}
+        for other in others:
+            other.end(0.0 if other.stopping.is_set() else self._machine.stop_seconds)
+            if (thread := self._threads.pop(other, None)) is not None:
+                thread.join(30)
 
     def _bring_up(self, revision: Revision) -> None:
         self._wait_for_packages(revision)
