@@ -906,11 +906,15 @@ class Judge:
 
     def _tokens(self, uid: str) -> None:
         # A ledger that was deleted, and is made again, says the same once more.
-        orders = {
-            (entry.started_at, entry.input_tokens, entry.output_tokens)
-            for ledger in self._pages(uid)
-            for entry in ledger.generations
-        }
+        orders = set()
+        for ledger in self._pages(uid):
+            entries = [
+                (entry.started_at, entry.input_tokens, entry.output_tokens)
+                for entry in ledger.generations
+            ]
+            if len(set(entries)) < len(entries):
+                self.blame(f"the ledger {uid} notes an order to Claude twice")
+            orders.update(entries)
         noted = Counter((read, written) for _, read, written in orders)
         # What must be there is looked for first; what is left over may be what a crash lost.
         for paid in sorted(self.claude.orders, key=self._may_be_lost):

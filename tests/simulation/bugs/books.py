@@ -44,12 +44,14 @@ BOOKS = (
         "an open ledger can be deleted",
         (custody, "record_document", _without_finalizer),
         (plan, "_hold_record", lambda _draft: None),
+        seed=10,
     ),
     bug("a stored app is entered at each look", (ledger, "with_generation", _counted_again)),
     bug("what Claude read is not counted", (generate, "_generation_entry", _without_what_was_read)),
     bug(
         "an order that failed is not counted",
         (Generate, "_note_unfinished", lambda *_arguments: None),
+        seed=21,
     ),
     bug("a ledger is dropped at once", (plan, "parse_duration", lambda _text: timedelta(0))),
     bug(

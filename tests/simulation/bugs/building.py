@@ -77,6 +77,7 @@ BUILDING = (
         "who has lost the lease sends what still waited for its turn",
         (Departure, "leave", _leaves_unasked),
         among=another_leads_while_creations_wait,
+        seed=16,
     ),
     bug(
         "a POST without an answer is sent again blindly",
@@ -92,6 +93,7 @@ BUILDING = (
     bug(
         "a restarted operator creates what it does not remember",
         (resources, "unaccounted_since", _only_lost_answers),
+        seed=69,
     ),
     bug(
         "a droplet is not entered in the ledger after its POST",

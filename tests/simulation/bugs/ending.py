@@ -123,7 +123,11 @@ def _later(moment, now):
 
 
 ENDING = (
-    bug("who is called Destroyed goes on", (plan, "_ending", _goes_on_when_called_destroyed)),
+    bug(
+        "who is called Destroyed goes on",
+        (plan, "_ending", _goes_on_when_called_destroyed),
+        seed=39,
+    ),
     bug(
         "the finalizer goes when deletions were accepted, not when things were seen gone",
         (
@@ -134,12 +138,17 @@ ENDING = (
     ),
     bug("a ledger is closed with residuals", (teardown, "residuals", lambda _entries: [])),
     bug("the finalizer goes as soon as somebody deletes", (plan, "teardown", _lets_go_at_once)),
-    bug("a stale list is trusted", (Custody, "confirm_no_record", _believes_the_cache)),
+    bug(
+        "a stale list is trusted",
+        (Custody, "confirm_no_record", _believes_the_cache),
+        seed=125,
+    ),
     bug("an accepted deletion counts as gone", (Resources, "verify", _believes_the_answer)),
     bug(
         "a listing in doubt proves a deletion",
         (inventory, "Sweep", _every_listing_is_a_proof),
         among=several_end_while_listings_are_empty,
+        seed=20,
     ),
     bug("the droplet goes before its name", (plan, "teardown", _droplet_first)),
     bug(
@@ -158,6 +167,7 @@ ENDING = (
             "living",
             lambda self, kind: () if kind is ResourceKind.DOMAIN_RECORD else _living(self, kind),
         ),
+        seed=3,
     ),
     bug(
         "NotFound counts as gone, however young a thing is",
@@ -183,6 +193,7 @@ ENDING = (
             property(lambda o: o.record is not None and not o.record_made_here),
         ),
         among=operator_dies_while_all_is_deleted,
+        seed=168,
     ),
     bug(
         "a ledger is closed before a lost POST has had its time",

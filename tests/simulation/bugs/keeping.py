@@ -74,6 +74,7 @@ KEEPING = (
         "the expiry is read from the status, which users can write",
         (build, "resolve", _what_the_status_says),
         (plan, "resolve", _what_the_status_says),
+        seed=7,
     ),
     bug("a session that is over is looked at for ever", (reconciler, "plan", _for_ever)),
     bug(

@@ -28,7 +28,11 @@ def _without_ledger(offer, session, _record=None):
 
 OFFERING = (
     bug("a class goes while sessions use it", (ClassController, "_users", _nobody)),
-    bug("a class leaves its firewall behind", (ClassFirewalls, "delete", _leaves_its_firewall)),
+    bug(
+        "a class leaves its firewall behind",
+        (ClassFirewalls, "delete", _leaves_its_firewall),
+        seed=5,
+    ),
     bug(
         "a life is counted from what the status says of readiness",
         (plan, "limits_of", _without_ledger),
@@ -38,10 +42,12 @@ OFFERING = (
         "what was listed before its ledger was known is forgotten",
         (Controller, "_take_in_unlisted", lambda _self, _uid: None),
         among=droplet_shows_while_an_operator_starts,
+        seed=48,
     ),
     bug(
         "who waits for something does not wake at his end",
         (plan, "_wake_at_the_end", lambda *_arguments: None),
         among=end_comes_while_nothing_answers,
+        seed=45,
     ),
 )

@@ -103,6 +103,7 @@ REAPING = (
         "what a dead reaper began is never ended",
         (reaper, "unfinished", lambda _record: None),
         among=operator_dies_while_it_reaps,
+        seed=19,
     ),
     bug(
         "the reaper takes a session's tag alone for proof",
@@ -116,6 +117,7 @@ REAPING = (
         (reaper, "judge", _without_ledgers),
         (reaping, "_nothing_where_plenty", lambda _cluster, _orphans: ""),
         (Receipts, "begin", _asks_no_ledger),
+        seed=6,
     ),
     bug(
         "the reaper sweeps after one sighting",

@@ -38,11 +38,13 @@ REPLACING = (
         "another droplet is made before the old one is gone",
         (build, "give_up", _at_once),
         among=a_droplet_breaks,
+        seed=9,
     ),
     bug(
         "a replaced droplet takes its name along",
         (replace_actions, "given_up_parts", _only_the_droplet),
         among=a_droplet_breaks,
+        seed=8,
     ),
     bug(
         "the app is ordered again for another droplet",
