@@ -1,27 +1,13 @@
 """argocd/health.lua in a Lua interpreter, on the statuses that the plan writes in each phase."""
 
-import json
 from typing import Any
 
 import pytest
-from lupa.lua51 import LuaRuntime
 from tests.contract.kstatus.test_phases import PHASES
+from tests.support.gitops import ARGO_CD_OF_KSTATUS, argo_cd_health
 
 from spawnai.api.crds import NOT_OBSERVED, RESOURCES
 from spawnai_local.paths import checkout
-
-SCRIPT = (checkout() / "argocd" / "health.lua").read_text()
-HEALTH_OF = {"InProgress": "Progressing", "Current": "Healthy", "Failed": "Degraded"}
-
-
-def health(document: dict[str, Any]) -> tuple[str, str]:
-    """What the script says, run as Argo CD runs it: with the object alone, and no library."""
-    lua = LuaRuntime(unpack_returned_tuples=True)
-    for library in ("os", "io", "string", "table", "math", "debug", "package", "require"):
-        lua.globals()[library] = None
-    lua.globals()["obj"] = lua.table_from(json.loads(json.dumps(document)), recursive=True)
-    answer = lua.execute(SCRIPT)
-    return answer["status"], answer["message"]
 
 
 def session(status: Any, **metadata: Any) -> dict[str, Any]:
@@ -35,26 +21,31 @@ def session(status: Any, **metadata: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("phase", PHASES)
 def test_argo_cd_sees_each_phase_as_kstatus_does(phase):
     life, expected = PHASES[phase]
-    found, message = health(session(life().status.document()))
-    assert found == HEALTH_OF[expected]
+    found, message = argo_cd_health(session(life().status.document()))
+    assert found == ARGO_CD_OF_KSTATUS[expected]
     assert message
 
 
 @pytest.mark.parametrize("status", [None, {}, dict(NOT_OBSERVED)])
 def test_an_object_that_nobody_has_looked_at_is_progressing(status):
-    assert health(session(status)) == ("Progressing", "Waiting for the operator")
+    assert argo_cd_health(session(status)) == ("Progressing", "Waiting for the operator")
 
 
 def test_a_change_that_was_not_looked_at_yet_is_progressing():
     status = PHASES["Running"][0]().status.document() | {"observedGeneration": 1}
-    assert health(session(status))[0] == "Healthy"
-    assert health(session(status, generation=2))[0] == "Progressing"
+    assert argo_cd_health(session(status))[0] == "Healthy"
+    assert argo_cd_health(session(status, generation=2))[0] == "Progressing"
 
 
 def test_a_deleted_session_is_progressing_until_it_is_gone():
     status = PHASES["Running"][0]().status.document()
-    assert health(session(status, deletionTimestamp="2026-11-29T12:00:00Z"))[0] == "Progressing"
-    assert health(session(None, deletionTimestamp="2026-11-29T12:00:00Z"))[0] == "Progressing"
+    assert (
+        argo_cd_health(session(status, deletionTimestamp="2026-11-29T12:00:00Z"))[0]
+        == "Progressing"
+    )
+    assert (
+        argo_cd_health(session(None, deletionTimestamp="2026-11-29T12:00:00Z"))[0] == "Progressing"
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,7 +74,7 @@ def test_a_class_is_as_its_conditions_say(conditions, expected):
         "metadata": {"name": "standard", "generation": 1},
         "status": {"observedGeneration": 1, "conditions": conditions},
     }
-    assert health(document)[0] == expected
+    assert argo_cd_health(document)[0] == expected
 
 
 def test_the_guide_installs_it_for_every_kind():

@@ -3,12 +3,11 @@
 The statuses are those that the plan writes; kstatus is the real one (local/programs).
 """
 
-import json
-import subprocess
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.support.gitops import kstatus_of
 from tests.unit.lifecycle.life import START, Life, Step, an_offer
 
 from spawnai.api.crds import NOT_OBSERVED
@@ -18,26 +17,17 @@ from spawnai.controller.classes.state import ClassProblem, ClassState, status_of
 from spawnai.controller.store import StoredClass
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import AppView, Failure, FailureKind
-from spawnai_local import toolchain
 
 
-@pytest.fixture(scope="module")
-def kstatus() -> Callable[[dict[str, Any]], str]:
-    program = toolchain.kstatus()
-
-    def judge(status: dict[str, Any]) -> str:
-        document = {
-            "apiVersion": API_VERSION,
-            "kind": "SpawnSession",
-            "metadata": {"name": "retro-board", "namespace": "team", "generation": 1},
-            "status": status,
-        }
-        done = subprocess.run(
-            [program], input=json.dumps(document), capture_output=True, text=True, check=True
-        )
-        return str(json.loads(done.stdout)["status"])
-
-    return judge
+def kstatus(status: dict[str, Any]) -> str:
+    document = {
+        "apiVersion": API_VERSION,
+        "kind": "SpawnSession",
+        "metadata": {"name": "retro-board", "namespace": "team", "generation": 1},
+        "status": status,
+    }
+    [verdict] = kstatus_of([document])
+    return verdict
 
 
 def held(*actions: Step) -> Life:
@@ -89,14 +79,14 @@ PHASES: dict[str, tuple[Callable[[], Life], str]] = {
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_kstatus_reads_each_phase_right(kstatus, phase):
+def test_kstatus_reads_each_phase_right(phase):
     life, expected = PHASES[phase]
     status = life().status
     assert status.phase == phase.partition(",")[0]
     assert kstatus(status.document()) == expected
 
 
-def test_an_object_that_nobody_has_looked_at_is_not_done(kstatus):
+def test_an_object_that_nobody_has_looked_at_is_not_done():
     assert kstatus(dict(NOT_OBSERVED)) == "InProgress"
 
 
@@ -111,7 +101,7 @@ def test_a_failed_teardown_says_what_happens_now_and_not_what_happened_before():
 @pytest.mark.parametrize(
     ("reason", "expected"), [("SecretMissing", "InProgress"), ("DomainMissing", "Failed")]
 )
-def test_a_class_that_waits_for_its_secret_is_in_progress(kstatus, reason, expected):
+def test_a_class_that_waits_for_its_secret_is_in_progress(reason, expected):
     known = StoredClass(
         resource_version=1,
         name="standard",

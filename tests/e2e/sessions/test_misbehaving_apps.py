@@ -5,6 +5,7 @@ from tests.e2e.sessions.eventually import eventually
 from tests.e2e.sessions.kstatus import is_true, kstatus
 from tests.e2e.sessions.misbehaving import DEAD_AT_START, HARMFUL, HOARDS
 from tests.e2e.sessions.world import session
+from tests.support.gitops import ARGO_CD_OF_KSTATUS, argo_cd_health, kstatus_of
 
 
 async def test_a_script_that_ends_with_an_error_has_failed(misbehaving):
@@ -98,3 +99,13 @@ async def test_the_neighbours_never_notice(misbehaving):
         "the neighbour answers", misbehaving["neighbour"].fetch, lambda page: page.status == 200
     )
     assert misbehaving["neighbour"].phases[-1] == "Running"
+
+
+async def test_flux_and_argo_cd_read_every_status_of_all_these_lives_alike(misbehaving, world):
+    seen = [document for one in world.sessions for document in one.history]
+    verdicts = kstatus_of(seen)
+    assert verdicts == [kstatus(document) for document in seen]
+    assert {"InProgress", "Current", "Failed"} <= set(verdicts)
+    assert [argo_cd_health(document)[0] for document in seen] == [
+        ARGO_CD_OF_KSTATUS[verdict] for verdict in verdicts
+    ]

@@ -385,9 +385,12 @@ class World:
 
     def sessions_in(self, namespace: str) -> list[Session]:
         """Every session that was seen in a namespace."""
-        return [
-            one for one in self._sessions.values() if one.namespace == namespace and one.history
-        ]
+        return [one for one in self.sessions if one.namespace == namespace]
+
+    @property
+    def sessions(self) -> list[Session]:
+        """Every session that was seen."""
+        return [one for one in self._sessions.values() if one.history]
 
     async def _watch(self) -> None:
         while True:
