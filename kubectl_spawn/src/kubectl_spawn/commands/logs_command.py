@@ -1,6 +1,8 @@
 """`kubectl spawn logs`: what an app writes."""
 
 import time
+from collections import deque
+from collections.abc import Iterable, Iterator
 
 import click
 
@@ -12,6 +14,7 @@ from kubectl_spawn.terminal import Terminal, harmless
 
 _AGAIN_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
+_TOLD_LINES = 1_000  # as many as the console may tell once more
 
 
 @click.command("logs")
@@ -28,14 +31,13 @@ def command(
     console = find_console(call.cluster)
     path = f"/api/sessions/{found.namespace}.{found.name}/logs"
     pause = _AGAIN_SECONDS
-    seen = 0
+    told: deque[str] = deque(maxlen=_TOLD_LINES)
     while True:
         try:
-            for number, line in enumerate(console.lines(f"{path}?follow={str(follow).lower()}"), 1):
-                if number > seen:
-                    seen = number
-                    pause = _AGAIN_SECONDS
-                    _print(call.terminal, line)
+            for line in not_told(console.lines(f"{path}?follow={str(follow).lower()}"), told):
+                told.append(line)
+                pause = _AGAIN_SECONDS
+                _print(call.terminal, line)
         except ConnectionError as error:
             if not follow:
                 raise CommandError(f"the log of {app} broke off", cause=str(error)) from None
@@ -44,6 +46,28 @@ def command(
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         else:
             return
+
+
+def not_told(lines: Iterable[str], told: Iterable[str]) -> Iterator[str]:
+    """The lines of a log that come after `told`, where it begins somewhere in that.
+
+    After a cut the console tells its last lines once more. What may still be among them is held
+    back until that is clear.
+    """
+    window = list(told)
+    begins = list(range(len(window)))
+    held: list[str] = []
+    known = 0
+    for line in lines:
+        held.append(line)
+        count = len(held)
+        begins = [one for one in begins if one + count <= len(window)]
+        begins = [one for one in begins if window[one + count - 1] == line]
+        if any(one + count == len(window) for one in begins):
+            known = count
+        if not any(one + count < len(window) for one in begins):
+            yield from held[known:]
+            window, begins, held, known = [], [], [], 0
 
 
 def _print(terminal: Terminal, line: str) -> None:

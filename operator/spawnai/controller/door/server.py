@@ -6,6 +6,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from http import HTTPStatus
 from typing import Any
 
@@ -150,12 +151,13 @@ class Door:
         follow = request.query.get("follow") == "true"
         with _Stream(self._streams, user):
             response = await self._begin(request, "text/plain; charset=utf-8")
-            async for lines in self._logs.lines(session, follow=follow):
-                if is_gone(request):
-                    return response
-                if lines:
-                    text = self._redactor.redact("\n".join(lines))
-                    await self._write(response, f"{text}\n".encode())
+            async with aclosing(self._logs.lines(session, follow=follow)) as log:
+                async for lines in log:
+                    if is_gone(request):
+                        return response
+                    if lines:
+                        text = self._redactor.redact("\n".join(lines))
+                        await self._write(response, f"{text}\n".encode())
             await response.write_eof()
         return response
 
