@@ -80,6 +80,23 @@ ExpiresAt = Annotated[
 Namespace = Annotated[str, Field(pattern=f"^{NAMESPACE_PATTERN}$", examples=["team-a"])]
 
 
+class SecretKey(_Body):
+    """A key of a Secret."""
+
+    name: str = Field(
+        pattern="^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$",
+        description="A Secret of type spawn-ai.com/app-env in the session's namespace.",
+    )
+    key: str = Field(pattern="^[-._a-zA-Z0-9]{1,253}$", description="The key that holds the value.")
+
+
+class Variable(_Body):
+    """An environment variable of the app. Its value never passes this API."""
+
+    name: str = Field(pattern="^[A-Z][A-Z0-9_]{0,63}$", examples=["OPENWEATHER_KEY"])
+    secret_ref: SecretKey = Field(description="Where its value is.")
+
+
 class Order(_Body):
     """What app is wanted."""
 
@@ -109,6 +126,9 @@ class Order(_Body):
     class_name: str | None = Field(default=None, max_length=253, description="The SpawnClass.")
     region: str | None = Field(default=None, max_length=16, description="A region slug.")
     location: str | None = Field(default=None, max_length=63, description="A place of the class.")
+    env: list[Variable] | None = Field(
+        default=None, max_length=16, description="Keys for the app; a webapp has none."
+    )
 
 
 class Change(_Body):

@@ -218,6 +218,7 @@ def manifest(order: Order, namespace: str, name: str) -> dict[str, Any]:
         "className": order.class_name,
         "region": order.region,
         "location": order.location,
+        "env": None if order.env is None else [one.model_dump(by_alias=True) for one in order.env],
     }
     annotations = {} if order.ttl is None else {TTL_ANNOTATION: order.ttl}
     return {

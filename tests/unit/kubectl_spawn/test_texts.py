@@ -8,7 +8,9 @@ import pytest
 from kubectl_spawn.app import App
 from kubectl_spawn.cli import COMMANDS, cli, run
 from kubectl_spawn.cluster import AlreadyExistsError, Cluster, UnreachableError, flags_of
+from kubectl_spawn.commands.create_command import _variable
 from kubectl_spawn.commands.eject_command import readme
+from kubectl_spawn.commands.logs_command import not_told
 from kubectl_spawn.commands.source_command import _safe, require_empty
 from kubectl_spawn.completion import candidates
 from kubectl_spawn.durations import format_duration, parse_duration, parse_time
@@ -29,6 +31,32 @@ def test_durations_are_read_as_the_ttl_is(text, seconds):
 def test_what_is_no_duration_is_refused_with_what_to_write(text):
     with pytest.raises(ValueError, match="write a duration such as 90m"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("told", "lines", "fresh"),
+    [
+        ("", "abc", "abc"),
+        ("abc", "abcd", "d"),
+        ("abc", "bcd", "d"),  # the console's window has moved on
+        ("abc", "xyz", "xyz"),  # and is full of new lines
+        ("aa", "aaa", "a"),
+        ("aab", "abc", "c"),
+        ("aba", "abx", "bx"),
+        ("abc", "bc", ""),
+        ("abc", "ab", ""),
+    ],
+)
+def test_after_a_cut_no_line_is_printed_twice_and_none_is_left_out(told, lines, fresh):
+    assert "".join(not_told(lines, told)) == fresh
+
+
+def test_a_key_is_named_as_the_spec_has_it():
+    reference = {"name": "weather", "key": "open.weather"}
+    assert _variable("KEY_1=weather/open.weather") == {"name": "KEY_1", "secretRef": reference}
+    for text in ("key=weather/a", "KEY=weather", "KEY", "KEY=Weather/a", "=weather/a"):
+        with pytest.raises(CommandError, match="write NAME=SECRET/KEY"):
+            _variable(text)
 
 
 def test_durations_are_written_with_their_two_largest_units():

@@ -1,5 +1,6 @@
 """`kubectl spawn create`: order an app, and wait until it runs."""
 
+import re
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from kubectl_spawn.names import name_for
 
 _CREATE_TRIES = 3
 _AGAIN_SECONDS = 1.0
+_VARIABLE = re.compile(r"([A-Z][A-Z0-9_]*)=([a-z0-9][a-z0-9.-]*)/([\w.-]+)", re.ASCII)
 
 
 @click.command("create")
@@ -38,6 +40,13 @@ _AGAIN_SECONDS = 1.0
 @click.option("--region", help="A DigitalOcean region such as ams3.")
 @click.option("--location", help="A location of the class, such as europe.")
 @click.option("--user", help="Whom limits and cost belong to; the namespace by default.")
+@click.option(
+    "--env",
+    "variables",
+    multiple=True,
+    metavar="NAME=SECRET/KEY",
+    help="Give the app a key of a Secret that its owner offers; may be repeated.",
+)
 @click.option("-f", "--file", type=click.File(), help="Read the prompt from a file; - is stdin.")
 @click.option("--like", metavar="APP", help="Order what another app was ordered as.")
 @click.option("--edit", is_flag=True, help="Open the prompt in your editor first.")
@@ -56,6 +65,7 @@ def command(  # noqa: PLR0917 - click's own order
     region: str | None,
     location: str | None,
     user: str | None,
+    variables: tuple[str, ...],
     file: TextIO | None,
     like: str | None,
     *,
@@ -79,6 +89,8 @@ def command(  # noqa: PLR0917 - click's own order
         "location": location, "user": user,
     }  # fmt: skip
     spec: Object = {**model, **{key: value for key, value in given.items() if value}}
+    if variables:
+        spec["env"] = [_variable(text) for text in variables]
     spec["prompt"] = text
     spec.setdefault("appType", "webapp")
     document: Object = {
@@ -110,6 +122,18 @@ def duration_option(option: str, value: str | None) -> timedelta | None:
         return parse_duration(value)
     except ValueError as error:
         raise CommandError(f"{option} {error}", code=ExitCode.USAGE) from None
+
+
+def _variable(text: str) -> Object:
+    """A variable of spec.env, from how it is written as an option."""
+    found = _VARIABLE.fullmatch(text)
+    if found is None:
+        raise CommandError(
+            f'--env "{text}": write NAME=SECRET/KEY, such as OPENWEATHER_KEY=weather/openweather',
+            code=ExitCode.USAGE,
+        )
+    name, secret, key = found.groups()
+    return {"name": name, "secretRef": {"name": secret, "key": key}}
 
 
 def wait_for(call: Call, name: str, limit: timedelta | None) -> int:

@@ -12,7 +12,7 @@ const TIERS = ['light', 'standard', 'complex'];
 const DEFAULT_HOURS = { light: 2, standard: 24, complex: 72 };
 const CHOICES = [1, 2, 8, 24, 72];
 
-export const draft = { prompt: '', appType: 'webapp', tier: 'light', hours: null, error: null };
+export const draft = { prompt: '', appType: 'webapp', tier: 'light', hours: null, error: null, keys: '' };
 
 const tierOf = (name) => world.offer?.tiers.find((one) => one.tier === name);
 const defaultHours = (tier) => tierOf(tier)?.ttlSeconds / 3600 || DEFAULT_HOURS[tier];
@@ -26,6 +26,13 @@ export function fill(session) {
 function untilEvening() {
   const hours = (new Date(serverNow()).setHours(18, 0, 0, 0) - serverNow()) / HOUR;
   return hours > 0.5 ? hours : null;
+}
+
+// `NAME=secret/key`, one a line, as the API takes it; null where a line is something else.
+function variables(text) {
+  const found = text.split('\n').map((line) => line.trim()).filter(Boolean)
+    .map((line) => /^([A-Z][A-Z0-9_]*)\s*=\s*([a-z0-9.-]+)\/([\w.-]+)$/.exec(line));
+  return found.every(Boolean) ? found.map(([, name, secret, key]) => ({ name, secretRef: { name: secret, key } })) : null;
 }
 
 const asTtl = (hours) => `${Math.max(1, Math.round(hours * 60))}m`;
@@ -51,10 +58,23 @@ export function view({ go, render }) {
   if (evening !== null && evening <= longestHours()) hours.push(evening);
   if (!hours.includes(draft.hours)) draft.hours = hours.includes(defaultHours(draft.tier)) ? defaultHours(draft.tier) : hours[0];
 
+  const keysWrong = h('p.err', { id: 'keys-wrong' });
+  const keysArea = h('textarea', {
+    id: 'keys', rows: 2, spellcheck: false, placeholder: 'OPENWEATHER_KEY=weather/openweather',
+    'aria-describedby': 'keys-hint keys-wrong',
+    oninput: () => { draft.keys = keysArea.value; keysWrong.textContent = ''; },
+  });
+  keysArea.value = draft.keys;
+  // A web page is files that everyone may read: it has no keys.
+  const keysField = h('details.field', { open: Boolean(draft.keys), hidden: draft.appType === 'webapp' },
+    h('summary', t('keys')), h('label.vh', { for: 'keys' }, t('keys')), keysArea,
+    h('p.hint', { id: 'keys-hint' }, t('keysHint')), keysWrong);
+
   const radio = (name, value, checked, onpick, ...content) => h('label',
     h('input', { type: 'radio', name, value, checked, onchange: onpick }), ...content);
   const kinds = h('div.pick', TYPES.filter(offered).map((type) => radio('type', type, draft.appType === type, () => {
     draft.appType = type;
+    keysField.hidden = type === 'webapp';
     if (type !== 'webapp' && draft.tier === 'light') pickTier('standard');
     paint();
   }, h('b', t(type)), h('small', t(`${type}More`)))));
@@ -97,8 +117,15 @@ export function view({ go, render }) {
     }
     if ([...prompt].length > LONGEST) { area.focus(); return; }
     if (world.me && !world.me.may.order) return;
-    place({ prompt, appType: draft.appType, tier: draft.tier, ttl: asTtl(draft.hours) }, go);
-    Object.assign(draft, { prompt: '', error: null });
+    const env = draft.appType === 'webapp' ? [] : variables(draft.keys);
+    if (env === null) {
+      keysWrong.textContent = t('keysWrong');
+      say(t('keysWrong'), { loudly: true });
+      keysArea.focus();
+      return;
+    }
+    place({ prompt, appType: draft.appType, tier: draft.tier, ttl: asTtl(draft.hours), env: env.length ? env : null }, go);
+    Object.assign(draft, { prompt: '', error: null, keys: '' });
   }
 
   const refused = world.me && !world.me.may.order;
@@ -109,6 +136,7 @@ export function view({ go, render }) {
     h('fieldset', h('legend', t('kind')), kinds),
     h('fieldset', h('legend', t('machine')), machines),
     h('fieldset', h('legend', t('howLong')), lives, h('p.hint', t('howLongHint'))),
+    keysField,
     h('div.row.go', sum,
       h('button.pri', { type: 'submit', 'aria-disabled': refused ? 'true' : null }, t('create'), h('kbd', { 'aria-hidden': 'true' }, 'Ctrl ↵')),
       refused ? h('span.err', t('cannotOrder')) : null));
