@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from .api_server import ApiServer
 from .assets import SECURITY_HEADERS, Assets, read_assets
 from .caller import is_foreign
+from .docs import Docs
 from .errors import Problem, add_error_handlers, answer_with
 from .inside import Inside
 from .live import Live
@@ -55,6 +56,7 @@ def build_app(
         sessions,
         Inside(door, sessions),
         Me(api, sessions),
+        Docs(app.openapi),
         Assets(read_assets()),
     ):
         app.include_router(part.router)

@@ -1,5 +1,6 @@
 """The OpenAPI document: valid, and complete in what a stranger's program needs."""
 
+import re
 from random import Random
 
 import pytest
@@ -8,6 +9,7 @@ from openapi_spec_validator import validate
 from spawnai.clock import SystemClock
 from spawnai.console.api_server import ApiServer
 from spawnai.console.app import build_app
+from spawnai.console.docs import docs_page
 from spawnai.console.live import Live
 from spawnai.console.operator_door import OperatorDoor
 from spawnai.console.rate_limit import RateLimit
@@ -37,6 +39,26 @@ def operations(document):
 
 def test_the_document_is_valid(document):
     validate(document)
+
+
+def test_the_page_for_people_tells_all_of_it_and_runs_nothing(document):
+    page = docs_page(document)
+    for request in operations(document):
+        assert f"<code>{request}</code>" in page
+    for name, schema in document["components"]["schemas"].items():
+        assert f'id="schema-{name}"' in page
+        for field in schema.get("properties", {}):
+            assert f"<code>{field}</code>" in page
+    # What the Content-Security-Policy forbids, or what comes from elsewhere.
+    for forbidden in ("<script", "<style", "style=", "onclick", "http://", "https://", "//cdn"):
+        assert forbidden not in page
+    links = set(re.findall(r'href="#([^"]+)"', page))
+    assert links <= set(re.findall(r'id="([^"]+)"', page))
+
+
+def test_text_is_never_markup_on_it(document):
+    evil = {**document, "info": {**document["info"], "description": "<img src=x> `<b>`"}}
+    assert "<p>&lt;img src=x&gt; <code>&lt;b&gt;</code></p>" in docs_page(evil)
 
 
 def test_it_holds_the_whole_api_and_nothing_of_the_page(document):
