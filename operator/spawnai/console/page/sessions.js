@@ -74,6 +74,11 @@ export const own = () => all()
   .sort((a, b) => (Date.parse(a.expiresAt) || Infinity) - (Date.parse(b.expiresAt) || Infinity)
     || Date.parse(b.createdAt) - Date.parse(a.createdAt));
 
+// Ends that were asked for and that no state of the server shows yet, by uid. `old`: what the states
+// of before say.
+const hopes = new Map();
+const OPERATOR_LOOKS = 30_000;
+
 function put(session) {
   const before = byUid.get(session.uid) || orders.get(session.name) || null;
   const order = orders.get(session.name);
@@ -83,6 +88,9 @@ function put(session) {
   if (before?.endingSince && !['destroying', 'destroyed'].includes(session.state)) {
     session.endingSince = before.endingSince;
   }
+  const hope = hopes.get(session.uid);
+  if (hope?.old.has(session.expiresAt)) session = { ...session, expiresAt: hope.expiresAt };
+  else hopes.delete(session.uid);
   byUid.set(session.uid, session);
   changed(session, before);
 }
@@ -234,18 +242,24 @@ export async function change(session, body) {
 // A view may hold an older state than the stream has brought since.
 const latest = (session) => byUid.get(session.uid) || session;
 
-// Shown at once; taken back when the server refuses.
+// Shown at once; taken back when the server refuses, or when the operator does not take it.
 export async function extend(session, expiresAt) {
   const before = session.expiresAt;
-  put({ ...latest(session), expiresAt: new Date(expiresAt).toISOString() });
+  const old = new Set([...(hopes.get(session.uid)?.old || []), before]);
+  const hope = { old, expiresAt: new Date(expiresAt).toISOString() };
+  const takeBack = () => {
+    if (hopes.get(session.uid) !== hope) return;
+    hopes.delete(session.uid);
+    put({ ...latest(session), expiresAt: before });
+  };
+  hopes.set(session.uid, hope);
+  put(latest(session));
   try {
     const body = { expiresAt: new Date(Math.floor(expiresAt / 1000) * 1000).toISOString().replace('.000', '') };
-    const answer = await call(`api/sessions/${session.id}`, { method: 'PATCH', body });
-    // The operator has not looked yet: its answer still has the old end.
-    if (answer.expiresAt === before) answer.expiresAt = new Date(expiresAt).toISOString();
-    put(answer);
+    put(await call(`api/sessions/${session.id}`, { method: 'PATCH', body }));
+    setTimeout(takeBack, OPERATOR_LOOKS);
   } catch (error) {
-    put({ ...latest(session), expiresAt: before });
+    takeBack();
     throw error;
   }
 }
