@@ -12,6 +12,7 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 from random import Random
 
 from spawnai.clock import Clock
@@ -32,14 +33,13 @@ FRESH_INTERVALS = 2.5
 
 @dataclass(slots=True)
 class _Followed:
-    """What the looks at one app have shown. `answered_at`: by the monotonic clock."""
+    """What the looks at one app have shown."""
 
     target: ProbeTarget
     misses: int = 0
     downs: int = 0
     goods: int = 0
     first_miss: datetime | None = None
-    answered_at: float = float("-inf")
     view: OutsideView | None = None
 
 
@@ -69,6 +69,8 @@ class HealthWatch:
         self._blind_until: datetime | None = None
         self._sees_since: datetime | None = None
         self._last_answer = float("-inf")
+        # The two apps whose answers are fresh for longest: any third adds nothing to what is asked.
+        self._fresh_until: dict[str, float] = {}
 
     def follow(self, uid: str, target: ProbeTarget) -> None:
         """Look at this app from now on; what is looked at already goes on."""
@@ -157,7 +159,7 @@ class HealthWatch:
             self._silent.add(uid)
         else:
             followed.misses, followed.first_miss = 0, None
-            self._note_answer(followed, now)
+            self._note_answer(uid, followed, now)
             self._silent.discard(uid)
             good = answer is ProbeAnswer.UP
             followed.goods = followed.goods + 1 if good else 0
@@ -172,14 +174,16 @@ class HealthWatch:
         if before is not None or seen is not Reachability.ANSWERS:
             self._wake(uid)
 
-    def _note_answer(self, followed: _Followed, now: datetime) -> None:
+    def _note_answer(self, uid: str, followed: _Followed, now: datetime) -> None:
         """Somebody answers. After a time in which nobody did, silence says something from now on:
         whoever is silent yet may just not have been asked again.
         """
-        at = followed.answered_at = self._clock.now()
-        if at - self._last_answer > followed.target.interval * FRESH_INTERVALS:
+        at, fresh_for = self._clock.now(), followed.target.interval * FRESH_INTERVALS
+        if at - self._last_answer > fresh_for:
             self._sees_since = now
         self._last_answer = at
+        answers = self._fresh_until | {uid: at + fresh_for}
+        self._fresh_until = dict(sorted(answers.items(), key=itemgetter(1))[-2:])
 
     def _judge_sight(self) -> None:
         blind = is_blind(len(self._silent), len(self._followed))
@@ -191,11 +195,7 @@ class HealthWatch:
 
     def _others_answer(self, uid: str) -> bool:
         now = self._clock.now()
-        return any(
-            now - other.answered_at < other.target.interval * FRESH_INTERVALS
-            for name, other in self._followed.items()
-            if name != uid
-        )
+        return any(now < until for name, until in self._fresh_until.items() if name != uid)
 
 
 def _seen(followed: _Followed, answer: ProbeAnswer) -> Reachability | None:
