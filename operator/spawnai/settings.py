@@ -14,7 +14,7 @@ from ipaddress import IPv4Network
 from typing import Annotated, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -65,6 +65,10 @@ class Address(NamedTuple):
 
     host: str
     port: int
+
+    def __str__(self) -> str:
+        """As it is written in a setting or a URL."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def read_address(text: Any) -> Any:
@@ -212,7 +216,27 @@ class ProcessSettings(EnvironmentSettings):
     )
 
 
-class Settings(ProcessSettings):
+class CloudSettings(EnvironmentSettings):
+    """Where DigitalOcean is: what the operator and `spawnai reap` are told alike."""
+
+    digitalocean_api_url: Annotated[
+        str, BeforeValidator(lambda text: _read_url(text or DEFAULT_DIGITALOCEAN_API_URL))
+    ] = Field(
+        DEFAULT_DIGITALOCEAN_API_URL,
+        validation_alias="DIGITALOCEAN_API_URL",
+        description="The DigitalOcean API.",
+    )
+    droplet_networks: Networks = Field(
+        (),
+        validation_alias="SPAWNAI_DROPLET_NETWORKS",
+        description=(
+            "Networks whose addresses count as public ones of droplets, for a local cloud. The "
+            "operator connects to no other address that is not public."
+        ),
+    )
+
+
+class Settings(ProcessSettings, CloudSettings):
     """All settings of `spawnai run`. Everything about sessions is in the SpawnClass instead.
 
     Each field says which variable it is read from.
@@ -222,13 +246,6 @@ class Settings(ProcessSettings):
         "spawnai-system",
         validation_alias="SPAWNAI_NAMESPACE",
         description="Where the operator lives: its Lease, its Secrets, the classes' credentials.",
-    )
-    digitalocean_api_url: Annotated[
-        str, BeforeValidator(lambda text: _read_url(text or DEFAULT_DIGITALOCEAN_API_URL))
-    ] = Field(
-        DEFAULT_DIGITALOCEAN_API_URL,
-        validation_alias="DIGITALOCEAN_API_URL",
-        description="The DigitalOcean API.",
     )
     anthropic_base_url: Annotated[str | None, BeforeValidator(_or_none(_read_url))] = Field(
         None,
@@ -266,14 +283,6 @@ class Settings(ProcessSettings):
         timedelta(minutes=10),
         validation_alias="SPAWNAI_REAPER_MINIMUM_AGE",
         description="How old a droplet must be for the reaper to look at it.",
-    )
-    droplet_networks: Networks = Field(
-        (),
-        validation_alias="SPAWNAI_DROPLET_NETWORKS",
-        description=(
-            "Networks whose addresses count as public ones of droplets, for a local cloud. The "
-            "operator connects to no other address that is not public."
-        ),
     )
     acme_directory_url: Annotated[str | None, BeforeValidator(_read_acme_directory)] = Field(
         LETS_ENCRYPT,
@@ -390,20 +399,6 @@ def read_settings(settings: type[Model], environment: Mapping[str, str]) -> Mode
         return settings(**given)
     except ValidationError as error:
         raise SettingsError(*_problems(error, environment)) from None
-
-
-def droplet_networks_from(environment: Mapping[str, str]) -> tuple[IPv4Network, ...]:
-    """The networks that SPAWNAI_DROPLET_NETWORKS lists with commas between them.
-
-    Raises:
-        SettingsError: one of them is no IPv4 network.
-    """
-    name = "SPAWNAI_DROPLET_NETWORKS"
-    try:
-        return TypeAdapter(Networks).validate_python(environment.get(name, ""))
-    except ValidationError as error:
-        said = str(error.errors()[0]["ctx"]["error"])
-        raise SettingsError(Problem(name, f"{name}: {said}")) from None
 
 
 def _problems(error: ValidationError, environment: Mapping[str, str]) -> Sequence[Problem]:

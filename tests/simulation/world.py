@@ -12,6 +12,7 @@ from typing import Any
 from unittest import mock
 from uuid import UUID
 
+from spawnai import background
 from spawnai.api.durations import format_duration
 from spawnai.api.names import (
     API_VERSION,
@@ -219,6 +220,8 @@ class World:
         if self.acme is not None:
             self.judge.certificates(self.acme)
         self._nothing_is_kept()
+        if died := background.failure():
+            self.judge.blame(died)
         await asyncio.sleep(0.1)
 
     def _nothing_is_kept(self) -> None:

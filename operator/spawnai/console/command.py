@@ -9,6 +9,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.process_collector import ProcessCollector
 
+from spawnai import background
 from spawnai.clock import SystemClock
 from spawnai.telemetry.http import TelemetryServer
 from spawnai.telemetry.logs import configure_logging
@@ -55,7 +56,6 @@ async def _run(settings: ConsoleSettings) -> int:
         )
         telemetry = TelemetryServer(
             registry,
-            check_health=lambda: None,
             host=settings.telemetry_address.host,
             port=settings.telemetry_address.port,
         )
@@ -69,7 +69,7 @@ async def _run(settings: ConsoleSettings) -> int:
                 error.strerror,
             )
             return 2
-        rechecking = asyncio.create_task(live.run(), name="rights")
+        rechecking = background.forever(live.run(), name="rights")
         server = uvicorn.Server(
             uvicorn.Config(
                 app,

@@ -15,6 +15,7 @@ from random import Random
 
 from fastapi import WebSocket, WebSocketDisconnect
 
+from spawnai import background
 from spawnai.clock import Clock
 
 from .api_server import ApiServer, Refused, Unreachable
@@ -57,7 +58,6 @@ class Live:
         self._random = random
         self._feeds: dict[Scope, _Running] = {}
         self._grants: dict[tuple[Caller, Scope], _Grant] = {}
-        self._rechecking: asyncio.Task[None] | None = None
 
     @property
     def readers(self) -> int:
@@ -144,17 +144,14 @@ class Live:
         running = self._feeds.get(scope)
         if running is None or running.task.done():
             feed = Feed(scope, self._api, self._clock, self._random)
-            task = asyncio.create_task(feed.run(), name=f"watch {scope.namespace}")
+            task = background.once(feed.run(), name=f"watch {scope.namespace}")
             running = self._feeds[scope] = _Running(feed, task)
-            task.add_done_callback(lambda _task: self._ended(scope, running))
+            task.add_done_callback(lambda _: self._ended(scope, running))
         return running.feed
 
     def _ended(self, scope: Scope, running: _Running) -> None:
         if self._feeds.get(scope) is running:
             del self._feeds[scope]
-        error = None if running.task.cancelled() else running.task.exception()
-        if error is not None:
-            _LOGGER.error("Watching sessions of %s failed", scope.namespace, exc_info=error)
         running.feed.close()
 
 
@@ -200,8 +197,8 @@ async def _pump(socket: WebSocket, subscription: Subscription, scope: Scope) -> 
         while (await socket.receive())["type"] != "websocket.disconnect":
             pass
 
-    sending = asyncio.create_task(send())
-    listening = asyncio.create_task(wait_for_the_end())
+    sending = background.awaited(send(), name="send")
+    listening = background.awaited(wait_for_the_end(), name="listen")
     try:
         await asyncio.wait([sending, listening], return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -236,6 +233,11 @@ async def _refuse(socket: WebSocket, status: HTTPStatus, sentence: str) -> None:
         await socket.close(code=4000 + status, reason=sentence[:_LONGEST_REASON])
 
 
+async def _next(messages: AsyncIterator[Message]) -> Message | None:
+    """The next one; None: the stream is closed."""
+    return await anext(messages, None)
+
+
 async def server_sent_events(
     live: Live, caller: Caller, scope: Scope, since: int | None
 ) -> AsyncIterator[bytes]:
@@ -250,19 +252,18 @@ async def server_sent_events(
     async with live.reading(caller, scope, since) as subscription:
         yield b""
         messages = subscription.messages()
-        nothing_yet: asyncio.Task[Message] | None = None
+        nothing_yet: asyncio.Task[Message | None] | None = None
         try:
             while True:
-                waiting = nothing_yet or asyncio.ensure_future(anext(messages))
+                waiting = nothing_yet or background.awaited(_next(messages), name="next message")
                 done, _ = await asyncio.wait([waiting], timeout=_HEARTBEAT_SECONDS)
                 if not done:
                     nothing_yet = waiting
                     yield b": alive\n\n"
                     continue
                 nothing_yet = None
-                try:
-                    message = waiting.result()
-                except StopAsyncIteration:
+                message = waiting.result()
+                if message is None:
                     break
                 if concerns(message, scope):
                     yield f"id: {message.sequence}\ndata: {message.text}\n\n".encode()

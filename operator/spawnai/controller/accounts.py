@@ -14,6 +14,7 @@ from decimal import Decimal
 from ipaddress import IPv4Network
 from random import Random
 
+from spawnai import background
 from spawnai.clock import Clock
 from spawnai.digitalocean.account import Catalog
 from spawnai.digitalocean.budget import RateBudget
@@ -192,18 +193,6 @@ class Accounts:
         """Every open account."""
         return list(self._open.values())
 
-    def failure(self) -> str | None:
-        """What of an open account has ended although nothing else starts it again; None: nothing.
-
-        Without its listings the operator sees nothing, and without turns it calls nothing.
-        """
-        for account in self._open.values():
-            if account.task.done():
-                return "the listings of a DigitalOcean account have ended; see the log"
-            if account.budget.has_failed:
-                return "the calls to DigitalOcean have ended; see the log"
-        return None
-
     async def close(self) -> None:
         """End everything."""
         for account in self._open.values():
@@ -243,19 +232,8 @@ def account_behind(
         firewall_watch=FirewallWatch(firewalls, droplets, inventory, budget),
         record_listings=RecordListings(inventory, records, clock),
         quota=WaitingForQuota(),
-        task=_watched(asyncio.create_task(inventory.run(), name="inventory")),
+        task=background.forever(inventory.run(), name="listings of a DigitalOcean account"),
     )
-
-
-def _watched(task: asyncio.Task[None]) -> asyncio.Task[None]:
-    """The task, whose end by an error is told when it happens."""
-
-    def tell(ended: asyncio.Task[None]) -> None:
-        if not ended.cancelled() and (error := ended.exception()) is not None:
-            _LOGGER.critical("The %s ended by an error", ended.get_name(), exc_info=error)
-
-    task.add_done_callback(tell)
-    return task
 
 
 def connector(

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from random import Random
 
+from spawnai import background
 from spawnai.clock import Clock
 from spawnai.droplet.probe import ProbeAnswer, Probes
 from spawnai.lifecycle.health import ProbeTarget, is_blind
@@ -121,7 +122,7 @@ class HealthWatch:
                 continue
             heapq.heappop(self._due)
             if self._followed.get(uid) is followed:
-                look = asyncio.create_task(self._look(uid, followed), name=f"look at {uid}")
+                look = background.once(self._look(uid, followed), name=f"look at {uid}")
                 self._looks.add(look)
                 look.add_done_callback(self._looks.discard)
 

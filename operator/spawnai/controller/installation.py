@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-from kubernetes.aio import client, config
+from kubernetes.aio import client
 
 from spawnai.api.names import GROUP, VERSION
+from spawnai.cluster_access import NoClusterAccess, cluster_access
 
 from .cluster import RECORDS, SESSIONS, Cluster, ClusterError
 
@@ -27,8 +28,12 @@ async def guard_uninstall(say: Say) -> int:
 
     Exit codes: 0 nothing is left; 1 sessions or ledgers are open; 2 nobody can say.
     """
-    await config.load_config()  # type: ignore[no-untyped-call]
-    async with client.ApiClient() as api:
+    try:
+        access = await cluster_access()
+    except NoClusterAccess as problem:
+        say(f"{problem}\n")
+        return 2
+    async with client.ApiClient(access) as api:
         cluster = Cluster(api, before_write=_refuse)
         try:
             sessions = [one async for one in cluster.list_all(SESSIONS)]
@@ -86,14 +91,18 @@ async def check_install(ready_url: str, namespace: str, say: Say) -> int:
         say(f"{ready_url} answered {answer.status_code}: {answer.text[:200]}\n")
         return 1
     say(f"{ready_url}: ready\n")
-    await config.load_config()  # type: ignore[no-untyped-call]
+    try:
+        access = await cluster_access()
+    except NoClusterAccess as problem:
+        say(f"{problem}\n")
+        return 2
     session = {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": "SpawnSession",
         "metadata": {"generateName": "check-", "namespace": namespace},
         "spec": {"prompt": "A page that says hello", "appType": "webapp"},
     }
-    async with client.ApiClient() as api:
+    async with client.ApiClient(access) as api:
         try:
             async with asyncio.timeout(_READY_SECONDS):
                 await client.CustomObjectsApi(api).create_namespaced_custom_object(

@@ -29,6 +29,7 @@ from typing import Any, Protocol
 from kubernetes.aio.client import ApiClient, CustomObjectsApi
 from kubernetes.aio.client.exceptions import ApiException
 
+from spawnai import background
 from spawnai.api.durations import format_micro_time
 from spawnai.clock import Clock
 
@@ -346,15 +347,10 @@ class Leadership:
             # Others run in between, whatever the times are.
             await asyncio.sleep(0)
             return
-        sleeping = asyncio.ensure_future(self._clock.sleep(delay))
-        waits: list[asyncio.Future[Any]] = [sleeping]
-        if or_event is not None:
-            waits.append(asyncio.ensure_future(or_event.wait()))
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        if or_event is None:
+            await self._clock.sleep(delay)
+            return
+        await background.first_of(self._clock.sleep(delay), or_event.wait())
 
     def _complain(self, what: str) -> None:
         now = self._clock.now()

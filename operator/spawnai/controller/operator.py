@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import signal
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
@@ -11,14 +10,15 @@ from random import Random, SystemRandom
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from kubernetes.aio import client, config
+from kubernetes.aio import client
 from prometheus_client import CollectorRegistry
-from yaml import YAMLError
 
+from spawnai import background
 from spawnai.acme.client import AcmeAccount
 from spawnai.acme.nameservers import Nameserver, Nameservers
 from spawnai.api.names import cluster_tag
 from spawnai.clock import Clock, SystemClock
+from spawnai.cluster_access import NoClusterAccess, cluster_access
 from spawnai.digitalocean.client import CallOutcome
 from spawnai.droplet.packing import read_agent_source
 from spawnai.generation.claude import Generator, open_client, warm_up
@@ -84,8 +84,10 @@ class Process:
         """Run until told to stop; returns the exit code. Losing the lease ends it, by design."""
         settings = self._settings
         configure_logging(settings.log_level, settings.log_format, self._redactor)
-        if (problem := await load_access()) is not None:
-            _LOGGER.error("%s", problem)
+        try:
+            access = await cluster_access()
+        except NoClusterAccess as problem:
+            _LOGGER.error("%s", problem)  # noqa: TRY400 - the sentence says all
             return 2
         self._take_signals()
         server = self.server()
@@ -100,7 +102,7 @@ class Process:
             )
             return 2
         try:
-            async with client.ApiClient(_connection()) as api:
+            async with client.ApiClient(access) as api:
                 return await self._take_part(api)
         finally:
             await server.stop()
@@ -122,7 +124,7 @@ class Process:
     def _stuck(self) -> str | None:
         if self.controller is None:
             return None
-        return self.controller.queue.stuck(STUCK_SECONDS) or self.controller.accounts.failure()
+        return self.controller.queue.stuck(STUCK_SECONDS)
 
     async def _take_part(self, api: client.ApiClient) -> int:
         settings = self._settings
@@ -135,8 +137,8 @@ class Process:
             retry=settings.lease_seconds / 7.5,
         )
         self._metrics.watch_leadership(leadership.is_held)
-        acquiring = asyncio.create_task(leadership.acquire(), name="acquire the lease")
-        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        acquiring = background.awaited(leadership.acquire(), name="acquire the lease")
+        stopping = background.awaited(self._stop.wait(), name="stop")
         await asyncio.wait([acquiring, stopping], return_when=asyncio.FIRST_COMPLETED)
         if not acquiring.done():
             acquiring.cancel()
@@ -165,8 +167,8 @@ class Process:
         Raises:
             LeadershipLost: it could not be renewed; it is not given back then.
         """
-        leading = asyncio.create_task(self._lead(api, leadership), name="lead")
-        holding = asyncio.create_task(leadership.hold(), name="lease")
+        leading = background.awaited(self._lead(api, leadership), name="lead")
+        holding = background.awaited(leadership.hold(), name="lease")
         try:
             await asyncio.wait([leading, holding, stopping], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -186,14 +188,12 @@ class Process:
         difference = ClockDifference(metrics.clock_ahead)
         review = RightsReview(cluster, metrics, clock, settings.namespace)
         tasks = [
-            asyncio.create_task(self._work(cluster, leadership, difference), name="work"),
-            asyncio.create_task(review.run(), name="rights"),
-            asyncio.create_task(difference.watch(cluster, clock), name="clock difference"),
+            background.awaited(self._work(cluster, leadership, difference), name="work"),
+            background.awaited(review.run(), name="rights"),
+            background.awaited(difference.watch(cluster, clock), name="clock difference"),
         ]
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            await background.until_one_ends(tasks)
         finally:
             for task in tasks:
                 task.cancel()
@@ -276,22 +276,22 @@ class Process:
             await self._patiently(controller.load)
             set_apart()
             tasks += [
-                asyncio.create_task(
+                background.awaited(
                     watch(controller, cluster, resync, self._take_signals), name="watches"
                 ),
-                asyncio.create_task(resync.run(), name="resync"),
-                asyncio.create_task(schemas.watch(), name="schemas"),
-                asyncio.create_task(
+                background.awaited(resync.run(), name="resync"),
+                background.awaited(schemas.watch(), name="schemas"),
+                background.awaited(
                     controller.queue.run(settings.workers, controller.handle), name="work queue"
                 ),
-                asyncio.create_task(controller.clock_steps.watch(), name="clock"),
-                asyncio.create_task(controller.health.run(), name="health"),
-                asyncio.create_task(
+                background.awaited(controller.clock_steps.watch(), name="clock"),
+                background.awaited(controller.health.run(), name="health"),
+                background.awaited(
                     TagCleanup(controller.accounts.all, controller.store, clock, random).run(),
                     name="dead tags",
                 ),
-                asyncio.create_task(events.run(), name="events"),
-                asyncio.create_task(keep_trimmed(clock), name="heap"),
+                background.awaited(events.run(), name="events"),
+                background.awaited(keep_trimmed(clock), name="heap"),
             ]
             if settings.door is not None:
                 door = Door(
@@ -308,10 +308,8 @@ class Process:
                     host=settings.door.host,
                     port=settings.door.port,
                 )
-                tasks.append(asyncio.create_task(door.run(), name="inner door"))
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+                tasks.append(background.awaited(door.run(), name="inner door"))
+            await background.until_one_ends(tasks)
         finally:
             await end(controller, tasks)
             await claude.close()
@@ -339,34 +337,6 @@ class Process:
             pause = min(2 * pause, LAST_PAUSE_SECONDS)
 
 
-async def load_access() -> str | None:
-    """Find out how the API server is reached: as kubectl would, or by the pod's account. Returns a
-    sentence when that cannot be told.
-    """
-    named = os.environ.get("KUBECONFIG")
-    try:
-        if not named and "KUBERNETES_SERVICE_HOST" in os.environ:
-            config.load_incluster_config()  # type: ignore[no-untyped-call]
-        else:
-            await config.load_kube_config(config_file=named or None)  # type: ignore[no-untyped-call]
-    except (
-        config.ConfigException,
-        OSError,
-        YAMLError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-    ) as error:
-        file = f"KUBECONFIG={named}" if named else "~/.kube/config"
-        return (
-            f"How the API server is reached cannot be told: no pod's account, and {file} is "
-            f"no usable kubeconfig ({' '.join(str(error).split()) or type(error).__name__}). Run "
-            "in a pod with a service account, or set KUBECONFIG to a file that kubectl can use"
-        )
-    return None
-
-
 async def end(controller: Controller, tasks: Collection[asyncio.Task[None]]) -> None:
     """End what leads. First what could still act, for the watches may take their time to end."""
     for task in tasks:
@@ -375,19 +345,6 @@ async def end(controller: Controller, tasks: Collection[asyncio.Task[None]]) -> 
     if tasks:
         await asyncio.wait(tasks, timeout=SHUTDOWN_SECONDS)
     await controller.close()
-
-
-def _connection() -> client.Configuration:
-    """How the API server is reached: as the kubeconfig or the service account says.
-
-    Not through a proxy that only the environment names: the watches, which are kopf's, do not look
-    for one either, and to look costs each call two changes of thread.
-    """
-    configuration = client.Configuration.get_default_copy()
-    configuration.client_session_kwargs = {"trust_env": False}
-    # See `lenient` in watches.py: a cluster's own authority need not follow RFC 5280 to the letter.
-    configuration.disable_strict_ssl_verification = True
-    return configuration
 
 
 def acme_server(settings: Settings, clock: Clock) -> AcmeServer | None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from random import Random
 
+from spawnai import background
 from spawnai.api.conditions import ConditionType, is_true
 from spawnai.api.record import LedgerEntry, ResourceKind
 from spawnai.api.session import SessionStatus
@@ -217,7 +218,7 @@ class Reconciler:
             before, running=True, retry_at=None, started_at=now, done_at=None, turn_at=None
         )
         work = Work(observation.uid, observation.session, memory, backing, self._clock.utc_now)
-        memory.tasks[action.key] = asyncio.create_task(
+        memory.tasks[action.key] = background.once(
             self._run(work, action), name=f"{action.key} for {observation.uid}"
         )
 

@@ -19,6 +19,7 @@ from typing import Any
 import kopf
 from kopf._cogs.structs.references import Insights
 
+from spawnai import background
 from spawnai.api.names import GROUP, VERSION
 
 from .cluster import BUDGETS, CLASSES, KINDS, RECORDS, SESSIONS, Cluster, ClusterError
@@ -107,7 +108,7 @@ async def _watch(
     take_signals()
     tasks = [
         *tasks,
-        asyncio.create_task(watch_over_kinds(insights, cluster), name="watch over kinds"),
+        background.forever(watch_over_kinds(insights, cluster), name="watch over kinds"),
     ]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -26,6 +26,7 @@ import random
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 
+from spawnai import background
 from spawnai.clock import Clock
 
 _LOGGER = logging.getLogger(__name__)
@@ -285,7 +286,7 @@ class WorkQueue:
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm_at = self._heap[0][0]
-        self._alarm = asyncio.get_running_loop().create_task(self._ring(), name="work-queue-alarm")
+        self._alarm = background.once(self._ring(), name="work-queue-alarm")
 
     async def _ring(self) -> None:
         while self._heap:

@@ -37,6 +37,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from math import ceil, inf
 
+from spawnai import background
 from spawnai.clock import Clock
 
 _LOGGER = logging.getLogger(__name__)
@@ -197,7 +198,6 @@ class RateBudget:
         self._probe_under_way = False
         self._next_probe_at = 0.0
         self._probe_interval = _FIRST_PROBE_SECONDS
-        self.has_failed = False
         """Whether handing out turns ended by an error of our own: nothing goes on then."""
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_at = 0.0
@@ -471,19 +471,14 @@ class RateBudget:
             self._alarm = None
         if when != inf:
             self._alarm_at = when
-            self._alarm = asyncio.get_running_loop().create_task(
-                self._ring(when - now), name="digitalocean-rate-budget"
+            self._alarm = background.once(
+                self._ring(when - now), name="turns of calls to DigitalOcean"
             )
 
     async def _ring(self, seconds: float) -> None:
         await self.clock.sleep(seconds)
         self._alarm = None
-        try:
-            self._serve()
-        except Exception:
-            # Nobody waits for this task, and without it no call gets its turn any more.
-            _LOGGER.exception("The turns of calls to DigitalOcean ended by an error")
-            self.has_failed = True
+        self._serve()
 
 
 def retry_after_seconds(headers: Mapping[str, str], utc_now: datetime) -> float | None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from spawnai import background
 from spawnai.clock import Clock
 from spawnai.digitalocean.budget import RateBudget
 
@@ -57,7 +58,7 @@ class SharedLook(Generic[Answer]):
     async def get(self) -> Answer:
         """What the next look shows. Raises what it raises."""
         if self._next is None:
-            self._next = asyncio.create_task(self._run(self._running))
+            self._next = background.awaited(self._run(self._running), name="look")
         # Shielded: one caller who gives up must not take the look from the others.
         return await asyncio.shield(self._next)
 

@@ -3,7 +3,9 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-from kubernetes.aio import client, config
+from kubernetes.aio import client
+
+from spawnai.cluster_access import cluster_access
 
 GROUP, VERSION = "spawn-ai.com", "v1alpha1"
 
@@ -40,11 +42,7 @@ async def connect() -> tuple[client.ApiClient, ClusterReader]:
     """A reader for the cluster this process runs in, or for the kubeconfig.
 
     Raises:
-        kubernetes.aio.config.ConfigException: there is neither.
+        NoClusterAccess: there is neither.
     """
-    try:
-        config.load_incluster_config()  # type: ignore[no-untyped-call]
-    except config.ConfigException:
-        await config.load_kube_config()  # type: ignore[no-untyped-call]
-    api = client.ApiClient()
+    api = client.ApiClient(await cluster_access())
     return api, ClusterReader(client.CustomObjectsApi(api))

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
 from kubernetes.aio.client import ApiException
-from kubernetes.aio.config import ConfigException
 from pydantic import ValidationError
 
 from spawnai.api.durations import parse_duration, parse_time
+from spawnai.cluster_access import NoClusterAccess
 
 from .charges import Ledger
 from .cluster import ClusterReader, connect
@@ -69,7 +69,7 @@ def run(
     except ValueError as error:  # a time, a duration or an address that cannot be read
         say(f"spawnai export: {error}\n")
         return WRONG_USE
-    except (ApiException, ConfigException, OSError, TimeoutError) as error:
+    except (ApiException, NoClusterAccess, OSError, TimeoutError) as error:
         say(f"spawnai export: the API server did not answer: {_reason(error)}\n")
         return FAILED
 

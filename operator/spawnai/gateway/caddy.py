@@ -31,7 +31,7 @@ def render_caddyfile(settings: GatewaySettings) -> str:
         address=settings.address,
         http_port=settings.http_port,
         https_port=settings.https_port,
-        dns=f"{settings.dns_host}:{settings.dns_port}",
+        dns=settings.dns,
         domain=settings.domain,
         labels=settings.domain.count(".") + 1,
         certificate=_quoted(settings.tls_directory / "tls.crt"),

@@ -7,10 +7,12 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-from kubernetes.aio import client, config
+from kubernetes.aio import client
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from spawnai import background
 from spawnai.clock import SystemClock
+from spawnai.cluster_access import NoClusterAccess, cluster_access
 from spawnai.telemetry.http import TelemetryServer
 from spawnai.telemetry.logs import configure_logging
 
@@ -77,8 +79,12 @@ async def _run(settings: GatewaySettings) -> int:
         "Whether this replica serves the certificate that it was given last.",
         registry=registry,
     ).set_function(lambda: served.is_current)
-    await config.load_config()  # type: ignore[no-untyped-call]
-    async with client.ApiClient() as api:
+    try:
+        access = await cluster_access()
+    except NoClusterAccess as problem:
+        _LOGGER.error("%s", problem)  # noqa: TRY400 - the sentence says all
+        return 2
+    async with client.ApiClient(access) as api:
         watch = SessionWatch(api, routes, clock)
         certificate = CaddyConfiguration(
             settings,
@@ -87,17 +93,15 @@ async def _run(settings: GatewaySettings) -> int:
         )
         telemetry = TelemetryServer(
             registry,
-            check_health=lambda: None,
-            host=settings.telemetry_host,
-            port=settings.telemetry_port,
+            host=settings.telemetry_address.host,
+            port=settings.telemetry_address.port,
         )
         try:
-            await dns.start(settings.dns_host, settings.dns_port)
+            await dns.start(*settings.dns)
         except OSError as error:
             _LOGGER.error(  # noqa: TRY400 - the sentence says all
                 "Cannot listen at %s:%d (%s): free the port, or set SPAWNAI_GATEWAY_DNS",
-                settings.dns_host,
-                settings.dns_port,
+                *settings.dns,
                 error.strerror,
             )
             return 2
@@ -105,14 +109,14 @@ async def _run(settings: GatewaySettings) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         tasks = [
-            asyncio.create_task(watch.run(), name="watch"),
-            asyncio.create_task(certificate.run(), name="certificate"),
-            asyncio.create_task(served.run(), name="served certificate"),
-            asyncio.create_task(_tell_when_ready(watch, certificate, telemetry), name="telemetry"),
-            asyncio.create_task(stop.wait(), name="stop"),
+            background.forever(watch.run(), name="watch"),
+            background.forever(certificate.run(), name="certificate"),
+            background.forever(served.run(), name="served certificate"),
+            background.forever(_tell_when_ready(watch, certificate, telemetry), name="telemetry"),
         ]
         try:
-            await asyncio.wait([tasks[-1]])
+            # With the routes it has, also where a task died: kubelet ends it by its liveness.
+            await stop.wait()
         finally:
             for task in tasks:
                 task.cancel()
@@ -130,5 +134,13 @@ async def _tell_when_ready(
     """
     await watch.synced.wait()
     await caddy.is_loaded.wait()
-    await telemetry.start()
+    try:
+        await telemetry.start()
+    except OSError as error:
+        _LOGGER.error(  # noqa: TRY400 - the sentence says all
+            "Cannot listen at port %d (%s): free it, or set SPAWNAI_HTTP_ADDRESS",
+            telemetry.port,
+            error.strerror,
+        )
+        raise
     await asyncio.Event().wait()

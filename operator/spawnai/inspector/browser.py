@@ -16,6 +16,8 @@ from playwright.async_api import Browser as Connected
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Playwright
 
+from spawnai import background
+
 _START_SECONDS = 15.0
 _LOOK_SECONDS = 0.02
 _END_SECONDS = 2.0
@@ -119,7 +121,7 @@ class Browsers:
 
     def _next(self) -> asyncio.Task[_Chromium]:
         if self._spare is None or (self._spare.done() and not _is_usable(self._spare)):
-            self._spare = asyncio.create_task(_start(self._command))
+            self._spare = background.awaited(_start(self._command), name="browser")
         return self._spare
 
     async def close(self) -> None:

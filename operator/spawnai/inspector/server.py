@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from spawnai import background
+
 from .browser import Browsers, NoBrowser
 from .inspection import PATH, QUEUE_SECONDS, Inspection, Target
 from .page import Unreachable, inspect
@@ -48,7 +50,7 @@ class Inspector:
         """What answers inspections and probes."""
         application = web.Application(client_max_size=16 * 1024)
         application.router.add_post(PATH, self._answer)
-        application.router.add_get("/healthz", _well)
+        application.router.add_get("/healthz", _alive)
         application.router.add_get("/readyz", _well)
         return application
 
@@ -112,6 +114,13 @@ def _literal(host: str) -> str | None:
 
 async def _well(_: web.Request) -> web.Response:
     return web.Response(text="ok\n")
+
+
+async def _alive(_: web.Request) -> web.Response:
+    died = background.failure()
+    if died is None:
+        return web.Response(text="ok\n")
+    return web.Response(text=f"{died}\n", status=HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def _problem(status: HTTPStatus, message: str) -> web.Response:

@@ -21,6 +21,7 @@ from typing import Any
 
 import httpx
 
+from spawnai import background
 from spawnai.api.spawnclass import NoticeChannel, NoticeSpec
 from spawnai.clock import Clock
 
@@ -107,7 +108,7 @@ class NoticeSender:
                 self._on_result(spec.type.value, "dropped")
                 continue
             if channel.task is None or channel.task.done():
-                channel.task = asyncio.create_task(
+                channel.task = background.forever(
                     self._work(channel), name=f"notices to {spec.type.value}"
                 )
 

@@ -26,6 +26,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Literal
 
+from spawnai import background
 from spawnai.api.durations import format_micro_time, format_time
 from spawnai.clock import Clock
 
@@ -202,16 +203,11 @@ class EventRecorder:
 
     async def _wait(self) -> None:
         self._news.clear()
-        news = asyncio.ensure_future(self._news.wait())
-        waits: list[asyncio.Future[Any]] = [news]
-        if self._later:
-            delay = max(0.0, self._later[0][0] - self._clock.now())
-            waits.append(asyncio.ensure_future(self._clock.sleep(delay)))
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        if not self._later:
+            await self._news.wait()
+            return
+        delay = max(0.0, self._later[0][0] - self._clock.now())
+        await background.first_of(self._news.wait(), self._clock.sleep(delay))
 
     async def _write_next(self, pauses: tuple[float, ...]) -> None:
         # It leaves the queue when it is settled: `run` may be cancelled in the middle of a write.

@@ -6,6 +6,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from spawnai import background
+
 
 class TelemetryServer:
     """Answers probes and Prometheus.
@@ -17,8 +19,9 @@ class TelemetryServer:
 
     Args:
         registry: what /metrics shows.
-        check_health: why the process should be started again, or None. It runs on the event loop,
-            so a loop that hangs fails the probe by not answering.
+        check_health: why the process should be started again, or None; beside a background task
+            that died, which is asked for always. It runs on the event loop, so a loop that hangs
+            fails the probe by not answering.
         host: the address to listen on.
         port: the port to listen on; 0 takes any free one.
     """
@@ -27,7 +30,7 @@ class TelemetryServer:
         self,
         registry: CollectorRegistry,
         *,
-        check_health: Callable[[], str | None],
+        check_health: Callable[[], str | None] = lambda: None,
         host: str = "0.0.0.0",  # noqa: S104 - kubelet and Prometheus come from outside the pod
         port: int = 8080,
     ) -> None:
@@ -70,7 +73,7 @@ class TelemetryServer:
             await runner.cleanup()
 
     async def _answer_health(self, _request: web.Request) -> web.Response:
-        reason = self._check_health()
+        reason = background.failure() or self._check_health()
         if reason is None:
             return web.Response(text="ok\n")
         return web.Response(text=f"{reason}\n", status=500)

@@ -6,7 +6,7 @@ import os
 import signal
 import ssl
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from spawnai.gateway.dns import RouteDns
 from spawnai.gateway.routes import Routes
 from spawnai.gateway.served import ServedCertificate
 from spawnai.gateway.settings import GatewaySettings
+from spawnai.settings import Address
 from spawnai_local import toolchain
 from spawnai_local.address_block import claim_address_block
 from spawnai_local.processes import ChildProcess, RestartPolicy, free_port
@@ -121,15 +122,13 @@ class Gateway:
         self.dns = RouteDns(self.routes.find)
         https_port = free_port(self.address)
         self.settings = GatewaySettings(
-            DOMAIN,
+            domain=DOMAIN,
             address=self.address,
             http_port=free_port(self.address),
             https_port=https_port,
-            public_https_port=https_port,
             droplet_http_port=free_port(addresses[1]),
             droplet_https_port=free_port(addresses[1]),
-            dns_host=self.address,
-            dns_port=0,
+            dns=Address(self.address, 0),
             admin_socket=folder / "admin.sock",
             tls_directory=folder,
             ca_directory=folder,
@@ -145,7 +144,7 @@ class Gateway:
 
     async def start(self) -> None:
         port = await self.dns.start(self.address, 0)
-        self.settings = replace(self.settings, dns_port=port)
+        self.settings = self.settings.model_copy(update={"dns": Address(self.address, port)})
         self.write_certificate()
         (self.folder / "ca.crt").write_text(derive_droplets_authority(MASTER_KEY))
         self.caddy = ChildProcess(

@@ -20,16 +20,3 @@ def test_an_account_hears_of_the_deletions_that_are_due_in_it_and_in_no_other():
     assert accounts.open("test-token-a") is accounts.open("test-token-a")
     accounts.open("test-token-b")
     assert {token: news.deletions_due() for token, news in opened.items()} == due
-
-
-def test_an_account_whose_turns_have_ended_is_named():
-    def connect(_token, _news):
-        return SimpleNamespace(
-            task=SimpleNamespace(done=lambda: False), budget=SimpleNamespace(has_failed=False)
-        )
-
-    accounts = Accounts(connect, AccountNews(print, print))
-    account = accounts.open("test-token")
-    assert accounts.failure() is None
-    account.budget.has_failed = True
-    assert "calls to DigitalOcean have ended" in accounts.failure()

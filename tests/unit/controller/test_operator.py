@@ -57,9 +57,7 @@ async def test_a_process_that_waits_for_the_lease_is_alive_and_ready(probes):
 async def test_the_process_is_alive_as_long_as_its_own_queue_moves(process, probes):
     clock = Clock()
     queue = WorkQueue(clock, Random(1))
-    process.controller = SimpleNamespace(
-        queue=queue, accounts=SimpleNamespace(failure=lambda: None)
-    )
+    process.controller = SimpleNamespace(queue=queue)
     queue.add("a-session")
     assert await queue.get() == "a-session"
     clock.time += STUCK_SECONDS
@@ -91,12 +89,11 @@ async def test_a_process_whose_listings_have_ended_is_not_alive(process, probes,
 
     accounts = Accounts(connect, AccountNews(lambda _: None, lambda _: None))
     account = accounts.open("test-token")
-    process.controller = SimpleNamespace(queue=WorkQueue(Clock(), Random(1)), accounts=accounts)
     async with asyncio.timeout(20):
         await asyncio.wait([account.task])
     answer = await probes.get("/healthz")
     assert answer.status_code == 500
-    assert "listings of a DigitalOcean account have ended" in answer.text
+    assert "listings of a DigitalOcean account died" in answer.text
     assert "a mistake of our own" in caplog.text
     await accounts.close()
 

@@ -7,8 +7,9 @@ import pytest
 import yaml
 from tests.support.virtual_time import VirtualClock
 
+from spawnai.cluster_access import NoClusterAccess, cluster_access
 from spawnai.controller.cluster import ClusterError
-from spawnai.controller.operator import Process, load_access
+from spawnai.controller.operator import Process
 from spawnai.controller.rights import RIGHTS, RightsReview, missing_rights
 from spawnai.settings import settings_from
 
@@ -93,13 +94,12 @@ async def test_what_is_missing_is_told_once_with_what_does_not_work_and_counted(
     ["", "no yaml: [", "just a text", "apiVersion: v1\nkind: Config\n", "current-context: gone\n"],
     ids=["empty", "broken", "a text", "nothing in it", "no such context"],
 )
-async def test_a_kubeconfig_that_is_none_ends_in_a_sentence(tmp_path, monkeypatch, text):
+async def test_a_kubeconfig_that_is_none_ends_in_a_sentence(tmp_path, text):
     file = tmp_path / "kubeconfig"
     file.write_text(text)
-    monkeypatch.setenv("KUBECONFIG", str(file))
-    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    said = await load_access()
-    assert said is not None
+    with pytest.raises(NoClusterAccess) as caught:
+        await cluster_access({"KUBECONFIG": str(file)})
+    said = str(caught.value)
     assert str(file) in said
     assert "\n" not in said
     assert "set KUBECONFIG to a file that kubectl can use" in said

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from tests.support.virtual_time import VirtualClock, virtual_time
 
+from spawnai import background
 from spawnai.digitalocean.budget import Priority, RateBudget, Slot, retry_after_seconds
 
 DESTROY, RUNNING, NEW, HOUSEKEEPING, PROOF = Priority
@@ -514,19 +515,19 @@ def test_slots_are_told_apart_by_identity():
 
 
 @virtual_time
-async def test_an_error_in_handing_out_turns_is_told_and_remembered(monkeypatch, caplog):
+async def test_an_error_in_handing_out_turns_is_told_and_fails_liveness(monkeypatch, caplog):
     _, _, budget, caller = world()
     await use_up(budget, 250)
     waiting = asyncio.create_task(caller.once(DESTROY))
     await asyncio.sleep(0)
-    assert not budget.has_failed
+    assert background.failure() is None
 
     def broken() -> None:
         raise RuntimeError("a mistake of our own")
 
     monkeypatch.setattr(budget, "_serve", broken)
     await asyncio.sleep(61)
-    assert budget.has_failed
+    assert "turns of calls to DigitalOcean died" in str(background.failure())
     assert "a mistake of our own" in caplog.text
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)

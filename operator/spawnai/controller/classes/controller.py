@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
+from spawnai import background
 from spawnai.api.conditions import Condition, ConditionType, find_condition
 from spawnai.api.names import API_VERSION
 from spawnai.api.record import RecordSpec
@@ -303,7 +304,7 @@ class ClassController:
             if memory.looked is None or memory.looked[0] != wanted:
                 memory.refused = None
             memory.looked = (wanted, now)
-            task = asyncio.create_task(
+            task = background.awaited(
                 self._look(known, memory, keys, wanted), name=f"look at class {known.name}"
             )
             memory.look = Look(wanted, task)

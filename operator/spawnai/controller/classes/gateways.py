@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from spawnai import background
 from spawnai.acme.certificate import CertificateInfo, CertificateInvalid, check_pair, read_chain
 from spawnai.acme.errors import (
     AcmeError,
@@ -371,7 +372,7 @@ class Gateways:
         ):
             works.append(self._work_on_certificate(known, account, exposure, memory, is_due=is_due))
         if works:
-            memory.task = asyncio.create_task(
+            memory.task = background.once(
                 self._work(known.name, memory, works), name=f"gateway of class {known.name}"
             )
 

@@ -17,11 +17,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from kubernetes.aio import client, config
+from kubernetes.aio import client
 
 from spawnai.api.durations import format_duration, parse_duration
 from spawnai.api.names import cluster_tag, owner_of
 from spawnai.clock import Clock, SystemClock
+from spawnai.cluster_access import NoClusterAccess, cluster_access
 from spawnai.controller.cluster import CLASSES, Cluster, ClusterError
 from spawnai.controller.store import Store
 from spawnai.digitalocean.budget import Priority, RateBudget
@@ -43,7 +44,7 @@ from spawnai.lifecycle.reaping import (
     judge,
     verdict_on,
 )
-from spawnai.settings import DEFAULT_DIGITALOCEAN_API_URL, SettingsError, droplet_networks_from
+from spawnai.settings import CloudSettings, SettingsError, read_settings
 
 from .census import take_census
 from .leftovers import Leftover, Leftovers
@@ -138,13 +139,17 @@ async def reap(arguments: argparse.Namespace, environment: Mapping[str, str], wr
         )
         return WRONG_USE
     clock = SystemClock()
-    url = environment.get("DIGITALOCEAN_API_URL", DEFAULT_DIGITALOCEAN_API_URL)
     try:
-        networks = droplet_networks_from(environment)
+        settings = read_settings(CloudSettings, environment)
     except SettingsError as error:
         write(f"spawnai reap: {error}\n")
         return WRONG_USE
-    cloud = ApiClient(token, url, RateBudget(clock), droplet_networks=networks)
+    cloud = ApiClient(
+        token,
+        settings.digitalocean_api_url,
+        RateBudget(clock),
+        droplet_networks=settings.droplet_networks,
+    )
     command = ReapCommand(
         cloud,
         clock,
@@ -156,7 +161,7 @@ async def reap(arguments: argparse.Namespace, environment: Mapping[str, str], wr
     try:
         if arguments.cluster_lost:
             return await command.without_cluster(arguments.cluster_id)
-        async with client.ApiClient(await _access(environment)) as api:
+        async with client.ApiClient(await cluster_access(environment)) as api:
             return await command.with_cluster(api, arguments.cluster_id)
     except _WrongUse as error:
         write(f"spawnai reap: {error}\n")
@@ -164,7 +169,7 @@ async def reap(arguments: argparse.Namespace, environment: Mapping[str, str], wr
     except (_Doubt, DigitalOceanError) as error:
         write(f"spawnai reap: stopped, and nothing more is deleted: {error}\n")
         return IN_DOUBT
-    except (ClusterError, config.ConfigException) as error:
+    except (ClusterError, NoClusterAccess) as error:
         write(
             f"spawnai reap: stopped, and nothing is deleted: {error}\n"
             "Without the cluster's ledgers nobody can tell what is left over. If the cluster is "
@@ -173,20 +178,6 @@ async def reap(arguments: argparse.Namespace, environment: Mapping[str, str], wr
         return IN_DOUBT
     finally:
         await cloud.close()
-
-
-async def _access(environment: Mapping[str, str]) -> client.Configuration:
-    """The cluster that kubectl would talk to: by $KUBECONFIG, from within a pod, or the default."""
-    access = client.Configuration()
-    access.disable_strict_ssl_verification = True  # as the operator: see `lenient` in watches.py
-    kubeconfig = environment.get("KUBECONFIG")
-    if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in environment:
-        config.load_incluster_config(client_configuration=access)  # type: ignore[no-untyped-call]
-    else:
-        await config.load_kube_config(  # type: ignore[no-untyped-call]
-            config_file=kubeconfig or None, client_configuration=access
-        )
-    return access
 
 
 class ReapCommand:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from spawnai import background
 from spawnai.api.names import API_VERSION, owner_of
 from spawnai.api.record import ResourceKind
 from spawnai.clock import Clock
@@ -109,7 +110,7 @@ class Reaper:
         """
         known = self._accounts.setdefault(id(account), _Account())
         if known.task is None or known.task.done():
-            known.task = asyncio.create_task(self._run(account, known, sweep), name="reaper")
+            known.task = background.once(self._run(account, known, sweep), name="reaper")
 
     async def close(self) -> None:
         """End what is under way. Everything it does can be ended half-way and found again."""
