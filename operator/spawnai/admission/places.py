@@ -5,11 +5,13 @@ and so on. Who fits under every limit begins, whoever waits before him: another 
 reason to wait.
 """
 
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Self
 
 from .budgets import Book, Payer, Purse, no_room
 
@@ -55,6 +57,69 @@ class Begun:
     is_open: bool
 
 
+class Tally:
+    """What has begun in a class, counted as it changes: a place is found without a look at each
+    ledger, of which there may be thousands.
+    """
+
+    def __init__(self) -> None:
+        self._begun: dict[str, Begun] = {}
+        self._open_of_user: Counter[str] = Counter()
+        self._open_of_namespace: Counter[str] = Counter()
+        self._starts_of_user: dict[str, list[datetime]] = {}
+
+    @classmethod
+    def of(cls, begun: Iterable[Begun]) -> Self:
+        """The tally of these."""
+        tally = cls()
+        for number, one in enumerate(begun):
+            tally.put(str(number), one)
+        return tally
+
+    def put(self, uid: str, begun: Begun) -> None:
+        """Count a session, in the place of what was known of it."""
+        if self._begun.get(uid) == begun:
+            return
+        self.drop(uid)
+        self._begun[uid] = begun
+        if begun.is_open:
+            self._open_of_user[begun.user] += 1
+            self._open_of_namespace[begun.namespace] += 1
+        insort(self._starts_of_user.setdefault(begun.user, []), begun.at)
+
+    def drop(self, uid: str) -> None:
+        """Count a session no more."""
+        begun = self._begun.pop(uid, None)
+        if begun is None:
+            return
+        if begun.is_open:
+            _take_one(self._open_of_user, begun.user)
+            _take_one(self._open_of_namespace, begun.namespace)
+        starts = self._starts_of_user[begun.user]
+        del starts[bisect_left(starts, begun.at)]
+        if not starts:
+            del self._starts_of_user[begun.user]
+
+    def open_of_user(self, user: str) -> int:
+        """How many of a user's sessions run."""
+        return self._open_of_user[user]
+
+    def open_of_namespace(self, namespace: str) -> int:
+        """How many of a namespace's sessions run."""
+        return self._open_of_namespace[namespace]
+
+    def recent_starts(self, user: str, now: datetime) -> list[datetime]:
+        """When a user's sessions of the last minutes began, the oldest first."""
+        starts = self._starts_of_user.get(user, [])
+        return starts[bisect_right(starts, now - NEW_WINDOW) :]
+
+
+def _take_one(counter: Counter[str], key: str) -> None:
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a session stands. `reason` says what it waits for; empty when it may begin."""
@@ -91,7 +156,7 @@ class _Hold:
 
 def places(
     waiting: Iterable[Waiting],
-    begun: Iterable[Begun],
+    begun: Tally,
     limits: ClassLimits,
     now: datetime,
     books: Sequence[Book] = (),
@@ -101,30 +166,29 @@ def places(
     Limits come first, then the budgets, whose `books` count all that has begun. Those that may
     begin are counted as begun for those behind them. Positions count only those that go on waiting.
     """
-    active_of_user: Counter[str] = Counter()
-    active_of_namespace: Counter[str] = Counter()
+    begin_of_user: Counter[str] = Counter()
+    begin_of_namespace: Counter[str] = Counter()
     starts: dict[str, list[datetime]] = {}
-    for other in begun:
-        if other.is_open:
-            active_of_user[other.user] += 1
-            active_of_namespace[other.namespace] += 1
-        if now - other.at < NEW_WINDOW:
-            starts.setdefault(other.user, []).append(other.at)
     found: dict[str, Place] = {}
     held: list[tuple[Waiting, _Hold]] = []
     purse = Purse(books)
     for one in _in_order(waiting):
-        recent = starts.setdefault(one.user, [])
+        if one.user not in starts:
+            starts[one.user] = begun.recent_starts(one.user, now)
         hold = _limit_for(
-            one, limits, active_of_user[one.user], active_of_namespace[one.namespace], recent
+            one,
+            limits,
+            begun.open_of_user(one.user) + begin_of_user[one.user],
+            begun.open_of_namespace(one.namespace) + begin_of_namespace[one.namespace],
+            starts[one.user],
         ) or _budget_for(one, purse)
         if hold is not None:
             held.append((one, hold))
             continue
         purse.take(one.payer, one.amount or Decimal(0))
-        active_of_user[one.user] += 1
-        active_of_namespace[one.namespace] += 1
-        recent.append(now)
+        begin_of_user[one.user] += 1
+        begin_of_namespace[one.namespace] += 1
+        starts[one.user].append(now)
         found[one.uid] = Place(position=0, total=0, amount=one.amount)
     for position, (one, hold) in enumerate(held, start=1):
         found[one.uid] = Place(position, len(held), hold.reason, hold.passes_at, hold.for_money)

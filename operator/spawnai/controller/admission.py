@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from spawnai.admission.budgets import Book, Charge, Payer, grant, over_before, period_around
-from spawnai.admission.places import Begun, ClassLimits, Place, Waiting, places
+from spawnai.admission.places import Begun, ClassLimits, Place, Tally, Waiting, places
 from spawnai.api.session import Phase
 from spawnai.api.spawnclass import ClassSpec
 from spawnai.billing.ledger import known_cost
@@ -61,6 +61,8 @@ class Admission:
         self._budget_moved = budget_moved
         self._queues: dict[str, _ClassQueue] = {}
         self._charges: dict[str, Charge] = {}
+        # By class, what the charges and those who were let in say: counted as they change.
+        self._begun: dict[str, Tally] = {}
         # What was granted to sessions and the store does not show yet.
         self._granted: dict[str, Decimal] = {}
         self._books: dict[str, Book] = {}
@@ -87,6 +89,7 @@ class Admission:
         if limits == ClassLimits() and not self.budgets_of(payer):
             if queue is not None:
                 _leave(queue, session.uid)
+                self._uncount(class_name, session.uid)
             return None
         if queue is None:
             queue = self._queues[class_name] = _ClassQueue()
@@ -140,6 +143,8 @@ class Admission:
             self._charges.pop(uid, None)
             self._granted.pop(uid, None)
             self._drop(uid)
+            if before is not None:
+                self._uncount(before.payer.class_name, uid)
         else:
             if queue is not None:
                 queue.let_in.pop(uid, None)
@@ -159,6 +164,7 @@ class Admission:
             known = _leave(queue, uid)
             if known and self._store.record(uid) is None:
                 self._drop(uid)
+                self._uncount(class_name, uid)
             if known and queue.waiting:
                 self._recount(class_name, queue)
 
@@ -252,6 +258,13 @@ class Admission:
             charge = replace(charge, reserved=granted)
         if charge != self._charges.get(uid):
             self._charges[uid] = charge
+            begun = Begun(
+                charge.payer.user,
+                charge.payer.namespace,
+                charge.begun_at,
+                is_open=charge.closed_at is None,
+            )
+            self._begun.setdefault(charge.payer.class_name, Tally()).put(uid, begun)
             self._put(charge)
 
     def _put(self, charge: Charge) -> None:
@@ -259,6 +272,12 @@ class Admission:
             if book.selects(charge.payer):
                 book.put(charge)
                 self._budget_moved(book.name)
+
+    def _uncount(self, class_name: str, uid: str) -> None:
+        """A session without a ledger is not to begin any more, or its ledger was dropped."""
+        tally = self._begun.get(class_name)
+        if tally is not None and uid not in self._charges:
+            tally.drop(uid)
 
     def _drop(self, uid: str) -> None:
         for book in self._books.values():
@@ -285,6 +304,7 @@ class Admission:
         _leave(queue, session.uid)
         begun = Begun(payer.user, payer.namespace, self._utc_now(), is_open=True)
         queue.let_in[session.uid] = begun, amount
+        self._begun.setdefault(payer.class_name, Tally()).put(session.uid, begun)
         self._put(_charge_of_let_in(session.uid, payer.class_name, begun, amount))
 
     def _recount(self, class_name: str, queue: _ClassQueue) -> None:
@@ -295,20 +315,9 @@ class Admission:
     def _count(self, class_name: str, queue: _ClassQueue, limits: ClassLimits) -> None:
         """Find everyone's place, and wake those whose place has moved."""
         now = self._utc_now()
-        begun = [
-            Begun(
-                charge.payer.user,
-                charge.payer.namespace,
-                charge.begun_at,
-                is_open=charge.closed_at is None,
-            )
-            for charge in self._charges.values()
-            if charge.payer.class_name == class_name
-        ]
-        let_in = [one for uid, (one, _) in queue.let_in.items() if self._store.record(uid) is None]
         before = queue.places
-        books = self._current_books()
-        queue.places = places(queue.waiting.values(), [*begun, *let_in], limits, now, books)
+        books, begun = self._current_books(), self._begun.get(class_name, Tally())
+        queue.places = places(queue.waiting.values(), begun, limits, now, books)
         queue.counted_at = now
         for uid, place in queue.places.items():
             known = before.get(uid)

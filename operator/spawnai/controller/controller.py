@@ -481,19 +481,8 @@ class Controller:
             self.queue.add(CLASS_PREFIX + record.spec.owner.name)
             return
         if record is not None:
-            self._take_in_ledger(name, record.status)
+            self.memories.of(name).take_in_ledger(record.status)
         self.queue.add(name)
-
-    def _take_in_ledger(self, uid: str, written: RecordStatus) -> None:
-        """A ledger was written, perhaps by another than this process: a reaper by hand, or a leader
-        whose write came late. What it notes is kept in the next write.
-        """
-        memory = self.memories.of(uid)
-        if written.completed_at is not None:
-            # Whatever comes after a ledger is closed, a reaper writes: perhaps `spawnai reap`.
-            memory.ledger = written
-        elif memory.ledger is not None:
-            memory.ledger = books.merged(memory.ledger, written)
 
     def _on_record_gone(self, name: str, uid: str | None) -> None:
         """A ledger was deleted. By hand, or with its kind, where something in it still exists:

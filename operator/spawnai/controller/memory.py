@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from spawnai.api.record import GenerationEntry, RecordStatus
+from spawnai.billing.ledger import merged
 from spawnai.generation.bundle import Bundle
 from spawnai.lifecycle.actions import ActionKey
 from spawnai.lifecycle.limits import CLOCK_DOUBT
@@ -86,6 +87,17 @@ class Memory:
     expired_at: datetime | None = None
     overrun_counted: bool = False
     end_counted: bool = False
+
+    def take_in_ledger(self, written: RecordStatus) -> None:
+        """The ledger as the API server has it, perhaps written by another than this process: a
+        reaper by hand, or a leader whose write came late. What it notes is kept in the next write.
+        """
+        if written.completed_at is not None:
+            # Whatever comes after a ledger is closed, a reaper writes: perhaps `spawnai reap`. What
+            # it lists as present is there, although we saw it gone before.
+            self.ledger = written
+        elif self.ledger is not None:
+            self.ledger = merged(self.ledger, written)
 
     def saw_droplet(self, view: DropletView) -> None:
         """The droplet was shown; tells the action that waits for it."""

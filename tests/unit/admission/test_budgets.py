@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from spawnai.admission.budgets import Book, Charge, Payer, grant, no_room, period_around
-from spawnai.admission.places import ClassLimits, Waiting, places
+from spawnai.admission.places import ClassLimits, Tally, Waiting, places
 from spawnai.api.budget import BudgetSpec, Period
 
 NOW = datetime(2026, 11, 29, 14, 0, tzinfo=UTC)
@@ -29,7 +29,7 @@ def waiting(uid: str, amount: str | None = "1", user: str = "dana") -> Waiting:
 
 
 def begins(waits, *books: Book) -> set[str]:
-    found = places(waits, [], ClassLimits(), NOW, books)
+    found = places(waits, Tally(), ClassLimits(), NOW, books)
     return {uid for uid, place in found.items() if place.may_begin}
 
 
@@ -112,7 +112,9 @@ def test_a_session_needs_room_in_every_budget_that_selects_it():
 
 def test_who_waits_for_money_is_told_for_which_and_until_when():
     team = book("0.5")
-    place = places([waiting("a", "0.4"), waiting("b", "0.4")], [], ClassLimits(), NOW, [team])["b"]
+    place = places([waiting("a", "0.4"), waiting("b", "0.4")], Tally(), ClassLimits(), NOW, [team])[
+        "b"
+    ]
     assert place.for_money
     assert place.look_again_at == team.end
     assert place.message == (
@@ -125,7 +127,7 @@ def test_one_that_can_never_be_paid_is_told_what_to_ask_for():
 
 
 def test_without_a_price_nothing_begins_in_a_budget_and_the_size_is_named():
-    found = places([waiting("a", None)], [], ClassLimits(), NOW, [book()])
+    found = places([waiting("a", None)], Tally(), ClassLimits(), NOW, [book()])
     assert found["a"].message == "1st of 1: budget team: size x has no price"
     assert begins([waiting("a", None)]) == {"a"}  # no budget selects it
 

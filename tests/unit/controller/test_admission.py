@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -231,3 +232,39 @@ def test_a_limit_comes_before_money():
     desk.put_ledger("one", reserved="0")
     place = desk.order("two")
     assert (place.for_money, place.reason) == (False, "dana has 1 of 1 running")
+
+
+class NotLookedThrough(dict[str, Any]):
+    """A dictionary whose entries are asked for one by one."""
+
+    def _refuse(self, *_: object) -> Any:
+        raise AssertionError("every ledger was looked at")
+
+    __iter__ = values = items = keys = _refuse
+
+
+def test_a_place_is_found_without_a_look_at_each_ledger(desk):
+    """A thousand orders beside ten thousand ledgers must not take the event loop."""
+    for number in range(20):
+        desk.put_ledger(f"began-{number}", user=f"user-{number}")
+    desk.admission._charges = NotLookedThrough(desk.admission._charges)
+    assert desk.order("one").may_begin
+    assert desk.order("two", user="user-7").message == "1st of 1: user-7 has 1 of 1 running"
+    desk.close_ledger("began-7")
+    assert desk.woken == ["two"]
+    assert desk.place("two").may_begin
+
+
+def test_a_ledger_that_was_dropped_takes_no_place(desk):
+    desk.put_ledger("one")
+    desk.order("two")
+    desk.store.remove_record("one")
+    assert desk.place("two").may_begin
+
+
+def test_who_was_let_in_is_counted_once_when_the_ledger_comes(desk):
+    desk.put_class({"limits": {"perUser": {"active": 2}}})
+    assert desk.order("one").may_begin
+    desk.put_ledger("one")
+    assert desk.order("two").may_begin
+    assert desk.order("three").message == "1st of 1: dana has 2 of 2 running"

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from spawnai.billing.ledger import merged
 from spawnai.controller.cluster import Cluster, Conflict, ObjectNotFound
 from spawnai.controller.finalizers import set_finalizer
 from spawnai.controller.report import record_document, set_ledger_finalizer
@@ -61,9 +60,8 @@ class Custody:
         did not list must not be missing from the next write.
         """
         self._store.put_record(body)
-        stored, memory = self._store.record(work.uid), work.memory
-        if stored is not None and memory.ledger is not None:
-            memory.ledger = merged(memory.ledger, stored.status)
+        if (stored := self._store.record(work.uid)) is not None:
+            work.memory.take_in_ledger(stored.status)
 
     async def hold_record(self, work: Work, _action: do.HoldRecord) -> None:
         """Keep the ledger from being deleted while it is open."""
