@@ -25,7 +25,9 @@ _MARK = "@schema "
 _WITH_IMAGES = (
     Path("manifests", "deployment.yaml"),
     Path("manifests", "console", "console.yaml"),
+    Path("manifests", "gateway", "gateway.yaml"),
     Path("manifests", "inspector", "inspector.yaml"),
+    Path("manifests", "settings", "export.yaml"),
 )
 _TYPES = {
     "tag:yaml.org,2002:str": "string",

@@ -26,9 +26,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* What a container of a hook needs: the image, and the restricted security context. */}}
 {{- define "spawnai.hook.container" -}}
 image: {{ include "spawnai.image" . }}
-{{- with .Values.image.pullPolicy }}
-imagePullPolicy: {{ . }}
-{{- end }}
+imagePullPolicy: {{ .Values.image.pullPolicy | default "IfNotPresent" }}
+resources:
+  requests:
+    cpu: 10m
+    memory: 64Mi
+    ephemeral-storage: 8Mi
+  limits:
+    memory: 256Mi
+    ephemeral-storage: 32Mi
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true

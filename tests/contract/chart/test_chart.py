@@ -454,6 +454,33 @@ def test_every_pod_meets_the_restricted_standard(render):
             assert set(capabilities.get("add", ())) <= {"NET_BIND_SERVICE"}
 
 
+def test_every_container_says_how_its_image_is_pulled_and_what_disk_it_needs(render):
+    """A full node ends first whoever asked for no disk, and `latest` is no version."""
+    installed = list(render(*(f'{part}={{"enabled": true}}' for part in PARTS)).values())
+    for file in (checkout() / "manifests").rglob("*.yaml"):
+        installed += [one for one in yaml.safe_load_all(file.read_text()) if one]
+    containers = [
+        container
+        for one in installed
+        if one.get("kind") in {"Deployment", "CronJob", *HOOKS} and "spec" in one
+        for container in pod_of(one)["containers"]
+    ]
+    assert {one["name"] for one in containers} >= {
+        *("operator", "console", "gateway", "caddy", "inspector", "export", "guard", "test")
+    }
+    for container in containers:
+        name = container["name"]
+        assert container["imagePullPolicy"] == "IfNotPresent", name
+        _, _, tag = container["image"].rpartition(":")
+        assert re.fullmatch(r"\d+\.\d+\.\d+", tag), name
+        for bound in ("requests", "limits"):
+            assert "ephemeral-storage" in container["resources"][bound], name
+
+
+def pod_of(document):
+    return document["spec"] if document["kind"] == "Pod" else document["spec"]["template"]["spec"]
+
+
 def test_every_example_of_values_is_a_valid_one(helm):
     examples = sorted((CHART / "ci").glob("*-values.yaml"))
     assert examples
