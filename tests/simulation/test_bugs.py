@@ -57,7 +57,6 @@ def test_without_the_mistake_all_goes_well_in_its_situation(story_of):
     assert [str(story) for story in stories if run_story(story).violation is not None] == []
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.sentence.replace(" ", "-"))
 def test_the_simulation_finds_that(bug):
     finding = first_finding(bug)
