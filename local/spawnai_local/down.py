@@ -7,9 +7,8 @@ import sys
 import time
 
 from spawnai_local.narration import Narrator
-from spawnai_local.paths import local_directory
+from spawnai_local.paths import PROBLEM_FILE, local_directory
 from spawnai_local.processes import end_leftovers, running_pid
-from spawnai_local.stack import PROBLEM_FILE
 
 # As long as ending all sessions of a cluster that goes on may take, and the parts after that.
 _ORDERLY_END_SECONDS = 240.0

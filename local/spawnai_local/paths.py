@@ -41,3 +41,9 @@ def local_directory(environment: Mapping[str, str] = os.environ) -> Path:
     if chosen := environment.get("SPAWNAI_LOCAL_DIRECTORY"):
         return Path(chosen).absolute()
     return checkout() / ".local"
+
+
+PROBLEM_FILE = "problem"
+"""In the directory of a running local cloud: what could not be ended, for `make local-down`, which
+is another process.
+"""

@@ -59,7 +59,7 @@ from spawnai_local.installation import (
     write_operator_kubeconfig,
 )
 from spawnai_local.kubectl import Kubectl, KubectlError
-from spawnai_local.paths import checkout
+from spawnai_local.paths import PROBLEM_FILE, checkout
 from spawnai_local.processes import MARK, ChildProcess, RestartPolicy, end_leftovers, free_port
 from spawnai_local.stack_settings import (
     Claude,
@@ -75,9 +75,6 @@ _OPERATOR_SECONDS = 60.0
 _OPERATOR_STOP_SECONDS = 15.0
 _EMPTYING_SECONDS = 180.0
 _LOOK_SECONDS = 0.5
-
-PROBLEM_FILE = "problem"
-"""What could not be ended, for `make local-down`, which is another process."""
 
 _REAL_DROPLETS = "real-droplets"
 """A file that is there from the operator's start until every real droplet was seen gone."""
