@@ -40,6 +40,7 @@ class ConditionType(StrEnum):
     GENERATED = "Generated"
     APP_HEALTHY = "AppHealthy"
     INSPECTED = "Inspected"
+    DEGRADED = "Degraded"
     UPDATE_FAILED = "UpdateFailed"
     EXPIRING_SOON = "ExpiringSoon"
     EXPIRED = "Expired"
@@ -87,6 +88,10 @@ MEANINGS: Mapping[ConditionType, str] = {
         "A browser opened the app's page and found nothing wrong. False: the message says what it "
         "found; Unknown: the page was not opened, and the message says why. Absent for an api or a "
         "script, and where no inspector is set up."
+    ),
+    ConditionType.DEGRADED: (
+        "The app runs, but a part of it does not work; the message says which. Only where the "
+        "class says spec.inspection: Warn, so that what a browser finds wrong holds nothing up."
     ),
     ConditionType.UPDATE_FAILED: (
         "The app for the prompt that stands in the spec did not work, so the one before goes on; "

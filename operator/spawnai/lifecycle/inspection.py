@@ -57,12 +57,15 @@ def inspect(d: Draft, session: Session, offer: Offer, url: str, ip: str) -> bool
 def tell(d: Draft, page: PageView) -> None:
     """Say what the look at a page showed; the event comes when that is new."""
     before = find_condition(d.previous.conditions, ConditionType.INSPECTED)
+    if not page.findings:
+        d.drop(ConditionType.DEGRADED)
     if page.problem:
         reason, message = NOT_INSPECTED, f"The page was not opened in a browser: {page.problem}"
         d.set_unknown(ConditionType.INSPECTED, reason, message)
     elif page.findings:
         reason, message = PAGE_BROKEN, words_of(page.findings)
         d.set_false(ConditionType.INSPECTED, reason, message)
+        d.set_true(ConditionType.DEGRADED, reason, message)
     else:
         d.set_true(ConditionType.INSPECTED, "Passed", "A browser opened the page; it works")
         return

@@ -117,6 +117,8 @@ def _take_outcome(d: Draft) -> None:
     if outcome.failure is None:
         if outcome.page is not None:
             tell(d, outcome.page)
+        else:
+            d.drop(ConditionType.INSPECTED, ConditionType.DEGRADED)
         d.put(revision=outcome.number, note=outcome.note or None)
         d.drop(ConditionType.UPDATE_FAILED)
         message = f"Version {outcome.number} of the app runs"

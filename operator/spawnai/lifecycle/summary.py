@@ -146,6 +146,8 @@ def _running(d: Draft) -> str:
     changing = change_under_way(d)
     if changing is not None:
         return f"{where}; {changing}"
+    if d.has(ConditionType.DEGRADED):
+        return f"{where}, but {d.message_of(ConditionType.DEGRADED)}"
     return f"{where}. {note}" if note else where
 
 

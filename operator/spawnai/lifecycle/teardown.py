@@ -208,7 +208,11 @@ def _receipt(d: Draft, record: Record, ending: Ending, now: datetime) -> None:
     if phase is Phase.DESTROYED:
         parts = (row.condition for row in KINDS.values())
         d.drop(
-            ConditionType.RECONCILING, ConditionType.APP_HEALTHY, ConditionType.INSPECTED, *parts
+            ConditionType.RECONCILING,
+            ConditionType.APP_HEALTHY,
+            ConditionType.INSPECTED,
+            ConditionType.DEGRADED,
+            *parts,
         )
         if d.previous.phase is not Phase.DESTROYED:
             d.notice(

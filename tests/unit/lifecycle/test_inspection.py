@@ -66,6 +66,8 @@ def test_where_findings_are_only_told_the_app_is_ready_and_its_owner_hears_of_th
     assert life.condition("Inspected") == ("False", "PageBroken")
     [told] = [notice for notice in life.notices if notice.reason == "PageBroken"]
     assert "the page is blank" in told.message
+    assert life.condition("Degraded") == ("True", "PageBroken")
+    assert life.status.message.endswith("but the page does not work: the page is blank")
 
 
 def test_an_inspector_that_is_away_holds_nothing_up():
