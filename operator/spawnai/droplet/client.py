@@ -12,6 +12,7 @@ input, bounded in size and time, and can never do more than end its own session.
 import asyncio
 import json
 import os
+import re
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ import httpx
 from spawnai.droplet.credentials import AGENT_HOST_NAME, SessionCredentials
 
 STATES = frozenset({"idle", "installing", "starting", "running", "finished", "failed", "stopped"})
+_HELD = "held"
+_UPDATE_STATES = STATES | {_HELD}
+_WORD = re.compile(r"[A-Za-z0-9_-]{32}")
 
 # A droplet answers its TCP port within milliseconds or does not answer at all.
 CONNECT_SECONDS = 2.0
@@ -65,7 +69,8 @@ class AgentUntrusted(AgentError):
 
 @dataclass(frozen=True, slots=True)
 class UpdateStatus:
-    """How far a further bundle is: `state` as of an app, `failed` when the one before stays.
+    """How far a further bundle is: `state` as of an app, `failed` when the one before stays, `held`
+    when it works and waits to be pushed without `hold`. Only who names `word` reaches it then.
 
     `message` is the agent's sentence about a failure, `error` the first line in which the app (or
     npm) itself said what went wrong.
@@ -77,6 +82,7 @@ class UpdateStatus:
     message: str | None = None
     error: str | None = None
     exit_code: int | None = None
+    word: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +188,10 @@ class AgentClient:
         everything as it was (`AgentStatus.update`). After one that failed, it is a new beginning.
         Pushing a digest again that serves, is tried, or was tried last and failed, does nothing.
         The last bundle that is pushed wins: pushing the one that serves ends a try.
+
+        With `"hold": true` in the document, one that is tried beside another and works is held
+        (`UpdateStatus`) until it is pushed without. An agent of an earlier version of the product
+        holds none.
 
         Raises:
             AgentRejected: 409, the session has ended; 413 or 422, it will not take this one.
@@ -470,8 +480,11 @@ def _read_status(answer: Mapping[str, Any]) -> AgentStatus:
 def _read_update(update: Any) -> UpdateStatus | None:
     if update is None:
         return None
-    if update["state"] not in STATES:
+    if update["state"] not in _UPDATE_STATES:
         raise ValueError(f"unknown state {str(update['state'])[:40]!r} of an update")
+    word = _optional_text(update.get("word"))
+    if word is not None and not _WORD.fullmatch(word):
+        raise ValueError("the word of an update is none")
     return UpdateStatus(
         bundle_digest=str(update["bundleDigest"])[:LOG_LINE_MAX_CHARACTERS],
         state=update["state"],
@@ -479,6 +492,7 @@ def _read_update(update: Any) -> UpdateStatus | None:
         message=_optional_text(update["message"]),
         error=_optional_text(update["error"]),
         exit_code=_optional_number(update["exitCode"]),
+        word=word,
     )
 
 

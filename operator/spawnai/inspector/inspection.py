@@ -1,7 +1,7 @@
 """An inspection: what is asked of the inspector, and what it answers. Both travel as JSON.
 
 POST /v1/inspections
-{"url": "https://board.example.com/", "address": "203.0.113.7", "clicks": "All"}
+{"url": "https://board.example.com/", "address": "203.0.113.7", "clicks": "All", "trial": null}
 
 200 {"findings": ["main.js:3: Uncaught ReferenceError: React is not defined"],
      "screenshot": "<base64 of a PNG>", "seconds": 1.2}
@@ -12,8 +12,9 @@ POST /v1/inspections
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +27,7 @@ QUEUE_SECONDS = 20.0
 MOST_FINDINGS = 10
 LONGEST_FINDING = 300
 LARGEST_SCREENSHOT = 200 * 1024
+_WORD = re.compile(r"[A-Za-z0-9_-]{32}")
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -40,15 +42,24 @@ class Clicks(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The page to open. `address`: where its host is, whatever DNS says; None: ask DNS."""
+    """The page to open. `address`: where its host is, whatever DNS says; None: ask DNS.
+
+    `trial`: the word for which the droplet shows a version that nobody else has yet.
+    """
 
     url: str
     address: str | None = None
     clicks: Clicks = Clicks.ALL
+    trial: str | None = field(default=None, repr=False)
 
     def document(self) -> dict[str, Any]:
         """As it is sent."""
-        return {"url": self.url, "address": self.address, "clicks": self.clicks.value}
+        return {
+            "url": self.url,
+            "address": self.address,
+            "clicks": self.clicks.value,
+            "trial": self.trial,
+        }
 
     @classmethod
     def read(cls, document: Any) -> "Target":
@@ -65,7 +76,10 @@ class Target:
             raise ValueError(f"expected url to be like https://name/, not {url!r}")
         if address is not None and not isinstance(address, str):
             raise ValueError(f"expected address to be an IP address, not {address!r}")
-        return cls(parts.geturl(), address, Clicks(document.get("clicks") or Clicks.ALL))
+        trial = document.get("trial")
+        if trial is not None and not (isinstance(trial, str) and _WORD.fullmatch(trial)):
+            raise ValueError("expected trial to be a word of 32 letters, digits, - and _")
+        return cls(parts.geturl(), address, Clicks(document.get("clicks") or Clicks.ALL), trial)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,11 @@ _IS_BLANK = """() => {
 }"""
 
 
+# How a droplet's Caddy hears which version is wanted: by a cookie, which WebSockets and workers
+# bring too, and by a header, for what a page asks for without cookies.
+_TRIAL_COOKIE, _TRIAL_HEADER = "spawnai-trial", "X-SpawnAI-Trial"
+
+
 class Unreachable(Exception):
     """Nothing answers at the page's address; the message says why."""
 
@@ -106,6 +111,7 @@ class _Visit:
         self.screenshot = b""
 
     async def make(self, browser: Browser) -> None:
+        trial = self._target.trial
         context = await browser.new_context(
             # The operator has already asked for the page by the certificate it is served with.
             ignore_https_errors=True,
@@ -113,7 +119,12 @@ class _Visit:
             viewport={"width": _WIDTH, "height": _HEIGHT},
             # Chromium would reach loopback without it.
             proxy={"server": self._proxy.url, "bypass": "<-loopback>"},
+            extra_http_headers={_TRIAL_HEADER: trial} if trial else None,
         )
+        if trial:
+            await context.add_cookies(
+                [{"name": _TRIAL_COOKIE, "value": trial, "url": self._target.url, "httpOnly": True}]
+            )
         page = await context.new_page()
         self._listen(context, page)
         if not await self._open(page) or not await self._responds(page):

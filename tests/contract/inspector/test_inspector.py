@@ -69,10 +69,18 @@ def asked() -> set[str]:
     return set()
 
 
+@pytest.fixture(scope="module")
+def named() -> dict[str, tuple[str | None, ...]]:
+    """What each request said of the version that it wants: by header, and by cookie."""
+    return {}
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(asked):
+async def site(asked, named):
     async def answer(request: web.Request) -> web.StreamResponse:
         asked.add(request.path)
+        by_header = request.headers.get("X-SpawnAI-Trial")
+        named[request.path] = (by_header, request.cookies.get("spawnai-trial"))
         if request.path == "/events":
             stream = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
             await stream.prepare(request)
@@ -148,6 +156,18 @@ async def test_a_page_that_works_has_no_findings_and_a_picture(look):
 async def test_what_is_wrong_is_told_with_its_place(look, seen, path, expected):
     seen[path] = seen.get(path) or await look(path)
     assert expected in " | ".join(seen[path].findings)
+
+
+async def test_every_request_for_a_version_that_is_held_names_its_word(inspector, site, named):
+    word = "w" * 32
+    PAGES["/held"] = """<h1>Board</h1><img src='/held.png'><script>
+        fetch('/bare', {credentials: 'omit'}); new WebSocket(`ws://${location.host}/socket`);
+        new Worker(URL.createObjectURL(new Blob([`fetch('${location.origin}/worker')`])));
+        </script>"""
+    named.clear()
+    await inspector.inspect(Target(f"http://{HOST}:{site}/held", ADDRESS, Clicks.LINKS, word))
+    words = {path: word in carried for path, carried in named.items() if path != "/favicon.ico"}
+    assert words == dict.fromkeys(("/held", "/held.png", "/bare", "/socket", "/worker"), True)
 
 
 async def test_streams_logins_and_drawings_are_no_findings(look):

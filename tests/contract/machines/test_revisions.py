@@ -83,6 +83,63 @@ async def test_no_request_is_lost_while_an_api_is_replaced(tight_machine):
     assert [one.name for one in (api.folder / "revisions").iterdir()] == ["2"]
 
 
+@pytest.mark.parametrize("app_type", ["webapp", "api"])
+async def test_a_revision_that_is_held_is_shown_to_who_names_its_word_alone(
+    tight_machine, app_type
+):
+    machine = tight_machine(app_type)
+    made = {
+        "webapp": lambda word: bundle("webapp", {"index.html": word}, digest=word),
+        "api": lambda word: revision(word, server(word)),
+    }[app_type]
+
+    async def shown(headers=None) -> str:
+        return (await machine.browser.get("/", headers=headers)).text
+
+    await machine.run(made("one"))
+    await machine.agent.push({**made("two"), "hold": True})
+    status = await update_of(machine, "held")
+    assert (status.state, status.bundle_digest) == ("running", "one")
+    by_header = {"X-SpawnAI-Trial": status.update.word}
+    by_cookie = {"Cookie": f"theme=dark; spawnai-trial={status.update.word}; a=b"}
+    assert [await shown(by_header), await shown(by_cookie), await shown()] == ["two", "two", "one"]
+    for word in ("*" * 32, "x" * 32, "", "../../revisions/2/site"):
+        assert await shown({"X-SpawnAI-Trial": word, "Cookie": f"spawnai-trial={word}"}) == "one"
+
+    # Started again, the agent holds it again; the word of before is worth nothing.
+    for agent in machine.agents():
+        os.kill(agent, signal.SIGKILL)
+
+    async def held_again():
+        again = await update_of(machine, "held")
+        is_new = again.update.word != status.update.word and again.state == "running"
+        return again if is_new else None
+
+    again = await eventually(held_again)
+    assert await shown(by_header) == "one"
+    assert await shown({"X-SpawnAI-Trial": again.update.word}) == "two"
+
+    await machine.agent.push(made("two"))
+    assert (await update_of(machine, "running")).bundle_digest == "two"
+    assert await shown() == "two"
+    assert list((machine.folder / "trials").iterdir()) == []
+
+
+async def test_a_held_revision_that_dies_or_is_not_wanted_leaves_the_old_one(tight_machine):
+    api = tight_machine("api")
+    await api.run(revision("one", server("one")))
+    dying = server("two", after="setTimeout(() => { throw new TypeError('late') }, 1500)")
+    await api.agent.push(revision("two", dying, hold=True))
+    status = await update_of(api, "failed")
+    assert (status.bundle_digest, status.update.error) == ("one", "TypeError: late")
+
+    await api.agent.push(revision("three", server("three"), hold=True))
+    await update_of(api, "held")
+    await api.agent.push(revision("one", server("one")))
+    assert (await api.agent.status()).update is None
+    assert (await api.browser.get("/")).text == "one"
+
+
 async def test_a_change_is_taken_back_while_the_app_before_still_ends_what_it_has(tight_machine):
     """Of the two ports one holds the app that runs, and the other the one that it replaced."""
     api = tight_machine("api")

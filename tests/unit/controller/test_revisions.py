@@ -21,8 +21,13 @@ from spawnai.lifecycle.revisions import prompt_digest
 FIRST = SESSION.order.prompt
 
 
+WORD = "w" * 32
+
+
 class Agent:
     """Switches to what it is given, or fails with each of `failures` first."""
+
+    holds = True
 
     def __init__(self) -> None:
         self.failures = []
@@ -34,6 +39,10 @@ class Agent:
         if self.failures:
             reason = self.failures.pop(0)
             self.update = UpdateStatus(digest, "failed", reason, "no answer", "Error: no port")
+        elif self.holds and document.get("hold"):
+            self.update = UpdateStatus(digest, "held", word=WORD)
+        elif digest == self.serves:
+            self.update = None
         else:
             self.serves, self.update = digest, UpdateStatus(digest, "running")
 
@@ -137,7 +146,24 @@ async def test_a_page_that_does_not_work_is_repaired_like_a_crash(world):
     assert "main.js:3: uncaught TypeError" in world.claude.orders[-1].before.findings
 
 
-async def test_a_page_that_stays_broken_gives_its_place_back(world):
+async def test_a_page_is_looked_at_before_anyone_else_has_it(world):
+    served, serving = world.agent.serves, []
+
+    async def look(target, inspect=world.inspector.inspect):
+        serving.append(world.agent.serves)
+        return await inspect(target)
+
+    world.inspector.inspect = look
+    outcome = await world.set_prompt("with votes")
+    assert serving == [served]
+    assert world.inspector.asked[-1].trial == WORD
+    assert world.agent.serves == outcome.bundle_digest
+
+
+@pytest.mark.parametrize("holds", [True, False])
+async def test_a_page_that_stays_broken_leaves_the_app_before(world, holds):
+    """The agent of a droplet that was made by an earlier operator holds nothing: it is put back."""
+    world.agent.holds = holds
     await world.set_prompt("with votes")
     served = world.agent.serves
     world.inspector.shows = [("the page is blank",)] * 9

@@ -72,13 +72,24 @@ class Inspect:
         memory.bundle = repaired
         raise NotYet(f"{words}; it was repaired, and is deployed again")
 
-    async def look(self, session: Session, look: do.PageLook, digest: str, number: int) -> PageView:
-        """What the page of one version shows; its picture is kept."""
+    async def look(
+        self,
+        session: Session,
+        look: do.PageLook,
+        digest: str,
+        number: int,
+        trial: str | None = None,
+    ) -> PageView:
+        """What the page of one version shows; its picture is kept.
+
+        `trial` is the word for which the droplet shows a version that it holds.
+        """
         if self._client is None:
             return PageView(digest, problem="there is no inspector")
         # A button may write into the database of an app that has one, and that is the user's.
         is_static = session.order.app_type is AppType.WEBAPP
-        target = Target(look.url, look.address, Clicks.ALL if is_static else Clicks.LINKS)
+        clicks = Clicks.ALL if is_static else Clicks.LINKS
+        target = Target(look.url, look.address, clicks, trial)
         began = self._clock.now()
         try:
             seen = await self._client.inspect(target)

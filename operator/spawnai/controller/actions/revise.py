@@ -102,30 +102,45 @@ class Revise:
     async def _try(
         self, work: Work, action: do.ReviseApp, version: Version
     ) -> tuple["_Refused | None", PageView | None]:
-        """Give a version to the droplet and look at its page. What went wrong, if anything did."""
+        """Have the droplet try a version beside the one that serves, look at its page there, and
+        have it switch. What went wrong, if anything did.
+
+        Where the droplet holds nothing (nothing serves there, or its agent is of an earlier version
+        of the product), the page is looked at after the switch.
+        """
         variables = await self._environments.of(work.session)
         async with self._agents.client(work.session, action.ip) as agent:
             if variables:
                 # The Secret may hold another value by now.
                 await agent.set_environment(variables)
-            status = await self._follow(agent, version)
+            status, word = await self._follow(agent, version, hold=action.look is not None)
+            page = None
+            if action.look is not None and status.state != "failed":
+                digest = version.bundle.digest
+                page = await self._inspect.look(
+                    work.session, action.look, digest, version.number, word
+                )
+                if page.findings and action.look.repairs:
+                    findings = tuple(findings_for_claude(page.findings))
+                    return _Refused(PAGE_BROKEN, words_of(page.findings), findings), page
+            if word is not None:
+                status, _ = await self._follow(agent, version, hold=False)
         if status.state == "failed":
             words = status.error or status.message or "it gave no reason"
             reason = status.reason if status.reason in REPAIRABLE else "AppFailed"
             log = (f"log: {line}" for line in status.log[-LOG_LINES_FOR_A_REPAIR:])
             return _Refused(reason, words, (words, *log), is_repairable(status)), None
-        if action.look is None:
-            return None, None
-        digest = version.bundle.digest
-        page = await self._inspect.look(work.session, action.look, digest, version.number)
-        if not page.findings or not action.look.repairs:
-            return None, page
-        findings = tuple(findings_for_claude(page.findings))
-        return _Refused(PAGE_BROKEN, words_of(page.findings), findings), page
+        return None, page
 
-    async def _follow(self, agent: AgentClient, version: Version) -> AgentStatus:
-        """Push a version, and wait until it serves or has failed."""
-        await agent.push(with_lock(version.bundle.document()))
+    async def _follow(
+        self, agent: AgentClient, version: Version, *, hold: bool
+    ) -> tuple[AgentStatus, str | None]:
+        """Push a version, and wait until it serves or has failed.
+
+        With `hold` also until it is held; the word for which the droplet shows it is returned too.
+        """
+        document, digest = with_lock(version.bundle.document()), version.bundle.digest
+        await agent.push({**document, "hold": True} if hold else document)
         seen: str | None = None
         while True:
             try:
@@ -134,13 +149,21 @@ class Revise:
                 await self._clock.sleep(POLL_SECONDS)
                 continue
             seen = status.progress
-            outcome = outcome_of(status, version.bundle.digest)
+            outcome = outcome_of(status, digest)
             if outcome is not None:
-                return outcome
+                return outcome, None
+            update = status.update
+            if update is not None and update.bundle_digest == digest and update.word is not None:
+                if hold:
+                    return status, update.word
+                # The agent was started again meanwhile, and holds it as it was pushed first.
+                await agent.push(document)
             await self._clock.sleep(POLL_SECONDS)
 
     async def _put_back(self, work: Work, action: do.ReviseApp) -> None:
-        """Have the version serve that the status names; a broken page may have taken its place."""
+        """Have the version serve that the status names: end the try of a version that is held. From
+        an agent that holds none, one with a broken page may have taken its place.
+        """
         runs = work.session.status.revision
         if action.look is None or not action.look.repairs:
             return
@@ -148,7 +171,7 @@ class Revise:
         before = next((version for version in versions if version.number == runs), None)
         if before is not None:
             async with self._agents.client(work.session, action.ip) as agent:
-                await self._follow(agent, before)
+                await self._follow(agent, before, hold=False)
 
     async def _repaired(
         self, work: Work, action: do.ReviseApp, version: Version, refused: "_Refused"

@@ -20,6 +20,7 @@ machine may have its root anywhere:
     web.json                 the public certificate with its key, and the droplet's own host names
     site, routes/            which revision Caddy serves: a link, and files that stand for a choice
     pages/, health/          what Caddy says while there is no app, and how the app is
+    trials/                  what is shown to who names its word, before everyone has it
     challenges/              answers to an ACME server's http-01 challenges
     web/                     Caddy's own folder, with the socket that it is configured through
 

@@ -3,11 +3,13 @@
 At most one revision serves (`_current`) and at most one is tried beside it (`_trial`). A trial that
 works takes its place; the one before stays a little longer, for the requests it has, and takes its
 place back when the new one fails meanwhile. A trial that does not work leaves all as it was, and
-status says why. Each revision's life runs in a thread of its own.
+status says why. One that the operator wants to look at first is held: only who names its word
+reaches it, until the operator accepts it. Each revision's life runs in a thread of its own.
 """
 
 import contextlib
 import json
+import secrets
 import shutil
 import threading
 import time
@@ -67,6 +69,9 @@ class App:
             if self._state["state"] == ENDED:
                 raise Refused(409, "this session has ended")
             if self._has(bundle.digest):
+                if self._trial is not None and not bundle.hold:
+                    self._trial.accepted.set()
+                    self._report(self._trial, "starting")
                 return 200
             if self._trial is not None:
                 self._trial.cancel()
@@ -184,6 +189,7 @@ class App:
         try:
             self._end_others(revision)
             self._bring_up(revision)
+            self._hold(revision)
             previous = self._switch_to(revision)
             if previous is not None:
                 self._drain(revision, previous)
@@ -227,6 +233,24 @@ class App:
                 raise Cancelled
             if time.monotonic() > deadline:
                 raise AppFailed("AppNeverAnswered", f"the app cannot be served: {problem}")
+
+    def _hold(self, revision: Revision) -> None:
+        """Where the operator asked for it, keep a trial out of sight until it is accepted."""
+        if not revision.bundle.hold or revision is not self._trial:
+            return
+        word = secrets.token_urlsafe(24)
+        revision.show(word)
+        try:
+            with self._lock:
+                if revision is self._trial:
+                    self._state.change(update=_update(revision, "held") | {"word": word})
+            while not revision.accepted.wait(0.05):
+                if revision.stopping.is_set():
+                    raise Cancelled
+                if (failure := revision.end_of_process()) is not None:
+                    raise failure
+        finally:
+            self._web.hide(word)
 
     def _switch_to(self, revision: Revision) -> Revision | None:
         """Let people have this revision; returns the one before."""

@@ -37,6 +37,8 @@ class Bundle:
     files: dict[str, str]
     dependencies: dict[str, str]
     lock: dict[str, Any] | None = None
+    hold: bool = False
+    """Whether it is tried out of sight, beside the one that serves, until it comes without this."""
 
     @staticmethod
     def read(document: Any) -> "Bundle":
@@ -76,7 +78,8 @@ class Bundle:
         if lock is not None and not is_lock(lock):
             raise Refused(422, "packageLock must be a lock file of npm (lockfileVersion 3)")
         app_type = str(document.get("appType"))
-        return Bundle(digest, app_type, entrypoint, files, dependencies, lock)
+        hold = document.get("hold") is True
+        return Bundle(digest, app_type, entrypoint, files, dependencies, lock, hold)
 
 
 def is_lock(lock: Any) -> bool:

@@ -58,6 +58,7 @@ class Revision:
         self.folder = around.base / "revisions" / str(number)
         self.folders = Folders(self.folder / "app", self.folder / "scratch", around.base / "data")
         self.stopping = threading.Event()
+        self.accepted = threading.Event()
         self.error: str | None = None
         self.exit_code: int | None = None
         self._around = around
@@ -72,9 +73,17 @@ class Revision:
         """Let people have this revision."""
         publish_site(self._around.base, self.folder / "site")
 
+    def show(self, word: str) -> None:
+        """Let who names this word have it, beside the one that everyone else has."""
+        self._around.web.show_site(word, self.folder / "site")
+
     def watch(self, seconds: float | None, on_steady: Callable[[], None]) -> AppFailed | None:
         """Why it has to be started again; None when the time is over or it need not be watched."""
         del seconds, on_steady
+        return None
+
+    def end_of_process(self) -> AppFailed | None:
+        """Why its process has ended, if it has."""
         return None
 
     # The same for all
@@ -239,6 +248,16 @@ class Server(Revision):
     def publish(self) -> None:
         """See Revision."""
         self._around.web.select(self.port)
+
+    def show(self, word: str) -> None:
+        """See Revision."""
+        self._around.web.show_port(word, self.port)
+
+    def end_of_process(self) -> AppFailed | None:
+        """See Revision."""
+        if self._watched is None or (code := self._watched.process.poll()) is None:
+            return None
+        return self._death(self._watched, code)
 
     def start(self) -> None:
         """Start the process and wait for its first good answer.

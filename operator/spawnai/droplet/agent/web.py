@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .bundle import Refused
+from .bundle import Refused, remove
 from .processes import (
     SANDBOX,
     WEB_UNIT,
@@ -39,6 +39,11 @@ HEALTH_HEADER = "X-SpawnAI-Agent"
 HOSTS_MAX = 16
 ADMIN_SOCKET = "admin.sock"
 ADMIN_SECONDS = 10.0
+# Who names its word has the trial: a browser in a cookie, whose every request brings it, but for
+# those that a page sends without cookies. Those bring the header.
+TRIAL_HEADER = "X-SpawnAI-Trial"
+TRIAL_COOKIE = "spawnai-trial"
+TRIAL_WORD = "{http.regexp.trial.1}"
 UP = frozenset({"running", "finished"})
 # Files in routes/ that say what holds for the app: it is over; its second port is the one.
 ENDED = "ended"
@@ -126,12 +131,38 @@ def app_routes(machine: Machine, base: Path, *, is_server: bool) -> list[Any]:
     one revision to the next costs no connection.
     """
     ended = {"handler": "error", "status_code": 410}
-    routes = [{"match": [_is_there(base, ENDED)], "handle": [ended]}]
+    routes = [
+        {"match": [_is_there(base, ENDED)], "handle": [ended]},
+        _trial(machine, base, is_server=is_server),
+    ]
     if not is_server:
-        return routes + _file_routes(base)
+        return routes + _file_routes(str(base / "site"))
     second = {"match": [_is_there(base, SECOND)], "handle": [_proxy(machine.app_port + 1)]}
     first = {"handle": [_proxy(machine.app_port)]}
     return [*routes, second | {"terminal": True}, first]
+
+
+def _trial(machine: Machine, base: Path, *, is_server: bool) -> dict[str, Any]:
+    """To the revision that is held, for who names its word; for everyone else, nothing.
+
+    The word is a name in `trials`, so that holding a revision changes no configuration.
+    """
+    word = {"name": "trial", "pattern": r"^([A-Za-z0-9_-]{32})$"}
+    cookie = word | {"pattern": rf"(?:^|; ){TRIAL_COOKIE}=([A-Za-z0-9_-]{{32}})(?:;|$)"}
+    named = [{"header_regexp": {TRIAL_HEADER: word}}, {"header_regexp": {"Cookie": cookie}}]
+    trials = str(base / "trials")
+
+    def shown(name: str, handle: list[Any]) -> dict[str, Any]:
+        match = {"file": {"root": trials, "try_files": [f"/{name}"]}}
+        return {"match": [match], "handle": handle, "terminal": True}
+
+    if is_server:
+        ports = (machine.app_port, machine.app_port + 1)
+        routes = [shown(f"{port}-{TRIAL_WORD}", [_proxy(port)]) for port in ports]
+    else:
+        files = _file_routes(f"{trials}/{TRIAL_WORD}")
+        routes = [shown(f"{TRIAL_WORD}/", [{"handler": "subroute", "routes": files}])]
+    return {"match": named, "handle": [{"handler": "subroute", "routes": routes}]}
 
 
 def _is_there(base: Path, name: str) -> dict[str, Any]:
@@ -159,13 +190,12 @@ def _proxy(port: int) -> dict[str, Any]:
     }
 
 
-def _file_routes(base: Path) -> list[Any]:
-    """To an app that is files: `site`.
+def _file_routes(site: str) -> list[Any]:
+    """To an app that is the files in a folder.
 
     A path without a file ending belongs to the app's own router, so it gets the app's page; below
     /api/ no app of this type has a router, and 404 is the truth.
     """
-    site = str(base / "site")
     is_page = {
         "not": [
             {"path_regexp": {"pattern": r"\.[A-Za-z0-9]+$"}},
@@ -176,7 +206,8 @@ def _file_routes(base: Path) -> list[Any]:
             "try_files": ["{http.request.uri.path}", "{http.request.uri.path}/", "/index.html"],
         },
     }
-    is_missing = {"not": [{"file": {"root": str(base), "try_files": ["/site/"]}}]}
+    folder, _, name = site.rpartition("/")
+    is_missing = {"not": [{"file": {"root": folder, "try_files": [f"/{name}/"]}}]}
     return [
         {"match": [is_missing], "handle": [{"handler": "error", "status_code": 503}]},
         {
@@ -313,7 +344,8 @@ class Web:
         self._lock = threading.Lock()
         self._delays_streams = True
         self._problem = "it was not started yet"
-        for name in ("challenges", "routes"):
+        remove(base / "trials")  # an agent before this one showed it; this one tries it again
+        for name in ("challenges", "routes", "trials"):
             (base / name).mkdir(mode=0o755, exist_ok=True)
 
     # What the operator and the app's life ask for
@@ -364,6 +396,19 @@ class Web:
             (marks / SECOND).unlink(missing_ok=True)
         else:
             (marks / SECOND).touch()
+
+    def show_port(self, word: str, port: int) -> None:
+        """Send requests that name this word to this port, until `hide`."""
+        (self._base / "trials" / f"{port}-{word}").touch()
+
+    def show_site(self, word: str, site: Path) -> None:
+        """Answer requests that name this word from this folder, until `hide`."""
+        (self._base / "trials" / word).symlink_to(site)
+
+    def hide(self, word: str) -> None:
+        """The word leads nowhere any more."""
+        for mark in (self._base / "trials").glob(f"*{word}"):
+            mark.unlink(missing_ok=True)
 
     def end(self) -> None:
         """From now on every request is told that the app has ended."""
