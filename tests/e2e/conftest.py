@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from tests.support.oidc import authentication_config
 
 from spawnai_local.control_plane import ControlPlane
 
@@ -21,5 +22,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 async def control_plane(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ControlPlane]:
     """A control plane of its own for this test session; a test names its objects for itself."""
     directory = tmp_path_factory.mktemp("control-plane")
-    async with ControlPlane(directory, unsafe_no_fsync=True) as running:
+    # Read again when it changes: a test of sign-in names its provider there.
+    config = directory / "authentication.json"
+    config.write_text(authentication_config())
+    flags = [f"--authentication-config={config}"]
+    async with ControlPlane(directory, unsafe_no_fsync=True, api_server_flags=flags) as running:
         yield running
