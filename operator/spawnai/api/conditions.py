@@ -46,6 +46,7 @@ class ConditionType(StrEnum):
     EXPIRED = "Expired"
     CLEANUP_COMPLETE = "CleanupComplete"
     NEAR_LIMIT = "NearLimit"
+    IMAGE_READY = "ImageReady"
 
 
 # What each condition says, for the reference and for `kubectl explain`.
@@ -104,6 +105,11 @@ MEANINGS: Mapping[ConditionType, str] = {
     ConditionType.EXPIRED: "The session's time is over, or was ended on request.",
     ConditionType.CLEANUP_COMPLETE: (
         "Everything the session used has been seen gone. False: the message lists what is left."
+    ),
+    ConditionType.IMAGE_READY: (
+        "On a SpawnClass with a baked image: droplets start from it in every region of the class. "
+        "False: it is being made or has not reached every region, or the message says why it could "
+        "not be made; droplets start from the stock image where there is none."
     ),
     ConditionType.NEAR_LIMIT: (
         "On a SpawnBudget: what is used and reserved has reached spec.warnAt of the limit; the "

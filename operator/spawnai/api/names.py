@@ -80,6 +80,18 @@ def class_firewall_name(class_uid: str) -> str:
     return f"fw-spawn-class-{class_uid}"
 
 
+def image_name(cluster_uid: str, image_uid: str) -> str:
+    """The deterministic name of a baked image. Images have no tags of ours: the name says whose it
+    is.
+    """
+    return f"{image_prefix(cluster_uid)}{image_uid}"
+
+
+def image_prefix(cluster_uid: str) -> str:
+    """How the names of all baked images of a cluster begin."""
+    return f"spawn-image-{cluster_uid}-"
+
+
 def session_host_label(session_name: str, session_uid: str) -> str:
     """The DNS label of a session: its name, shortened, and eight hex digits of its UID.
 

@@ -20,6 +20,11 @@ class ResourceKind(StrEnum):
     DOMAIN_RECORD = "DomainRecord"
     FIREWALL = "Firewall"
     CERTIFICATE = "Certificate"
+    IMAGE = "Image"
+
+
+SESSION_OWNER, CLASS_OWNER, IMAGE_OWNER = "SpawnSession", "SpawnClass", "SpawnImage"
+"""Whose ledger a record is. A SpawnImage is no object: its ledger is all there is of it."""
 
 
 class Presence(StrEnum):
@@ -33,11 +38,17 @@ class Presence(StrEnum):
 class OwnerReference(ApiModel):
     """Whose ledger this is."""
 
-    kind: Identifier = Field(description="SpawnSession, or SpawnClass for what a class shares.")
-    namespace: Identifier | None = Field(
-        default=None, description="The namespace of the session; a class has none."
+    kind: Identifier = Field(
+        description=(
+            "SpawnSession, SpawnClass for what a class shares, or SpawnImage for a baked image."
+        )
     )
-    name: Identifier = Field(description="The name of the session or class.")
+    namespace: Identifier | None = Field(
+        default=None, description="The namespace of the session; the others have none."
+    )
+    name: Identifier = Field(
+        description="The name of the session or class; of an image, the name of its class."
+    )
     uid: Identifier = Field(description="Its UID, which is also the name of this record.")
     user: Identifier | None = Field(default=None, description="Whom the cost belongs to.")
 
@@ -45,8 +56,27 @@ class OwnerReference(ApiModel):
 class PlannedResource(ApiModel):
     """What will be made, under which deterministic name: the intent, written first."""
 
-    kind: ResourceKind = Field(description="Droplet, DomainRecord, Firewall or Certificate.")
+    kind: ResourceKind = Field(description="Droplet, DomainRecord, Firewall, Certificate or Image.")
     name: Identifier = Field(description="The name it will have, made from the UID.")
+
+
+class ImageIntent(ApiModel):
+    """What a baked image is made of."""
+
+    source: Identifier = Field(description="The image that its builder starts from.")
+    contents: Identifier = Field(
+        description=(
+            "A digest of all that is installed in it. Droplets start only from an image whose "
+            "digest is the one that their class asks for."
+        )
+    )
+    kept: bool | None = Field(
+        default=None,
+        description=(
+            "True for an image that a person asked for (spawnai image bake): the operator does not "
+            "replace it by itself."
+        ),
+    )
 
 
 class PriceTerms(ApiModel):
@@ -112,6 +142,9 @@ class RecordSpec(ApiModel):
         description="What will be made for the session; written before the first of it is made.",
         json_schema_extra=for_api_server(max_items=32, x_kubernetes_list_type="atomic"),
     )
+    image: ImageIntent | None = Field(
+        default=None, description="What is baked, in the ledger of an image."
+    )
     orphaned: bool | None = Field(
         default=None,
         description=(
@@ -124,7 +157,7 @@ class RecordSpec(ApiModel):
 class LedgerEntry(ApiModel):
     """One external resource: when made, when seen gone, what it cost."""
 
-    kind: ResourceKind = Field(description="Droplet, DomainRecord, Firewall or Certificate.")
+    kind: ResourceKind = Field(description="Droplet, DomainRecord, Firewall, Certificate or Image.")
     id: Identifier = Field(
         description=(
             "DigitalOcean's id of it; the URL of a certificate's order. `pending-` and a digest: a "
@@ -132,7 +165,9 @@ class LedgerEntry(ApiModel):
         )
     )
     name: Identifier = Field(description="Its name.")
-    region: Identifier | None = Field(default=None, description="The region of a droplet.")
+    region: Identifier | None = Field(
+        default=None, description="The region of a droplet, or that an image was made in."
+    )
     size: Identifier | None = Field(default=None, description="The size of a droplet.")
     domain: Identifier | None = Field(
         default=None,
@@ -265,7 +300,7 @@ SPAWN_RECORD = CustomResource(
     status=RecordStatus,
     status_description="What happened. Written by the operator only.",
     columns=(
-        Column("Kind", ".spec.owner.kind", "What the ledger belongs to: a session or a class."),
+        Column("Kind", ".spec.owner.kind", "What the ledger belongs to."),
         Column("Namespace", ".spec.owner.namespace", "The namespace of the session."),
         Column("Owner", ".spec.owner.name", "The name of that session or class."),
         Column("User", ".spec.owner.user", "Whom the cost belongs to."),

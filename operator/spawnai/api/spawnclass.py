@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from .base import ApiModel, Identifier
@@ -559,6 +559,52 @@ class FirewallSpec(ApiModel):
     )
 
 
+class ImageSpec(ApiModel):
+    """The image that droplets start from, as it is or with the runtime in it."""
+
+    name: str = Field(
+        default="ubuntu-24-04-x64",
+        description=(
+            "A DigitalOcean slug, or the number of an image or snapshot. Ubuntu 24.04 and Debian "
+            "12 work as they are."
+        ),
+        examples=["debian-12-x64"],
+        json_schema_extra=for_api_server(
+            Rule(
+                rule=cel_matches("self", _SLUG_PATTERN),
+                message=(
+                    "write the slug of an image such as ubuntu-24-04-x64, or the number of an "
+                    "image of your own"
+                ),
+            ),
+            max_length=128,
+        ),
+    )
+    baked: bool = Field(
+        default=False,
+        description=(
+            "Whether the operator keeps a snapshot of that image with Node.js, Caddy and npm's "
+            "cache in it, in every region of the class, and starts droplets from it: they boot "
+            "sooner. It costs some cents a month. Where there is none yet, droplets start from the "
+            "image itself."
+        ),
+    )
+    max_age: Duration = Field(
+        default="7d",
+        description=(
+            "After how long a baked image is made anew, so that it has the updates of the image it "
+            "is made of."
+        ),
+        json_schema_extra=_duration("1d", "365d"),
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_text(cls, given: Any) -> Any:
+        """Classes stored before images could be baked hold the name alone."""
+        return {"name": given} if isinstance(given, str) else given
+
+
 class RecordsSpec(ApiModel):
     """How long the ledger of an ended session is kept."""
 
@@ -982,23 +1028,8 @@ class ClassSpec(ApiModel):
             "condition Admitted says for what and in which place. The queue is fair over users."
         ),
     )
-    image: str = Field(
-        default="ubuntu-24-04-x64",
-        description=(
-            "The image droplets start from: a DigitalOcean slug or the number of an image or "
-            "snapshot. Ubuntu 24.04 and Debian 12 work as they are."
-        ),
-        examples=["debian-12-x64"],
-        json_schema_extra=for_api_server(
-            Rule(
-                rule=cel_matches("self", _SLUG_PATTERN),
-                message=(
-                    "write the slug of an image such as ubuntu-24-04-x64, or the number of an "
-                    "image of your own"
-                ),
-            ),
-            max_length=128,
-        ),
+    image: ImageSpec = Field(
+        default_factory=ImageSpec, description="What the disks of droplets start from."
     )
     lifetime: LifetimeSpec = Field(
         default_factory=LifetimeSpec,
@@ -1074,7 +1105,8 @@ class ClassStatus(ApiModel):
     conditions: list[Condition] = conditions_field(
         "What is true about the class, for machines: Ready (sessions can use it), Stalled (the "
         "message says what is missing or wrong), CertificateReady (with mode Wildcard: the "
-        "gateway has a certificate, and until when)."
+        "gateway has a certificate, and until when), ImageReady (with spec.image.baked: droplets "
+        "start from the baked image in every region)."
     )
     firewall_id: Identifier | None = Field(
         default=None, description="DigitalOcean's id of the Shared firewall."

@@ -23,6 +23,7 @@ from spawnai.digitalocean.dns import DomainRecords
 from spawnai.digitalocean.droplets import Droplets
 from spawnai.digitalocean.firewall_watch import FirewallWatch
 from spawnai.digitalocean.firewalls import Firewalls
+from spawnai.digitalocean.images import Images
 from spawnai.digitalocean.inventory import Inventory, Sweep
 from spawnai.digitalocean.models import Droplet
 from spawnai.digitalocean.record_listings import RecordListings
@@ -124,6 +125,11 @@ class CloudAccount:
     prices: dict[str, Decimal] = field(default_factory=dict)
     scopes: set[tuple[str, str]] = field(default_factory=set)
     """What the token has shown that it may do: scopes, and the paths they were shown at."""
+
+    @property
+    def images(self) -> Images:
+        """The images of the account."""
+        return Images(self.client)
 
     async def close(self) -> None:
         """End its listings and connections."""

@@ -16,7 +16,14 @@ from typing import Any
 from spawnai.acme.limits import PlacedOrder
 from spawnai.acme.nameservers import Nameservers
 from spawnai.api.names import owner_of
-from spawnai.api.record import LedgerEntry, Presence, RecordStatus, ResourceKind
+from spawnai.api.record import (
+    IMAGE_OWNER,
+    SESSION_OWNER,
+    LedgerEntry,
+    Presence,
+    RecordStatus,
+    ResourceKind,
+)
 from spawnai.api.session import Phase
 from spawnai.billing import ledger as books
 from spawnai.clock import Clock
@@ -61,6 +68,8 @@ from .clock_steps import ClockSteps
 from .cluster import BUDGETS, CLASSES, RECORDS, SESSIONS, Cluster, ObjectNotFound, pause_of
 from .failures import is_expected
 from .health_watch import HealthWatch
+from .images.baker import Baker
+from .images.class_images import ClassImages
 from .memory import Memories
 from .namespaces import NamespaceLabels
 from .observe import Observer
@@ -69,7 +78,7 @@ from .reconciler import Reconciler
 from .regions import Regions
 from .report import Reporter
 from .resync import Kind
-from .store import Store
+from .store import Store, StoredRecord
 from .user_notices import UserNotices
 from .workqueue import WorkQueue, log_failure
 
@@ -143,6 +152,23 @@ class Controller:
             metrics.watch_acme_limit("orders", self._acme.orders_left)
             certificates = CertificateSteps(self._acme, keys, outside.agents, outside.acme, clock)
         ledgers = ClassLedgers(cluster, self.store, outside.cluster_uid)
+        self.images = images = ClassImages(
+            cluster=cluster,
+            store=self.store,
+            clock=clock,
+            random=outside.random,
+            cluster_uid=outside.cluster_uid,
+            baker=Baker(
+                cluster,
+                self.store,
+                clock,
+                cluster_uid=outside.cluster_uid,
+                agent_source=outside.agent_source,
+                on_cost=self._count_image,
+            ),
+            wake=lambda name: self.queue.add(CLASS_PREFIX + name),
+            on_count=metrics.images,
+        )
         self.classes = ClassController(
             cluster=cluster,
             store=self.store,
@@ -166,6 +192,7 @@ class Controller:
                 wake=lambda name: self.queue.add(CLASS_PREFIX + name),
                 on_look=metrics.gateway_certificate,
             ),
+            images=images,
             clock_words=outside.clock_difference.words,
             wake_session=self.queue.add,
             wake_class_after=lambda name, delay: self.queue.add_after(CLASS_PREFIX + name, delay),
@@ -248,6 +275,7 @@ class Controller:
                             agent_source=outside.agent_source,
                             wake=self.queue.add,
                             no_capacity=regions.refuse,
+                            images=images,
                         ),
                         clock,
                         certificates,
@@ -336,6 +364,11 @@ class Controller:
         known = (line for memory in self.memories for line in memory.book.resources)
         return orders_in({line.id: line for line in chain(written, known)}.values())
 
+    def _count_image(self, stored: StoredRecord, closed: RecordStatus) -> None:
+        """The ledger of an image was closed: all of its cost is known."""
+        class_name = stored.spec.class_name or "unknown"
+        self._metrics.cost(books.known_cost(closed), "image", class_name)
+
     def _account_of(self, class_name: str | None) -> CloudAccount | None:
         state = self.classes.state(class_name or "")
         return state.account if state is not None else None
@@ -353,7 +386,7 @@ class Controller:
                     await self.classes.reconcile(key.removeprefix(CLASS_PREFIX))
                 elif kind == "budget":
                     await self._budgets.report(key.removeprefix(BUDGET_PREFIX))
-                else:
+                elif not self._is_image(key):
                     self._take_in_unlisted(key)
                     await self._reconciler.reconcile(key)
             result = "ok"
@@ -480,6 +513,10 @@ class Controller:
         if record is not None and record.spec.owner.kind == "SpawnClass":
             self.queue.add(CLASS_PREFIX + record.spec.owner.name)
             return
+        if record is not None and record.spec.owner.kind == IMAGE_OWNER:
+            self.images.wake(record.spec.owner.name)
+            self.queue.add(CLASS_PREFIX + record.spec.owner.name)
+            return
         if record is not None:
             self.memories.of(name).take_in_ledger(record.status)
         self.queue.add(name)
@@ -491,11 +528,12 @@ class Controller:
         known = self.store.record(name)
         if known is None or uid not in (None, known.uid):
             return
-        book = self._book(name)
+        is_sessions = known.spec.owner.kind == SESSION_OWNER
+        book = self._book(name) if is_sessions else known.status
         exists = any(entry.presence is not Presence.GONE for entry in book.resources)
         if book.completed_at is not None or not exists:
             self.store.remove_record(name)
-        elif known.spec.owner.kind == "SpawnClass":
+        elif not is_sessions:
             self.store.lose_record(name, stored=known.status)
         else:
             self.memories.of(name).ledger = book
@@ -578,7 +616,7 @@ class Controller:
     def _on_droplet(self, droplet: Droplet) -> None:
         """A listing showed a droplet in a new state."""
         uid = _session_of(droplet)
-        if uid is None or self.store.record(uid) is None:
+        if uid is None or self.store.record(uid) is None or self._is_image(uid):
             return
         memory, book = self.memories.of(uid), self._book(uid)
         line = next(
@@ -615,6 +653,8 @@ class Controller:
         own plan looks after it: it takes it, or deletes it where it has one already. A closed
         ledger stays closed; what turns up after it is the reaper's.
         """
+        if self._is_image(uid):
+            return  # The image's own look finds it by its name.
         book = self._book(uid)
         if self.store.record(uid) is None or book.completed_at is not None:
             return
@@ -629,8 +669,15 @@ class Controller:
             memory.saw_droplet(DropletView(droplet.id, droplet.status, droplet.public_ip))
         self.queue.add(uid)
 
+    def _is_image(self, uid: str) -> bool:
+        """Whether a ledger is that of a baked image, which no session's plan looks after."""
+        record = self.store.record(uid)
+        return record is not None and record.spec.owner.kind == IMAGE_OWNER
+
     def _forget_ledger(self, uid: str) -> None:
         """A ledger was written beside the session's own plan: read it again."""
+        if self._is_image(uid):
+            return
         stored = self.store.record(uid)
         self.memories.of(uid).ledger = stored.status if stored is not None else None
         self.queue.add(uid)
@@ -639,7 +686,7 @@ class Controller:
         """A droplet was deleted outside the operator; DigitalOcean itself says so."""
         uid = _session_of(droplet)
         record = self.store.record(uid) if uid is not None else None
-        if uid is None or record is None:
+        if uid is None or record is None or self._is_image(uid):
             return
         self.memories.of(uid).ledger = books.with_gone(
             self._book(uid), ResourceKind.DROPLET, str(droplet.id), self._clock.utc_now()

@@ -379,12 +379,15 @@ class SshKey:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A droplet size on offer. Dollars an hour; `regions` are slugs that offer it now."""
+    """A droplet size on offer. Dollars an hour; `regions` are slugs that offer it now; `disk` in
+    GiB.
+    """
 
     slug: Word
     price_hourly: Price
     regions: Annotated[frozenset[Word], NullIsNone, Field(default=frozenset())]
     available: Annotated[bool, Field(strict=True, default=True)]
+    disk: Annotated[int | None, Field(default=None)] = None
 
 
 @dataclass(frozen=True, slots=True)

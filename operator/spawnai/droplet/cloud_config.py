@@ -269,16 +269,18 @@ def render_user_data(bootstrap: DropletBootstrap) -> str:
             ]
         ],
         "write_files": [
-            _packed(f"{FOLDER}/agent.pyz", bootstrap.agent_source),
-            _file(f"{FOLDER}/agent.crt", bootstrap.credentials.certificate_pem),
-            _file(f"{FOLDER}/agent.key", bootstrap.credentials.private_key_pem),
-            _file(f"{FOLDER}/operator.crt", bootstrap.credentials.operator_certificate_pem),
+            packed(f"{FOLDER}/agent.pyz", bootstrap.agent_source),
+            written_file(f"{FOLDER}/agent.crt", bootstrap.credentials.certificate_pem),
+            written_file(f"{FOLDER}/agent.key", bootstrap.credentials.private_key_pem),
+            written_file(f"{FOLDER}/operator.crt", bootstrap.credentials.operator_certificate_pem),
             *_gateway_files(bootstrap.gateway),
-            _file(f"{FOLDER}/session.json", json.dumps(session, indent=2) + "\n"),
-            _file("/etc/systemd/system/spawnai-switch.service", _SWITCH_UNIT, mode="0644"),
-            _file("/etc/systemd/system/spawnai-agent.service", _AGENT_UNIT, mode="0644"),
-            _file("/etc/systemd/system/spawnai-packages.service", _PACKAGES_UNIT, mode="0644"),
-            _file(_WRITTEN, "All files of the bootstrap are there.\n"),
+            written_file(f"{FOLDER}/session.json", json.dumps(session, indent=2) + "\n"),
+            written_file("/etc/systemd/system/spawnai-switch.service", _SWITCH_UNIT, mode="0644"),
+            written_file("/etc/systemd/system/spawnai-agent.service", _AGENT_UNIT, mode="0644"),
+            written_file(
+                "/etc/systemd/system/spawnai-packages.service", _PACKAGES_UNIT, mode="0644"
+            ),
+            written_file(_WRITTEN, "All files of the bootstrap are there.\n"),
         ],
         "runcmd": [
             "set -eu",
@@ -289,7 +291,7 @@ def render_user_data(bootstrap: DropletBootstrap) -> str:
         ],
     }
     text = "#cloud-config\n" + yaml.dump(
-        document, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=False
+        document, Dumper=Dumper, sort_keys=False, width=1000, allow_unicode=False
     )
     size = len(text.encode("ascii"))
     if size > MAX_USER_DATA_BYTES:
@@ -300,7 +302,8 @@ def render_user_data(bootstrap: DropletBootstrap) -> str:
     return text
 
 
-def _file(path: str, content: str, *, mode: str = "0600") -> dict[str, str]:
+def written_file(path: str, content: str, *, mode: str = "0600") -> dict[str, str]:
+    """An entry of write_files."""
     return {"path": path, "permissions": mode, "content": content}
 
 
@@ -308,12 +311,13 @@ def _gateway_files(gateway: GatewayCertificate | None) -> list[dict[str, str]]:
     if gateway is None:
         return []
     return [
-        _file(f"{FOLDER}/door.crt", gateway.certificate_pem),
-        _file(f"{FOLDER}/door.key", gateway.private_key_pem),
+        written_file(f"{FOLDER}/door.crt", gateway.certificate_pem),
+        written_file(f"{FOLDER}/door.key", gateway.private_key_pem),
     ]
 
 
-def _packed(path: str, content: str) -> dict[str, str]:
+def packed(path: str, content: str) -> dict[str, str]:
+    """An entry of write_files whose content is gzip and base64 already."""
     return {"path": path, "permissions": "0600", "encoding": "gz+b64", "content": content}
 
 
@@ -321,7 +325,7 @@ def _packed(path: str, content: str) -> dict[str, str]:
 _SAFE_DUMPER: type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-class _Dumper(_SAFE_DUMPER):  # type: ignore[valid-type, misc]
+class Dumper(_SAFE_DUMPER):  # type: ignore[valid-type, misc]
     """Writes texts of several lines as blocks, so that a person can read what will be run."""
 
 
@@ -330,4 +334,4 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-_Dumper.add_representer(str, _represent_text)
+Dumper.add_representer(str, _represent_text)

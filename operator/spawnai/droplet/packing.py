@@ -32,7 +32,16 @@ def read_agent_source() -> str:
         pack.writestr(zipfile.ZipInfo("__main__.py"), _MAIN)
         for name, source in agent_files().items():
             pack.writestr(zipfile.ZipInfo(f"{PACKAGE}/{name}"), without_comments(source))
-    return base64.b64encode(gzip.compress(archive.getvalue(), 9, mtime=0)).decode("ascii")
+    return _packed(archive.getvalue())
+
+
+def pack_text(text: str) -> str:
+    """A text as gzip and base64: the same for the same text."""
+    return _packed(text.encode())
+
+
+def _packed(content: bytes) -> str:
+    return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode("ascii")
 
 
 def agent_files() -> dict[str, str]:

@@ -111,6 +111,16 @@ KINDS: Mapping[ResourceKind, Kind] = {
         unique=True,
         follows=ResourceKind.DROPLET,
     ),
+    # A baked image belongs to no session: `baking.py` decides about it.
+    ResourceKind.IMAGE: Kind(
+        noun="baked image",
+        condition=ConditionType.IMAGE_READY,
+        teardown_order=60,
+        makes_way=MakesWay.GONE,
+        resend_after=timedelta(),
+        close_after=LISTED_WITHIN,
+        garbage_collected=True,
+    ),
 }
 
 TEARDOWN = tuple(sorted(KINDS, key=lambda kind: KINDS[kind].teardown_order))

@@ -29,7 +29,7 @@ NO_CALL_LEFT = "DigitalOcean's calls are used up and deletions go first: waiting
 """What is said while a session waits; the event comes when it is said first."""
 
 NO_SUCH_PLACE = "DigitalOcean has no region and size as this session or its class asks for"
-NO_SUCH_IMAGE = "DigitalOcean does not have the image that the class names: correct spec.image"
+NO_SUCH_IMAGE = "DigitalOcean does not have the image that the class names: correct spec.image.name"
 
 TURN_EXPECTED = timedelta(seconds=3)
 """After how long an order that waits for its turn among DigitalOcean's calls is worth a word."""

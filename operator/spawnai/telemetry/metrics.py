@@ -325,6 +325,12 @@ class Metrics:
             ["class", "source"],
             registry=registry,
         )
+        self._images = Gauge(
+            "spawnai_baked_images",
+            "Baked images of a class: regions that have one (offered), images being made (baking)",
+            ["class", "state"],
+            registry=registry,
+        )
         self._acme_remaining = Gauge(
             "spawnai_acme_limit_remaining",
             "How many more orders the ACME server's limit allows now, by limit",
@@ -634,6 +640,13 @@ class Metrics:
         for gauge, moment in zip(self._certificates.values(), moments, strict=True):
             if moment is not None:
                 gauge.labels(*labels).set(moment.timestamp())
+
+    def images(self, class_name: str, offered: int, baking: int) -> None:
+        """In how many regions droplets of a class start from a baked image, and how many images
+        are being made.
+        """
+        for state, count in (("offered", offered), ("baking", baking)):
+            self._images.labels(class_name, state).set(count)
 
     def watch_acme_limit(self, limit: str, remaining: Callable[[], float]) -> None:
         """Show what is left of a limit, asked for at each scrape."""

@@ -69,7 +69,7 @@ def controller_that_breaks() -> Controller:
         raise KeyError("a mistake")
 
     unused: Any = SimpleNamespace(watch_queue=lambda **_: None, watch_budget=lambda **_: None)
-    unused.reconciled = unused.gateway_certificate = lambda *_: None
+    unused.reconciled = unused.gateway_certificate = unused.images = lambda *_: None
     return Controller(
         Outside(
             cluster=unused,

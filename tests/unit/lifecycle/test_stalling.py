@@ -87,7 +87,7 @@ def test_an_image_that_does_not_exist_is_not_taken_for_a_region_or_a_size():
     assert life.condition("Stalled") == ("True", "UnknownImage")
     assert life.condition("DropletReady") == ("False", "UnknownImage")
     [notice] = told(life, "UnknownImage")
-    assert "spec.image" in notice.message
+    assert "spec.image.name" in notice.message
     assert "region" not in notice.message
 
 

@@ -65,6 +65,7 @@ class Sums:
 
 def use_every_method(metrics: Metrics) -> None:
     metrics.acme_order("placed")
+    metrics.images("standard", 2, 1)
     metrics.watch_acme_limit("orders", lambda: 300)
     metrics.gateway_certificate("wild", a_certificate())
     metrics.session_seen("uid", waiting("Queued"))
@@ -247,7 +248,7 @@ def test_no_label_holds_a_session(metrics, registry):
     assert labels == {
         "answer", "phase", "ready", "reason", "result", "kind", "class", "outcome", "channel",
         "endpoint", "model", "write", "window", "version", "whose", "limit", "verdict",
-        "source", "budget", "action",
+        "source", "budget", "action", "state",
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from spawnai.api.durations import parse_duration
 from spawnai.api.names import (
@@ -19,10 +20,16 @@ from spawnai.app_runtime.archives import CADDY, NODE
 from spawnai.billing import ledger as books
 from spawnai.clock import Clock
 from spawnai.controller.accounts import CloudAccount
-from spawnai.controller.failures import failure_of
+from spawnai.controller.failures import NotYet, failure_of
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.droplet_resource import DropletResource
-from spawnai.digitalocean.errors import DigitalOceanError, NoCapacity, OverQuota, UnknownOption
+from spawnai.digitalocean.errors import (
+    DigitalOceanError,
+    NoCapacity,
+    OverQuota,
+    Refused,
+    UnknownOption,
+)
 from spawnai.digitalocean.models import Droplet, DropletOrder
 from spawnai.digitalocean.resource import Found
 from spawnai.droplet.cloud_config import (
@@ -46,6 +53,18 @@ LISTED_WITHIN_SECONDS = 20.0
 _WAVE_PREFIX = "wave:"
 
 
+class BakedImages(Protocol):
+    """The images that droplets start from instead of the stock image."""
+
+    def image_for(self, class_name: str, region: str, size: str) -> int | None:
+        """The number of the image; None: there is none."""
+        ...
+
+    def refuse(self, class_name: str, region: str, size: str) -> None:
+        """DigitalOcean did not take it."""
+        ...
+
+
 class DropletSteps(Steps):
     """What a droplet needs beside what is done for every kind."""
 
@@ -58,6 +77,7 @@ class DropletSteps(Steps):
         agent_source: str,
         wake: Callable[[str], None],
         no_capacity: Callable[[str, tuple[str, str], Failure], None] = lambda *_: None,
+        images: BakedImages | None = None,
     ) -> None:
         self._agents = agents
         self._clock = clock
@@ -65,6 +85,7 @@ class DropletSteps(Steps):
         self._agent_source = agent_source
         self._wake = wake
         self._no_capacity = no_capacity
+        self._images = images
 
     def adapter(self, account: CloudAccount) -> DropletResource:
         """Droplets of this cluster."""
@@ -81,7 +102,7 @@ class DropletSteps(Steps):
             name=wanted.name,
             region=wanted.placement.region,
             size=wanted.placement.size,
-            image=backing.spec.image,
+            image=self._image(backing, wanted.placement),
             user_data=self._user_data(work.session, backing, expires_at, wanted.lifetime),
             tags=(
                 TAG_PRODUCT,
@@ -93,6 +114,16 @@ class DropletSteps(Steps):
                 ttl_tag(int(expires_at.timestamp())),
             ),
         )
+
+    def _image(self, backing: Backing, place: Placement) -> str:
+        """The baked image where there is one, or else the stock image of the class."""
+        baked = self._baked(backing, place)
+        return str(baked) if baked is not None else backing.spec.image.name
+
+    def _baked(self, backing: Backing, place: Placement) -> int | None:
+        if self._images is None:
+            return None
+        return self._images.image_for(backing.class_name, place.region, place.size)
 
     def _user_data(
         self, session: Session, backing: Backing, expires_at: datetime, lifetime: timedelta
@@ -125,7 +156,16 @@ class DropletSteps(Steps):
             raise OverQuota("other sessions wait for the account's droplet limit")
 
     def refused(self, work: Work, wanted: WantedDroplet, error: DigitalOceanError) -> None:
-        """The limit is waited for, another region or size is tried."""
+        """The limit is waited for, another region or size is tried.
+
+        What DigitalOcean does not take with a baked image, which may have vanished meanwhile, is
+        tried with the stock image before anything follows from it.
+        """
+        place, class_name = wanted.placement, work.backing.class_name
+        if isinstance(error, UnknownOption | Refused) and self._baked(work.backing, place):
+            if self._images is not None:
+                self._images.refuse(class_name, place.region, place.size)
+            raise NotYet(f"the baked image cannot be used: {error.message}") from error
         if isinstance(error, OverQuota):
             session = work.session
             quota = work.backing.account.quota

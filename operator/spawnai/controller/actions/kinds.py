@@ -14,6 +14,7 @@ from spawnai.digitalocean.domain_record_resource import DomainRecordOrder, Domai
 from spawnai.digitalocean.firewall_resource import FirewallResource
 from spawnai.digitalocean.firewall_watch import NotCovered
 from spawnai.digitalocean.firewalls import session_rules
+from spawnai.digitalocean.image_resource import ImageResource
 from spawnai.digitalocean.models import FirewallOrder
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.kinds import WantedFirewall, WantedRecord
@@ -34,6 +35,7 @@ def steps_of_all_kinds(
         ResourceKind.FIREWALL: FirewallSteps(clock),
         ResourceKind.DOMAIN_RECORD: DomainRecordSteps(clock),
         ResourceKind.CERTIFICATE: certificates if certificates is not None else NoCertificates(),
+        ResourceKind.IMAGE: ImageSteps(),
     }
 
 
@@ -43,6 +45,14 @@ class NoCertificates(Steps):
     def adapter(self, account: CloudAccount) -> UnrevokedCertificate:  # noqa: ARG002
         """One that revokes nothing."""
         return UnrevokedCertificate()
+
+
+class ImageSteps(Steps):
+    """Baked images: no session makes one, see `controller/images`."""
+
+    def adapter(self, account: CloudAccount) -> ImageResource:
+        """None is a session's own."""
+        return ImageResource(account.images, "")
 
 
 class FirewallSteps(Steps):

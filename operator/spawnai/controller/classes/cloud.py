@@ -8,7 +8,7 @@ from spawnai.controller.accounts import Accounts, CloudAccount
 from spawnai.controller.store import StoredClass
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.errors import DigitalOceanError, Forbidden, Unauthorized
-from spawnai.digitalocean.scopes import BASE, of_domain
+from spawnai.digitalocean.scopes import BASE, IMAGES, of_domain
 
 from .firewalls import ClassFirewalls
 from .memory import ClassMemory, OpenAccount
@@ -133,16 +133,20 @@ class ClassCloud:
         account.prices.update({slug: size.price_hourly for slug, size in sizes.items()})
 
     @staticmethod
-    async def _check_scopes(known: StoredClass, domain: str | None, account: CloudAccount) -> None:
-        """Find out once for each token and domain whether it may do what sessions need.
+    async def _check_scopes(known: StoredClass, spec: ClassSpec, account: CloudAccount) -> None:
+        """Find out once for each token and spec whether it may do what sessions need.
 
         A token without `tag:read`, for example, makes droplets that show no tags: none of them
         would be known as ours again.
         """
+        domain = spec.exposure.domain
+        needed = (
+            *BASE,
+            *(of_domain(domain) if domain else ()),
+            *(IMAGES if spec.image.baked else ()),
+        )
         wanted = [
-            scope
-            for scope in (*BASE, *(of_domain(domain) if domain else ()))
-            if (scope.name, scope.probe.url_path) not in account.scopes
+            scope for scope in needed if (scope.name, scope.probe.url_path) not in account.scopes
         ]
         missing = await account.catalog.missing_scopes(wanted, priority=Priority.NEW)
         account.scopes |= {
@@ -171,14 +175,15 @@ class ClassCloud:
                 "ImageMissing",
                 f"The DigitalOcean account has no image {image_name} that can be used, which "
                 f"SpawnClass {known.name!r} names: write the number of a snapshot of this account "
-                "or a slug such as ubuntu-24-04-x64 in spec.image",
+                "or a slug such as ubuntu-24-04-x64 in spec.image.name",
             )
         if image.type == "custom":
             raise ClassProblem(
                 "ImageUnsupported",
                 f"Image {image_name} of SpawnClass {known.name!r} was uploaded. Uploaded images "
                 "need an SSH key and DHCP, which sessions do not have: start a droplet from it, "
-                "take a snapshot, and write the snapshot's number in spec.image",
+                "take a snapshot, and write the snapshot's number in "
+                "spec.image.name",
             )
 
     async def prepare(
@@ -192,8 +197,8 @@ class ClassCloud:
         """
         await self._read_prices(account, Priority.NEW)
         domain = spec.exposure.domain
-        await self._check_scopes(known, domain, account)
-        await self._check_image(known, spec.image, account)
+        await self._check_scopes(known, spec, account)
+        await self._check_image(known, spec.image.name, account)
         if domain and not await account.record_listings.domain_exists(
             domain, priority=Priority.NEW
         ):

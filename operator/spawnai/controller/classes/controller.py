@@ -21,6 +21,7 @@ from spawnai.controller.accounts import Accounts
 from spawnai.controller.cluster import RECORDS, Cluster, ClusterError, ObjectNotFound
 from spawnai.controller.failures import failure_of
 from spawnai.controller.finalizers import set_finalizer
+from spawnai.controller.images.class_images import ClassImages, ImageNews
 from spawnai.controller.report import merge_patch, without_secrets, write_ledger
 from spawnai.controller.store import Store, StoredClass, parse_ledger
 from spawnai.digitalocean.errors import DigitalOceanError, Unauthorized
@@ -38,7 +39,7 @@ from .keys import ClassKeys, read_keys
 from .ledger import ClassLedgers
 from .memory import ClassMemories, ClassMemory, Look, drop
 from .state import USABLE, USABLE_WORDS, CheckedFor, ClassProblem, ClassState, status_of
-from .words import SILENT, gateway_conditions
+from .words import SILENT, gateway_conditions, image_conditions
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -103,6 +104,7 @@ class ClassController:
         namespace: str,
         ledgers: ClassLedgers,
         gateways: Gateways,
+        images: ClassImages,
         clock_words: Callable[[], str],
         wake_session: Callable[[str], None],
         wake_class_after: Callable[[str, float], None],
@@ -117,6 +119,7 @@ class ClassController:
         self._namespace = namespace
         self._ledgers = ledgers
         self._gateways = gateways
+        self._images = images
         self._firewalls = ClassFirewalls(ledgers, clock)
         self._cloud = ClassCloud(accounts, self._firewalls, self._users, self._known_users)
         self._clock_words = clock_words
@@ -163,13 +166,14 @@ class ClassController:
 
     async def close(self) -> None:
         """End all looks that are under way. Each can be ended half-way, and found again."""
-        await asyncio.gather(self._memories.close(), self._gateways.close())
+        await asyncio.gather(self._memories.close(), self._gateways.close(), self._images.close())
 
     async def reconcile(self, name: str) -> None:
         """Look at one class."""
         known = self._store.spawn_class(name)
         if known is None:
             self._memories.forget(name)
+            self._images.forget(name)
             await self._accounts.close_unused(self._memories.accounts())
             return
         memory = self._memories.of(name, known.uid)
@@ -181,6 +185,7 @@ class ClassController:
                     return
                 state = await self._current(known, memory)
                 memory.gateway = await self._gateway(known, state)
+                memory.image = self._image(known, state)
                 unreached = memory.gateway.problem if memory.gateway is not None else None
                 problem = unreached or memory.refused
         except ClusterError:
@@ -210,6 +215,12 @@ class ClassController:
             return None
         current = self._store.spawn_class(known.name) or known
         return await self._gateways.look(current, state.account)
+
+    def _image(self, known: StoredClass, state: ClassState) -> ImageNews | None:
+        """What is known of the class's baked image."""
+        if state.account is None:
+            return None
+        return self._images.tend(self._store.spawn_class(known.name) or known, state.account)
 
     def _problem_of(self, known: StoredClass, error: Exception) -> ClassProblem:
         """What an error in a look means for the class."""
@@ -434,6 +445,9 @@ class ClassController:
         if state.account is not None and not await self._gateways.end(known, state.account):
             self._wake_class_after(known.name, 1.0)
             return
+        if state.account is not None and not await self._images.end(known, state.account):
+            self._wake_class_after(known.name, 1.0)
+            return
         record = await self._ledgers.get(known.uid)
         if record is not None and record.status.completed_at is None:
             ledger = await self._firewalls.delete(record, state.account)
@@ -485,7 +499,10 @@ class ClassController:
         remark = "; ".join(words for words in (self._clock_words(), state.remark) if words)
         status = status_of(current, state, problem, now, remark=remark)
         about_gateway = gateway_conditions(current, memory.gateway, now)
-        status = status.model_copy(update={"conditions": [*status.conditions, *about_gateway]})
+        about_image = image_conditions(current, memory.image, now)
+        status = status.model_copy(
+            update={"conditions": [*status.conditions, *about_gateway, *about_image]}
+        )
         status = without_secrets(self._redactor, status)
         patch = merge_patch(current.status.document(), status.document())
         if not patch:
@@ -500,11 +517,11 @@ class ClassController:
         self._store.put_class(body)
         self._emit(current, problem)
         self._emit_retirement(current, state)
-        for condition in about_gateway:
+        for condition in (*about_gateway, *about_image):
             self._emit_trouble(current, condition)
 
     def _emit_trouble(self, before: StoredClass, condition: Condition) -> None:
-        """Tell what is wrong with a gateway, once for each reason."""
+        """Tell what is wrong with a gateway or an image, once for each reason."""
         told = find_condition(before.status.conditions, condition.type)
         if condition.reason in SILENT or (told is not None and told.reason == condition.reason):
             return

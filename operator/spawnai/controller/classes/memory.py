@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from spawnai.controller.accounts import CloudAccount
+from spawnai.controller.images.class_images import ImageNews
 from spawnai.generation.claude import Generator
 from spawnai.lifecycle.observation import Failure, FailureKind
 
@@ -50,6 +51,8 @@ class ClassMemory:
     """What was looked at last, and when that began."""
     gateway: Gateway | None = None
     """What is known of its gateway; None: it has none, or it was not looked at yet."""
+    image: ImageNews | None = None
+    """What is known of its baked image; None: it has none, or it was not looked at yet."""
     refused: ClassProblem | None = None
     """Why Claude refuses the orders of the class."""
     unauthorized: int = 0

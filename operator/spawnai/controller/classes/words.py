@@ -1,15 +1,17 @@
-"""How a class's status tells of its gateway."""
+"""How a class's status tells of its gateway and of its baked image."""
 
 from datetime import datetime
 
 from spawnai.api.conditions import Condition, ConditionType
+from spawnai.controller.images.class_images import ImageNews
 from spawnai.controller.store import StoredClass
 
 from .gateways import PENDING, Gateway
 from .state import class_condition
 
 VALID, NAMED = "Valid", "Named"
-SILENT = frozenset({VALID, NAMED, PENDING})
+IN_EVERY_REGION, BAKING, BAKE_FAILED = "InEveryRegion", "Baking", "BakeFailed"
+SILENT = frozenset({VALID, NAMED, PENDING, IN_EVERY_REGION, BAKING})
 """Reasons that no event tells: nothing is wrong."""
 
 
@@ -20,6 +22,29 @@ def gateway_conditions(
     if gateway is None or known.spec is None:
         return []
     return [_certificate(known, gateway, now), _name(known, gateway, now)]
+
+
+def image_conditions(known: StoredClass, image: ImageNews | None, now: datetime) -> list[Condition]:
+    """ImageReady of a class that wants a baked image; none of another."""
+    if image is None:
+        return []
+    numbers = ", ".join(f"{one} in {where}" for where, one in sorted(image.offered.items()))
+    words = f"Droplets start from the image {numbers}" if numbers else "There is no image yet"
+    if image.missing:
+        words += f"; from the stock image in {', '.join(image.missing)}"
+    if image.words:
+        words += f"; {image.words}"
+    reason = BAKE_FAILED if image.has_failed else BAKING
+    return [
+        class_condition(
+            known,
+            now,
+            ConditionType.IMAGE_READY,
+            reason if image.missing else IN_EVERY_REGION,
+            words,
+            is_true=not image.missing,
+        )
+    ]
 
 
 def _certificate(known: StoredClass, gateway: Gateway, now: datetime) -> Condition:

@@ -103,13 +103,15 @@ class Revision:
         write_files(files | self._extra_files(), self.folders.app)
         remove(self.folders.scratch)
         self.folders.scratch.mkdir()
+        self._bring_along()
         self.folders.data.mkdir(mode=0o755, exist_ok=True)
         link = self.folders.app / "data"
         if not link.exists():  # an app that writes beside itself keeps its data all the same
             link.symlink_to(self.folders.data)
         if self._around.machine.run_app_with == "systemd":
             owned = (self.folders.data, self.folders.scratch, self.folders.app)
-            for path in (*owned, *self.folders.app.rglob("*")):
+            within = (*self.folders.app.rglob("*"), *self.folders.scratch.rglob("*"))
+            for path in (*owned, *within):
                 if not path.is_symlink():
                     shutil.chown(path, APP_USER, APP_USER)
         self._install_dependencies()
@@ -132,6 +134,9 @@ class Revision:
 
     def _extra_files(self) -> dict[str, str]:
         return {}
+
+    def _bring_along(self) -> None:
+        pass
 
     def _install_dependencies(self) -> None:
         pass
@@ -361,6 +366,15 @@ class Server(Revision):
             files["package-lock.json"] = json.dumps(self.bundle.lock, indent=2) + "\n"
         return files
 
+    def _bring_along(self) -> None:
+        """npm's cache of a baked image, as a copy: what one app does to it must not reach another.
+
+        npm looks for it in its HOME.
+        """
+        baked = self._around.base / "npm-cache"
+        if self.bundle.dependencies and baked.is_dir():
+            shutil.copytree(baked, self.folders.scratch / ".npm", symlinks=True)
+
     def _install_dependencies(self) -> None:
         if not self.bundle.dependencies:
             return
@@ -370,6 +384,7 @@ class Server(Revision):
         options = ["--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund", "--loglevel=error"]
         # A registry that fails is asked again within seconds, not after npm's ten and sixty.
         options += ["--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
+        options.append("--prefer-offline")  # what the lock names by its hash does not change
         environment = {"NODE_ENV": "production"}
         for last in (False, True):
             watched = self._run(["npm", verb, *options], environment, with_secrets=False)

@@ -1,0 +1,1 @@
+"""Baked images: each a ledger of its own, followed from its builder to its end."""

@@ -1,0 +1,94 @@
+"""What a builder boots with: the droplet whose disk becomes a baked image.
+
+It installs what every app type needs with the agent's own installer, fills npm's cache with the
+packages that apps may ask for, removes all that must not be the same on two droplets, and powers
+itself off. If any of it fails it stays on, and no image is made of it.
+
+It has no key, no certificate and no door: nothing is told to it, and it tells nothing.
+"""
+
+import json
+from dataclasses import dataclass
+
+import yaml
+
+from spawnai.app_runtime import npm_lock
+from spawnai.droplet.cloud_config import (
+    FOLDER,
+    MAX_USER_DATA_BYTES,
+    Dumper,
+    RuntimeArchive,
+    packed,
+    written_file,
+)
+from spawnai.droplet.packing import pack_text
+
+NPM_CACHE = f"{FOLDER}/npm-cache"
+"""Where a baked image has npm's cache; the agent gives each app a copy."""
+
+_WORK = "/var/tmp/spawnai-bake"  # noqa: S108 - on a droplet of its own
+
+# cloud-init has to take the next droplet for a new one, and no two may have the same machine id or
+# host keys. The last line is the signal that all of it went well.
+_SCRIPT = f"""\
+#!/bin/sh
+set -eu
+passwd --quiet --lock root
+/usr/bin/python3 -I {FOLDER}/agent.pyz install
+grep -qx ok {FOLDER}/packages || {{ cat {FOLDER}/packages; exit 1; }}
+cd {_WORK}
+npm ci --ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error --cache={NPM_CACHE}
+cd /
+rm -rf {_WORK} {NPM_CACHE}/_logs {NPM_CACHE}/_update-notifier-last-checked
+rm -f {FOLDER}/agent.pyz {FOLDER}/session.json {FOLDER}/packages {FOLDER}/packages.log
+rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /root/.ssh/authorized_keys
+apt-get clean || true
+if command -v cloud-init; then cloud-init clean --logs; fi
+rm -f /etc/machine-id /var/lib/dbus/machine-id
+: > /etc/machine-id
+sync
+systemctl poweroff
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBuilder:
+    """What a builder installs. What `archives` do not have comes from the distribution."""
+
+    agent_source: str
+    archives: tuple[RuntimeArchive, ...] = ()
+
+
+def render_builder_data(builder: ImageBuilder) -> str:
+    """The user_data of a builder: ASCII, at most 64 KiB.
+
+    Raises:
+        ValueError: it has grown past what fits.
+    """
+    session = {
+        "packages": ["caddy", "nodejs", "npm"],
+        "archives": [archive.document() for archive in builder.archives],
+    }
+    lock = dict(npm_lock())
+    root = dict(lock["packages"][""])
+    document = {
+        "ssh_pwauth": False,
+        "write_files": [
+            packed(f"{FOLDER}/agent.pyz", builder.agent_source),
+            written_file(f"{FOLDER}/session.json", json.dumps(session, indent=2) + "\n"),
+            written_file(f"{FOLDER}/bake.sh", _SCRIPT, mode="0700"),
+            written_file(f"{_WORK}/package.json", json.dumps(root, indent=2) + "\n"),
+            packed(f"{_WORK}/package-lock.json", pack_text(json.dumps(lock))),
+        ],
+        "runcmd": [["/bin/sh", f"{FOLDER}/bake.sh"]],
+    }
+    text = "#cloud-config\n" + yaml.dump(
+        document, Dumper=Dumper, sort_keys=False, width=1000, allow_unicode=False
+    )
+    size = len(text.encode("ascii"))
+    if size > MAX_USER_DATA_BYTES:
+        raise ValueError(
+            f"a builder's user_data would have {size} bytes, but DigitalOcean takes "
+            f"{MAX_USER_DATA_BYTES}; make the agent or the list of packages smaller"
+        )
+    return text
