@@ -18,8 +18,23 @@ class MachineHost(Protocol):
         """Return an IPv4 address for a new machine."""
         ...
 
-    async def boot(self, droplet_id: int, address: str, user_data: str, memory_bytes: int) -> None:
-        """Start the droplet's machine."""
+    async def boot(
+        self,
+        droplet_id: int,
+        address: str,
+        user_data: str,
+        memory_bytes: int,
+        image_id: int | None = None,
+    ) -> None:
+        """Start the droplet's machine, at first with the disk that was kept as that image."""
+        ...
+
+    async def keep_disk(self, droplet_id: int, image_id: int) -> None:
+        """Keep the machine's disk as an image."""
+        ...
+
+    async def drop_disk(self, image_id: int) -> None:
+        """Forget an image."""
         ...
 
     async def power_off(self, droplet_id: int) -> None:
@@ -42,11 +57,27 @@ class MachineQueue:
         self._host = host
         self._last: dict[int, asyncio.Task[None]] = {}
 
-    def boot(self, droplet_id: int, address: str, user_data: str, memory_bytes: int) -> None:
+    def boot(
+        self,
+        droplet_id: int,
+        address: str,
+        user_data: str,
+        memory_bytes: int,
+        image_id: int | None = None,
+    ) -> None:
         """Order the machine to start."""
         self._order(
-            droplet_id, lambda: self._host.boot(droplet_id, address, user_data, memory_bytes)
+            droplet_id,
+            lambda: self._host.boot(droplet_id, address, user_data, memory_bytes, image_id),
         )
+
+    def keep_disk(self, droplet_id: int, image_id: int) -> None:
+        """Order the machine's disk to be kept as an image."""
+        self._order(droplet_id, lambda: self._host.keep_disk(droplet_id, image_id))
+
+    def drop_disk(self, image_id: int) -> None:
+        """Order an image to be forgotten."""
+        self._order(image_id, lambda: self._host.drop_disk(image_id))
 
     def power_off(self, droplet_id: int) -> None:
         """Order the machine to stop."""

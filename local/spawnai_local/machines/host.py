@@ -108,8 +108,16 @@ class MachineHost:
             )
             self._reports = asyncio.create_task(self._read_reports(self._supervisor))
 
-    async def boot(self, droplet_id: int, address: str, user_data: str, memory_bytes: int) -> None:
-        """Start a droplet's machine; one that was powered off comes up again with its files.
+    async def boot(
+        self,
+        droplet_id: int,
+        address: str,
+        user_data: str,
+        memory_bytes: int,
+        image_id: int | None = None,
+    ) -> None:
+        """Start a droplet's machine; one that was powered off comes up again with its files, and a
+        new one begins with those of the image.
 
         Returns as soon as it runs: what user_data asks for happens then, as on a droplet.
 
@@ -119,7 +127,7 @@ class MachineHost:
         await self.start()
         machine = self._machines.get(droplet_id)
         if machine is None:
-            machine = await asyncio.to_thread(self._furnish, droplet_id, address)
+            machine = await asyncio.to_thread(self._furnish, droplet_id, address, image_id)
             self._machines[droplet_id] = machine
         elif not machine.is_off.is_set():
             raise MachineError(f"the machine of droplet {droplet_id} runs already")
@@ -140,6 +148,22 @@ class MachineHost:
         )
         async with asyncio.timeout(_STOP_SECONDS):
             await booted.wait()
+
+    async def keep_disk(self, droplet_id: int, image_id: int) -> None:
+        """Keep a copy of a machine's files, for others to begin with."""
+        machine = self._machines.get(droplet_id)
+        if machine is not None:
+            part = self._directory / f"part-of-image-{image_id}"
+            await asyncio.to_thread(_copy_disk, machine.root, part)
+            _lead_into(part, part, self._image(image_id))
+            part.rename(self._image(image_id))
+
+    async def drop_disk(self, image_id: int) -> None:
+        """Remove such a copy. Safe to repeat."""
+        await asyncio.to_thread(shutil.rmtree, self._image(image_id), ignore_errors=True)
+
+    def _image(self, image_id: int) -> Path:
+        return self._directory / f"image-{image_id}"
 
     async def power_off(self, droplet_id: int) -> None:
         """Cut a machine's power: every process of it is killed; its files stay. Safe to repeat."""
@@ -213,10 +237,12 @@ class MachineHost:
             npm_cache=cache,
         )
 
-    def _furnish(self, droplet_id: int, address: str) -> _Machine:
+    def _furnish(self, droplet_id: int, address: str, image_id: int | None) -> _Machine:
         assert self._userland is not None  # noqa: S101 - start() made it
         root = self._directory / str(droplet_id)
-        (root / _AGENT_FOLDER).mkdir(parents=True)
+        if image_id is not None and self._image(image_id).is_dir():
+            _copy_disk(self._image(image_id), root)
+        (root / _AGENT_FOLDER).mkdir(parents=True, exist_ok=True)
         # The interpreter itself, not the virtual environment's: a droplet has no packages of ours.
         self._userland.furnish(root, Path(sys.executable).resolve())
         claim, port = _claim_app_ports()
@@ -277,6 +303,31 @@ class MachineHost:
             self.on_power_off(droplet_id)
         except Exception:
             log.exception("the power-off of droplet %d was not heard", droplet_id)
+
+
+def _copy_disk(source: Path, target: Path) -> None:
+    """Copy a machine's files but its own programs' stand-ins and what runs. Links to files of the
+    machine lead to those of the copy.
+    """
+    shutil.copytree(
+        source,
+        target,
+        symlinks=True,
+        ignore=lambda folder, names: (
+            [name for name in names if name in {"run", "tmp"}] if Path(folder) == source else []
+        ),
+    )
+    _lead_into(target, source, target)
+
+
+def _lead_into(root: Path, before: Path, after: Path) -> None:
+    """Have all links below `root` that lead into one folder lead into another."""
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            link = Path(folder) / name
+            if link.is_symlink() and (leads_to := link.readlink()).is_relative_to(before):
+                link.unlink()
+                link.symlink_to(after / leads_to.relative_to(before))
 
 
 def _bindable(network: IPv4Network, wanted: tuple[int, ...]) -> int:

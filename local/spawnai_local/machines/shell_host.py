@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 VERSION = "shell"
 _FOLDER = "/opt/spawnai"
+_NPM_CACHE = f"{_FOLDER}/npm-cache"  # only the builder of an image names it
 _HEAD_MAX_BYTES = 16 * 1024
 _BODY_MAX_BYTES = 4 * 1024 * 1024
 _IDLE_SECONDS = 75.0
@@ -404,18 +405,31 @@ class ShellHost:
         """An address that no shell has: the whole network goes round."""
         return next(address for address in self._addresses if address not in self._taken)
 
-    async def boot(self, droplet_id: int, address: str, user_data: str, memory_bytes: int) -> None:
+    async def boot(
+        self,
+        droplet_id: int,
+        address: str,
+        user_data: str,
+        memory_bytes: int,
+        image_id: int | None = None,
+    ) -> None:
         """Read user_data and serve what its agent would; a shell that is on stays as it is.
+
+        The builder of an image has nothing to serve: it powers itself off at once.
 
         Raises:
             ShellError: the user_data is not SpawnAI's.
             OSError: the address cannot be had.
         """
-        del memory_bytes
+        del memory_bytes, image_id
         if droplet_id in self._shells:
             return
         self._given[droplet_id] = address
         self._taken.add(address)
+        if _NPM_CACHE in user_data:
+            if self.on_power_off is not None:
+                self.on_power_off(droplet_id)
+            return
         shell = Shell(
             Bootstrap.read(user_data),
             self._pace,
@@ -428,6 +442,12 @@ class ShellHost:
             await asyncio.sleep(self._pace.agent)
         if self._shells.get(droplet_id) is shell:
             await shell.listen(address)
+
+    async def keep_disk(self, droplet_id: int, image_id: int) -> None:
+        """A shell has no disk."""
+
+    async def drop_disk(self, image_id: int) -> None:
+        """A shell has no disk."""
 
     async def power_off(self, droplet_id: int) -> None:
         """Stop serving. Safe to repeat."""

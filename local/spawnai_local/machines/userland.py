@@ -148,10 +148,10 @@ class Userland:
     def furnish(self, root: Path, python: Path) -> None:
         """Give a new machine its own programs: the stand-ins and Python."""
         own = root / "usr" / "bin"
-        own.mkdir(parents=True)
+        own.mkdir(parents=True, exist_ok=True)
         for stand_in in self._stand_ins.iterdir():
-            (own / stand_in.name).symlink_to(stand_in)
-        (own / "python3").symlink_to(python)
+            _lead(own / stand_in.name, stand_in)
+        _lead(own / "python3", python)
 
     def search_path(self, root: Path) -> str:
         """A machine's PATH."""
@@ -204,6 +204,12 @@ def _host_npm_settings(environment: Mapping[str, str]) -> str | None:
         return None
     path = answer.stdout.strip()
     return path if Path(path).is_file() else None
+
+
+def _lead(link: Path, target: Path) -> None:
+    """A machine that begins with another one's disk has it already."""
+    link.unlink(missing_ok=True)
+    link.symlink_to(target)
 
 
 def _write_program(path: Path, text: str) -> None:

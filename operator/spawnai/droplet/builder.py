@@ -28,27 +28,25 @@ NPM_CACHE = f"{FOLDER}/npm-cache"
 
 _WORK = "/var/tmp/spawnai-bake"  # noqa: S108 - on a droplet of its own
 
-# cloud-init has to take the next droplet for a new one, and no two may have the same machine id or
-# host keys. The last line is the signal that all of it went well.
-_SCRIPT = f"""\
-#!/bin/sh
-set -eu
-passwd --quiet --lock root
-/usr/bin/python3 -I {FOLDER}/agent.pyz install
-grep -qx ok {FOLDER}/packages || {{ cat {FOLDER}/packages; exit 1; }}
-cd {_WORK}
-npm ci --ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error --cache={NPM_CACHE}
-cd /
-rm -rf {_WORK} {NPM_CACHE}/_logs {NPM_CACHE}/_update-notifier-last-checked
-rm -f {FOLDER}/agent.pyz {FOLDER}/session.json {FOLDER}/packages {FOLDER}/packages.log
-rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /root/.ssh/authorized_keys
-apt-get clean || true
-if command -v cloud-init; then cloud-init clean --logs; fi
-rm -f /etc/machine-id /var/lib/dbus/machine-id
-: > /etc/machine-id
-sync
-systemctl poweroff
-"""
+# Line by line one script of dash's. cloud-init has to take the next droplet for a new one, and no
+# two may have the same machine id; host keys it makes anew by itself. The last line is the signal
+# that all of it went well.
+_COMMANDS = (
+    "set -eu",
+    f"base='{FOLDER}' work='{_WORK}' cache='{NPM_CACHE}'",
+    "passwd --quiet --lock root",
+    'python3 -I "$base/agent.pyz" install',
+    'grep -qx ok "$base/packages" || { cat "$base/packages"; exit 1; }',
+    'cd "$work"',
+    'npm ci --ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error --cache="$cache"',
+    "cd /",
+    'rm -rf "$work" "$cache/_logs"',
+    'rm -f "$base/agent.pyz" "$base/session.json" "$base/packages" "$base/packages.log"',
+    "apt-get clean || true",
+    "if command -v cloud-init; then cloud-init clean --logs --machine-id; fi",
+    "sync",
+    "systemctl poweroff",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +74,10 @@ def render_builder_data(builder: ImageBuilder) -> str:
         "write_files": [
             packed(f"{FOLDER}/agent.pyz", builder.agent_source),
             written_file(f"{FOLDER}/session.json", json.dumps(session, indent=2) + "\n"),
-            written_file(f"{FOLDER}/bake.sh", _SCRIPT, mode="0700"),
             written_file(f"{_WORK}/package.json", json.dumps(root, indent=2) + "\n"),
             packed(f"{_WORK}/package-lock.json", pack_text(json.dumps(lock))),
         ],
-        "runcmd": [["/bin/sh", f"{FOLDER}/bake.sh"]],
+        "runcmd": list(_COMMANDS),
     }
     text = "#cloud-config\n" + yaml.dump(
         document, Dumper=Dumper, sort_keys=False, width=1000, allow_unicode=False

@@ -14,6 +14,7 @@ class RecordingHost:
     def __init__(self):
         self.on_power_off = None
         self.orders = []
+        self.disks = []
         self.next_address = 1
         self.running = set()
         self.hold = None
@@ -22,13 +23,20 @@ class RecordingHost:
         self.next_address += 1
         return f"127.20.0.{self.next_address}"
 
-    async def boot(self, droplet_id, address, user_data, memory_bytes):
+    async def boot(self, droplet_id, address, user_data, memory_bytes, image_id=None):
         if self.hold is not None:
             await self.hold.wait()
         if user_data == "broken":
             raise RuntimeError("does not boot")
         self.orders.append(("boot", droplet_id, address, user_data, memory_bytes))
         self.running.add(droplet_id)
+        self.disks.append(image_id)
+
+    async def keep_disk(self, droplet_id, image_id):
+        self.orders.append(("keep_disk", droplet_id, image_id))
+
+    async def drop_disk(self, image_id):
+        self.orders.append(("drop_disk", image_id))
 
     async def power_off(self, droplet_id):
         self.orders.append(("power_off", droplet_id))
@@ -119,3 +127,20 @@ async def test_droplets_with_a_shell_tag_have_no_machine(emulator, account, mach
     await account.delete(f"/v2/droplets/{droplet['id']}")
     await settle(emulator)
     assert machines.orders == []
+
+
+async def test_a_snapshot_keeps_the_machines_disk_for_machines_that_are_made_from_it(
+    emulator, account, clock, machines
+):
+    droplet = await account.active_droplet()
+    await account.post(
+        f"/v2/droplets/{droplet['id']}/actions", {"type": "snapshot", "name": "baked"}
+    )
+    clock.advance(60)
+    [image] = (await account.get(f"/v2/droplets/{droplet['id']}/snapshots")).body["snapshots"]
+    await account.active_droplet(image=image["id"])
+    await account.delete(f"/v2/images/{image['id']}")
+    await settle(emulator)
+    assert machines.disks == [None, image["id"]]
+    assert ("keep_disk", droplet["id"], image["id"]) in machines.orders
+    assert machines.orders[-1] == ("drop_disk", image["id"])

@@ -182,6 +182,8 @@ class Droplets:
         self._snapshots: dict[int, str | None] = {}
         """The name of what each snapshot action under way makes; None: it ends in error."""
         self.images = Images(world, catalogue, actions, bill)
+        if self._machines is not None:
+            self.images.on_deleted = self._machines.drop_disk
         self.on_gone: Callable[[int], None] = lambda _droplet_id: None
         """Told of each droplet that is gone."""
         self.firewalls = Firewalls(world, tags, self._droplets.__contains__)
@@ -530,6 +532,7 @@ class Droplets:
                 droplet.public_address,
                 droplet.user_data,
                 droplet.size.memory * MEBIBYTE,
+                droplet.image.id if droplet.image.type == "snapshot" else None,
             )
 
     def _order_power(self, droplet: Droplet, kind: str) -> None:
@@ -556,7 +559,11 @@ class Droplets:
         name = self._snapshots.pop(action.id)
         self._actions.end(action, "errored" if name is None else "completed")
         if name is not None:
-            self.images.snapshot(droplet.id, name, droplet.image, droplet.region, droplet.size.disk)
+            made = self.images.snapshot(
+                droplet.id, name, droplet.image, droplet.region, droplet.size.disk
+            )
+            if not droplet.shell and self._machines is not None:
+                self._machines.keep_disk(droplet.id, made.id)
 
     def _vanish(self, created: Created) -> None:
         """End a droplet that could not be placed after all: it is gone, and costs nothing."""

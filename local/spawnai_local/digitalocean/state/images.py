@@ -5,6 +5,7 @@ It fits on disks of at least the size it was made on. Its action does not tell i
 by its name in the droplet's snapshots.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,8 @@ class Images:
     catalogue: Catalogue
     actions: Actions
     bill: Bill
+    on_deleted: Callable[[int], None] = lambda _image_id: None
+    """Told of each image that is gone."""
     _of_droplet: dict[int, list[int]] = field(default_factory=dict)
     _transfers: dict[int, Action] = field(default_factory=dict)
     """The transfer under way of each image."""
@@ -147,6 +150,7 @@ class Images:
         """Take an image away, in all its regions."""
         del self.catalogue.own_images[image.id]
         self.bill.end_other("image", str(image.id))
+        self.on_deleted(image.id)
         self.world.record("image deleted", image.id, name=image.name)
 
     def _keep(self, image: Image) -> None:
