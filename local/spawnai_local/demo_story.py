@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import yaml
 
+from spawnai.api.conditions import ConditionType, is_true
 from spawnai.api.durations import format_duration, format_time
 from spawnai.api.names import EXPIRES_AT_ANNOTATION, TTL_ANNOTATION
 from spawnai.api.session import AppType, Phase, SessionStatus
@@ -41,7 +42,8 @@ LIFETIME = LifetimeSpec(
 
 TTL = timedelta(seconds=90)
 """What every session gets here: the slowest has to be Running before the first one ends."""
-LONGER_TTL = timedelta(seconds=120)
+LONGER_TTL = timedelta(seconds=150)
+"""Enough for a second droplet, also on a busy machine."""
 TIME_LEFT_AFTER_SHORTENING = timedelta(seconds=12)
 
 CHANGED_PROMPT = "A JSON API that keeps notes (simulate:app-dies-at-once-twice)"
@@ -53,6 +55,7 @@ _RUNNING_SECONDS_WITH_REAL_CLAUDE = 420.0
 _LATCHED_SECONDS = 10.0
 _CHANGED_SECONDS = 60.0
 _REPAIRED_VERSION = 3
+_REPLACED_SECONDS = 90.0
 _OVER_SECONDS = 60.0
 _COMMAND_SECONDS = 60.0
 _DNS_SECONDS = 5.0
@@ -157,6 +160,8 @@ class Story:
             if not self._with_real_claude:
                 await self._change_and_roll_back()
             await self._extend_and_shorten()
+            if not self._with_real_claude:
+                await self._lose_a_droplet()
             await self._until_over()
             await self._show_what_stays()
             await self._empty()
@@ -420,6 +425,48 @@ class Story:
         for name, later in ((longer, True), (shorter, False)):
             after = self._status(name).expiration_time
             self._verdict.check(checks.expiry_moved(name, before[name], after, later=later))
+
+    async def _lose_a_droplet(self) -> None:
+        """Somebody deletes a droplet: the same app runs on another one, until the same end."""
+        self._narrator.step("Lose a droplet")
+        name = self._working[AppType.WEBAPP].name
+        before, orders = self._status(name), await self._orders(name)
+        if before.droplet is None:
+            raise StoryError(f"{name} has no droplet to lose")
+        lost = before.droplet.id
+        self._narrator.say(f"Somebody deletes droplet {lost} of {name} behind the operator's back:")
+        path = f"/v2/droplets/{lost}"
+        self._narrator.command(
+            f'curl -X DELETE --oauth2-bearer "$DIGITALOCEAN_TOKEN" "$DIGITALOCEAN_API_URL{path}"'
+        )
+        async with httpx.AsyncClient(timeout=_CONTROL_SECONDS, trust_env=False) as client:
+            answer = await client.delete(
+                f"{self._stack.cloud.digitalocean_url}{path}",
+                headers={"Authorization": f"Bearer {self._stack.settings.digitalocean_token}"},
+            )
+        answer.raise_for_status()
+
+        def is_replaced() -> bool:
+            status = self._status(name)
+            another = status.droplet is not None and status.droplet.id != lost
+            return another and is_true(status.conditions, ConditionType.READY)
+
+        await self._show_until(
+            lambda: is_replaced() or self._session(name).is_over,
+            what=f"{name} to run on another droplet",
+            limit_seconds=_REPLACED_SECONDS,
+        )
+        after = self._status(name)
+        self._narrator.blank()
+        self._verdict.check(
+            Claim(
+                f"{name} runs on another droplet, to the same end, and Claude was not asked",
+                is_replaced()
+                and after.expiration_time == before.expiration_time
+                and await self._orders(name) == orders,
+                f"{after.message}, until {after.expiration_time}",
+            )
+        )
 
     async def _until_over(self) -> None:
         self._narrator.step("Wait until all are over")
