@@ -103,6 +103,13 @@ def _runtime(parser: argparse.ArgumentParser) -> Run:
     return command.run
 
 
+def _image(parser: argparse.ArgumentParser) -> Run:
+    from spawnai.controller.images import command  # noqa: PLC0415
+
+    command.add_arguments(parser)
+    return lambda given: command.run(given, os.environ, sys.stdout.write)
+
+
 def _guard_uninstall(_: argparse.ArgumentParser) -> Run:
     from spawnai.controller.installation import guard_uninstall  # noqa: PLC0415
 
@@ -126,6 +133,7 @@ _COMMANDS = {
     "inspector": _Command("open apps' pages in a browser until it is told to stop", _inspector),
     "export": _Command("what sessions cost, as a FOCUS file or in a database", _export),
     "reap": _Command("find and delete what was left in DigitalOcean", _reap),
+    "image": _Command("bake an image for a class, or list the images", _image),
     "runtime": _Command("find out the hashes of what droplets install", _runtime),
     "guard-uninstall": _Command(
         "fail while sessions have anything at DigitalOcean", _guard_uninstall

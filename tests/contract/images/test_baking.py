@@ -9,8 +9,9 @@ import itertools
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.contract.images.world import World
+from tests.contract.images.world import NAME, World
 
+from spawnai.controller.images import command
 from spawnai_local.digitalocean.client import ControlClient
 
 HOUR = 3600.0
@@ -174,3 +175,34 @@ async def test_an_operator_that_dies_at_any_change_leaves_one_image_and_then_non
             if number >= world.changes:
                 assert number > 12, "the whole of its life was gone through"
                 return
+
+
+async def test_an_image_that_a_person_asks_for_is_made_by_the_operator_and_kept(world):
+    world.spec["image"] = {"baked": False}
+    world.known()
+    told: list[str] = []
+    asked = await command.bake(world.cluster, world.clock, NAME, 0, told.append)
+    assert asked == command.DONE
+    await world.until(lambda: world.made() and not world.builders())
+    await world.look()
+    [image] = world.made()
+    assert world.offered() == {}, "a class has to name it"
+    uid = told[0].split()[1]
+    watched = await command._watch(world.cluster, world.clock, uid, 60, told.append)
+    assert watched == command.DONE
+    assert f"spec.image.name: '{image.id}'" in told[-1]
+    for _ in range(200):
+        await world.look()
+    assert world.made() == [image]
+    listed: list[str] = []
+    await command.list_images(world.cluster, listed.append)
+    assert f"{uid}  default  {image.id}" in listed[1]
+    world.records.delete(uid)
+    await world.until(world.is_empty)
+
+
+async def test_a_class_that_keeps_its_image_by_itself_is_asked_for_none(world):
+    world.known()
+    with pytest.raises(command._WrongUse, match="kubectl delete spawnrecord"):
+        await command.bake(world.cluster, world.clock, NAME, 0, lambda _text: None)
+    assert world.records.records == {}

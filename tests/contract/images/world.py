@@ -50,6 +50,7 @@ class Records(FakeApiServer):
 
     def routes(self, app: web.Application) -> None:
         app.router.add_patch(GROUP_PATH + "/spawnrecords/{name}", self._patch_metadata)
+        app.router.add_get(GROUP_PATH + "/spawnclasses/{name}", self._class)
         app.router.add_delete(GROUP_PATH + "/spawnrecords/{name}", self._delete)
 
     def _metadata(self, name: str, uid: str) -> dict[str, str]:
@@ -65,6 +66,9 @@ class Records(FakeApiServer):
         found["metadata"]["resourceVersion"] = str(next(self._versions))
         self._let_go(request.match_info["name"])
         return web.json_response(found)
+
+    async def _class(self, request: web.Request) -> web.Response:
+        return web.json_response(self.classes[request.match_info["name"]])
 
     async def _delete(self, request: web.Request) -> web.Response:
         self.delete(request.match_info["name"])
@@ -95,7 +99,8 @@ class EmulatorClock:
         return datetime.fromtimestamp(self._clock.now(), UTC)
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+        self._clock.advance(seconds)
+        await asyncio.sleep(0)
 
 
 class World:
@@ -149,7 +154,8 @@ class World:
         await self._stop()
         clock = EmulatorClock(self.emulator.clock)
         self._api = client.ApiClient(client.Configuration(host=self.records.url))
-        cluster = Cluster(self._api, before_write=lambda: self._change("before"))
+        cluster = self.cluster = Cluster(self._api, before_write=lambda: self._change("before"))
+        self.clock = clock
         self.store = Store()
         async for body in cluster.list_all("spawnrecords"):
             self.store.put_record(body)
@@ -194,20 +200,19 @@ class World:
 
     def known(self) -> Any:
         generation = next(self._generation)
-        self.store.put_class(
-            {
-                "metadata": {
-                    "name": NAME,
-                    "uid": CLASS,
-                    "resourceVersion": str(generation),
-                    "generation": generation,
-                    "creationTimestamp": "2026-11-23T10:00:00Z",
-                    "finalizers": ["spawn-ai.com/cleanup"],
-                    **({"deletionTimestamp": "2026-11-23T10:00:00Z"} if self.deleting else {}),
-                },
-                "spec": self.spec,
-            }
-        )
+        document = self.records.classes[NAME] = {
+            "metadata": {
+                "name": NAME,
+                "uid": CLASS,
+                "resourceVersion": str(generation),
+                "generation": generation,
+                "creationTimestamp": "2026-11-23T10:00:00Z",
+                "finalizers": ["spawn-ai.com/cleanup"],
+                **({"deletionTimestamp": "2026-11-23T10:00:00Z"} if self.deleting else {}),
+            },
+            "spec": self.spec,
+        }
+        self.store.put_class(document)
         return self.store.spawn_class(NAME)
 
     async def look(self) -> None:

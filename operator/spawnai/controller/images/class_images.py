@@ -232,6 +232,8 @@ class ClassImages:
                 pause = min(BUSY_SECONDS * 2**failures, LAST_PAUSE_SECONDS)
                 failures = min(failures + 1, 10)
                 memory.news = self._after(error, known, memory)
+                if memory.news != before:
+                    _LOGGER.warning("The images of class %s: %s", name, memory.news.words)
             except Exception:
                 _LOGGER.exception("The images of class %s could not be looked after", name)
                 pause = LAST_PAUSE_SECONDS
