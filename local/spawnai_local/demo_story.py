@@ -43,7 +43,7 @@ LIFETIME = LifetimeSpec(
 TTL = timedelta(seconds=90)
 """What every session gets here: the slowest has to be Running before the first one ends."""
 LONGER_TTL = timedelta(seconds=150)
-"""Enough for a second droplet, also on a busy machine."""
+"""Enough for a second boot, also on a busy machine."""
 TIME_LEFT_AFTER_SHORTENING = timedelta(seconds=12)
 
 CHANGED_PROMPT = "A JSON API that keeps notes (simulate:app-dies-at-once-twice)"
@@ -55,7 +55,7 @@ _RUNNING_SECONDS_WITH_REAL_CLAUDE = 420.0
 _LATCHED_SECONDS = 10.0
 _CHANGED_SECONDS = 60.0
 _REPAIRED_VERSION = 3
-_REPLACED_SECONDS = 90.0
+_BACK_SECONDS = 90.0
 _OVER_SECONDS = 60.0
 _COMMAND_SECONDS = 60.0
 _DNS_SECONDS = 5.0
@@ -161,7 +161,7 @@ class Story:
                 await self._change_and_roll_back()
             await self._extend_and_shorten()
             if not self._with_real_claude:
-                await self._lose_a_droplet()
+                await self._break_a_droplet()
             await self._until_over()
             await self._show_what_stays()
             await self._empty()
@@ -426,45 +426,48 @@ class Story:
             after = self._status(name).expiration_time
             self._verdict.check(checks.expiry_moved(name, before[name], after, later=later))
 
-    async def _lose_a_droplet(self) -> None:
-        """Somebody deletes a droplet: the same app runs on another one, until the same end."""
-        self._narrator.step("Lose a droplet")
+    async def _break_a_droplet(self) -> None:
+        """Somebody switches a droplet off: the operator switches it on, and its end stays."""
+        self._narrator.step("Break a droplet")
         name = self._working[AppType.WEBAPP].name
         before, orders = self._status(name), await self._orders(name)
         if before.droplet is None:
-            raise StoryError(f"{name} has no droplet to lose")
-        lost = before.droplet.id
-        self._narrator.say(f"Somebody deletes droplet {lost} of {name} behind the operator's back:")
-        path = f"/v2/droplets/{lost}"
+            raise StoryError(f"{name} has no droplet to break")
+        self._narrator.say(f"Somebody switches the droplet of {name} off:")
+        path = f"/v2/droplets/{before.droplet.id}/actions"
         self._narrator.command(
-            f'curl -X DELETE --oauth2-bearer "$DIGITALOCEAN_TOKEN" "$DIGITALOCEAN_API_URL{path}"'
+            'curl --oauth2-bearer "$DIGITALOCEAN_TOKEN" --json \'{"type": "power_off"}\' '
+            f'"$DIGITALOCEAN_API_URL{path}"'
         )
         async with httpx.AsyncClient(timeout=_CONTROL_SECONDS, trust_env=False) as client:
-            answer = await client.delete(
+            answer = await client.post(
                 f"{self._stack.cloud.digitalocean_url}{path}",
                 headers={"Authorization": f"Bearer {self._stack.settings.digitalocean_token}"},
+                json={"type": "power_off"},
             )
         answer.raise_for_status()
+        went_away = False
 
-        def is_replaced() -> bool:
-            status = self._status(name)
-            another = status.droplet is not None and status.droplet.id != lost
-            return another and is_true(status.conditions, ConditionType.READY)
+        def is_back() -> bool:
+            nonlocal went_away
+            is_ready = is_true(self._status(name).conditions, ConditionType.READY)
+            went_away = went_away or not is_ready
+            return went_away and is_ready
 
         await self._show_until(
-            lambda: is_replaced() or self._session(name).is_over,
-            what=f"{name} to run on another droplet",
-            limit_seconds=_REPLACED_SECONDS,
+            lambda: is_back() or self._session(name).is_over,
+            what=f"{name} to be Ready again",
+            limit_seconds=_BACK_SECONDS,
         )
         after = self._status(name)
         self._narrator.blank()
         self._verdict.check(
             Claim(
-                f"{name} runs on another droplet, to the same end, and Claude was not asked",
-                is_replaced()
+                f"{name} runs again, to the same end, and Claude was not asked",
+                after.phase is Phase.RUNNING
                 and after.expiration_time == before.expiration_time
                 and await self._orders(name) == orders,
-                f"{after.message}, until {after.expiration_time}",
+                f"{after.phase}: {after.message}, until {after.expiration_time}",
             )
         )
 

@@ -12,6 +12,11 @@ async def images_of(world: World) -> list[dict[str, Any]]:
     return list((await world.cloud.state())["images"])
 
 
+async def ledgers_of_images(world: World) -> list[dict[str, Any]]:
+    ledgers = await world.kubectl.items("spawnrecords")
+    return [one for one in ledgers if one["spec"]["owner"]["kind"] == "SpawnImage"]
+
+
 async def slug_of_image(world: World, droplet_id: int) -> str | None:
     """The stock image that a droplet started from; None: an image of the account."""
     droplets = (await world.cloud.state())["droplets"]
@@ -33,12 +38,18 @@ async def test_sessions_start_from_the_image_of_their_class_and_from_stock_witho
         2 * READY_SECONDS,
     )
     [image] = await images_of(world)
-    ledgers = await world.kubectl.items("spawnrecords")
-    [ledger] = [one for one in ledgers if one["spec"]["owner"]["kind"] == "SpawnImage"]
-    assert {one["kind"]: one["presence"] for one in ledger["status"]["resources"]} == {
-        "Droplet": "Gone",
-        "Image": "Present",
-    }
+    await eventually(
+        "its builder is gone",
+        lambda: ledgers_of_images(world),
+        lambda ledgers: (
+            [
+                {line["kind"]: line["presence"] for line in one["status"]["resources"]}
+                for one in ledgers
+            ]
+            == [{"Droplet": "Gone", "Image": "Present"}]
+        ),
+        READY_SECONDS,
+    )
 
     app = "A JSON API that keeps notes"
     [one] = await world.apply(namespace, session("from-image", app, "api", class_name=NAME))
@@ -55,6 +66,4 @@ async def test_sessions_start_from_the_image_of_their_class_and_from_stock_witho
         await each.until_destroyed()
     await world.kubectl.run("delete", "spawnclass", NAME)
     assert await images_of(world) == []
-    ledgers = await world.kubectl.items("spawnrecords")
-    ours = [one for one in ledgers if one["spec"]["owner"]["kind"] == "SpawnImage"]
-    assert all(one["status"].get("completedAt") for one in ours)
+    assert all(one["status"].get("completedAt") for one in await ledgers_of_images(world))
