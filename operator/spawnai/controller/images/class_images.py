@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
 
+from spawnai import background
 from spawnai.api.durations import parse_duration
 from spawnai.api.names import image_name, image_prefix, session_droplet_name
 from spawnai.api.record import (
@@ -149,7 +150,7 @@ class ClassImages:
             memory.generation = known.generation
             memory.changed.set()
         if memory.task is None or memory.task.done():
-            memory.task = asyncio.create_task(
+            memory.task = background.once(
                 self._tend(known.name, memory), name=f"images of class {known.name}"
             )
         if not wanted:
@@ -239,17 +240,11 @@ class ClassImages:
                 pause = LAST_PAUSE_SECONDS
             if memory.news != before:
                 self._wake(name)
-            waits = asyncio.create_task(memory.changed.wait())
-            sleeps = asyncio.create_task(self._clock.sleep(pause))
-            try:
-                # A class is looked at once a minute; an idle image need not be.
-                await asyncio.wait(
-                    {sleeps} if pause < IDLE_SECONDS else {sleeps, waits},
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-            finally:
-                waits.cancel()
-                sleeps.cancel()
+            # A class is looked at once a minute; an idle image need not be.
+            works = [self._clock.sleep(pause)]
+            if pause >= IDLE_SECONDS:
+                works.append(_until(memory.changed))
+            await background.first_of(*works)
 
     @staticmethod
     def _after(error: Exception, known: StoredClass, memory: ClassImageMemory) -> ImageNews:
@@ -424,6 +419,10 @@ def bake_intent(
             source=spec.image.name, contents=contents_wanted(spec), kept=kept or None
         ),
     )
+
+
+async def _until(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 def _known(look: Look, named: set[str]) -> KnownBake:

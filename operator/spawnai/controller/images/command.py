@@ -16,11 +16,12 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from kubernetes.aio import client, config
+from kubernetes.aio import client
 
 from spawnai.api.durations import parse_duration
 from spawnai.api.record import IMAGE_OWNER, LedgerEntry, Presence, RecordStatus, ResourceKind
 from spawnai.clock import Clock, SystemClock
+from spawnai.cluster_access import NoClusterAccess, cluster_access
 from spawnai.controller.cluster import RECORDS, Cluster, ClusterError, ObjectNotFound
 from spawnai.controller.report import record_document
 from spawnai.controller.store import Store
@@ -66,7 +67,7 @@ async def _run(given: argparse.Namespace, environment: Mapping[str, str], write:
                 return await list_images(cluster, write)
             seconds = parse_duration(given.timeout).total_seconds()
             return await bake(cluster, SystemClock(), given.class_name, seconds, write)
-    except (ValueError, _WrongUse, ClusterError, config.ConfigException) as error:
+    except (ValueError, _WrongUse, ClusterError, NoClusterAccess) as error:
         write(f"spawnai image: {error}\n")
         return WRONG_USE
 
@@ -74,12 +75,7 @@ async def _run(given: argparse.Namespace, environment: Mapping[str, str], write:
 @asynccontextmanager
 async def _cluster(environment: Mapping[str, str]) -> AsyncIterator[Cluster]:
     """The cluster that kubectl would talk to."""
-    access = client.Configuration()
-    access.disable_strict_ssl_verification = True  # as the operator: see `lenient` in watches.py
-    await config.load_kube_config(  # type: ignore[no-untyped-call]
-        config_file=environment.get("KUBECONFIG") or None, client_configuration=access
-    )
-    async with client.ApiClient(access) as api:
+    async with client.ApiClient(await cluster_access(environment)) as api:
         yield Cluster(api, before_write=lambda: None)
 
 
