@@ -131,6 +131,7 @@ def _conclude(narrator: Narrator, verdict: Verdict, directory: Path) -> None:
             f"All {len(verdict.claims)} claims were true, after {narrator.elapsed:.0f} s. "
             "`make local` brings the same up for you to use."
         )
+        narrator.say("Open the page:  make local   (it prints the page's address and a token)")
         return
     narrator.warn(f"{len(verdict.broken)} of {len(verdict.claims)} claims were not true:")
     for claim in verdict.broken:
