@@ -170,6 +170,24 @@ async def test_a_lost_cluster_leaves_nothing_behind(run, world):
     assert (code, "Nothing was deleted" in text) == (0, False)
 
 
+async def test_the_baked_images_of_a_lost_cluster_go_and_no_other(run, world):
+    images = world.emulator.cloud.images
+    base = next(iter(world.emulator.cloud.catalogue.images.values()))
+    theirs = [
+        images.snapshot(1, name, base, "nyc3", 25)
+        for name in ("backup of the database", f"spawn-image-{OTHER_CLUSTER}-{UID}")
+    ]
+    baked = images.snapshot(1, f"spawn-image-{CLUSTER}-{UID}", base, "nyc3", 25)
+    code, text = await run(*LOST)
+    (row,) = rows_about(text, baked.name)
+    assert (code, "would be deleted" in row) == (1, True)
+    assert images.all() == [*theirs, baked]
+    code, text = await run(*LOST, "--yes")
+    (row,) = rows_about(text, baked.name)
+    assert (code, row.endswith("deleted")) == (0, True)
+    assert images.all() == theirs
+
+
 async def test_without_yes_nothing_is_deleted(run, world):
     made = await world.droplet()
     code, text = await run(*LOST)

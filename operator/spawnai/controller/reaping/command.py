@@ -20,7 +20,7 @@ from datetime import datetime
 from kubernetes.aio import client
 
 from spawnai.api.durations import format_duration, parse_duration
-from spawnai.api.names import cluster_tag, owner_of
+from spawnai.api.names import cluster_tag, image_prefix, owner_of
 from spawnai.clock import Clock, SystemClock
 from spawnai.cluster_access import NoClusterAccess, cluster_access
 from spawnai.controller.cluster import CLASSES, Cluster, ClusterError
@@ -31,7 +31,9 @@ from spawnai.digitalocean.dns import DomainRecords
 from spawnai.digitalocean.droplets import Droplets
 from spawnai.digitalocean.errors import DigitalOceanError, Refused, Unauthorized
 from spawnai.digitalocean.firewalls import Firewalls
-from spawnai.digitalocean.models import Droplet, Firewall
+from spawnai.digitalocean.image_resource import SNAPSHOT
+from spawnai.digitalocean.images import Images
+from spawnai.digitalocean.models import Droplet, Firewall, Image
 from spawnai.lifecycle.reaping import (
     CloudListing,
     ClusterListing,
@@ -49,12 +51,13 @@ from spawnai.settings import CloudSettings, SettingsError, read_settings
 from .census import take_census
 from .leftovers import Leftover, Leftovers
 from .receipts import Receipts
-from .removal import Estate, Outcome, Removal, Result, seen
+from .removal import Estate, Outcome, Removal, Result, remove_image, seen
 from .table import (
     Row,
     droplet_row,
     estate_rows,
     firewall_row,
+    image_row,
     leftover_row,
     outcome_row,
     table,
@@ -198,6 +201,7 @@ class ReapCommand:
         self._droplets = Droplets(cloud)
         self._records = DomainRecords(cloud)
         self._firewalls = Firewalls(cloud)
+        self._images = Images(cloud)
         self._clock = clock
         self._write = write
         self._rules = rules
@@ -323,6 +327,7 @@ class ReapCommand:
         domains = await self._domains() if findings.orphans or is_lost else ()
         estates = await removal.survey(findings.orphans, domains or ())
         shared: dict[str, Firewall] = {}
+        images = await self._baked_images(cluster_uid) if is_lost else ()
         leftovers: list[Leftover] = []
         if is_lost:
             shared = await removal.class_firewalls(findings.orphans)
@@ -332,9 +337,9 @@ class ReapCommand:
         rows: list[Row]
         failed = 0
         if self._delete and not refused:
-            rows, failed = await self._delete_all(estates, shared, removal, receipts)
+            rows, failed = await self._delete_all(estates, shared, images, removal, receipts)
         else:
-            rows = self._would_delete(estates, shared)
+            rows = self._would_delete(estates, shared, images)
         found = len(rows)
         self._write(table([*rows, *findings.others, *map(leftover_row, leftovers)]))
         if leftovers:
@@ -347,15 +352,22 @@ class ReapCommand:
             return SOMETHING_LEFT
         return SOMETHING_LEFT if failed or findings.waiting else NOTHING_LEFT
 
-    def _would_delete(self, estates: Sequence[Estate], shared: Mapping[str, Firewall]) -> list[Row]:
+    def _would_delete(
+        self,
+        estates: Sequence[Estate],
+        shared: Mapping[str, Firewall],
+        images: Sequence[Image],
+    ) -> list[Row]:
         now = self._clock.utc_now()
         rows = [row for estate in estates for row in estate_rows(estate, now)]
-        return rows + [firewall_row(one) for one in shared.values()]
+        rows += [firewall_row(one) for one in shared.values()]
+        return rows + [image_row(one, now) for one in images]
 
     async def _delete_all(
         self,
         estates: Sequence[Estate],
         shared: Mapping[str, Firewall],
+        images: Sequence[Image],
         removal: Removal,
         receipts: Receipts | None,
     ) -> tuple[list[Row], int]:
@@ -370,6 +382,7 @@ class ReapCommand:
             (None, await removal.remove_class_firewall(uid, firewall))
             for uid, firewall in shared.items()
         ]
+        outcomes += [(None, await remove_image(self._images, image)) for image in images]
         failed = sum(one.result not in (Result.DELETED, Result.GONE) for _, one in outcomes)
         return [outcome_row(outcome, estate, now) for estate, outcome in outcomes], failed
 
@@ -396,6 +409,18 @@ class ReapCommand:
                 f"{error}\n"
             )
         return outcomes
+
+    async def _baked_images(self, cluster_uid: str) -> tuple[Image, ...]:
+        """The lost cluster's images, which its name in them tells; none where the token may not
+        list them.
+        """
+        prefix = image_prefix(cluster_uid)
+        try:
+            own = await self._images.list_own(priority=Priority.HOUSEKEEPING)
+        except (Unauthorized, Refused) as error:
+            self._write(f"Images were not looked for, the token may not list them: {error}\n")
+            return ()
+        return tuple(one for one in own if one.type == SNAPSHOT and one.name.startswith(prefix))
 
     async def _domains(self) -> tuple[str, ...] | None:
         """All domains of the account; None where the token may not list them."""

@@ -16,7 +16,8 @@ from spawnai.digitalocean.dns import DomainRecords
 from spawnai.digitalocean.droplets import Droplets
 from spawnai.digitalocean.errors import DigitalOceanError, NotFound, Unavailable
 from spawnai.digitalocean.firewalls import Firewalls
-from spawnai.digitalocean.models import DomainRecord, Droplet, Firewall
+from spawnai.digitalocean.images import Images
+from spawnai.digitalocean.models import DomainRecord, Droplet, Firewall, Image
 from spawnai.lifecycle.reaping import (
     Orphan,
     SeenDroplet,
@@ -237,6 +238,17 @@ class Removal:
         if not is_bare_class_firewall(class_uid, found.name, found.tags, found.droplet_ids):
             return Result.LEFT, "it covers something else too"
         return await self._end_firewall(firewall)
+
+
+async def remove_image(images: Images, image: Image) -> Outcome:
+    """Remove a baked image in all its regions."""
+
+    async def removing() -> Told:
+        if not await images.delete(image.id, priority=Priority.DESTROY):
+            return Result.GONE, ""
+        return _proven(await images.get(image.id, priority=Priority.HOUSEKEEPING))
+
+    return await _told("Image", image.id, image.name, removing())
 
 
 def seen(droplet: Droplet) -> SeenDroplet:

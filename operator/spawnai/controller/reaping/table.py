@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from spawnai.api.durations import format_duration
-from spawnai.digitalocean.models import Firewall
+from spawnai.digitalocean.models import Firewall, Image
 from spawnai.lifecycle.reaping import SeenDroplet
 
 from .leftovers import Leftover
@@ -45,6 +45,12 @@ def estate_rows(estate: Estate, now: datetime) -> list[Row]:
 def firewall_row(firewall: Firewall) -> Row:
     """A firewall that goes."""
     return Row("Firewall", firewall.id, firewall.name, "", _WOULD_BE_DELETED)
+
+
+def image_row(image: Image, now: datetime) -> Row:
+    """A baked image that goes."""
+    age = _age(image.created_at, now)
+    return Row("Image", str(image.id), image.name, age, _WOULD_BE_DELETED)
 
 
 def leftover_row(leftover: Leftover) -> Row:
