@@ -1,4 +1,4 @@
-"""`make demo`: five sessions from manifest to empty cloud, told to a person, every claim checked.
+"""`make demo`: six sessions from manifest to empty cloud, told to a person, every claim checked.
 
 Exit code 0 only if everything that was claimed is true; else the last lines say which was not, and
 where the logs are.
@@ -66,7 +66,7 @@ def _settings(directory: Path) -> StackSettings:
 async def _run(settings: StackSettings, narrator: Narrator, verdict: Verdict) -> int:
     narrator.title(
         "SpawnAI: from a manifest to a live app, and to nothing again",
-        "Five sessions live and end on this machine, with a real Kubernetes API server and a cloud "
+        "Six sessions live and end on this machine, with a real Kubernetes API server and a cloud "
         "that answers as DigitalOcean does. Whatever has a ✓ was checked.",
     )
     warn_of_costs(narrator, settings)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from spawnai.api.budget import BudgetStatus
 from spawnai.api.conditions import ConditionType, find_condition, is_true
 from spawnai.api.record import LedgerEntry, Presence, RecordStatus, ResourceKind
 from spawnai.api.session import Phase, SessionStatus
@@ -80,6 +81,56 @@ def is_inspected(name: str, status: SessionStatus) -> Claim:
         f"a browser opened the page of {name} and found nothing wrong",
         is_true(status.conditions, ConditionType.INSPECTED),
         "nobody looked" if inspected is None else f"{inspected.reason}: {inspected.message}",
+    )
+
+
+def reason_to_wait(status: SessionStatus) -> str | None:
+    """What a session waits for, as a condition's reason; None when it does not wait."""
+    admitted = find_condition(status.conditions, ConditionType.ADMITTED)
+    return admitted.reason if admitted is not None and admitted.status == "False" else None
+
+
+def waits(name: str, status: SessionStatus, reason: str, words: str) -> Claim:
+    """A session is held back before anything is made, and says where it stands and for what."""
+    message = status.message or ""
+    return Claim(
+        f"{name} says for what it waits, and at which place: {message}",
+        status.phase is Phase.REQUESTED
+        and reason_to_wait(status) == reason
+        and "1st of 1: " in message
+        and words in message,
+        f"Admitted is {reason_to_wait(status)}; {_state(status)}",
+    )
+
+
+def says_its_price_before(name: str, status: SessionStatus) -> Claim:
+    """The estimate is there while nothing is made."""
+    estimated = status.cost.estimated if status.cost is not None else None
+    return Claim(
+        f"{name} says what it will cost before anything is made: about ${estimated}",
+        estimated is not None and Decimal(estimated) > 0 and status.droplet is None,
+        f"an estimate of {estimated}, droplet {status.droplet}",
+    )
+
+
+def budget_says_the_bill(budget: Mapping[str, Any], ledgers: Sequence[Ledger]) -> Claim:
+    """A budget spent what the records add up to, has nothing reserved, and was not exceeded."""
+    status = BudgetStatus.model_validate(budget.get("status") or {})
+    limit, spent = budget["spec"]["limit"], Decimal(status.spent or 0)
+    billed = sum(
+        (
+            ledger.total_dollars
+            for ledger in ledgers
+            if ledger.status.completed_at is not None
+            # At midnight between two months the first sessions belong to the month before.
+            and (status.period_start is None or ledger.status.completed_at >= status.period_start)
+        ),
+        Decimal(0),
+    )
+    return Claim(
+        f"the budget says that ${dollars(spent)} of ${limit} were spent, as the records do",
+        0 < spent == billed <= Decimal(limit) and Decimal(status.reserved or 0) == 0,
+        f"the records say ${dollars(billed)}, and ${status.reserved} is reserved",
     )
 
 

@@ -19,12 +19,12 @@ import yaml
 
 from spawnai.api.conditions import ConditionType, is_true
 from spawnai.api.durations import format_duration, format_time
-from spawnai.api.names import EXPIRES_AT_ANNOTATION, TTL_ANNOTATION
+from spawnai.api.names import API_VERSION, EXPIRES_AT_ANNOTATION, TTL_ANNOTATION
 from spawnai.api.session import AppType, Phase, SessionStatus
 from spawnai.api.spawnclass import LifetimeSpec
 from spawnai_local import demo_checks as checks
 from spawnai_local.browser import FetchError, Page, fetch, lookup
-from spawnai_local.classes import LOCAL_DOMAIN
+from spawnai_local.classes import LOCAL_DNS_CLASS, LOCAL_DOMAIN
 from spawnai_local.cloud_settings import CloudSettings
 from spawnai_local.console import NAMESPACE
 from spawnai_local.demo_checks import Claim, Ledger
@@ -46,6 +46,13 @@ LONGER_TTL = timedelta(seconds=150)
 """Enough for a second boot, also on a busy machine."""
 TIME_LEFT_AFTER_SHORTENING = timedelta(seconds=12)
 
+SIXTH = "second-board"
+SIXTH_TTL = timedelta(seconds=15)
+BUDGET = "demo"
+NARROW_LIMIT = "0.90"
+"""Dollars: enough for one session, but not beside what the others use and have reserved."""
+WIDE_LIMIT = "5"
+
 CHANGED_PROMPT = "A JSON API that keeps notes (simulate:app-dies-at-once-twice)"
 """Claude's first two answers of the session: the app itself, which its prompt asks nothing of, and
 the change. The third, which is the repair, works."""
@@ -56,6 +63,9 @@ _LATCHED_SECONDS = 10.0
 _CHANGED_SECONDS = 60.0
 _REPAIRED_VERSION = 3
 _BACK_SECONDS = 90.0
+_HELD_SECONDS = 60.0
+_COUNTED_SECONDS = 30.0
+"""A budget's status is written every ten seconds at most."""
 _OVER_SECONDS = 60.0
 _COMMAND_SECONDS = 60.0
 _DNS_SECONDS = 5.0
@@ -143,6 +153,9 @@ class Story:
         self._with_real_claude = stack.settings.claude is Claude.ANTHROPIC
         self._examples = [one for one in examples if not (one.is_broken and self._with_real_claude)]
         self._working = {one.app_type: one for one in examples if not one.is_broken}
+        self._sixth = Example(
+            stack.directory / "second-board.yaml", SIXTH, AppType.WEBAPP, is_broken=False
+        )
         self._hosts: set[str] = set()
         self._applied_at = 0.0
 
@@ -159,7 +172,9 @@ class Story:
             await self._visit()
             if not self._with_real_claude:
                 await self._change_and_roll_back()
+            await self._wait_for_a_place()
             await self._extend_and_shorten()
+            await self._wait_for_money()
             if not self._with_real_claude:
                 await self._break_a_droplet()
             await self._until_over()
@@ -390,9 +405,8 @@ class Story:
         self._narrator.say(f"The prompt of {name} becomes: {first_line}")
         file = self._stack.directory / "prompt.json"
         file.write_text(json.dumps({"spec": {"prompt": prompt}}))
-        # Relative: a command is one that a person in the checkout can repeat.
-        shown = os.path.relpath(file)
-        await self._kubectl("patch", "spawnsession", name, "--type=merge", f"--patch-file={shown}")
+        patch = f"--patch-file={_relative(file)}"
+        await self._kubectl("patch", "spawnsession", name, "--type=merge", patch)
 
     async def _show_versions(self, name: str) -> None:
         path = "jsonpath={.status.message}"
@@ -402,6 +416,80 @@ class Story:
         """How many answers of Claude were paid for, by its own bill."""
         uid = self._session(name).uid
         return int((await self._claude_bill())[uid]["calls"])
+
+    async def _wait_for_a_place(self) -> None:
+        """A limit of the class, and a sixth session that is over it."""
+        self._narrator.step("Order one more than the class allows")
+        running = len(self._working)
+        limits = json.dumps({"spec": {"limits": {"perUser": {"active": running}}}})
+        await self._kubectl("patch", "spawnclass", LOCAL_DNS_CLASS, "--type=merge", "-p", limits)
+        document = yaml.safe_load(self._working[AppType.WEBAPP].path.read_text())
+        document["metadata"] |= {
+            "name": SIXTH,
+            "annotations": {TTL_ANNOTATION: format_duration(SIXTH_TTL)},
+        }
+        await self._apply_file(self._sixth.path, document)
+        await self._until_held_back(self._sixth.name, "Queued")
+        await self._kubectl("get", "spawnsessions", SIXTH)
+        status = self._status(SIXTH)
+        self._verdict.check(checks.waits(SIXTH, status, "Queued", f"of {running} running"))
+        self._verdict.check(checks.says_its_price_before(SIXTH, status))
+
+    async def _wait_for_money(self) -> None:
+        """A budget that holds back the session whose turn has come, and lets it go."""
+        self._narrator.step("Hold it back with a budget, and let it go")
+        document = {
+            "apiVersion": API_VERSION,
+            "kind": "SpawnBudget",
+            "metadata": {"name": BUDGET},
+            "spec": {"limit": NARROW_LIMIT, "selector": {"namespaces": [NAMESPACE]}},
+        }
+        await self._apply_file(self._stack.directory / "budget.yaml", document)
+        name = self._working[AppType.API].name
+        self._narrator.say(f"When {name} has ended, {SIXTH} has a place. Then it needs money:")
+        await self._until_held_back(SIXTH, "WaitingForBudget")
+        await self._kubectl("get", "spawnbudgets")
+        self._verdict.check(
+            checks.waits(SIXTH, self._status(SIXTH), "WaitingForBudget", f"budget {BUDGET} (")
+        )
+        calls = (await self._control("calls"))["by_session"]
+        asked = {} if self._with_real_claude else await self._claude_bill()
+        uid = self._session(SIXTH).uid
+        self._verdict.check(
+            Claim(
+                f"nothing was made for {SIXTH} while it waited, and nobody was asked for it",
+                self._status(SIXTH).droplet is None and uid not in calls and uid not in asked,
+                f"the cloud's calls: {calls.get(uid)}, Claude's: {asked.get(uid)}",
+            )
+        )
+        limit = json.dumps({"spec": {"limit": WIDE_LIMIT}})
+        await self._kubectl("patch", "spawnbudget", BUDGET, "--type=merge", "-p", limit)
+        self._examples.append(self._sixth)
+        await self._show_until(
+            lambda: self._session(SIXTH).phase is Phase.RUNNING or self._session(SIXTH).is_over,
+            what=f"{SIXTH} to be Running",
+            limit_seconds=_RUNNING_SECONDS_WITH_REAL_CLAUDE
+            if self._with_real_claude
+            else _RUNNING_SECONDS,
+        )
+        self._verdict.check(checks.is_running(SIXTH, self._status(SIXTH)))
+
+    async def _until_held_back(self, name: str, reason: str) -> None:
+        await self._watch.until(
+            lambda: (
+                name in self._watch.sessions and checks.reason_to_wait(self._status(name)) == reason
+            ),
+            what=f"{name} to wait ({reason})",
+            limit_seconds=_HELD_SECONDS,
+        )
+
+    async def _apply_file(self, file: Path, document: Mapping[str, Any]) -> None:
+        """Apply a manifest that is not among the examples, before the reader's eyes."""
+        text = yaml.safe_dump(document, sort_keys=False)
+        file.write_text(text)
+        self._narrator.command(f"cat {_relative(file)}")
+        self._narrator.output(text)
+        await self._kubectl("apply", "-f", _relative(file))
 
     async def _extend_and_shorten(self) -> None:
         self._narrator.step("Extend one life, shorten another")
@@ -511,7 +599,7 @@ class Story:
     async def _show_what_stays(self) -> None:
         self._narrator.step("What stays: tombstones, receipts, the bill")
         await self._kubectl("get", "spawnsessions")
-        for example in self._working.values():
+        for example in (one for one in self._examples if not one.is_broken):
             self._verdict.check(checks.is_tombstone(example.name, self._status(example.name)))
         self._narrator.blank()
         await self._kubectl("get", "spawnrecords")
@@ -524,6 +612,21 @@ class Story:
         names = [example.name for example in self._examples]
         self._verdict.check(checks.all_receipts_are_there(ledgers, names))
         await self._show_bill(ledgers)
+        await self._show_budget(ledgers)
+
+    async def _show_budget(self, ledgers: Sequence[Ledger]) -> None:
+        """What the budget says was spent, once it has been written."""
+
+        async def read() -> Claim:
+            [budget] = await self._stack.kubectl.items("spawnbudgets")
+            return checks.budget_says_the_bill(budget, ledgers)
+
+        deadline = time.monotonic() + _COUNTED_SECONDS
+        while not (claim := await read()).holds and time.monotonic() < deadline:
+            await asyncio.sleep(0.5)
+        self._narrator.blank()
+        await self._kubectl("get", "spawnbudgets")
+        self._verdict.check(claim)
 
     async def _show_bill(self, ledgers: Sequence[Ledger]) -> None:
         """The records' costs beside what the cloud and Claude billed, and the claims about them."""
@@ -558,7 +661,8 @@ class Story:
 
     async def _empty(self) -> None:
         self._narrator.step("The cloud is empty")
-        await self._kubectl("delete", *self._manifests)
+        await self._kubectl("delete", *self._manifests, "-f", _relative(self._sixth.path))
+        await self._kubectl("delete", "spawnbudgets", BUDGET)
         await self._kubectl("delete", "spawnclasses", *self._stack.classes)
         url = self._stack.cloud.digitalocean_url
         for kind in ("droplets", "firewalls"):
@@ -728,6 +832,5 @@ def _curl(page: Page, *options: str) -> str:
 
 
 def _relative(path: Path) -> str:
-    """A path as a person in the checkout writes it."""
-    parts = path.parts
-    return "/".join(parts[parts.index("manifests") :])
+    """A path from where the demo was started: a person there can repeat the command."""
+    return os.path.relpath(path)

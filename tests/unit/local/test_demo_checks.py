@@ -204,6 +204,43 @@ def test_a_record_s_total_is_the_sum_of_its_lines_and_what_the_session_says():
     assert not checks.sums_add_up([wrong_total], says("0.03")).holds
 
 
+def held_back(reason: str, message: str, **fields) -> SessionStatus:
+    admitted = Condition(type="Admitted", status="False", reason=reason, last_transition_time=NOON)
+    return status(Phase.REQUESTED, admitted, message=message, **fields)
+
+
+def test_one_that_waits_says_where_it_stands_and_for_what():
+    queued = held_back("Queued", "Waiting: 1st of 1: default has 4 of 4 running")
+    assert checks.waits("board", queued, "Queued", "of 4 running").holds
+    assert not checks.waits("board", queued, "WaitingForBudget", "of 4 running").holds
+    assert not checks.waits("board", queued, "Queued", "of 3 running").holds
+    admitted = status(Phase.PROVISIONING, condition("Admitted"), message=queued.message)
+    assert not checks.waits("board", admitted, "Queued", "of 4 running").holds
+
+
+def test_an_estimate_is_there_before_a_droplet():
+    cost = CostStatus(estimated="0.07")
+    assert checks.says_its_price_before("board", held_back("Queued", "", cost=cost)).holds
+    assert not checks.says_its_price_before("board", held_back("Queued", "")).holds
+
+
+@pytest.mark.parametrize(
+    ("spent", "reserved", "holds"),
+    [("0.03", "0", True), ("0.02", "0", False), ("0.03", "0.01", False), (None, None, False)],
+)
+def test_a_budget_spent_what_the_records_add_up_to(spent, reserved, holds):
+    budget = {"spec": {"limit": "5"}, "status": {"spent": spent, "reserved": reserved}}
+    ledgers = [ledger(total="0.01"), ledger(total="0.02"), ledger(total="1", completed_at=None)]
+    assert checks.budget_says_the_bill(budget, ledgers).holds is holds
+
+
+def test_a_budget_counts_what_ended_in_its_period():
+    last_month = ledger(total="1", completed_at=NOON - timedelta(days=1))
+    month = {"spent": "0.01", "reserved": "0", "periodStart": "2026-03-01T00:00:00Z"}
+    budget = {"spec": {"limit": "5"}, "status": month}
+    assert checks.budget_says_the_bill(budget, [ledger(), last_month]).holds
+
+
 def test_an_empty_cloud_has_no_droplet_firewall_or_address_of_ours():
     domains = [{"name": DOMAIN, "records": [{"type": "NS", "name": "@", "data": "ns1"}]}]
     empty = {"droplets": [], "firewalls": [], "domains": domains}
