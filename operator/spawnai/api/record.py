@@ -82,11 +82,17 @@ class ImageIntent(ApiModel):
 class PriceTerms(ApiModel):
     """How the price of the session is made, as its class had it when it began."""
 
-    model: Identifier = Field(description="Flat or CostPlus.")
+    model: Identifier = Field(description="Flat, CostPlus or Dynamic.")
     flat: Amount | None = Field(default=None, description="US dollars, when it is Flat.")
-    overhead: Amount | None = Field(default=None, description="A share, when it is CostPlus.")
-    multiplier: Amount | None = Field(default=None, description="A factor, when it is CostPlus.")
-    minimum: Amount | None = Field(default=None, description="US dollars, when it is CostPlus.")
+    overhead: Amount | None = Field(
+        default=None, description="A share, when it is CostPlus or Dynamic."
+    )
+    multiplier: Amount | None = Field(
+        default=None, description="A factor, when it is CostPlus or Dynamic."
+    )
+    minimum: Amount | None = Field(
+        default=None, description="US dollars, when it is CostPlus or Dynamic."
+    )
 
 
 class RecordSpec(ApiModel):
@@ -216,6 +222,29 @@ class GenerationEntry(ApiModel):
     cost: Amount = Field(default="0", description="What it cost in US dollars.")
 
 
+class UsageTotals(ApiModel):
+    """For how long processor and memory were busy and idle, as the droplet's agent measured."""
+
+    next: int = Field(
+        default=0, ge=0, description="The number of the agent's sample that is to be read next."
+    )
+    measured_seconds: int = Field(
+        default=0, ge=0, description="How long was measured while the app ran, in seconds."
+    )
+    cpu_busy_seconds: int = Field(
+        default=0, ge=0, description="How long the processor was used above 80 %."
+    )
+    cpu_idle_seconds: int = Field(
+        default=0, ge=0, description="How long the processor was used below 30 %."
+    )
+    memory_busy_seconds: int = Field(
+        default=0, ge=0, description="How long the memory was used above 80 %."
+    )
+    memory_idle_seconds: int = Field(
+        default=0, ge=0, description="How long the memory was used below 30 %."
+    )
+
+
 class Replacement(ApiModel):
     """A droplet that was replaced by another one while its session ran."""
 
@@ -263,6 +292,13 @@ class RecordStatus(ApiModel):
         description=(
             "What the session may cost at most, in US dollars, once that is another amount than in "
             "the intent: less when the app runs, more for a longer life or a new prompt."
+        ),
+    )
+    usage: UsageTotals | None = Field(
+        default=None,
+        description=(
+            "How busy the droplet was, where the price depends on it. Written with other news, at "
+            "the end, and each twelve hours."
         ),
     )
     total_cost: Amount | None = Field(

@@ -322,9 +322,27 @@ class PriceStatus(ApiModel):
     estimated: Amount | None = Field(
         default=None, description="What the whole life is expected to be charged."
     )
+    lowest: Amount | None = Field(
+        default=None,
+        description=(
+            "What is expected when processor and memory are idle all the time; only where the "
+            "price depends on them."
+        ),
+    )
+    highest: Amount | None = Field(
+        default=None,
+        description="What is expected when processor and memory are busy all the time.",
+    )
     final: Amount | None = Field(
         default=None,
         description="What is charged, known once everything was seen gone. What never ran: 0.",
+    )
+    cpu: Amount | None = Field(
+        default=None,
+        description="The factor for the processor in the final price, from 0.8 to 1.2.",
+    )
+    memory: Amount | None = Field(
+        default=None, description="The factor for the memory in the final price, from 0.8 to 1.2."
     )
 
 

@@ -879,6 +879,7 @@ class PricingModel(StrEnum):
     NONE = "None"
     FLAT = "Flat"
     COST_PLUS = "CostPlus"
+    DYNAMIC = "Dynamic"
 
 
 _DOLLARS = 'write an amount of dollars as a string such as "0.15": no sign, at most six decimals'
@@ -925,6 +926,51 @@ class CostPlusPrices(ApiModel):
     )
 
 
+class TierMultipliers(ApiModel):
+    """A factor for each tier."""
+
+    light: str = decimal_field(
+        "3.773",
+        "The factor for a session of tier light; below 1 counts as 1.",
+        help_=_FACTOR,
+    )
+    standard: str = decimal_field(
+        "3.03",
+        "The factor for a session of tier standard; below 1 counts as 1.",
+        help_=_FACTOR,
+    )
+    complex: str = decimal_field(
+        "2.375",
+        "The factor for a session of tier complex; below 1 counts as 1.",
+        help_=_FACTOR,
+    )
+
+
+class DynamicPrices(ApiModel):
+    """A price that follows the use of the droplet: cost x (1 + overhead) x multiplier x processor x
+    memory, never below cost and overhead, and at least minimum.
+
+    Processor and memory are factors from 0.8 to 1.2.
+    """
+
+    overhead: str = decimal_field(
+        "0.05",
+        "What is added to the cost for all else, as a share: 0.05 is five percent.",
+        help_=_FACTOR,
+    )
+    multipliers: TierMultipliers = Field(
+        default_factory=TierMultipliers,
+        description=(
+            "By what cost and overhead are multiplied, before the factors for processor and memory."
+        ),
+    )
+    minimum: str = decimal_field(
+        "0",
+        "The lowest price of a session that ran, in US dollars.",
+        help_=_DOLLARS,
+    )
+
+
 class PricingSpec(ApiModel):
     """What users are charged."""
 
@@ -932,8 +978,10 @@ class PricingSpec(ApiModel):
         default=PricingModel.NONE.value,
         description=(
             "None: nobody is charged. Flat: a price for each tier. CostPlus: the cost with an "
-            "overhead and a multiplier. A session keeps the prices that held when it began; one "
-            "that never ran is charged nothing."
+            "overhead and a multiplier. Dynamic: the same, and up to 20 % more or less for a busy "
+            "or idle processor and memory, as the droplet's agent measures them each minute. A "
+            "session keeps the prices that held when it began; one that never ran is charged "
+            "nothing."
         ),
         json_schema_extra=for_api_server(enum=[one.value for one in PricingModel]),
     )
@@ -942,6 +990,9 @@ class PricingSpec(ApiModel):
     )
     cost_plus: CostPlusPrices = Field(
         default_factory=CostPlusPrices, description="How the price is made, when it is CostPlus."
+    )
+    dynamic: DynamicPrices = Field(
+        default_factory=DynamicPrices, description="How the price is made, when it is Dynamic."
     )
 
 

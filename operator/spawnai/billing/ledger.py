@@ -15,11 +15,15 @@ from spawnai.api.record import (
     RecordStatus,
     Replacement,
     ResourceKind,
+    UsageTotals,
 )
 
 from .droplet_prices import droplet_cost_between
 
 CENT_FRACTION = Decimal("0.000001")
+
+USAGE_UNWRITTEN_SECONDS = 12 * 3600
+"""How much that was measured may be known to one process only. An agent keeps a day of it."""
 
 AT_ONCE = timedelta()
 ADDRESS_COMES_WITHIN = timedelta(seconds=2)
@@ -117,6 +121,7 @@ def merged(ours: RecordStatus, theirs: RecordStatus) -> RecordStatus:
             "replacements": _merged_replacements(ours, theirs),
             "log": ours.log or theirs.log,
             "reserved": _the_more(ours.reserved, theirs.reserved),
+            "usage": max((ours.usage, theirs.usage), key=_measured),
             "total_cost": ours.total_cost or theirs.total_cost,
             "termination_reason": ours.termination_reason or theirs.termination_reason,
             "completed_at": ours.completed_at or theirs.completed_at,
@@ -127,6 +132,10 @@ def merged(ours: RecordStatus, theirs: RecordStatus) -> RecordStatus:
 def _the_more(ours: str | None, theirs: str | None) -> str | None:
     amounts = [amount for amount in (ours, theirs) if amount is not None]
     return max(amounts, key=Decimal, default=None)
+
+
+def _measured(usage: UsageTotals | None) -> int:
+    return usage.measured_seconds if usage is not None else 0
 
 
 def _with_receipt_of(ours: LedgerEntry, theirs: LedgerEntry) -> LedgerEntry:
@@ -242,6 +251,8 @@ def write_within(
       Until then the droplet is found by its own name, which the ledger's intent holds.
     * A name's line waits for the app to be written. It is found by its name and its address.
 
+    How busy a droplet was is asked of its agent again, which keeps a day of it.
+
     Nothing may be deleted before its line is written; whoever plans a deletion sees to that.
     """
     if (
@@ -250,6 +261,7 @@ def write_within(
         or known.completed_at != stored.completed_at
         or known.reserved != stored.reserved
         or known.replacements != stored.replacements
+        or _measured(known.usage) - _measured(stored.usage) > USAGE_UNWRITTEN_SECONDS
     ):
         return AT_ONCE
     identities = {(entry.kind, entry.id) for entry in stored.resources}

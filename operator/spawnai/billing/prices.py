@@ -6,6 +6,8 @@ from spawnai.api.record import PriceTerms
 from spawnai.api.session import Tier
 from spawnai.api.spawnclass import PricingModel, PricingSpec
 
+from .usage import ALL_BUSY, ALL_IDLE, AS_USUAL, Factors
+
 
 def terms_of(pricing: PricingSpec, tier: Tier) -> PriceTerms | None:
     """The terms for a session that begins now; None where nobody is charged."""
@@ -24,12 +26,39 @@ def terms_of(pricing: PricingSpec, tier: Tier) -> PriceTerms | None:
             multiplier=plus.multiplier,
             minimum=plus.minimum,
         )
+    if pricing.model == PricingModel.DYNAMIC:
+        dynamic = pricing.dynamic
+        multipliers = {
+            Tier.LIGHT: dynamic.multipliers.light,
+            Tier.STANDARD: dynamic.multipliers.standard,
+            Tier.COMPLEX: dynamic.multipliers.complex,
+        }
+        return PriceTerms(
+            model=pricing.model,
+            overhead=dynamic.overhead,
+            multiplier=multipliers[tier],
+            minimum=dynamic.minimum,
+        )
     return None
 
 
-def price_of(terms: PriceTerms, cost: Decimal) -> Decimal:
-    """Dollars that are charged for a session that ran and cost that much, not rounded."""
+def is_measured(terms: PriceTerms | None) -> bool:
+    """Whether the price depends on how much of the droplet is used."""
+    return terms is not None and terms.model == PricingModel.DYNAMIC
+
+
+def price_of(terms: PriceTerms, cost: Decimal, factors: Factors = AS_USUAL) -> Decimal:
+    """Dollars that are charged for a session that ran and cost that much, not rounded.
+
+    Never less than cost and overhead.
+    """
     if terms.flat is not None:
         return Decimal(terms.flat)
     total = cost * (1 + Decimal(terms.overhead or 0))
-    return max(total * max(Decimal(terms.multiplier or 1), Decimal(1)), Decimal(terms.minimum or 0))
+    price = total * max(Decimal(terms.multiplier or 1), Decimal(1)) * factors.cpu * factors.memory
+    return max(price, total, Decimal(terms.minimum or 0))
+
+
+def price_range(terms: PriceTerms, cost: Decimal) -> tuple[Decimal, Decimal]:
+    """The lowest and the highest price of a session that costs that much."""
+    return price_of(terms, cost, ALL_IDLE), price_of(terms, cost, ALL_BUSY)

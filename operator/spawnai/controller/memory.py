@@ -113,6 +113,9 @@ class Memory:
         self.droplet = self.app = self.bundle = self.switch = None
         self.silent_since = self.droplet_confirmed_at = None
         self.droplet_unseen = self.firewall_in_force = False
+        if self.ledger is not None and self.ledger.usage is not None:
+            usage = self.ledger.usage.model_copy(update={"next": 0})
+            self.ledger = self.ledger.model_copy(update={"usage": usage})
         for key in [key for key in self.efforts if key.action in _ON_A_DROPLET]:
             if (task := self.tasks.get(key)) is not None:
                 task.cancel()

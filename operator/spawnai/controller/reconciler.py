@@ -15,6 +15,7 @@ from spawnai import background
 from spawnai.api.conditions import ConditionType, is_true
 from spawnai.api.record import LedgerEntry, ResourceKind
 from spawnai.api.session import SessionStatus
+from spawnai.billing.prices import is_measured
 from spawnai.clock import Clock
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.health import probe_target
@@ -217,7 +218,15 @@ class Reconciler:
         memory.efforts[action.key] = replace(
             before, running=True, retry_at=None, started_at=now, done_at=None, turn_at=None
         )
-        work = Work(observation.uid, observation.session, memory, backing, self._clock.utc_now)
+        record = observation.record
+        work = Work(
+            observation.uid,
+            observation.session,
+            memory,
+            backing,
+            self._clock.utc_now,
+            measures_usage=record is not None and is_measured(record.spec.price_terms),
+        )
         memory.tasks[action.key] = background.once(
             self._run(work, action), name=f"{action.key} for {observation.uid}"
         )

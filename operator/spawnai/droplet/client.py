@@ -40,6 +40,7 @@ ANSWER_MAX_BYTES = 8 * 1024 * 1024
 LOG_MAX_LINES = 100
 LOG_LINE_MAX_CHARACTERS = 1000
 USAGE_MAX_SAMPLES = 1440
+USAGE_MOST_COUNTED = 10_000_000  # 19 years
 _IDLE_SECONDS = 30.0
 
 
@@ -293,7 +294,7 @@ class AgentClient:
         answer = await self._call("GET", f"/v1/usage?after={after}")
         try:
             samples = tuple(_read_sample(one) for one in answer["samples"][:USAGE_MAX_SAMPLES])
-            return samples, int(answer["next"])
+            return samples, _bounded(int(answer["next"]), USAGE_MOST_COUNTED)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise self._unreadable("usage", error) from error
 
@@ -501,6 +502,12 @@ def _read_sample(sample: Any) -> UsageSample:
     if not (0 <= cpu <= 100 and 0 <= memory <= 100 and 0 < seconds < 86_400):  # noqa: PLR2004
         raise ValueError("a percentage is not between 0 and 100, or a time is none")
     return UsageSample(datetime.fromtimestamp(float(sample["at"]), UTC), seconds, cpu, memory)
+
+
+def _bounded(number: int, most: int) -> int:
+    if not 0 <= number <= most:
+        raise ValueError(f"a number is not between 0 and {most}")
+    return number
 
 
 def _optional_number(value: Any) -> int | None:

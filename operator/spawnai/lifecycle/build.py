@@ -166,7 +166,7 @@ def _say_the_rest(
     expiry = once_told(d, wanted)
     announce_expiry(d, offer, expiry, now)
     if keeps:
-        keep(d, session, wanted, expiry, now)
+        keep(d, wanted, expiry, now)
         if d.address is not None and revise(d, session, offer, d.address):
             give_back(d, session, offer, o.record, wanted)
     sum_up(d, session, offer, expiry, unpaid)

@@ -3,11 +3,12 @@
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from spawnai.api.record import PriceTerms
+from spawnai.api.record import PriceTerms, ResourceKind
 from spawnai.api.session import CostStatus, PriceStatus
 from spawnai.billing.estimates import USUAL_START, estimated_cost, usual_token_cost
 from spawnai.billing.ledger import cost_by, money
-from spawnai.billing.prices import price_of, terms_of
+from spawnai.billing.prices import is_measured, price_of, price_range, terms_of
+from spawnai.billing.usage import factors_of
 
 from .expiry import read_wish
 from .limits import limits_of
@@ -64,9 +65,13 @@ def say_bill(d: Draft, total: str | None) -> None:
     known, record = d.previous.cost or CostStatus(), d.observation.record
     price = known.price or PriceStatus()
     terms = record.spec.price_terms if record is not None else None
-    if terms is not None and d.previous.ready_at is not None:
-        final = price_of(terms, Decimal(total or 0))
-        price = price.model_copy(update={"model": terms.model, "final": money(final)})
+    if record is not None and terms is not None and d.previous.ready_at is not None:
+        factors = factors_of(record.status.usage, _ran(record, d.previous.ready_at))
+        final = price_of(terms, Decimal(total or 0), factors)
+        said = {"model": terms.model, "final": money(final)}
+        if is_measured(terms):
+            said |= {"cpu": money(factors.cpu), "memory": money(factors.memory)}
+        price = price.model_copy(update=said)
     elif terms is not None or price.estimated is not None:
         price = price.model_copy(update={"final": money(Decimal(0))})
     d.put(cost=known.model_copy(update={"actual": total, "running": None, "price": price}))
@@ -79,7 +84,21 @@ def _terms(session: Session, offer: Offer) -> PriceTerms | None:
 def _price_status(terms: PriceTerms | None, cost: Decimal) -> PriceStatus:
     if terms is None:
         return PriceStatus()
-    return PriceStatus(model=terms.model, estimated=money(price_of(terms, cost)))
+    price = PriceStatus(model=terms.model, estimated=money(price_of(terms, cost)))
+    if not is_measured(terms):
+        return price
+    lowest, highest = price_range(terms, cost)
+    return price.model_copy(update={"lowest": money(lowest), "highest": money(highest)})
+
+
+def _ran(record: Record, ready_at: datetime) -> timedelta:
+    """How long the app ran: until its last droplet was deleted."""
+    ends = (
+        line.deletion_accepted_at
+        for line in record.status.resources
+        if line.kind is ResourceKind.DROPLET and line.deletion_accepted_at is not None
+    )
+    return max(ends, default=ready_at) - ready_at
 
 
 def _hourly(d: Draft, session: Session, offer: Offer, record: Record | None) -> Decimal | None:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from spawnai.api.conditions import ConditionStatus, ConditionType, find_condition
 from spawnai.api.durations import parse_duration
 from spawnai.api.session import AppType
+from spawnai.billing.prices import is_measured
 
 from .actions import CheckApp, RestartApp, SetExpiry, StopApp, TakeLog, key_of
 from .expiry import Expiry
@@ -65,7 +66,7 @@ def once_told(d: Draft, wanted: Expiry) -> Expiry:
     return replace(wanted, time=promised)
 
 
-def keep(d: Draft, session: Session, wanted: Expiry, expiry: Expiry, now: datetime) -> None:
+def keep(d: Draft, wanted: Expiry, expiry: Expiry, now: datetime) -> None:
     """Keep a running session: its switch, its log, its health."""
     _say_how_the_app_is(d)
     ip = d.address
@@ -75,7 +76,7 @@ def keep(d: Draft, session: Session, wanted: Expiry, expiry: Expiry, now: dateti
         _move_switch(d, SetExpiry(ip, _to_the_second(wanted.time)))
     if expiry.time is not None:
         put_off = wanted.time is not None and wanted.time > expiry.time
-        _prepare_the_end(d, session, ip, expiry.time, put_off=put_off)
+        _prepare_the_end(d, ip, expiry.time, put_off=put_off)
     _look_after_the_app(d, CheckApp(ip), now)
     recover(d, now)
 
@@ -91,6 +92,16 @@ def powered_off(droplet_id: int | str) -> str:
 def has_log(session: Session) -> bool:
     """Whether the app is a process that may have said something; a webapp is files."""
     return session.spec is None or session.spec.app_type is not AppType.WEBAPP
+
+
+def is_asked_last(o: Observation) -> bool:
+    """Whether the droplet is asked once more at the end: what the app has said last, or how busy
+    it was, where the price depends on that.
+    """
+    if o.session is None:
+        return False
+    terms = o.record.spec.price_terms if o.record is not None else None
+    return has_log(o.session) or is_measured(terms)
 
 
 def is_last_log(taken: Effort, end: datetime, ahead: timedelta = LOG_AHEAD) -> bool:
@@ -112,7 +123,7 @@ def stops_ahead(o: Observation, end: datetime) -> timedelta:
     return min(graceful_stop, (end - ready_at) * STOPPED_SHARE)
 
 
-def _prepare_the_end(d: Draft, session: Session, ip: str, end: datetime, *, put_off: bool) -> None:
+def _prepare_the_end(d: Draft, ip: str, end: datetime, *, put_off: bool) -> None:
     """Shortly before an end that is known, the app is stopped and the last of its log is kept.
 
     The end itself waits for none of it. An app that was stopped for an end that is put off serves
@@ -130,7 +141,7 @@ def _prepare_the_end(d: Draft, session: Session, ip: str, end: datetime, *, put_
         d.wake(end - ahead)
     if _is_stopped(o):
         d.do(RestartApp(ip))
-    if not has_log(session):
+    if not is_asked_last(o):
         return
     log_time = end - LOG_AHEAD
     if now < log_time:

@@ -17,7 +17,7 @@ from spawnai.billing.ledger import closed, money, residuals
 
 from .actions import GenerateApp, PaidAction, RemoveFinalizer, StopApp, TakeLog, key_of
 from .costs import say_bill, say_running
-from .keep import has_log, is_last_log, stops_ahead
+from .keep import is_asked_last, is_last_log, stops_ahead
 from .kinds import KINDS
 from .observation import Observation, Record
 from .resources import delete_all, is_creating, names_of, unaccounted_since
@@ -89,7 +89,7 @@ def _log_taken(d: Draft, now: datetime) -> bool:
     o = d.observation
     session = o.session
     entry = o.record.droplet if o.record is not None else None
-    if session is None or entry is None or session.status.ready_at is None or not has_log(session):
+    if session is None or entry is None or session.status.ready_at is None or not is_asked_last(o):
         return True
     ip = (o.droplet.ip if o.droplet is not None else None) or entry.ip
     if ip is None or entry.deletion_accepted_at is not None:

@@ -7,9 +7,11 @@ from pydantic import ValidationError
 
 from spawnai.api.session import Tier
 from spawnai.api.spawnclass import PricingSpec
-from spawnai.billing.prices import price_of, terms_of
+from spawnai.billing.prices import price_of, price_range, terms_of
+from spawnai.billing.usage import Factors
 
 FLAT = PricingSpec(model="Flat")
+DYNAMIC = PricingSpec(model="Dynamic", dynamic={"overhead": "0", "multipliers": {"light": "2"}})
 
 
 def plus(**values: str) -> PricingSpec:
@@ -47,6 +49,46 @@ def test_cost_and_overhead_are_those_of_the_first_description(
 def test_a_multiplier_and_a_minimum():
     assert price_of(terms_of(plus(overhead="0", multiplier="3"), Tier.LIGHT), Decimal(2)) == 6
     assert price_of(terms_of(plus(minimum="0.10"), Tier.LIGHT), Decimal("0.01")) == Decimal("0.10")
+
+
+@pytest.mark.parametrize(
+    ("tier", "cost", "overhead", "price"),
+    [
+        (Tier.LIGHT, "0.03786", "0.05", "0.15"),
+        (Tier.STANDARD, "0.15716", "0.05", "0.50"),
+        (Tier.COMPLEX, "0.95704", "0.10", "2.50"),
+    ],
+)
+def test_a_droplet_that_is_used_as_usual_costs_what_the_first_description_charges(
+    tier, cost, overhead, price
+):
+    terms = terms_of(PricingSpec(model="Dynamic", dynamic={"overhead": overhead}), tier)
+    assert round(price_of(terms, Decimal(cost)), 2) == Decimal(price)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "memory", "price"),
+    [
+        ("1.2", "1.2", "2.88"),
+        ("1.2", "0.8", "1.92"),
+        ("1", "0.8", "1.6"),
+        ("0.8", "0.8", "1.28"),
+    ],
+)
+def test_a_dynamic_price_follows_processor_and_memory(cpu, memory, price):
+    terms = terms_of(DYNAMIC, Tier.LIGHT)
+    factors = Factors(Decimal(cpu), Decimal(memory))
+    assert price_of(terms, Decimal(1), factors) == Decimal(price)
+
+
+def test_a_dynamic_price_is_a_range_before():
+    lowest, highest = price_range(terms_of(DYNAMIC, Tier.LIGHT), Decimal(1))
+    assert (lowest, highest) == (Decimal("1.28"), Decimal("2.88"))
+    # Cost and overhead are the least.
+    at_cost = PricingSpec(
+        model="Dynamic", dynamic={"overhead": "0.05", "multipliers": {"light": "1"}}
+    )
+    assert price_range(terms_of(at_cost, Tier.LIGHT), Decimal(1))[0] == Decimal("1.05")
 
 
 def test_nothing_is_sold_below_cost():

@@ -4,6 +4,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from spawnai.admission.places import Place
+from spawnai.api.record import UsageTotals
 from spawnai.api.session import CostStatus, Phase, PriceStatus
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.plan import plan
@@ -95,6 +96,44 @@ def test_a_price_is_shown_before_the_start_and_is_final_at_the_end() -> None:
     life.change(expires_at="now").pass_time(minutes=5)
     assert life.status.cost is not None
     assert life.status.cost.price == PriceStatus(model="Flat", estimated="0.15", final="0.15")
+
+
+DYNAMIC = {
+    "pricing": {"model": "Dynamic", "dynamic": {"overhead": "0", "multipliers": {"light": "2"}}}
+}
+
+
+def test_a_dynamic_price_is_a_range_before_and_follows_what_was_measured() -> None:
+    life = Life(offer=an_offer(**DYNAMIC)).settle()
+    assert life.statuses[0].cost is not None
+    before = life.statuses[0].cost.price
+    assert before is not None
+    estimated = Decimal(before.estimated or 0)
+    lowest, highest = estimated * Decimal("0.64"), estimated * Decimal("1.44")
+    assert round(Decimal(before.lowest or 0), 5) == round(lowest, 5)
+    assert round(Decimal(before.highest or 0), 5) == round(highest, 5)
+    life.pass_time(minutes=60)
+    usage = UsageTotals(next=60, measured_seconds=3600, cpu_busy_seconds=3600)
+    assert life.record is not None
+    known = life.record.status.model_copy(update={"usage": usage})
+    life.record = replace(life.record, status=known)
+    life.change(expires_at="now").pass_time(minutes=5)
+    cost = life.status.cost
+    assert cost is not None
+    assert cost.price is not None
+    assert cost.price.memory == "1"
+    assert Decimal("1.19") < Decimal(cost.price.cpu or 0) <= Decimal("1.2")
+    paid = Decimal(cost.actual or 0) * 2
+    assert paid * Decimal("1.19") < Decimal(cost.price.final or 0) <= paid * Decimal("1.2")
+
+
+def test_a_page_whose_price_is_measured_is_asked_once_more_at_its_end() -> None:
+    priced = Life(offer=an_offer(**DYNAMIC)).settle()
+    priced.change(expires_at="now").pass_time(minutes=5)
+    assert "TakeLog" in priced.kinds_done()
+    free = Life().settle()
+    free.change(expires_at="now").pass_time(minutes=5)
+    assert "TakeLog" not in free.kinds_done()
 
 
 def test_what_never_ran_is_charged_nothing() -> None:

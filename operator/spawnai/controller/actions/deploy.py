@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from spawnai.api.record import ResourceKind
 from spawnai.api.session import AppType
 from spawnai.app_runtime.locks import lock_of
+from spawnai.billing.usage import Sample, with_usage
 from spawnai.clock import Clock
 from spawnai.controller.failures import NotYet, SessionFailed
 from spawnai.digitalocean.budget import Priority
@@ -269,6 +270,25 @@ class Deploy:
             work.memory.log = status.log
         return status
 
+    async def _read_usage(self, work: Work, agent: AgentClient) -> None:
+        """Enter how busy the droplet was, where the price depends on it.
+
+        It is asked for together with something else, and never keeps that from being done: what was
+        not measured counts as usual.
+        """
+        ready_at = work.session.status.ready_at
+        if ready_at is None or not work.measures_usage:
+            return
+        known = work.memory.book.usage
+        try:
+            samples, following = await agent.read_usage(known.next if known is not None else 0)
+        except (AgentUnreachable, AgentRejected, AgentUntrusted):
+            return
+        if work.memory.book.usage != known:
+            return  # Another action has entered them meanwhile.
+        ran = (Sample(one.seconds, one.cpu, one.memory) for one in samples if one.at > ready_at)
+        work.memory.ledger = with_usage(work.memory.book, ran, following)
+
     async def set_expiry(self, work: Work, action: do.SetExpiry) -> None:
         """Move the dead man's switch."""
         work.memory.switch = None  # without an answer, nobody knows what it was told last
@@ -284,6 +304,7 @@ class Deploy:
         try:
             async with self._agents.client(work.session, action.ip) as agent:
                 await self._ask(work, agent)
+                await self._read_usage(work, agent)
         except (AgentUnreachable, AgentUntrusted):
             work.memory.silent_since = work.memory.silent_since or asked_at
             await self._look_after_droplet(work)
@@ -318,6 +339,7 @@ class Deploy:
         try:
             async with self._agents.client(work.session, action.ip) as agent:
                 await self._ask(work, agent)
+                await self._read_usage(work, agent)
         except (AgentUnreachable, AgentRejected, AgentUntrusted):
             return
 
@@ -331,6 +353,7 @@ class Deploy:
             if (await self._ask(work, agent)).state == "failed":
                 return
             left = (action.ends_at - self._clock.utc_now()).total_seconds()
+            await self._read_usage(work, agent)
             await agent.stop(max(left - LAST_LOG_SECONDS, 0.0))
             await self._ask(work, agent)
 

@@ -64,6 +64,8 @@ class Work:
     memory: Memory
     known_backing: Backing | None
     utc_now: Callable[[], datetime]
+    measures_usage: bool = False
+    """Whether the session's price depends on how busy its droplet is."""
 
     @property
     def session(self) -> Session:
