@@ -37,6 +37,8 @@ class Panel:
     unit: str = "short"
     kind: Literal["graph", "stat", "bars"] = "graph"
     width: int = 12
+    least: int | None = 0
+    """Where its axis begins; None: at the lowest value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +315,11 @@ SESSIONS = Board(
     ),
 )
 
+_LIMIT, _SPENT, _RESERVED = (
+    f"sum by (budget) (spawnai_spawnbudget_{part}_dollars)"
+    for part in ("limit", "spent", "reserved")
+)
+
 COST = Board(
     "cost",
     "SpawnAI / Cost",
@@ -394,6 +401,40 @@ COST = Board(
             "currencyUSD",
         ),
         Panel(
+            "Budgets: used",
+            "Share of each SpawnBudget that is spent or reserved in its period. At 100 % what it "
+            "selects waits.",
+            (
+                (
+                    f"({_SPENT} + {_RESERVED}) / ({_LIMIT} > 0)",
+                    "{{budget}}",
+                ),
+            ),
+            "percentunit",
+            "bars",
+        ),
+        Panel(
+            "Budgets: left",
+            "Dollars that each SpawnBudget can still give. Below zero: its limit was lowered.",
+            ((f"{_LIMIT} - {_SPENT} - {_RESERVED}", "{{budget}}"),),
+            "currencyUSD",
+            least=None,
+        ),
+        Panel(
+            "Waiting for a place or for money",
+            "Sessions over a limit of their class, and sessions for which a budget has no room.",
+            (
+                (
+                    'sum(spawnai_sessions_waiting{reason="Queued"}) or vector(0)',
+                    "for a place",
+                ),
+                (
+                    'sum(spawnai_sessions_waiting{reason="WaitingForBudget"}) or vector(0)',
+                    "for money",
+                ),
+            ),
+        ),
+        Panel(
             "Tokens of Claude",
             "Tokens a second, by model and kind.",
             (
@@ -437,12 +478,13 @@ def _built(panel: Panel, source: DataSourceRef) -> timeseries.Panel | stat.Panel
         .description(panel.description)
         .datasource(source)
         .unit(panel.unit)
-        .min(0)
         .span(panel.width)
         .height(4 if panel.kind == "stat" else 8)
     )
     if not isinstance(built, timeseries.Panel):
         built = built.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+    if panel.least is not None:
+        built = built.min(panel.least)
     for number, (expression, legend) in enumerate(panel.queries):
         query = (
             prometheus.Dataquery()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from spawnai.api.names import TTL_ANNOTATION
+from spawnai.api.names import API_VERSION, TTL_ANNOTATION
 from spawnai_local.demo_story import CLOUD, LIFETIME, Example, StoryError, read_examples
 from spawnai_local.interruption import run_until_interrupted
 from spawnai_local.kubectl import Kubectl
@@ -47,6 +47,12 @@ _DRAWN = {
     "Estimated and actual": "actual",
 }
 """The panels that are drawn, and the series of each that tells most."""
+_BUDGET = {
+    "apiVersion": API_VERSION,
+    "kind": "SpawnBudget",
+    "metadata": {"name": "observed"},
+    "spec": {"limit": "20"},
+}
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
@@ -123,6 +129,7 @@ def _impatient_rules(directory: Path) -> Path:
 
 async def _sessions(narrator: Narrator, kubectl: Kubectl) -> None:
     examples = read_examples(checkout() / "manifests" / "examples")
+    await kubectl.apply(_BUDGET)
     await kubectl.apply(*(_with_short_life(example) for example in examples))
     names = ", ".join(example.name for example in examples)
     narrator.say(f"Applied {names}, each for {_LIFE}.")

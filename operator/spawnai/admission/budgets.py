@@ -110,9 +110,14 @@ class Book:
         return sum(1 for charge in self._charges.values() if charge.closed_at is None)
 
     @property
+    def warn(self) -> Decimal:
+        """From how many dollars on, spent and reserved together, people are warned."""
+        return self.limit * self.spec.warn_at / 100
+
+    @property
     def is_near_limit(self) -> bool:
         """Whether people are to be warned."""
-        return (self.spent + self.reserved) * 100 >= self.limit * self.spec.warn_at
+        return self.spent + self.reserved >= self.warn
 
     def selects(self, payer: Payer) -> bool:
         """Whether a session is paid from this budget."""

@@ -74,6 +74,10 @@ class BudgetSums(Protocol):
     def reserved(self) -> Decimal:
         """What living sessions may cost at most."""
 
+    @property
+    def warn(self) -> Decimal:
+        """From how much on, spent and reserved together, people are warned."""
+
 
 class EndResult(StrEnum):
     """How a session ended, as far as its promise goes."""
@@ -442,6 +446,7 @@ class Metrics:
                 ("limit", "Dollars that a SpawnBudget allows in its period"),
                 ("spent", "Dollars that sessions cost which ended in the budget's period"),
                 ("reserved", "Dollars that living sessions of the budget may cost at most"),
+                ("warn", "Dollars, spent and reserved, from which on the budget warns"),
             )
         )
         self._queue_depth = Gauge(

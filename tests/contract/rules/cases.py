@@ -65,6 +65,16 @@ def certificate(*, expires_at: int) -> Series:
     }
 
 
+def budget(
+    *, spent: str = "0x30", reserved: str = "0x30", limit: str = "50x30", warn: str = "40x30"
+) -> Series:
+    parts = {"spent": spent, "reserved": reserved, "limit": limit, "warn": warn}
+    return {
+        f'spawnai_spawnbudget_{part}_dollars{{budget="team"}}': values
+        for part, values in parts.items()
+    }
+
+
 CASES = (
     # Nine of ten are slow; all the time.
     Case(
@@ -116,6 +126,36 @@ CASES = (
         "none is",
         ratios("0+10x70", "0+10x70"),
         "65m",
+    ),
+    Case(
+        "SpawnAIBudgetNearLimit",
+        "four fifths are used",
+        budget(spent="30x30", reserved="10x30"),
+        "20m",
+        ("warning",),
+        {"budget": "team"},
+    ),
+    Case(
+        "SpawnAIBudgetNearLimit",
+        "many start at once",
+        budget(spent="30x30", reserved="10x10 2x20"),
+        "20m",
+    ),
+    # Its share is no number.
+    Case("SpawnAIBudgetNearLimit", "a limit of 0", budget(limit="0x30", warn="0x30"), "20m"),
+    Case(
+        "SpawnAIBudgetExceeded",
+        "the limit was lowered",
+        budget(spent="30x30", limit="50x10 20x20"),
+        "20m",
+        ("critical",),
+        {"budget": "team"},
+    ),
+    Case(
+        "SpawnAIBudgetExceeded",
+        "all of it is reserved",
+        budget(spent="30.1x30", reserved="19.9x30"),
+        "20m",
     ),
     Case("SpawnAIOrphans", "one stays", {"spawnai_orphans": "1x30"}, "15m", ("critical",)),
     Case("SpawnAIOrphans", "one is reaped", {"spawnai_orphans": "1x5 0x25"}, "15m"),
