@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from decimal import ROUND_UP, Decimal
 
 from spawnai.api.durations import parse_duration
+from spawnai.api.spawnclass import OnDropletFailure
 from spawnai.billing.droplet_prices import MINIMUM_COST
 from spawnai.billing.estimates import most_order_cost
 from spawnai.billing.ledger import CENT_FRACTION, known_cost, tokens_cost
@@ -33,7 +34,8 @@ def worst_case(offer: Offer, session: Session, wish: Wish, now: datetime) -> Dec
         Unpriced: a size of its tier, or a model of its class, has no known price.
     """
     life = _longest_life(offer, session, wish, now)
-    return _rounded_up(_droplet(_dearest(offer, session), life, offer) + order_cost(offer))
+    droplets = _droplet(_dearest(offer, session), life, offer) + _further_droplets(offer)
+    return _rounded_up(droplets + order_cost(offer))
 
 
 def needed(offer: Offer, session: Session, record: Record, ends: datetime) -> Decimal:
@@ -43,7 +45,8 @@ def needed(offer: Offer, session: Session, record: Record, ends: datetime) -> De
         Unpriced: as `worst_case`.
     """
     hourly, begun = _droplet_of(offer, session, record)
-    return _rounded_up(_droplet(hourly, ends - begun, offer) + known_cost(record.status))
+    droplets = _droplet(hourly, ends - begun, offer) + _further_droplets(offer, record)
+    return _rounded_up(droplets + known_cost(record.status))
 
 
 def affordable_end(offer: Offer, session: Session, record: Record) -> datetime | None:
@@ -55,7 +58,7 @@ def affordable_end(offer: Offer, session: Session, record: Record) -> datetime |
     if record.reserved is None:
         return None
     hourly, begun = _droplet_of(offer, session, record)
-    left = record.reserved - known_cost(record.status) - MINIMUM_COST
+    left = record.reserved - known_cost(record.status) - _further_droplets(offer, record)
     hours = min(max(left, Decimal(0)) / hourly, _LONGEST_HOURS) if hourly else _LONGEST_HOURS
     grace = parse_duration(offer.spec.lifetime.dead_man_grace)
     return begun + timedelta(hours=float(hours)) - grace
@@ -79,7 +82,8 @@ def token_allowance(
     else:
         life = _longest_life(offer, session, wish, record.created_at)
     gone = known_cost(record.status) - tokens_cost(record.status)
-    return max(record.reserved - gone - _droplet(hourly, life, offer), Decimal(0))
+    droplets = _droplet(hourly, life, offer) + _further_droplets(offer, record)
+    return max(record.reserved - gone - droplets, Decimal(0))
 
 
 def order_cost(offer: Offer, *, is_first: bool = True) -> Decimal:
@@ -132,12 +136,22 @@ def _droplet_of(offer: Offer, session: Session, record: Record) -> tuple[Decimal
 def _droplet(hourly: Decimal, life: timedelta, offer: Offer) -> Decimal:
     """A droplet for that long and until it is destroyed, however slowly; without the cap of
     a month, which depends on the calendar.
-
-    A second one may have been made by an answer that was lost, and is destroyed when it shows up.
     """
     grace = parse_duration(offer.spec.lifetime.dead_man_grace)
     hours = Decimal(str(max((life + grace).total_seconds(), 0.0))) / _HOUR
-    return max(hourly * hours, MINIMUM_COST) + MINIMUM_COST
+    return max(hourly * hours, MINIMUM_COST)
+
+
+def _further_droplets(offer: Offer, record: Record | None = None) -> Decimal:
+    """What droplets cost that do not add to the life: each is billed at least its minimum.
+
+    One may have been made by an answer that was lost, and is destroyed when it shows up. One that
+    replaces another begins when the other has gone, so only its minimum is new; and it may be made
+    twice as well.
+    """
+    replaced = record is not None and bool(record.status.replacements)
+    replaces = offer.spec.health.on_droplet_failure is OnDropletFailure.REPLACE and not replaced
+    return MINIMUM_COST * (3 if replaces else 1)
 
 
 def _rounded_up(amount: Decimal) -> Decimal:

@@ -53,8 +53,9 @@ def running(left: str = "0", **session) -> PaidLife:
 
 def test_the_intent_reserves_the_longest_life_and_all_repairs():
     life = running()
-    # 10 minutes to be ready, two hours, 10 minutes to go; a cent for a droplet too many.
-    droplet = Decimal("0.00893") * Decimal(140) / 60 + Decimal("0.01")
+    # 10 minutes to be ready, two hours, 10 minutes to go; a cent for a droplet too many, one for
+    # a droplet that replaces it, and one for a droplet too many then.
+    droplet = Decimal("0.00893") * Decimal(140) / 60 + Decimal("0.03")
     expected = droplet + order_cost(life.offer)
     assert abs(Decimal(life.record.spec.reserved) - expected) <= Decimal("0.000001")
 
@@ -65,6 +66,13 @@ def test_the_dearest_size_of_the_tier_counts():
     session = a_session()
     less = worst_case(cheap, session, Wish(), START)
     assert worst_case(dear, session, Wish(), START) > less
+
+
+def test_a_class_that_replaces_no_droplet_reserves_none():
+    session = a_session()
+    replaces, keeps = an_offer(), an_offer(health={"onDropletFailure": "Keep"})
+    less = worst_case(keeps, session, Wish(), START)
+    assert worst_case(replaces, session, Wish(), START) == less + Decimal("0.02")
 
 
 def test_what_was_let_in_with_an_amount_reserves_that_amount():
@@ -106,8 +114,8 @@ def test_an_extension_reserves_before_it_is_promised():
 
 def test_what_a_running_app_does_not_need_is_given_back():
     life = running()
-    # Two hours and 10 minutes to go, a cent for a droplet too many, and what Claude took.
-    needed = Decimal("0.00893") * Decimal(130) / 60 + Decimal("0.05")
+    # Two hours and 10 minutes to go, three cents for other droplets, and what Claude took.
+    needed = Decimal("0.00893") * Decimal(130) / 60 + Decimal("0.07")
     assert abs(life.record.reserved - needed) <= Decimal("0.000001")
     assert life.status.expiration_time == TWO_HOURS
 
