@@ -5,7 +5,7 @@ was let in and has no ledger yet is remembered, and what was reserved and is not
 that two orders never take one place or one dollar.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -33,6 +33,16 @@ class _ClassQueue:
     let_in: dict[str, tuple[Begun, Decimal | None]] = field(default_factory=dict)
     told_at: dict[str, datetime] = field(default_factory=dict)
     counted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What an order would meet now. `waits`: by what was asked for, what it would wait for."""
+
+    active: int
+    most_active: int | None
+    budgets: tuple[Book, ...]
+    waits: Mapping[str, Place]
 
 
 class Admission:
@@ -129,6 +139,32 @@ class Admission:
             return None
         words = f"budget {book.name} is used up by what began before"
         return Place(1, 1, words, book.end, for_money=True)
+
+    def outlook(
+        self, payer: Payer, spec: ClassSpec, amounts: Mapping[str, Decimal | None]
+    ) -> Outlook:
+        """What an order of that payer would meet now; nothing is reserved for it.
+
+        `amounts`: dollars that it may cost at most, for each thing that might be ordered; None: not
+        known, so that a budget has no room for it.
+        """
+        limits, now = limits_of(spec), self._utc_now()
+        queue = self._queues.get(payer.class_name) or _ClassQueue()
+        begun, books = self._begun.get(payer.class_name, Tally()), self._current_books()
+        waits = {}
+        for name, amount in amounts.items():
+            order = Waiting(
+                "", payer.user, payer.namespace, now, payer.class_name, amount, "has no price"
+            )
+            place = places([*queue.waiting.values(), order], begun, limits, now, books)[""]
+            if not place.may_begin:
+                waits[name] = place
+        return Outlook(
+            active=begun.open_of_user(payer.user),
+            most_active=limits.active_per_user,
+            budgets=tuple(book for book in books if book.selects(payer)),
+            waits=waits,
+        )
 
     def class_changed(self, class_name: str) -> None:
         """Other limits may hold: everyone's place is found anew when it is asked for."""

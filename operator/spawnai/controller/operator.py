@@ -299,6 +299,7 @@ class Process:
                     store=controller.store,
                     memories=controller.memories,
                     classes=controller.classes,
+                    admission=controller.admission,
                     bundles=controller.bundles,
                     logs=AppLogs(controller.store, agents, clock),
                     redactor=self._redactor,

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from decimal import ROUND_UP, Decimal
 
 from spawnai.api.durations import parse_duration
+from spawnai.api.session import Tier
 from spawnai.api.spawnclass import OnDropletFailure
 from spawnai.billing.droplet_prices import MINIMUM_COST
 from spawnai.billing.estimates import most_order_cost
@@ -33,9 +34,19 @@ def worst_case(offer: Offer, session: Session, wish: Wish, now: datetime) -> Dec
     Raises:
         Unpriced: a size of its tier, or a model of its class, has no known price.
     """
-    life = _longest_life(offer, session, wish, now)
-    droplets = _droplet(_dearest(offer, session), life, offer) + _further_droplets(offer)
-    return _rounded_up(droplets + order_cost(offer))
+    return _of_a_new_one(offer, session.tier, _longest_life(offer, session, wish, now))
+
+
+def usual_worst_case(offer: Offer, tier: Tier) -> Decimal:
+    """Dollars that a session of that tier with its default lifetime may cost at most.
+
+    Raises:
+        Unpriced: as `worst_case`.
+    """
+    lifetime = offer.spec.lifetime
+    asked = min(parse_duration(offer.tier(tier).ttl), parse_duration(lifetime.max))
+    life = parse_duration(lifetime.provisioning_deadline) + asked
+    return _of_a_new_one(offer, tier, life)
 
 
 def needed(offer: Offer, session: Session, record: Record, ends: datetime) -> Decimal:
@@ -103,6 +114,11 @@ def order_cost(offer: Offer, *, is_first: bool = True) -> Decimal:
         raise Unpriced(str(error)) from error
 
 
+def _of_a_new_one(offer: Offer, tier: Tier, life: timedelta) -> Decimal:
+    droplets = _droplet(_dearest(offer, tier), life, offer) + _further_droplets(offer)
+    return _rounded_up(droplets + order_cost(offer))
+
+
 def _longest_life(offer: Offer, session: Session, wish: Wish, begins: datetime) -> timedelta:
     """From the order to the end that was asked for, when all takes as long as it may."""
     limits = limits_of(offer, session)
@@ -113,13 +129,13 @@ def _longest_life(offer: Offer, session: Session, wish: Wish, begins: datetime) 
     return deadline + min(lifetime, limits.maximum)
 
 
-def _dearest(offer: Offer, session: Session) -> Decimal:
-    """Dollars an hour for the dearest size of the session's tier."""
-    sizes = offer.tier(session.tier).sizes
+def _dearest(offer: Offer, tier: Tier) -> Decimal:
+    """Dollars an hour for the dearest size of a tier."""
+    sizes = offer.tier(tier).sizes
     unknown = [size for size in sizes if size not in offer.prices]
     if unknown:
         raise Unpriced(
-            f"DigitalOcean names no price for size {unknown[0]!r} of the tier {session.tier} in "
+            f"DigitalOcean names no price for size {unknown[0]!r} of the tier {tier} in "
             f"SpawnClass {offer.name!r}"
         )
     return max(offer.prices[size] for size in sizes)
@@ -129,7 +145,7 @@ def _droplet_of(offer: Offer, session: Session, record: Record) -> tuple[Decimal
     """Dollars an hour for the droplet, and since when they are paid at the earliest."""
     line = record.droplet
     if line is None or line.price_hourly is None:
-        return _dearest(offer, session), record.created_at
+        return _dearest(offer, session.tier), record.created_at
     return Decimal(line.price_hourly), max(record.created_at, record.begun_at(line))
 
 

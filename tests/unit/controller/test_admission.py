@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from spawnai.admission.budgets import Payer
 from spawnai.controller.admission import TOLD_EVERY, Admission
 from spawnai.controller.store import Store
 
@@ -268,3 +269,28 @@ def test_who_was_let_in_is_counted_once_when_the_ledger_comes(desk):
     desk.put_ledger("one")
     assert desk.order("two").may_begin
     assert desk.order("three").message == "1st of 1: dana has 2 of 2 running"
+
+
+def outlook(desk: Desk, user: str = "dana", amount: Decimal | None = Decimal(1)):
+    spec = desk.store.spawn_class("standard").spec
+    return desk.admission.outlook(Payer(user, "n", "standard"), spec, {"light": amount})
+
+
+def test_before_an_order_it_is_known_what_it_would_wait_for():
+    desk = Desk()
+    assert outlook(desk).waits == {}
+    desk.order("a")
+    seen = outlook(desk)
+    assert (seen.active, seen.most_active) == (1, 1)
+    assert seen.waits["light"].reason == "dana has 1 of 1 running"
+    assert outlook(desk, "eve").waits == {}
+
+
+def test_looking_reserves_nothing_and_takes_no_place():
+    desk = Desk()
+    desk.put_budget("1")
+    assert outlook(desk).waits == {}
+    assert outlook(desk, amount=Decimal(2)).waits["light"].for_money
+    assert outlook(desk, amount=None).waits["light"].for_money
+    assert [book.left for book in outlook(desk).budgets] == [Decimal(1)]
+    assert desk.order("a").may_begin

@@ -21,7 +21,7 @@ def command(ctx: click.Context, namespace: str | None, output: str | None) -> No
         call.terminal.say("There is no budget: nothing limits what is spent.")
         return
     rows = [_row(one) for one in sorted(found, key=lambda one: str(one["metadata"]["name"]))]
-    for line in table([["NAME", "LIMIT", "PERIOD", "SPENT", "RESERVED", "LEFT"], *rows]):
+    for line in table([["NAME", "LIMIT", "PERIOD", "SPENT", "RESERVED", "LEFT", "RESETS"], *rows]):
         call.terminal.data(line)
 
 
@@ -35,4 +35,5 @@ def _row(one: Object) -> list[str]:
             f"${status[key]}" if status.get(key) is not None else "-"
             for key in ("spent", "reserved", "left")
         ),
+        str(status.get("resetsAt", "-")),
     ]

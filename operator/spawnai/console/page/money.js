@@ -40,5 +40,13 @@ export function estimate(appType, tier, ms) {
   const share = overheadShare();
   const overhead = (server + claude) * share;
   const total = server + claude + overhead;
-  return { hourly: Number(offered.hourly), server, claude, overhead, share, total, price: null, ready: kind.readySeconds };
+  return { hourly: Number(offered.hourly), server, claude, overhead, share, total, price: priceOf(offered.price, total), ready: kind.readySeconds };
+}
+
+// What is charged for a session of that cost that is used as usual; null where nobody is charged.
+function priceOf(terms, cost) {
+  if (!terms) return null;
+  if (terms.flat) return Number(terms.flat);
+  const total = cost * (1 + Number(terms.overhead || 0));
+  return Math.max(total * Math.max(Number(terms.multiplier || 1), 1), Number(terms.minimum || 0));
 }

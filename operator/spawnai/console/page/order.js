@@ -174,6 +174,9 @@ function estimateSlip(expected, ends) {
   const times = [
     expected?.ready ? [t('ready'), t('usually', { a: expected.ready[0], b: expected.ready[1] })] : null,
     [t('ends'), ends],
+    ...(offer?.budgets || []).map((one) => [
+      `${t('budget')} ${one.name}`, t('budgetLeft', { c: money(Number(one.left)), d: money(Number(one.limit)) }),
+    ]),
   ];
   const costs = expected ? [
     [`${t('server')} ${duration(draft.hours * HOUR)} × ${money(expected.hourly, 5)}`, money(expected.server, 3)],
@@ -187,8 +190,18 @@ function estimateSlip(expected, ends) {
       costs ? pairs(costs) : h('p', t('noEstimate')), h('hr'),
       price ? [pairs([[t('price'), money(price), 'tot']]), h('hr')] : null,
       pairs(times)),
-    h('p.small.soft', offer?.appsLimit ? t(offer.appsInUse < offer.appsLimit ? 'inUse' : 'willWait', { n: offer.appsInUse, m: offer.appsLimit }) : ''),
+    h('p.small.soft', whatItWaitsFor(offer)),
   ];
+}
+
+// Whether the order would begin at once, as the operator saw it within the last minute.
+function whatItWaitsFor(offer) {
+  const waits = tierOf(draft.tier)?.waitsFor;
+  if (waits?.reason === 'Budget') return t('willWaitForMoney', { m: waits.message });
+  if (!offer?.appsLimit) return waits ? t('willWaitFor', { m: waits.message }) : '';
+  const counts = { n: offer.appsInUse, m: offer.appsLimit };
+  if (offer.appsInUse >= offer.appsLimit) return t('willWait', counts);
+  return waits ? t('willWaitFor', { m: waits.message }) : t('inUse', counts);
 }
 
 // Show the order at once and send it; a refusal brings the text back to the form.

@@ -83,9 +83,11 @@ const TEXTS = {
   usually: ['usually in {a} to {b} s', 'd’habitude en {a} à {b} s'],
   firstOfKind: ['the first of its kind here', 'la première de ce type ici'],
   inUse: ['{n} of {m} apps in use', '{n} apps sur {m} en cours'],
+  willWaitFor: ['This one waits in line: {m}.', 'Celle-ci attendra : {m}.'],
+  willWaitForMoney: ['This one waits for money: {m}.', 'Celle-ci attendra que le budget le permette : {m}.'],
   willWait: ['{n} of {m} apps in use: this one waits in line.', '{n} apps sur {m} en cours : celle-ci attendra.'],
+  budget: ['Budget', 'Budget'],
   budgetLeft: ['{c} left of {d}', 'il reste {c} sur {d}'],
-  budgetShort: ['{c} left, this needs up to {d}: choose a shorter time.', 'Il reste {c}, il en faut jusqu’à {d} : choisissez plus court.'],
   noEstimate: ['No estimate while the operator does not answer.', 'Pas d’estimation tant que l’opérateur ne répond pas.'],
   orderArrives: ['Sending the order', 'Envoi de la commande'],
 

@@ -4,12 +4,17 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from spawnai.api.durations import parse_duration
+from spawnai.admission.places import Place
+from spawnai.api.durations import format_time, parse_duration
 from spawnai.api.session import AppType, Tier
 from spawnai.api.spawnclass import ClassSpec
 from spawnai.billing.estimates import usual_token_cost
 from spawnai.billing.ledger import money
+from spawnai.billing.prices import terms_of
+from spawnai.controller.admission import Outlook
 from spawnai.controller.store import StoredRecord
+from spawnai.lifecycle.observation import Offer
+from spawnai.lifecycle.reservations import Unpriced, usual_worst_case
 
 _USUAL_READY_SECONDS = (60, 80)
 
@@ -25,6 +30,7 @@ def offer_document(
     prices: Mapping[str, Decimal],
     records: Iterable[StoredRecord],
     ready_seconds: Mapping[str, list[float]],
+    outlook: Outlook,
 ) -> dict[str, Any]:
     """The offer of a class, as JSON.
 
@@ -34,6 +40,7 @@ def offer_document(
         prices: dollars an hour for each droplet size.
         records: ledgers of the class; what Claude cost there is what Claude costs.
         ready_seconds: by app type, how long past sessions took to run.
+        outlook: what an order of the caller would meet, by tier.
     """
     paid = _paid_to_claude(records, class_name)
     return {
@@ -45,7 +52,18 @@ def offer_document(
         ),
         "overhead": "0",
         "model": spec.model.name,
-        "tiers": [_tier(tier, spec, prices) for tier in Tier],
+        "appsInUse": outlook.active,
+        "appsLimit": outlook.most_active,
+        "budgets": [
+            {
+                "name": book.name,
+                "limit": money(book.limit),
+                "left": money(book.left),
+                "resetsAt": format_time(book.end),
+            }
+            for book in outlook.budgets
+        ],
+        "tiers": [_tier(tier, spec, prices, outlook.waits.get(tier)) for tier in Tier],
         "appTypes": [
             {
                 "appType": app_type.value,
@@ -57,14 +75,35 @@ def offer_document(
     }
 
 
-def _tier(tier: Tier, spec: ClassSpec, prices: Mapping[str, Decimal]) -> dict[str, Any]:
+def amounts_of(
+    class_name: str, class_uid: str, spec: ClassSpec, prices: Mapping[str, Decimal]
+) -> dict[str, Decimal | None]:
+    """Dollars that an order with the default lifetime may cost at most, by tier; None: unknown."""
+    offer = Offer(class_name, class_uid, spec, prices=prices)
+    amounts: dict[str, Decimal | None] = {}
+    for tier in Tier:
+        try:
+            amounts[tier] = usual_worst_case(offer, tier)
+        except Unpriced:
+            amounts[tier] = None
+    return amounts
+
+
+def _tier(
+    tier: Tier, spec: ClassSpec, prices: Mapping[str, Decimal], waits: Place | None
+) -> dict[str, Any]:
     offered = getattr(spec.tiers, tier.value)
     price = prices.get(offered.sizes[0])
+    terms = terms_of(spec.pricing, tier)
     return {
         "tier": tier.value,
         "sizes": offered.sizes,
         "hourly": None if price is None else money(price),
         "ttlSeconds": int(parse_duration(offered.ttl).total_seconds()),
+        "waitsFor": None
+        if waits is None
+        else {"reason": "Budget" if waits.for_money else "Limit", "message": waits.reason},
+        "price": None if terms is None else terms.document(),
     }
 
 

@@ -12,8 +12,10 @@ from typing import Any
 
 from aiohttp import web
 
+from spawnai.admission.budgets import Payer
 from spawnai.clock import Clock
 from spawnai.controller.actions.bundles import Bundles
+from spawnai.controller.admission import Admission
 from spawnai.controller.classes.controller import ClassController
 from spawnai.controller.cluster import Cluster, ClusterError, ObjectNotFound
 from spawnai.controller.failures import SessionFailed
@@ -24,7 +26,7 @@ from spawnai.telemetry.redaction import Redactor
 
 from .certificate import HOST_NAME, make_certificate
 from .log import AppLogs
-from .offers import offer_document
+from .offers import amounts_of, offer_document
 from .reviews import Access, Denied, Reviews
 from .source import listing_of, version_of, zip_of
 
@@ -61,6 +63,7 @@ class Door:
         store: Store,
         memories: Memories,
         classes: ClassController,
+        admission: Admission,
         bundles: Bundles,
         logs: AppLogs,
         redactor: Redactor,
@@ -74,6 +77,7 @@ class Door:
         self._store = store
         self._memories = memories
         self._classes = classes
+        self._admission = admission
         self._bundles = bundles
         self._logs = logs
         self._redactor = redactor
@@ -255,13 +259,18 @@ class Door:
             if ready is not None and session.spec is not None:
                 seconds = (ready - session.created_at).total_seconds()
                 took.setdefault(session.spec.app_type.value, []).append(seconds)
+        prices = account.prices if account is not None else {}
+        # Whom the cost of an order belongs to that names no user.
+        payer = Payer(request.query.get("user") or namespace, namespace, known.name)
+        amounts = amounts_of(known.name, known.uid, known.spec, prices)
         return web.json_response(
             offer_document(
                 class_name=known.name,
                 spec=known.spec,
-                prices=account.prices if account is not None else {},
+                prices=prices,
                 records=self._store.records(),
                 ready_seconds=took,
+                outlook=self._admission.outlook(payer, known.spec, amounts),
             )
         )
 
