@@ -1,8 +1,9 @@
 """The places of those who wait for the limits of a class.
 
-The order is fair over users: first the oldest session of each user, then the second oldest of each,
-and so on. Who fits under every limit begins, whoever waits before him: another user's limit is no
-reason to wait.
+The order is fair over users: they take turns, and each user's sessions are in the order in which
+they were ordered. A turn is a session that is open or began within the last 15 minutes, so a user
+who has had one comes after a user who has had none, whoever ordered first. Who fits under every
+limit begins, whoever waits before him: another user's limit is no reason to wait.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -64,7 +65,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._begun: dict[str, Begun] = {}
-        self._open_of_user: Counter[str] = Counter()
+        self._open_of_user: dict[str, list[datetime]] = {}
         self._open_of_namespace: Counter[str] = Counter()
         self._starts_of_user: dict[str, list[datetime]] = {}
 
@@ -83,7 +84,7 @@ class Tally:
         self.drop(uid)
         self._begun[uid] = begun
         if begun.is_open:
-            self._open_of_user[begun.user] += 1
+            insort(self._open_of_user.setdefault(begun.user, []), begun.at)
             self._open_of_namespace[begun.namespace] += 1
         insort(self._starts_of_user.setdefault(begun.user, []), begun.at)
 
@@ -93,16 +94,13 @@ class Tally:
         if begun is None:
             return
         if begun.is_open:
-            _take_one(self._open_of_user, begun.user)
+            _take_out(self._open_of_user, begun.user, begun.at)
             _take_one(self._open_of_namespace, begun.namespace)
-        starts = self._starts_of_user[begun.user]
-        del starts[bisect_left(starts, begun.at)]
-        if not starts:
-            del self._starts_of_user[begun.user]
+        _take_out(self._starts_of_user, begun.user, begun.at)
 
     def open_of_user(self, user: str) -> int:
         """How many of a user's sessions run."""
-        return self._open_of_user[user]
+        return len(self._open_of_user.get(user, ()))
 
     def open_of_namespace(self, namespace: str) -> int:
         """How many of a namespace's sessions run."""
@@ -113,11 +111,23 @@ class Tally:
         starts = self._starts_of_user.get(user, [])
         return starts[bisect_right(starts, now - NEW_WINDOW) :]
 
+    def turns(self, user: str, now: datetime) -> int:
+        """How many of a user's sessions are open or began within the last minutes."""
+        older = bisect_right(self._open_of_user.get(user, ()), now - NEW_WINDOW)
+        return older + len(self.recent_starts(user, now))
+
 
 def _take_one(counter: Counter[str], key: str) -> None:
     counter[key] -= 1
     if not counter[key]:
         del counter[key]
+
+
+def _take_out(times: dict[str, list[datetime]], key: str, time: datetime) -> None:
+    known = times[key]
+    del known[bisect_left(known, time)]
+    if not known:
+        del times[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +182,7 @@ def places(
     found: dict[str, Place] = {}
     held: list[tuple[Waiting, _Hold]] = []
     purse = Purse(books)
-    for one in _in_order(waiting):
+    for one in _in_order(waiting, begun, now):
         if one.user not in starts:
             starts[one.user] = begun.recent_starts(one.user, now)
         hold = _limit_for(
@@ -195,12 +205,15 @@ def places(
     return found
 
 
-def _in_order(waiting: Iterable[Waiting]) -> list[Waiting]:
-    ranks: Counter[str] = Counter()
+def _in_order(waiting: Iterable[Waiting], begun: Tally, now: datetime) -> list[Waiting]:
+    turns: dict[str, int] = {}
     keyed = []
     for one in sorted(waiting, key=lambda one: (one.ordered_at, one.uid)):
-        keyed.append((ranks[one.user], one.ordered_at, one.uid, one))
-        ranks[one.user] += 1
+        turn = turns.get(one.user)
+        if turn is None:
+            turn = begun.turns(one.user, now)
+        keyed.append((turn, one.ordered_at, one.uid, one))
+        turns[one.user] = turn + 1
     return [one for *_, one in sorted(keyed, key=lambda item: item[:3])]
 
 

@@ -71,6 +71,17 @@ def test_users_take_turns_and_each_users_own_are_in_order():
     assert [found[f"a{n}"].position for n in range(1, 6)] == [1, 2, 3, 4, 5]
 
 
+def test_who_has_had_no_turn_comes_before_who_ordered_first():
+    limits = ClassLimits(active_per_namespace=2)
+    orders = [waiting(f"a{n}", minutes_ago=20 - n) for n in range(6)] + [waiting("b0", "b")]
+    open_one, ended_one = begun(), begun(minutes_ago=5, is_open=False)
+    assert may_begin(places(orders, Tally.of([open_one]), limits, NOW)) == {"b0"}
+    # Otherwise short sessions of one user would take each place that they leave.
+    assert may_begin(places(orders, Tally.of([ended_one, begun("c")]), limits, NOW)) == {"b0"}
+    long_ago = Tally.of([begun(is_open=False), begun("c")])
+    assert may_begin(places(orders, long_ago, limits, NOW)) == {"a0"}
+
+
 def test_another_users_limit_is_no_reason_to_wait():
     limits = ClassLimits(active_per_user=1)
     orders = [waiting("a1", minutes_ago=9), waiting("b1", "b")]
