@@ -170,11 +170,14 @@ def places(
     limits: ClassLimits,
     now: datetime,
     books: Sequence[Book] = (),
+    *,
+    promised: Sequence[Waiting] = (),
 ) -> dict[str, Place]:
     """The place of each session that waits, by UID.
 
     Limits come first, then the budgets, whose `books` count all that has begun. Those that may
-    begin are counted as begun for those behind them. Positions count only those that go on waiting.
+    begin are counted as begun for those behind them, as are those to whom it is `promised` already.
+    Positions count only those that go on waiting.
     """
     begin_of_user: Counter[str] = Counter()
     begin_of_namespace: Counter[str] = Counter()
@@ -182,6 +185,11 @@ def places(
     found: dict[str, Place] = {}
     held: list[tuple[Waiting, _Hold]] = []
     purse = Purse(books)
+    for one in promised:
+        purse.take(one.payer, one.amount or Decimal(0))
+        begin_of_user[one.user] += 1
+        begin_of_namespace[one.namespace] += 1
+        starts.setdefault(one.user, begun.recent_starts(one.user, now)).append(now)
     for one in _in_order(waiting, begun, now):
         if one.user not in starts:
             starts[one.user] = begun.recent_starts(one.user, now)

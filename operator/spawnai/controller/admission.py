@@ -10,7 +10,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from spawnai.admission.budgets import Book, Charge, Payer, grant, over_before, period_around
+from spawnai.admission.budgets import (
+    Book,
+    Charge,
+    Payer,
+    Purse,
+    grant,
+    over_before,
+    period_around,
+)
 from spawnai.admission.places import Begun, ClassLimits, Place, Tally, Waiting, places
 from spawnai.api.session import Phase
 from spawnai.api.spawnclass import ClassSpec
@@ -20,10 +28,35 @@ from spawnai.lifecycle.observation import Session
 from .store import Store, StoredBudget, StoredRecord
 
 TOLD_EVERY = timedelta(seconds=10)
-"""A person's place is written again after this time at the earliest: a queue that moves costs few
-writes."""
+"""A person's place is written again after this time at the earliest."""
+
+_TOLD_AFTER = 2
+"""And not before so many times the time that it has waited: at once, and after about 10, 30, 90 and
+270 seconds. So a queue that moves all the time costs few writes, however long it is."""
 
 _LOOK_EVERY = timedelta(seconds=60)
+
+_COUNT_EVERY = timedelta(seconds=1)
+_FEW = 100
+"""Where more sessions wait, one that comes stands at the end at first, and its place is found with
+those of others: finding all of them takes milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """The place that a session was told last, and when it was told one first and last."""
+
+    place: Place
+    first_at: datetime
+    at: datetime
+
+    def again_at(self, place: Place) -> datetime | None:
+        """When it may be told of another place; None: it is the same, whoever came behind it."""
+        if (self.place.position, self.place.reason) == (place.position, place.reason):
+            return None
+        if self.place.for_money != place.for_money:
+            return self.at + TOLD_EVERY
+        return self.at + max(TOLD_EVERY, _TOLD_AFTER * (self.at - self.first_at))
 
 
 @dataclass(slots=True)
@@ -31,8 +64,15 @@ class _ClassQueue:
     waiting: dict[str, Waiting] = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
     let_in: dict[str, tuple[Begun, Decimal | None]] = field(default_factory=dict)
-    told_at: dict[str, datetime] = field(default_factory=dict)
+    told: dict[str, _Told] = field(default_factory=dict)
     counted_at: datetime | None = None
+    is_stale: bool = False
+    """Whether sessions were put at its end since it was counted."""
+
+    @property
+    def promised(self) -> list[Waiting]:
+        """Those that may begin by the last count, and were not asked for since."""
+        return [one for uid, one in self.waiting.items() if self.places[uid].may_begin]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,24 +145,26 @@ class Admission:
             queue = self._queues[class_name] = _ClassQueue()
         if session.uid in queue.let_in:
             return Place(position=0, total=0, amount=queue.let_in[session.uid][1])
+        order = Waiting(
+            session.uid,
+            payer.user,
+            payer.namespace,
+            session.created_at,
+            class_name,
+            amount,
+            unpriced,
+        )
         known = queue.places.get(session.uid)
-        if known is None or self._is_due(queue, known):
-            queue.waiting[session.uid] = Waiting(
-                session.uid,
-                payer.user,
-                payer.namespace,
-                session.created_at,
-                class_name,
-                amount,
-                unpriced,
-            )
+        if known is None:
+            known = self._arrive(class_name, queue, limits, order)
+        elif self._is_due(queue, known) or not self._is_kept(known, payer):
+            queue.waiting[session.uid] = order
             self._count(class_name, queue, limits)
             known = queue.places[session.uid]
         if known.may_begin:
             self._let_in(queue, session, payer, known.amount)
-        else:
-            queue.told_at.setdefault(session.uid, self._utc_now())
-        return known
+            return known
+        return self._tell(queue, session.uid, known)
 
     def place_of_begun(self, uid: str) -> Place | None:
         """Where a session stands whose ledger is there, and for which nothing was made yet; None
@@ -150,19 +192,18 @@ class Admission:
         """
         limits, now = limits_of(spec), self._utc_now()
         queue = self._queues.get(payer.class_name) or _ClassQueue()
-        begun, books = self._begun.get(payer.class_name, Tally()), self._current_books()
         waits = {}
         for name, amount in amounts.items():
             order = Waiting(
                 "", payer.user, payer.namespace, now, payer.class_name, amount, "has no price"
             )
-            place = places([*queue.waiting.values(), order], begun, limits, now, books)[""]
+            place = self._alone(payer.class_name, queue, limits, order)
             if not place.may_begin:
                 waits[name] = place
         return Outlook(
-            active=begun.open_of_user(payer.user),
+            active=self._tally(payer.class_name).open_of_user(payer.user),
             most_active=limits.active_per_user,
-            budgets=tuple(book for book in books if book.selects(payer)),
+            budgets=tuple(book for book in self._current_books() if book.selects(payer)),
             waits=waits,
         )
 
@@ -300,7 +341,7 @@ class Admission:
                 charge.begun_at,
                 is_open=charge.closed_at is None,
             )
-            self._begun.setdefault(charge.payer.class_name, Tally()).put(uid, begun)
+            self._tally(charge.payer.class_name).put(uid, begun)
             self._put(charge)
 
     def _put(self, charge: Charge) -> None:
@@ -332,6 +373,8 @@ class Admission:
         counted_at = queue.counted_at
         if counted_at is None or now - counted_at >= _LOOK_EVERY or now < counted_at:
             return True
+        if queue.is_stale and now - counted_at >= _COUNT_EVERY:
+            return True
         return place.look_again_at is not None and now >= place.look_again_at
 
     def _let_in(
@@ -340,7 +383,7 @@ class Admission:
         _leave(queue, session.uid)
         begun = Begun(payer.user, payer.namespace, self._utc_now(), is_open=True)
         queue.let_in[session.uid] = begun, amount
-        self._begun.setdefault(payer.class_name, Tally()).put(session.uid, begun)
+        self._tally(payer.class_name).put(session.uid, begun)
         self._put(_charge_of_let_in(session.uid, payer.class_name, begun, amount))
 
     def _recount(self, class_name: str, queue: _ClassQueue) -> None:
@@ -348,23 +391,79 @@ class Admission:
         if spec is not None and spec.spec is not None:
             self._count(class_name, queue, limits_of(spec.spec))
 
+    def _is_kept(self, place: Place, payer: Payer) -> bool:
+        """Whether what a place promises is still there: another class, or a longer life, may have
+        taken the money since.
+        """
+        if not place.may_begin:
+            return True
+        return Purse(self._current_books()).lacks(payer, place.amount) is None
+
+    def _arrive(
+        self, class_name: str, queue: _ClassQueue, limits: ClassLimits, order: Waiting
+    ) -> Place:
+        """The place of a session that has not been seen before.
+
+        Whoever waits fitted under no limit when all were counted, and fits under none since: what
+        becomes free is counted at once. So one that fits takes nobody's place.
+        """
+        uid = order.uid
+        if queue.counted_at is not None:
+            alone = self._alone(class_name, queue, limits, order)
+            if alone.may_begin:
+                queue.waiting[uid], queue.places[uid] = order, alone
+                return alone
+            if len(queue.waiting) >= _FEW:
+                last = len(queue.waiting) + 1
+                queue.waiting[uid] = order
+                queue.places[uid] = replace(alone, position=last, total=last)
+                if not queue.is_stale:
+                    queue.is_stale = True
+                    self._wake_after(uid, _COUNT_EVERY.total_seconds())
+                return queue.places[uid]
+        queue.waiting[uid] = order
+        self._count(class_name, queue, limits)
+        return queue.places[uid]
+
+    def _alone(
+        self, class_name: str, queue: _ClassQueue, limits: ClassLimits, order: Waiting
+    ) -> Place:
+        """What an order would meet now, whoever else waits; positions left aside."""
+        begun, now, books = self._tally(class_name), self._utc_now(), self._current_books()
+        return places([order], begun, limits, now, books, promised=queue.promised)[order.uid]
+
+    def _tell(self, queue: _ClassQueue, uid: str, place: Place) -> Place:
+        """The place to be told: this one, or the one of before when it is too early for news."""
+        now, told = self._utc_now(), queue.told.get(uid)
+        if told is None or now < told.at:
+            queue.told[uid] = _Told(place, now, now)
+            return place
+        again_at = told.again_at(place)
+        if again_at is None or now < again_at:
+            return replace(told.place, look_again_at=place.look_again_at)
+        queue.told[uid] = _Told(place, told.first_at, now)
+        return place
+
+    def _tally(self, class_name: str) -> Tally:
+        """Who has begun in a class, by the ledgers, and who was let in and has none yet."""
+        return self._begun.setdefault(class_name, Tally())
+
     def _count(self, class_name: str, queue: _ClassQueue, limits: ClassLimits) -> None:
         """Find everyone's place, and wake those whose place has moved."""
         now = self._utc_now()
         before = queue.places
-        books, begun = self._current_books(), self._begun.get(class_name, Tally())
+        books, begun = self._current_books(), self._tally(class_name)
         queue.places = places(queue.waiting.values(), begun, limits, now, books)
-        queue.counted_at = now
+        queue.counted_at, queue.is_stale = now, False
         for uid, place in queue.places.items():
-            known = before.get(uid)
-            if known is None or known.message == place.message:
+            known, told = before.get(uid), queue.told.get(uid)
+            if known is None:
                 continue
             if place.may_begin:
-                self._wake(uid)
-                continue
-            pause = TOLD_EVERY - (now - queue.told_at.get(uid, now - TOLD_EVERY))
-            queue.told_at[uid] = now + max(pause, timedelta())
-            self._wake_after(uid, max(pause.total_seconds(), 0.0))
+                if not known.may_begin:
+                    self._wake(uid)
+            elif told is not None and (again_at := told.again_at(place)) is not None:
+                self._wake_after(uid, max((again_at - now).total_seconds(), 0.0))
 
 
 def limits_of(spec: ClassSpec) -> ClassLimits:
@@ -385,7 +484,7 @@ def _leave(queue: _ClassQueue, uid: str) -> bool:
     """Take a session out of a queue; tells whether it was there."""
     known = queue.waiting.pop(uid, None), queue.let_in.pop(uid, None)
     queue.places.pop(uid, None)
-    queue.told_at.pop(uid, None)
+    queue.told.pop(uid, None)
     return any(known)
 
 

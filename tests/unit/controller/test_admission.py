@@ -20,6 +20,7 @@ class Desk:
     def __init__(self, spec=LIMITED) -> None:
         self.now = ORDERED
         self.amount = Decimal(1)
+        self.classes: dict[str, str] = {}
         self.woken: list[str] = []
         self.woken_after: dict[str, float] = {}
         self.store = Store()
@@ -46,18 +47,20 @@ class Desk:
             **more,
         }
 
-    def put_class(self, spec) -> None:
-        self.store.put_class({"metadata": self._metadata("standard"), "spec": spec})
+    def put_class(self, spec, name: str = "standard") -> None:
+        self.store.put_class({"metadata": self._metadata(name), "spec": spec})
 
-    def order(self, name: str, user: str = "dana"):
+    def order(self, name: str, user: str = "dana", class_name: str = "standard"):
+        self.classes[name] = class_name
         spec = {"prompt": "A page", "appType": "webapp", "user": user}
         body = {"metadata": self._metadata(name, namespace="n"), "spec": spec}
         self.store.put_session(body)
         return self.place(name)
 
     def place(self, name: str):
-        spec = self.store.spawn_class("standard").spec
-        return self.admission.place(self.store.session(name), "standard", spec, self.amount)
+        class_name = self.classes[name]
+        spec = self.store.spawn_class(class_name).spec
+        return self.admission.place(self.store.session(name), class_name, spec, self.amount)
 
     def put_budget(self, limit: str, **spec) -> None:
         body = {"limit": limit, "period": "Day", **spec}
@@ -119,14 +122,67 @@ def test_a_restart_counts_the_ledgers_that_are_there(desk):
     assert not desk.order("two").may_begin
 
 
-def test_a_place_that_moves_is_told_every_ten_seconds_at_most(desk):
+def test_a_place_that_moves_is_told_after_ten_seconds_and_then_ever_more_seldom(desk):
+    desk.order("one")
+    names = [f"{number:03}" for number in range(300)]
+    for name in names:
+        desk.order(name)
+    last = names.pop()
+    told = [(0, desk.place(last).position)]
+    for second in range(1, 300):
+        desk.now += timedelta(seconds=1)
+        desk.store.remove_session(names.pop(0))
+        position = desk.place(last).position
+        if position != told[-1][1]:
+            told.append((second, position))
+    assert [when for when, _ in told] == [0, 10, 30, 90, 270]
+    assert all(300 - when == position for when, position in told)
+
+
+def test_who_is_told_later_is_woken_then(desk):
     desk.order("one")
     for name in ("two", "three", "four"):
         desk.order(name)
     assert desk.place("four").position == 3
     desk.store.remove_session("two")
     assert desk.woken_after["four"] == TOLD_EVERY.total_seconds()
+    desk.now += TOLD_EVERY
     assert desk.place("four").position == 2
+
+
+def test_a_person_is_not_told_that_others_came_behind(desk):
+    desk.order("one")
+    desk.order("two")
+    desk.order("three")
+    desk.now += 2 * TOLD_EVERY
+    assert desk.place("two").message == "1st of 1: dana has 1 of 1 running"
+
+
+def test_in_a_long_queue_one_that_comes_stands_at_the_end_until_all_are_counted(desk):
+    desk.order("one")
+    for number in range(120):
+        desk.order(f"{number:03}")
+    newest = desk.order("new", user="kim")
+    assert newest.may_begin
+    assert desk.order("kims-second", user="kim").position == 121
+    desk.now += TOLD_EVERY
+    # The turns of both users are one: only the oldest of dana's waits longer.
+    assert desk.place("kims-second").position == 2
+
+
+def test_money_that_was_promised_in_one_class_and_is_taken_in_another_is_not_given_twice(paid):
+    paid.put_class({}, name="other")
+    paid.order("one")
+    paid.order("two")
+    for name in ("one", "two"):
+        paid.put_ledger(name, reserved="1")
+    assert not paid.order("three").may_begin
+    assert not paid.order("four", class_name="other").may_begin
+    paid.put_ledger("one", reserved="1", totalCost="0", completedAt=ORDERED.isoformat())
+    assert paid.woken == ["three", "four"]
+    assert paid.place("three").may_begin
+    assert not paid.place("four").may_begin
+    assert paid.left == 0
 
 
 def test_raised_limits_let_in_who_waits(desk):
