@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from spawnai_local.bench import apps, crowd, https, lives, machine, pages, report
+from spawnai_local.bench import apps, crowd, https, lives, machine, money, pages, report
 from spawnai_local.bench.figures import Figure
 from spawnai_local.interruption import run_until_interrupted
 from spawnai_local.narration import Narrator
@@ -16,7 +16,7 @@ from spawnai_local.paths import checkout
 from spawnai_local.up import READABLE_ERRORS
 
 CROWD_PARTS = ("rest", "restart", "expiry", "pressure")
-PARTS = ("lives", *CROWD_PARTS, "console", "apps", "https")
+PARTS = ("lives", *CROWD_PARTS, "console", "apps", "https", "money")
 LARGE = "crowd10k"
 LARGE_PARTS = frozenset({"rest", "restart", "expiry"})
 _LIMIT_SECONDS = 45 * 60.0
@@ -37,6 +37,8 @@ class Size:
     pages: int = 1000
     changes: int = 20
     served: int = 20
+    orders: int = 1000
+    ledgers: int = 100_000
 
 
 QUICK = Size(
@@ -50,6 +52,8 @@ QUICK = Size(
     pages=300,
     changes=5,
     served=4,
+    orders=120,
+    ledgers=2_000,
 )
 
 
@@ -133,6 +137,14 @@ async def _run(narrator: Narrator, parts: frozenset[str], size: Size) -> int:
             narrator.step(f"{size.served} sessions at once in each mode with HTTPS")
             served = await https.measure(directory / "https", narrator, sessions=size.served)
             figures += _told(narrator, served.figures())
+        if "money" in parts:
+            narrator.step(f"{size.orders} orders over limits, and {size.ledgers} ledgers exported")
+            paid = await money.measure(
+                directory / "money", narrator, orders=size.orders, ledgers=size.ledgers
+            )
+            figures += _told(narrator, paid.figures())
+            if paid.queue is not None:
+                shares.append(paid.queue.noise.others)
         if LARGE in parts:
             await _measure_large(narrator, directory / LARGE, size)
             if parts == {LARGE}:

@@ -8,19 +8,21 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
-from tests.support.postgresql import postgresql
 from tests.unit.export.ledgers import UID, record_document, session_document
 
 from spawnai.export.charges import Ledger
 from spawnai.export.database import Database, database_url
 from spawnai.export.rows import SessionObject, rows_of
 from spawnai.export.tables import ORDER, VIEWS, sessions
+from spawnai_local.postgresql import postgresql, programs
 
 NOW = datetime(2026, 11, 29, 15, 0, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
+    if programs() is None:
+        pytest.skip("PostgreSQL's server is not here: apt-get install postgresql")
     # Not below pytest's directory, which only its owner may enter.
     with (
         tempfile.TemporaryDirectory(prefix="spawnai-pg-") as directory,

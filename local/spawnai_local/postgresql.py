@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own: Debian's programs, a new directory, a Unix socket."""
+"""A PostgreSQL server of one's own: Debian's programs, a new directory, a Unix socket."""
 
 import contextlib
 import os
@@ -8,10 +8,12 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 _DEBIAN = Path("/usr/lib/postgresql")
 _SECONDS = 60
+
+
+class NoServer(Exception):
+    """PostgreSQL's server is not installed; the message says how to get it."""
 
 
 def programs() -> Path | None:
@@ -25,10 +27,14 @@ def programs() -> Path | None:
 
 @contextlib.contextmanager
 def postgresql(directory: Path) -> Iterator[str]:
-    """Run a server; its address. Skips the test where Debian's package postgresql is missing."""
+    """Run a server; its address.
+
+    Raises:
+        NoServer: Debian's package postgresql is missing.
+    """
     binaries = programs()
     if binaries is None:
-        pytest.skip("PostgreSQL's server is not here: apt-get install postgresql")
+        raise NoServer("PostgreSQL's server is not here: apt-get install postgresql")
     # The server refuses to run as root.
     user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
     account = pwd.getpwnam(user)
