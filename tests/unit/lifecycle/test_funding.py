@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
+import pytest
 from tests.unit.lifecycle.life import START, Life, a_session, an_offer
 
 from spawnai.admission.places import Place
@@ -13,7 +14,7 @@ from spawnai.controller.actions.reserve import AGAIN
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.expiry import Wish
 from spawnai.lifecycle.plan import plan
-from spawnai.lifecycle.reservations import order_cost, worst_case
+from spawnai.lifecycle.reservations import Unpriced, order_cost, worst_case
 
 TWO_HOURS = START + timedelta(hours=2)
 
@@ -66,6 +67,19 @@ def test_the_dearest_size_of_the_tier_counts():
     session = a_session()
     less = worst_case(cheap, session, Wish(), START)
     assert worst_case(dear, session, Wish(), START) > less
+
+
+@pytest.mark.parametrize(
+    ("spec", "named"),
+    [
+        ({"model": {"name": "claude-nobody-1"}}, "claude-nobody-1"),
+        ({"model": {"fallback": "claude-nobody-1"}}, "claude-nobody-1"),
+        ({"tiers": {"light": {"sizes": ["s-9vcpu-9gb"], "ttl": "2h"}}}, "s-9vcpu-9gb"),
+    ],
+)
+def test_a_model_or_size_without_a_price_is_named(spec, named):
+    with pytest.raises(Unpriced, match=named):
+        worst_case(an_offer(**spec), a_session(), Wish(), START)
 
 
 def test_a_class_that_replaces_no_droplet_reserves_none():
