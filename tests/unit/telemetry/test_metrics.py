@@ -60,7 +60,7 @@ def ended(reason: str, *, failed: bool = False, was_ready: bool = False) -> Sess
 
 
 class Sums:
-    limit, spent, reserved = Decimal(5), Decimal(1), Decimal(2)
+    limit, spent, reserved, warn = Decimal(5), Decimal(1), Decimal(2), Decimal(4)
 
 
 def use_every_method(metrics: Metrics) -> None:
