@@ -114,6 +114,13 @@ async def test_a_class_that_is_deleted_takes_its_images_along(world):
     assert world.reasons() == ["ClassDeleted"]
 
 
+async def test_a_class_that_is_deleted_waits_for_an_account_to_delete_its_image_in(world):
+    assert await world.images.end(world.known(), None), "there is no image to wait for"
+    await world.until(world.is_ready)
+    assert not await world.images.end(world.known(), None)
+    assert world.made()
+
+
 async def test_a_snapshot_that_shows_after_its_ledger_was_closed_is_deleted(world):
     await world.until(world.is_ready)
     name = world.made()[0].name

@@ -445,7 +445,12 @@ class ClassController:
         if state.account is not None and not await self._gateways.end(known, state.account):
             self._wake_class_after(known.name, 1.0)
             return
-        if state.account is not None and not await self._images.end(known, state.account):
+        if not await self._images.end(known, state.account):
+            message = (
+                f"SpawnClass {known.name!r} is deleted, and its baked image goes first: its "
+                "SpawnRecord says what is left"
+            )
+            await self._report(known, memory, state, ClassProblem("InUse", message))
             self._wake_class_after(known.name, 1.0)
             return
         record = await self._ledgers.get(known.uid)

@@ -193,14 +193,16 @@ class ClassImages:
         if tasks:
             await asyncio.wait(tasks)
 
-    async def end(self, known: StoredClass, account: CloudAccount) -> bool:
+    async def end(self, known: StoredClass, account: CloudAccount | None) -> bool:
         """Take the next step towards the end of all images of a class that is deleted. Returns
-        whether none is left.
+        whether none is left; without an account none that there is can go.
         """
         memory = self._memories.get(known.name)
+        if memory is None and not self._open_of(known.name):
+            return True
+        if account is None:
+            return not self._open_of(known.name)
         if memory is None:
-            if not self._records_of(known.name):
-                return True
             memory = self._memories[known.name] = ClassImageMemory(
                 known.uid, account, known.generation
             )
