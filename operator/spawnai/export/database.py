@@ -16,7 +16,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from .rows import Row
 from .tables import ORDER
 
-_BATCH = 500
 _DRIVERS = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg",
             "sqlite": "sqlite+aiosqlite"}  # fmt: skip
 
@@ -79,10 +78,9 @@ class Database:
             for table in ORDER:
                 for columns, alike in groups[table].items():
                     statement = _upsert(table, columns, self._engine.dialect.name)
-                    for begin in range(0, len(alike), _BATCH):
-                        batch = alike[begin : begin + _BATCH]
-                        result = await connection.execute(statement.values(batch))
-                        changed += max(result.rowcount, 0)
+                    # Rows as parameters: written into the statement, each batch would be compiled
+                    # anew, which takes three times as long as the database does.
+                    changed += len((await connection.execute(statement, alike)).all())
         return changed
 
     async def close(self) -> None:
@@ -97,11 +95,13 @@ def _upsert(table: Table, columns: tuple[str, ...], dialect: str) -> Any:
     others = [name for name in columns if name not in key]
     # JSON has no equality in PostgreSQL, and ours never changes.
     compared = [name for name in others if name != "metadata"]
-    return statement.on_conflict_do_update(
+    upsert = statement.on_conflict_do_update(
         index_elements=key,
         set_={name: statement.excluded[name] for name in others},
         where=or_(*(table.c[name].is_distinct_from(statement.excluded[name]) for name in compared)),
     )
+    # A row that is as it was is not updated, and not returned.
+    return upsert.returning(*table.primary_key)
 
 
 def _migrate(connection: Connection) -> None:
