@@ -29,6 +29,7 @@ from spawnai.controller.schemas import missing_fields
 from spawnai_local.control_plane import ControlPlane
 from spawnai_local.installation import until_established
 from spawnai_local.kubectl import Kubectl, KubectlError
+from spawnai_local.paths import checkout
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAMESPACE = "admission"
@@ -277,6 +278,14 @@ _TIME_HELP = 'write an RFC 3339 time such as 2026-12-24T18:00:00Z, or "now"'
             spawn_class("empty-location", locations={"europe": []}),
             "write at least one region for each location, such as europe: [ams3, fra1]",
             id="a location without a region",
+        ),
+        pytest.param(
+            spawn_class(
+                "plain",
+                exposure={"mode": "Wildcard", "domain": "apps.example.com", "https": "Off"},
+            ),
+            "mode Wildcard serves HTTPS by its gateway: leave https out, or set mode Direct",
+            id="a gateway without HTTPS",
         ),
         pytest.param(
             spawn_class("upper", exposure={"domain": "Apps.Example.com."}),
@@ -588,7 +597,10 @@ async def test_a_users_write_cannot_touch_the_status(kubectl):
     manifest = session("honest")
     manifest["status"] = {"phase": "Running", "url": "http://203.0.113.7"}
     await apply(kubectl, manifest)
-    assert (await read(kubectl, "honest"))["status"] == {"observedGeneration": -1}
+    assert (await read(kubectl, "honest"))["status"] == {
+        "observedGeneration": -1,
+        "phase": "Requested",
+    }
 
 
 @pytest.mark.parametrize(
@@ -671,10 +683,29 @@ async def test_get_shows_what_a_person_wants_to_know_of_a_session(kubectl):
         assert selected.split() == found.split()
 
 
+async def test_the_policies_say_all_that_the_api_server_would_fill_in(kubectl):
+    """Or a second tool that applies them by server-side apply would conflict over the rest."""
+    documents = [
+        one
+        for one in yaml.safe_load_all((checkout() / "manifests" / "policy.yaml").read_text())
+        if one is not None
+    ]
+    assert len(documents) > 3
+    for document in documents:
+        name = document["metadata"]["name"]
+        installed = await kubectl.json("get", document["kind"].lower(), name)
+        assert installed["spec"] == document["spec"], name
+
+
 async def test_a_session_that_nobody_has_looked_at_says_so(kubectl):
     """Or tools that follow kstatus would call it done before the operator has seen it."""
     await create(kubectl, session("fresh"), spawn_class("fresh"))
-    assert (await read(kubectl, "fresh"))["status"] == {"observedGeneration": -1}
+    assert (await read(kubectl, "fresh"))["status"] == {
+        "observedGeneration": -1,
+        "phase": "Requested",
+    }
+    row = await kubectl.run("get", "ss", "fresh", "--namespace", NAMESPACE, "--no-headers")
+    assert row.split()[1] == "Requested", "an operator that is down leaves no blank row"
     fresh = await kubectl.json("get", "spawnclass", "fresh")
     assert fresh["status"] == {"observedGeneration": -1}
 

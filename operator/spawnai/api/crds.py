@@ -84,7 +84,7 @@ def object_schema(resource: CustomResource) -> dict[str, Any]:
     status = structural_schema(resource.status, defaults=False)
     status["description"] = resource.status_description
     if "observedGeneration" in status["properties"]:
-        status["default"] = dict(NOT_OBSERVED)
+        status["default"] = {**NOT_OBSERVED, **resource.first_status}
     schema: dict[str, Any] = {
         "description": resource.description,
         "type": "object",

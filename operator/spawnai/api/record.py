@@ -79,6 +79,15 @@ class ImageIntent(ApiModel):
     )
 
 
+class BegunExposure(ApiModel):
+    """How the app is reached, as the class had it when the session began."""
+
+    mode: Identifier = Field(description="Direct or Wildcard.")
+    domain: Identifier | None = Field(
+        default=None, description="The domain below which its name is; none: its address is used."
+    )
+
+
 class PriceTerms(ApiModel):
     """How the price of the session is made, as its class had it when it began."""
 
@@ -150,6 +159,13 @@ class RecordSpec(ApiModel):
     )
     image: ImageIntent | None = Field(
         default=None, description="What is baked, in the ledger of an image."
+    )
+    exposure: BegunExposure | None = Field(
+        default=None,
+        description=(
+            "How its app is reached until its end, whatever the class says later; none in a ledger "
+            "of an older version: as the class says."
+        ),
     )
     orphaned: bool | None = Field(
         default=None,

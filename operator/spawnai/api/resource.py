@@ -1,6 +1,8 @@
 """A kind of the API: its names, its models and what `kubectl get` shows of it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from .base import ApiModel
 
@@ -22,7 +24,8 @@ class CustomResource:
 
     `selectable` names the fields that `--field-selector` takes, as JSON paths. `defaults`: whether
     the API server fills in what a spec leaves out. `spec_required`: whether an object without a
-    spec is refused.
+    spec is refused. `first_status`: what a status says before the operator has seen the object,
+    beside that it has not.
     """
 
     kind: str
@@ -38,6 +41,7 @@ class CustomResource:
     selectable: tuple[str, ...] = ()
     defaults: bool = False
     spec_required: bool = True
+    first_status: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def singular(self) -> str:

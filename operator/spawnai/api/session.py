@@ -490,6 +490,8 @@ SPAWN_SESSION = CustomResource(
     ),
     status=SessionStatus,
     status_description="What is true about the session now. Written by the operator only.",
+    # An operator that is down would leave a blank row in `kubectl get`.
+    first_status={"phase": Phase.REQUESTED.value},
     columns=(
         Column(
             "Status",

@@ -453,6 +453,12 @@ class ExposureSpec(ApiModel):
                 message="mode Wildcard needs a domain: write the one that the gateway serves",
             ),
             Rule(
+                rule="!has(self.mode) || self.mode != 'Wildcard' || !has(self.https) || "
+                "self.https != 'Off'",
+                message="mode Wildcard serves HTTPS by its gateway: leave https out, or set mode "
+                "Direct",
+            ),
+            Rule(
                 rule="(!has(self.tls) && !has(self.gatewayAddress)) || "
                 "(has(self.mode) && self.mode == 'Wildcard')",
                 message="tls and gatewayAddress are for mode Wildcard: remove them or set it",
@@ -521,7 +527,7 @@ class ExposureSpec(ApiModel):
         description=(
             "Prefer: each app gets a certificate, and is reached by HTTP when none can be had; the "
             "condition CertificateReady says why. Require: an app without a certificate is not "
-            "ready. Off: apps are reached by HTTP."
+            "ready. Off: apps are reached by HTTP, which mode Wildcard does not offer."
         ),
     )
     http_port: int = Field(

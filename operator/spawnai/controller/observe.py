@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from spawnai.admission.places import Place
 from spawnai.api.spawnclass import PlacementMode
 from spawnai.lifecycle.expiry import read_wish
+from spawnai.lifecycle.exposure import as_begun
 from spawnai.lifecycle.observation import (
     Failure,
     FailureKind,
@@ -204,6 +205,9 @@ class Observer:
                 f"There is no SpawnClass {class_name!r}: create it; the session goes on by itself"
             )
             return None, Failure(FailureKind.NEEDS_PERSON, "ClassNotFound", message, now), None
+        spec = stored.spec
+        if spec is not None and record is not None:
+            spec = as_begun(spec, record.spec)
         state = self._classes.state(class_name)
         if state is None or not (state.is_known or (record is not None and record.made_anything)):
             raise NotReadyYet(class_name)
@@ -213,11 +217,11 @@ class Observer:
                 class_name,
                 stored.uid,
                 state.account,
-                stored.spec,
+                spec,
                 state.generator,
                 state.problem,
             )
-        if stored.spec is None:
+        if spec is None:
             message = f"SpawnClass {class_name!r} cannot be read: {stored.spec_problem}"
             failure = Failure(FailureKind.NEEDS_PERSON, "ClassInvalid", message, now)
             return None, failure, backing
@@ -227,13 +231,13 @@ class Observer:
             problem = Failure(FailureKind.NEEDS_PERSON, "ClassDeleting", message, now)
         if record is None and session is not None and session.spec is not None:
             labels = self._namespaces.of(session.namespace)
-            refused = refusal(class_name, stored.spec, session.namespace, labels, session.tier)
+            refused = refusal(class_name, spec, session.namespace, labels, session.tier)
             if refused is not None:
                 problem = Failure(FailureKind.NEEDS_PERSON, *refused, now)
         offer = Offer(
             name=class_name,
             uid=stored.uid,
-            spec=stored.spec,
+            spec=spec,
             firewall_id=state.firewall_id,
             problem=problem,
             prices=state.account.prices if state.account is not None else {},

@@ -36,6 +36,7 @@ from .actions import (
 )
 from .costs import expected_tokens, say_cost
 from .expiry import Wish, resolve
+from .exposure import begun_exposure
 from .funding import WAITING_FOR_BUDGET, allowance, give_back, paid_for, reserve_life
 from .https import (
     CertificateState,
@@ -104,6 +105,7 @@ def planned_record(
         price_terms=terms_of(offer.spec.pricing, session.tier),
         reserved=money(reserved) if reserved is not None else None,
         planned=planned,
+        exposure=begun_exposure(offer.spec),
     )
 
 
@@ -266,7 +268,9 @@ def _begins_here(o: Observation, previous: SessionStatus) -> bool:
     has said anything of it, and no app was ordered since.
     """
     tried = o.effort(GenerateApp().key).started_at is not None
-    return o.record_made_here and previous.phase is None and not tried
+    # The API server itself writes -1, beside the phase Requested.
+    is_unseen = (previous.observed_generation or -1) < 0
+    return o.record_made_here and is_unseen and not tried
 
 
 def _droplet(d: Draft, session: Session, offer: Offer, record: Record, now: datetime) -> None:

@@ -24,7 +24,7 @@ from spawnai.api.names import GATEWAY_TLS_SECRET
 from spawnai.clock import SystemClock
 from spawnai.controller.accounts import AccountNews, connector
 from spawnai.controller.actions.certificates import Acme, AcmeServer, Keys
-from spawnai.controller.classes.gateways import Gateway, Gateways
+from spawnai.controller.classes.gateways import DRAIN_SECONDS, Gateway, Gateways
 from spawnai.controller.classes.ledger import ClassLedgers
 from spawnai.controller.classes.records import ClassRecords
 from spawnai.controller.cluster import Cluster
@@ -396,6 +396,81 @@ async def test_the_last_class_of_a_domain_takes_the_name_along_and_an_heir_keeps
         operator.store.remove_class("wild")
         assert await end(operator, "heir")
     assert world.records("A") == []
+
+
+async def left(operator: Operator) -> None:
+    """A look at a class that has left the mode, and what it began."""
+    known = operator.store.spawn_class("wild")
+    assert await operator.gateways.look(known, operator.account) is None
+    leaving = operator.gateways._leaving.get(known.uid)
+    if leaving is not None and leaving.task is not None:
+        await asyncio.wait([leaving.task])
+
+
+async def test_a_class_that_leaves_the_mode_keeps_the_name_for_who_began_behind_it(world):
+    """And removes it when the last of them has ended, and resolvers have forgotten it."""
+    async with world.operator() as operator:
+        await operator.settled()
+        version = 10**9
+        for number in range(2):
+            operator.store.put_record(session_ledger(f"session-{number}", version, mode="Wildcard"))
+        operator.store.put_record(session_ledger("own-name", version, mode="Direct"))
+        world.put_class(mode="Direct", gatewayAddress=None)
+        operator.store.put_class(world.classes["wild"])
+        for ended in (None, 0, 1):
+            if ended is not None:
+                body = session_ledger(f"session-{ended}", version + 1, mode="Wildcard", ended=True)
+                operator.store.put_record(body)
+            if ended != 1:
+                world.clock.ahead += timedelta(hours=1)
+            await left(operator)
+            assert world.records("A") == [("*", ADDRESS)], f"{ended} sessions have ended"
+        world.clock.ahead += timedelta(seconds=DRAIN_SECONDS - 5)
+        await left(operator)
+        assert world.records("A") == [("*", ADDRESS)], "a resolver may know it yet"
+        world.clock.ahead += timedelta(seconds=5)
+        await left(operator)
+        await left(operator)
+        assert world.records("A") == []
+        assert world.lines("DomainRecord")[0]["presence"] == "Gone"
+        assert world.lines("Certificate")[0]["presence"] == "Gone"
+        await left(operator)
+        assert not operator.gateways._leaving, "nothing is left to look after"
+
+
+async def test_a_class_that_comes_back_to_the_mode_has_its_name_at_once(world):
+    async with world.operator() as operator:
+        await operator.settled()
+        world.put_class(mode="Direct", gatewayAddress=None)
+        operator.store.put_class(world.classes["wild"])
+        await left(operator)
+        world.clock.ahead += timedelta(seconds=DRAIN_SECONDS)
+        await operator.gateways.look(operator.store.spawn_class("wild"), operator.account)
+        world.put_class()
+        operator.store.put_class(world.classes["wild"])
+        seen = await operator.settled()
+        world.clock.ahead += timedelta(minutes=3)
+        seen = await operator.settled()
+    assert (seen.problem, seen.is_named) == (None, True)
+    assert world.records("A") == [("*", ADDRESS)]
+
+
+def session_ledger(uid: str, version: int, *, mode: str, ended: bool = False) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": uid,
+            "uid": uid,
+            "resourceVersion": str(version),
+            "creationTimestamp": "2026-11-29T10:00:00Z",
+        },
+        "spec": {
+            "owner": {"kind": "SpawnSession", "namespace": "n", "name": uid, "uid": uid},
+            "clusterUid": "one",
+            "className": "wild",
+            "exposure": {"mode": mode, "domain": DOMAIN},
+        },
+        "status": {"completedAt": "2026-11-29T11:00:00Z"} if ended else {},
+    }
 
 
 async def test_two_domains_cannot_share_the_operators_own_secret(world):

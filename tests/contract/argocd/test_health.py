@@ -26,7 +26,9 @@ def test_argo_cd_sees_each_phase_as_kstatus_does(phase):
     assert message
 
 
-@pytest.mark.parametrize("status", [None, {}, dict(NOT_OBSERVED)])
+@pytest.mark.parametrize(
+    "status", [None, {}, dict(NOT_OBSERVED), {**NOT_OBSERVED, "phase": "Requested"}]
+)
 def test_an_object_that_nobody_has_looked_at_is_progressing(status):
     assert argo_cd_health(session(status)) == ("Progressing", "Waiting for the operator")
 

@@ -88,6 +88,7 @@ def test_kstatus_reads_each_phase_right(phase):
 
 def test_an_object_that_nobody_has_looked_at_is_not_done():
     assert kstatus(dict(NOT_OBSERVED)) == "InProgress"
+    assert kstatus({**NOT_OBSERVED, "phase": "Requested"}) == "InProgress"
 
 
 def test_a_failed_teardown_says_what_happens_now_and_not_what_happened_before():

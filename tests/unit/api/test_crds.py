@@ -110,7 +110,7 @@ def test_conditions_are_merged_by_type():
 def test_nothing_is_filled_into_a_session_but_that_nobody_has_looked_at_it():
     assert [path for path, schema in fields(SPAWN_SESSION) if "default" in schema] == ["status"]
     status = object_schema(SPAWN_SESSION)["properties"]["status"]
-    assert status["default"] == {"observedGeneration": -1}
+    assert status["default"] == {"observedGeneration": -1, "phase": "Requested"}
     assert status["properties"]["observedGeneration"]["minimum"] == -1
 
 

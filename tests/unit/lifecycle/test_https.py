@@ -3,12 +3,14 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from life import IP, Life, an_offer
 
 from spawnai.api.record import Presence, ResourceKind
 from spawnai.api.session import Phase
 from spawnai.billing import ledger as books
 from spawnai.lifecycle import actions as do
+from spawnai.lifecycle.exposure import as_begun, began_behind_gateway
 from spawnai.lifecycle.https import PATIENCE
 from spawnai.lifecycle.observation import FailureKind
 
@@ -280,10 +282,73 @@ def test_an_app_behind_a_gateway_needs_no_acme_server():
     assert life.status.url == BEHIND
 
 
-def test_a_class_that_goes_behind_a_gateway_leaves_running_apps_where_they_are():
-    life = a_life(exposure={"domain": DOMAIN}).settle()
+# --- A class that moves from one mode to another ----------------------------------------------
+
+NAMED, ADDRESSED = {"domain": DOMAIN}, {}
+ELSEWHERE = {"domain": "other.test"}
+MOVES = [
+    (NAMED, WILDCARD),
+    (WILDCARD, NAMED),
+    (ADDRESSED, WILDCARD),
+    (WILDCARD, ADDRESSED),
+    (ADDRESSED, NAMED),
+    (NAMED, ADDRESSED),
+    (NAMED, ELSEWHERE),
+]
+
+
+def move_class(life: Life, exposure, **spec) -> None:
+    """The class says something else now; a session sees it as `controller/observe.py` shows it."""
+    offer = replace(an_offer(exposure=exposure, **spec), certificates=True)
+    life.offer = replace(offer, spec=as_begun(offer.spec, life.record.spec))
+
+
+@pytest.mark.parametrize(("before", "after"), MOVES)
+def test_a_class_that_moves_leaves_running_apps_where_they_are(before, after):
+    """No step is taken and no word changes, also not when it moves back, or after a restart."""
+    life = a_life(exposure=before).settle()
     url, lines = life.status.url, life.record.status.resources
-    life.offer = replace(an_offer(exposure=WILDCARD), certificates=True)
-    life.settle().pass_time(minutes=5)
+    steps = len(life.done)
+    for exposure in (after, before, after):
+        move_class(life, exposure)
+        life.settle().pass_time(minutes=5)
+    changes = {do.Create, do.Delete}
+    assert not [one for one in life.done[steps:] if type(one) in changes]
+    life.restart().settle()
     assert life.status.url == url
     assert life.record.status.resources == lines
+
+
+@pytest.mark.parametrize(("before", "after"), MOVES)
+def test_an_app_that_is_just_being_made_is_finished_as_its_ledger_says(before, after):
+    """What is made is what the intent names: a teardown looks for nothing else."""
+    moved = a_life(exposure=before, held={do.GenerateApp}).settle()
+    move_class(moved, after)
+    moved.held.clear()
+    moved.restart().settle()
+    stayed = a_life(exposure=before).settle()
+    assert moved.status.url == stayed.status.url
+    assert {line.kind for line in moved.record.status.resources} == {
+        line.kind for line in stayed.record.status.resources
+    }
+
+
+def test_a_certificate_is_renewed_although_the_class_is_behind_a_gateway_by_now():
+    life = a_long_life()
+    move_class(life, WILDCARD, lifetime=LONG)
+    life.settle().pass_time(hours=107)
+    assert life.kinds_done().count("CreateCertificate") == 2
+
+
+def test_a_ledger_of_an_older_version_says_nothing_and_the_class_holds():
+    offer = an_offer(exposure=WILDCARD)
+    life = a_life(exposure=NAMED).settle()
+    assert as_begun(offer.spec, life.record.spec) != offer.spec
+    older = life.record.spec.model_copy(update={"exposure": None})
+    assert as_begun(offer.spec, older) is offer.spec
+    assert as_begun(offer.spec, None) is offer.spec
+
+
+def test_only_what_began_behind_the_gateway_holds_its_name():
+    assert began_behind_gateway(a_life(exposure=WILDCARD).settle().record.spec)
+    assert not began_behind_gateway(a_life(exposure=NAMED).settle().record.spec)

@@ -34,13 +34,16 @@ from spawnai.billing import ledger as books
 from spawnai.clock import Clock
 from spawnai.controller.accounts import CloudAccount
 from spawnai.controller.actions.certificates import Acme, Keys, LineStore
-from spawnai.controller.cluster import Cluster, ObjectNotFound
+from spawnai.controller.cluster import Cluster, ClusterError, ObjectNotFound
 from spawnai.controller.failures import failure_of, is_expected
+from spawnai.controller.leader import LeadershipLost
 from spawnai.controller.store import Store, StoredClass
+from spawnai.digitalocean.errors import DigitalOceanError
+from spawnai.lifecycle.exposure import began_behind_gateway
 from spawnai.telemetry.metrics import GatewayCertificate
 
 from .ledger import ClassLedgers, lines, without
-from .records import ClassRecord, ClassRecords, RecordTaken, RecordUnsettled
+from .records import TTL_SECONDS, ClassRecord, ClassRecords, RecordTaken, RecordUnsettled
 from .state import ClassProblem
 
 _LOGGER = logging.getLogger(__name__)
@@ -59,6 +62,13 @@ UNSETTLED_RETRY = timedelta(seconds=10)
 
 EXPIRING = 0.25
 """The part of its life that a certificate of somebody else's has left when it is told of."""
+
+DRAIN_SECONDS = 2 * TTL_SECONDS + 60.0
+"""How long the name of a gateway stays when the last session behind it has ended: twice as long as
+resolvers may keep it, and a minute for who began while the class was moved."""
+
+_OF_A_GATEWAY = (ResourceKind.DOMAIN_RECORD, ResourceKind.CERTIFICATE)
+"""What the ledger of a class lists for its gateway."""
 
 PENDING = "CertificatePending"
 PROOF_LABEL = "_acme-challenge"
@@ -141,6 +151,17 @@ class _Memory:
     """The serial number of a certificate, when the server wants it renewed, and when it said so."""
 
 
+@dataclass(slots=True)
+class _Leaving:
+    """A class that has left the mode, from one look to the next.
+
+    `unused_since`: since when no session is behind its gateway, by the monotonic clock.
+    """
+
+    unused_since: float
+    task: asyncio.Task[None] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Gateways:
     """Looks after the gateways of all classes.
@@ -163,6 +184,7 @@ class Gateways:
     wake: Callable[[str], None]
     on_look: Callable[[str, GatewayCertificate | None], None] = lambda _name, _certificate: None
     _memories: dict[str, _Memory] = field(default_factory=dict)
+    _leaving: dict[str, _Leaving] = field(default_factory=dict)
 
     async def look(self, known: StoredClass, account: CloudAccount) -> Gateway | None:
         """What is known of a class's gateway; see `_look`."""
@@ -178,9 +200,14 @@ class Gateways:
         Raises:
             ClusterError: the API server could not be asked.
         """
-        if known.spec is None or known.spec.exposure.mode is not ExposureMode.WILDCARD:
+        if known.spec is None:
             self._forget(known.uid)
             return None
+        if known.spec.exposure.mode is not ExposureMode.WILDCARD:
+            self._forget(known.uid)
+            self._leave(known, account)
+            return None
+        await self._stay(known.uid)
         exposure, now = known.spec.exposure, self.clock.utc_now()
         memory = self._memories.get(known.uid)
         if memory is None:
@@ -216,6 +243,45 @@ class Gateways:
             is_named=memory.is_named,
         )
 
+    def _leave(self, known: StoredClass, account: CloudAccount) -> None:
+        """The class has left the mode. What it has for its gateway goes once no session that began
+        behind it is left, and no resolver keeps the name any more.
+        """
+        record = self.store.record(known.uid)
+        if record is None or not any(lines(record.status, kind) for kind in _OF_A_GATEWAY):
+            self._leaving.pop(known.uid, None)
+            return
+        behind = any(
+            one.spec.class_name == known.name
+            and one.status.completed_at is None
+            and began_behind_gateway(one.spec)
+            for one in self.store.records()
+        )
+        now = self.clock.now()
+        leaving = self._leaving.setdefault(known.uid, _Leaving(now))
+        if behind:
+            leaving.unused_since = now
+            return
+        is_idle = leaving.task is None or leaving.task.done()
+        if is_idle and now >= leaving.unused_since + DRAIN_SECONDS:
+            leaving.task = background.once(
+                self._remove(known, account), name=f"old gateway of class {known.name}"
+            )
+
+    async def _remove(self, known: StoredClass, account: CloudAccount) -> None:
+        """What is left after it, the next look goes on with."""
+        try:
+            await self._end(known, account)
+        except (DigitalOceanError, ClusterError, LeadershipLost) as error:
+            _LOGGER.warning("What class %s had for its gateway stays yet: %s", known.name, error)
+
+    async def _stay(self, uid: str) -> None:
+        """The class is in the mode, perhaps again, or ends: what it had does not go beside that."""
+        leaving = self._leaving.pop(uid, None)
+        if leaving is not None and leaving.task is not None:
+            leaving.task.cancel()
+            await asyncio.wait({leaving.task})
+
     async def end(self, known: StoredClass, account: CloudAccount) -> bool:
         """Take the next step towards the end of what a class has for its gateway.
 
@@ -225,6 +291,10 @@ class Gateways:
         Raises:
             DigitalOceanError, ClusterError: a call failed.
         """
+        await self._stay(known.uid)
+        return await self._end(known, account)
+
+    async def _end(self, known: StoredClass, account: CloudAccount) -> bool:
         self.on_look(known.name, None)
         memory = self._memories.pop(known.uid, None)
         if memory is not None and memory.task is not None:
@@ -247,7 +317,9 @@ class Gateways:
 
     async def close(self) -> None:
         """End all that is under way. All of it can be ended half-way and found again."""
-        tasks = [one.task for one in self._memories.values() if one.task is not None]
+        looks = [memory.task for memory in self._memories.values()]
+        ends = [leaving.task for leaving in self._leaving.values()]
+        tasks = [task for task in (*looks, *ends) if task is not None]
         for task in tasks:
             task.cancel()
         if tasks:

@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 
+from spawnai import background
 from spawnai.api.record import LedgerEntry, Presence, ResourceKind
 from spawnai.api.session import Phase
 from spawnai.clock import Clock
@@ -82,7 +83,7 @@ class _Follower:
         self._clock = clock
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._news = asyncio.Condition()
-        self._task = asyncio.create_task(self._follow())
+        self._task = background.once(self._follow(), name=f"log of {session.uid}")
         self.readers = 0
         self.count = 0
         """How many lines came in all."""
