@@ -56,6 +56,13 @@ simulation: setup ## Tell random stories of faults in simulated time; SEEDS=1000
 	SPAWNAI_SEEDS=$(SEEDS) SPAWNAI_FIRST_SEED=$(FIRST_SEED) \
 		$(BIN)/python -m pytest tests/simulation/test_simulation.py -k no_story $(PYTEST_ARGS)
 
+MUTANTS ?= 40
+SEED ?= 1
+
+.PHONY: mutants
+mutants: setup ## Change the core at random places and see whether its tests notice; 40 take half an hour
+	$(BIN)/python tools/mutants.py --count $(MUTANTS) --seed $(SEED)
+
 .PHONY: helm-test
 helm-test: setup ## Run the tests of the chart alone: lint, values, and a release's whole life
 	$(BIN)/python -m pytest tests/contract/chart tests/e2e/chart -n0 $(PYTEST_ARGS)
