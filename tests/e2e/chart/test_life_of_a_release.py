@@ -180,6 +180,23 @@ async def test_after_the_sessions_it_uninstalls_and_keeps_definitions_and_ledger
     assert await world.left_of(uid) == []
 
 
-async def test_it_installs_again_under_its_name(stack):
-    await stack.helm.install(NAMESPACE)
+async def test_it_installs_again_with_a_default_class_that_outlives_it(stack, hooks):
+    """At an installation the class is a hook's, and later an object of the release."""
+
+    async def default_class() -> tuple[str, str]:
+        document = await stack.kubectl.json("get", "spawnclass", "shop")
+        assert document["metadata"]["annotations"]["spawn-ai.com/is-default-class"] == "true"
+        return document["metadata"]["uid"], document["spec"]["lifetime"]["max"]
+
+    def with_class(longest: str) -> str:
+        values = {"enabled": "true", "name": "shop", "spec.lifetime.max": longest}
+        return "--set=" + ",".join(f"defaultClass.{name}={value}" for name, value in values.items())
+
+    await stack.helm.install(NAMESPACE, with_class("6h"))
     assert any(name.startswith("Deployment/") for name in await versions(stack))
+    uid, longest = await default_class()
+    assert longest == "6h"
+    await stack.helm.install(NAMESPACE, with_class("8h"))
+    assert await default_class() == (uid, "8h")
+    await stack.helm.run("uninstall", RELEASE, "--namespace", NAMESPACE, *PATIENT)
+    assert await default_class() == (uid, "8h")
