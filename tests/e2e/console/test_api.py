@@ -67,6 +67,22 @@ async def test_an_order_is_answered_as_the_first_description_says(clean: World):
     ]
 
 
+async def test_a_key_is_ordered_by_its_name_and_its_value_is_never_asked_for(clean: World):
+    env = [{"name": "WEATHER_KEY", "secretRef": {"name": "weather", "key": "openweather"}}]
+    await clean.order("umbrella", appType="fullstack", env=env)
+    made = await clean.kubectl.json("get", "spawnsession", "umbrella", "--namespace", TEAM)
+    assert made["spec"]["env"] == env
+
+
+async def test_the_documentation_is_a_page_without_a_script(world: World):
+    async with world.client(None) as client:
+        page = await client.get("api/docs")
+    assert page.status_code == 200
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    assert "POST /api/sessions" in page.text
+    assert "<script" not in page.text
+
+
 async def test_the_status_is_shown_in_small_letters_and_plain_fields(clean: World, ready):
     await clean.order("clock")
     await clean.set_status(
