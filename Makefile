@@ -20,7 +20,7 @@ setup: ## Make .venv with every tool and library (quick when nothing changed)
 	@PYTHON='$(PYTHON)' sh tools/setup.sh
 
 .PHONY: demo
-demo: setup ## Show everything: six sessions from manifest to empty cloud, in 3 minutes
+demo: setup ## Show everything: six sessions from manifest to empty cloud, in under 4 minutes
 	@$(BIN)/python -m spawnai_local.demo
 
 .PHONY: local

@@ -21,7 +21,8 @@ make bench
 
 which brings the local stack up twice, takes about a quarter of an hour, and leaves nothing
 running. `.venv/bin/python -m spawnai_local.bench --only lives` (or `rest`, `restart`, `expiry`,
-`pressure`) measures a part, `--quick` fewer sessions for a shorter time; neither writes this page.
+`pressure`, `console`, `apps`, `https`, `money`) measures a part, `--quick` fewer sessions for a
+shorter time; neither writes this page.
 The last section is written by `--only crowd10k`, and stays until that is run again. To see where
 time goes, let SPAWNAI_BENCH_OPERATOR be the command that runs the operator under a profiler.
 
