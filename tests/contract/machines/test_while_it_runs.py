@@ -1,17 +1,25 @@
 """What an operator hears of an app that runs, and what its owner may give it."""
 
 import asyncio
+from contextlib import aclosing
+from types import SimpleNamespace
 
 import pytest
 from tests.contract.machines.support import (
+    AGENT_PORT,
     ANSWERING_SERVER,
     STATIC_PAGE,
     bundle,
     eventually,
+    now,
     said_by_the_app,
 )
+from tests.unit.lifecycle.life import a_session
 
-from spawnai.droplet.client import AgentRejected
+from spawnai.api.record import LedgerEntry, RecordStatus
+from spawnai.clock import SystemClock
+from spawnai.controller.door.log import AppLogs
+from spawnai.droplet.client import AgentClient, AgentRejected
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -52,16 +60,24 @@ async def test_a_script_is_heard_while_it_runs(machine):
     await script.boot()
     await script.until_it_answers()
     await script.agent.push(bundle("script", {"main.py": source}))
-    lines = script.agent.follow_log()
+    line = LedgerEntry(
+        kind="Droplet", name="x", id="1", ip=script.address, presence="Present", created_at=now()
+    )
+    record = SimpleNamespace(status=RecordStatus(resources=[line]))
+    store = SimpleNamespace(session=lambda _: a_session(), record=lambda _: record)
+    known = SimpleNamespace(client=lambda _, ip: AgentClient(ip, AGENT_PORT, script.credentials))
+    logs = AppLogs(store, known, SystemClock())
 
-    async def next_of(word):
-        async for line in lines:
-            if line == word:
+    async def next_of(word, reader):
+        async for lines in reader:
+            if word in lines:
                 return (await script.agent.status()).state
         return None
 
-    assert await asyncio.wait_for(next_of("begun"), 60) == "starting"
-    assert await asyncio.wait_for(next_of("done"), 60) in {"starting", "finished"}
+    # As the operator's door reads it for a person.
+    async with aclosing(logs.lines(a_session(), follow=True)) as reader:
+        assert await asyncio.wait_for(next_of("begun", reader), 60) == "starting"
+        assert await asyncio.wait_for(next_of("done", reader), 60) in {"starting", "finished"}
 
 
 async def test_marks_that_turn_or_hide_text_never_reach_the_log(machine):
