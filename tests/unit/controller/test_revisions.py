@@ -13,6 +13,7 @@ from tests.unit.lifecycle.life import IP, START
 
 from spawnai.clock import SystemClock
 from spawnai.controller.actions.revise import Revise
+from spawnai.controller.failures import NotYet
 from spawnai.droplet.client import AgentStatus, UpdateStatus
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import Effort
@@ -158,6 +159,24 @@ async def test_a_page_is_looked_at_before_anyone_else_has_it(world):
     assert serving == [served]
     assert world.inspector.asked[-1].trial == WORD
     assert world.agent.serves == outcome.bundle_digest
+
+
+async def test_a_word_that_is_worth_nothing_any_more_says_nothing_of_the_version(world):
+    """An agent that was started again meanwhile showed the version before instead."""
+    served = world.agent.serves
+
+    async def look(target, inspect=world.inspector.inspect):
+        update = world.agent.update
+        world.agent.update = UpdateStatus(update.bundle_digest, "held", word="v" * 32)
+        return await inspect(target)
+
+    world.inspector.inspect, inspect = look, world.inspector.inspect
+    with pytest.raises(NotYet):
+        await world.set_prompt("with votes")
+    assert world.agent.serves == served
+    orders, world.inspector.inspect = len(world.claude.orders), inspect
+    outcome = await world.set_prompt("with votes")
+    assert (outcome.failure, len(world.claude.orders)) == (None, orders)
 
 
 @pytest.mark.parametrize("holds", [True, False])

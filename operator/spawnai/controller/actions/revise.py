@@ -120,6 +120,7 @@ class Revise:
                 page = await self._inspect.look(
                     work.session, action.look, digest, version.number, word
                 )
+                await self._require_held(agent, word)
                 if page.findings and action.look.repairs:
                     findings = tuple(findings_for_claude(page.findings))
                     return _Refused(PAGE_BROKEN, words_of(page.findings), findings), page
@@ -159,6 +160,18 @@ class Revise:
                 # The agent was started again meanwhile, and holds it as it was pushed first.
                 await agent.push(document)
             await self._clock.sleep(POLL_SECONDS)
+
+    async def _require_held(self, agent: AgentClient, word: str | None) -> None:
+        """Return if the version for that word is still held.
+
+        Raises:
+            NotYet: its agent was started again meanwhile, so another version may have been seen.
+        """
+        if word is None:
+            return
+        update = (await agent.status()).update
+        if update is None or update.word != word:
+            raise NotYet("the droplet's agent was started again while the page was opened")
 
     async def _put_back(self, work: Work, action: do.ReviseApp) -> None:
         """Have the version serve that the status names: end the try of a version that is held. From
