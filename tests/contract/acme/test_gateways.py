@@ -438,6 +438,20 @@ async def test_a_class_that_leaves_the_mode_keeps_the_name_for_who_began_behind_
         assert not operator.gateways._leaving, "nothing is left to look after"
 
 
+async def test_another_domain_does_not_get_the_secret_of_a_gateway_that_still_serves(world):
+    async with world.operator() as operator:
+        before = await operator.settled()
+        operator.store.put_record(session_ledger("session-0", 10**9, mode="Wildcard"))
+        world.put_class(mode="Direct", gatewayAddress=None)
+        world.put_class("young", OTHER_UID, domain="other.example.com")
+        for body in world.classes.values():
+            operator.store.put_class(body)
+        await left(operator)
+        seen = await operator.settled("young")
+        assert seen.certificate_trouble.reason == "GatewayServesAnotherDomain"
+        assert check_pair(*world.api_server.pair(), [HOST], datetime.now(UTC)) == before.certificate
+
+
 async def test_a_class_that_comes_back_to_the_mode_has_its_name_at_once(world):
     async with world.operator() as operator:
         await operator.settled()

@@ -1,13 +1,14 @@
 """Apps by HTTPS, as a standard client with the local root sees them."""
 
 import asyncio
+import json
 from urllib.parse import urlsplit
 
 import pytest_asyncio
 from tests.e2e.sessions.eventually import eventually
 from tests.e2e.sessions.world import READY_SECONDS, session
 
-from spawnai_local.browser import fetch
+from spawnai_local.browser import FetchError, fetch
 from spawnai_local.classes import (
     LOCAL_CLASS,
     LOCAL_DNS_CLASS,
@@ -99,6 +100,71 @@ async def test_a_class_without_https_is_reached_by_http(world, sessions):
     assert urlsplit(plain.status["url"]).scheme == "http"
     assert plain.condition("CertificateReady") == {}
     assert (await fetch(plain.status["url"])).status == 200
+
+
+async def test_classes_move_between_modes_and_no_request_fails(world, sessions):
+    """A client asks ten times a second for an app of each mode, over moves there and back."""
+    ca = world.stack.environment()["SPAWNAI_CA"]
+    apps = {LOCAL_WILDCARD_CLASS: "behind", LOCAL_DNS_CLASS: "named"}
+    modes = {LOCAL_WILDCARD_CLASS: "Direct", LOCAL_DNS_CLASS: "Wildcard"}
+    answers: dict[str, list[str]] = {name: [] for name in apps.values()}
+
+    async def ask(name: str) -> None:
+        url = sessions[name].status["url"]
+        while True:
+            try:
+                page = await fetch(url, server=world.dns, ca=ca)
+                answers[name].append(str(page.status))
+            except FetchError as error:
+                answers[name].append(repr(error))
+            await asyncio.sleep(0.1)
+
+    before = {
+        name: (await world.kubectl.json("get", "spawnclass", name))["spec"]["exposure"]
+        for name in apps
+    }
+    lines = {name: await ledger_lines(world, sessions[name]) for name in answers}
+    clients = [asyncio.create_task(ask(name)) for name in answers]
+    for name, mode in modes.items():
+        kept = {field: said for field, said in before[name].items() if field != "gatewayAddress"}
+        await replace_exposure(world, name, kept | {"mode": mode})
+    # Who is ordered now gets a name and a certificate of his own below the gateway's domain.
+    (moved,) = await world.apply("https", session("moved", class_name=LOCAL_WILDCARD_CLASS))
+    await moved.until("it runs", lambda seen: seen.phase == "Running", READY_SECONDS)
+    for name, exposure in before.items():
+        await replace_exposure(world, name, exposure)
+    asked = {name: len(seen) for name, seen in answers.items()}
+    await eventually(
+        "each was asked again",
+        lambda: asyncio.sleep(0, {name: len(seen) for name, seen in answers.items()}),
+        lambda seen: all(seen[name] > asked[name] + 5 for name in asked),
+    )
+    for client in clients:
+        client.cancel()
+    await asyncio.wait(clients)
+    assert {name: set(seen) for name, seen in answers.items()} == {
+        name: {"200"} for name in answers
+    }
+    assert {name: await ledger_lines(world, sessions[name]) for name in answers} == lines
+    assert urlsplit(moved.status["url"]).hostname.endswith(f".{LOCAL_WILDCARD_DOMAIN}")
+    assert {"DomainRecord", "Certificate"} < {kind for kind, _ in await ledger_lines(world, moved)}
+    assert (await fetch(moved.status["url"], server=world.dns, ca=ca)).status == 200
+
+
+async def ledger_lines(world, one) -> set[tuple[str, str]]:
+    record = await world.kubectl.json("get", "spawnrecord", one.uid)
+    return {(line["kind"], line["presence"]) for line in record["status"]["resources"]}
+
+
+async def replace_exposure(world, name: str, exposure) -> None:
+    """Move a class, and wait until the operator has seen it."""
+    patch = json.dumps([{"op": "replace", "path": "/spec/exposure", "value": exposure}])
+    await world.kubectl.run("patch", "spawnclass", name, "--type=json", f"--patch={patch}")
+    await eventually(
+        f"class {name} is seen",
+        lambda: world.kubectl.json("get", "spawnclass", name),
+        lambda seen: seen["status"]["observedGeneration"] == seen["metadata"]["generation"],
+    )
 
 
 async def test_the_ledger_lists_the_certificate_and_the_end_revokes_it(world, sessions):

@@ -388,17 +388,30 @@ class Gateways:
 
     def _other_domain(self, known: StoredClass, exposure: ExposureSpec) -> ClassProblem | None:
         """The operator's own Secret is for one domain: that of the oldest class."""
-        for one in self._gateway_classes():
-            if one.spec is not None and one.spec.exposure.tls is None:
-                if _domain(one) == exposure.domain:
+        for one in sorted(self.store.classes(), key=lambda one: (one.created_at, one.name)):
+            domain = self._domain_of_secret(one)
+            if domain is not None:
+                if domain == exposure.domain:
                     return None
                 return ClassProblem(
                     "GatewayServesAnotherDomain",
-                    f"Secret {GATEWAY_TLS_SECRET} is for *.{_domain(one)}, the domain of "
+                    f"Secret {GATEWAY_TLS_SECRET} is for *.{domain}, the domain of "
                     f"SpawnClass {one.name!r}: give SpawnClass {known.name!r} a Secret of its own "
                     "in spec.exposure.tls.secretName, and run another gateway for it",
                 )
         return None
+
+    def _domain_of_secret(self, one: StoredClass) -> str | None:
+        """The domain for which a class needs the operator's own Secret: while it is in the mode, or
+        its ledger lists the order, as sessions may be behind the gateway that it has left.
+        """
+        if one.deleting or one.spec is None:
+            return None
+        if one.spec.exposure.mode is ExposureMode.WILDCARD:
+            return _domain(one) if one.spec.exposure.tls is None else None
+        record = self.store.record(one.uid)
+        orders = lines(record.status, ResourceKind.CERTIFICATE) if record is not None else []
+        return next((line.domain.removeprefix("*.") for line in orders if line.domain), None)
 
     def _heir(self, known: StoredClass, line: LedgerEntry) -> StoredClass | None:
         if line.content is not None:
