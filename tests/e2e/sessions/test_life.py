@@ -384,7 +384,7 @@ async def test_after_a_life_each_documented_metric_is_served_and_says_what_happe
         **{
             f"spawnai_spawnbudget_{part}_dollars": seen.value(f"spawnai_spawnbudget_{part}_dollars")
             == 0
-            for part in ("limit", "spent", "reserved")
+            for part in ("limit", "spent", "reserved", "warn")
         },
         "spawnai_sessions_health": seen.value("spawnai_sessions_health", verdict="Answers") >= 0,
         "spawnai_health_probes_total": grown("spawnai_health_probes_total") >= 0,
