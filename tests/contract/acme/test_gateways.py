@@ -452,6 +452,20 @@ async def test_another_domain_does_not_get_the_secret_of_a_gateway_that_still_se
         assert check_pair(*world.api_server.pair(), [HOST], datetime.now(UTC)) == before.certificate
 
 
+async def test_an_older_class_of_another_domain_takes_the_secret_from_nobody(world):
+    """It comes into the mode, and one that is younger is served already."""
+    world.put_class("elder", OTHER_UID, mode="Direct", domain=None, gatewayAddress=None)
+    world.classes["elder"]["metadata"]["creationTimestamp"] = "2026-11-01T10:00:00Z"
+    async with world.operator() as operator:
+        before = await operator.settled()
+        world.put_class("elder", OTHER_UID, domain="other.example")
+        world.classes["elder"]["metadata"]["creationTimestamp"] = "2026-11-01T10:00:00Z"
+        operator.store.put_class(world.classes["elder"])
+        seen = await operator.settled("elder")
+        assert seen.certificate_trouble.reason == "GatewayServesAnotherDomain"
+        assert (await operator.settled()).certificate == before.certificate
+
+
 async def test_a_class_that_comes_back_to_the_mode_has_its_name_at_once(world):
     async with world.operator() as operator:
         await operator.settled()

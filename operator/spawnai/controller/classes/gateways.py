@@ -387,8 +387,14 @@ class Gateways:
         )
 
     def _other_domain(self, known: StoredClass, exposure: ExposureSpec) -> ClassProblem | None:
-        """The operator's own Secret is for one domain: that of the oldest class."""
-        for one in sorted(self.store.classes(), key=lambda one: (one.created_at, one.name)):
+        """The operator's own Secret is for one domain: that of the class that has ordered for it,
+        and before any has, of the oldest. A class that comes into the mode takes it from nobody.
+        """
+
+        def rank(one: StoredClass) -> tuple[bool, datetime, str]:
+            return self._ordered_domain(one) is None, one.created_at, one.name
+
+        for one in sorted(self.store.classes(), key=rank):
             domain = self._domain_of_secret(one)
             if domain is not None:
                 if domain == exposure.domain:
@@ -409,6 +415,10 @@ class Gateways:
             return None
         if one.spec.exposure.mode is ExposureMode.WILDCARD:
             return _domain(one) if one.spec.exposure.tls is None else None
+        return self._ordered_domain(one)
+
+    def _ordered_domain(self, one: StoredClass) -> str | None:
+        """The domain of the certificate for a gateway that a class's ledger lists."""
         record = self.store.record(one.uid)
         orders = lines(record.status, ResourceKind.CERTIFICATE) if record is not None else []
         return next((line.domain.removeprefix("*.") for line in orders if line.domain), None)
