@@ -151,12 +151,11 @@ class Cluster:
             CommandError: the first look failed, or the caller may look no longer.
         """
         while True:
-            current = self.find(kind, name)
-            if current is None:
+            if self.find(kind, name) is None:
                 return
-            yield current
+            # Not --watch-only: what changes until that watch begins would not be seen.
             with _WatchProcess(
-                [*self._command(), "get", kind, name, "--watch-only", "--output=json"]
+                [*self._command(), "get", kind, name, "--watch", "--output=json"]
             ) as changes:
                 while (change := changes.next(every_seconds)) is not _ENDED:
                     yield change if isinstance(change, dict) else None

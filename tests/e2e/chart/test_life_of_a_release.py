@@ -180,12 +180,14 @@ async def test_after_the_sessions_it_uninstalls_and_keeps_definitions_and_ledger
     assert await world.left_of(uid) == []
 
 
-async def test_it_installs_again_with_a_default_class_that_outlives_it(stack, hooks):
+async def test_it_installs_again_with_a_default_class_that_no_release_deletes(stack):
     """At an installation the class is a hook's, and later an object of the release."""
 
     async def default_class() -> tuple[str, str]:
         document = await stack.kubectl.json("get", "spawnclass", "shop")
-        assert document["metadata"]["annotations"]["spawn-ai.com/is-default-class"] == "true"
+        annotations = document["metadata"]["annotations"]
+        assert annotations["spawn-ai.com/is-default-class"] == "true"
+        assert annotations["helm.sh/resource-policy"] == "keep"
         return document["metadata"]["uid"], document["spec"]["lifetime"]["max"]
 
     def with_class(longest: str) -> str:
@@ -198,5 +200,5 @@ async def test_it_installs_again_with_a_default_class_that_outlives_it(stack, ho
     assert longest == "6h"
     await stack.helm.install(NAMESPACE, with_class("8h"))
     assert await default_class() == (uid, "8h")
-    await stack.helm.run("uninstall", RELEASE, "--namespace", NAMESPACE, *PATIENT)
+    await stack.helm.install(NAMESPACE)
     assert await default_class() == (uid, "8h")

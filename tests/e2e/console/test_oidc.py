@@ -89,7 +89,7 @@ async def test_behind_a_proxy_that_signs_people_in_the_page_asks_for_no_token(
         await page.click(".menu summary")
         await page.fill("#namespace", TEAM)
         await page.keyboard.press("Enter")
-        await page.goto(f"{url}#/new")
+        await expect(page.locator(".menu summary")).to_contain_text(TEAM)
         await page.fill("#prompt", "A clock with a red hand")
         assert await page.locator("#token").count() == 0
         await page.keyboard.press("Control+Enter")
