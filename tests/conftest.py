@@ -16,6 +16,7 @@ PROCESSES = 5
 # share a process, and with it their stack; any other file is a lane of its own, and comes after.
 LANES = {
     "tests/simulation/test_bugs.py": "deliberate bugs",
+    "tests/simulation/test_pressure.py": "pressure",
     "tests/simulation/": "simulation",
     "tests/e2e/sessions/test_life.py": "sessions until they rest",
     "tests/e2e/sessions/test_misbehaving_apps.py": "sessions until they rest",
@@ -31,6 +32,7 @@ LANES = {
     "tests/e2e/chart/": "chart",
     "tests/e2e/test_observe.py": "observe",
     "tests/e2e/test_guide.py": "guide",
+    "tests/e2e/test_kubectl_spawn.py": "plugin",
     "tests/e2e/": "control plane",
 }
 OTHERS = ("tests/contract/", "tests/unit/")
