@@ -1,9 +1,13 @@
 """What the stories of the simulation share."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+NICENESS = 10
 
 LIMIT_SECONDS = 900
 """For a test that hangs. Behind others, a story takes many times its own processor time."""
@@ -16,7 +20,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(LIMIT_SECONDS))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _behind_what_has_deadlines() -> None:
-    """Stories count in simulated time: they leave the cores to the tests of real stacks."""
-    os.nice(10)
+@pytest.fixture(scope="module", autouse=True)
+def _behind_what_has_deadlines() -> Iterator[None]:
+    """Stories count in simulated time: they leave the cores to the tests of real stacks. What comes
+    after them in this process is such a test, unless only root could set it back.
+    """
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, max(before, NICENESS))
+    yield
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, before)
