@@ -265,6 +265,7 @@ if __name__ == "__main__":
     # For those who want the programs before anything else: `make test`, whose tests have time
     # limits that a build beside them exceeds, and the image of a CI machine.
     programs = control_plane_programs()
+    pebble()
     helm()
     kstatus()
     report_to_stderr(f"control plane: {programs.kube_apiserver.parent} ({programs.origin})")
