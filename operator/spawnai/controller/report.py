@@ -45,6 +45,7 @@ _MAJOR_FIELDS = (
     "expiration_time",
     "termination_reason",
     "destroyed_at",
+    "revision",
     "expiry_warned_for",
 )
 _MAJOR_CONDITIONS = (
@@ -52,6 +53,7 @@ _MAJOR_CONDITIONS = (
     ConditionType.STALLED,
     ConditionType.EXPIRED,
     ConditionType.CLEANUP_COMPLETE,
+    ConditionType.UPDATE_FAILED,
 )
 _PARTS = (
     ConditionType.DROPLET_READY,

@@ -12,7 +12,7 @@ from spawnai.api.session import Phase, SessionStatus
 from spawnai.clock import SystemClock
 from spawnai.controller.cluster import Conflict
 from spawnai.controller.memory import Memory
-from spawnai.controller.report import Reporter, without_secrets
+from spawnai.controller.report import Reporter, is_transition, without_secrets
 from spawnai.controller.store import Store
 from spawnai.lifecycle.status import Plan
 from spawnai.telemetry.redaction import Redactor
@@ -221,3 +221,18 @@ async def test_a_line_that_another_writer_noted_is_never_dropped():
     assert await reporter.report(UID, None, memory, Plan()) == 0.0
     assert [one["id"] for one in server.body["status"]["resources"]] == ["2", "1"]
     assert await reporter.report(UID, None, memory, Plan()) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "waits"),
+    [
+        ({"revision": 2}, False),
+        ({"phase": "Destroying"}, False),
+        ({"progress": 60}, True),
+        ({"message": "the app is being changed for its new prompt"}, True),
+    ],
+)
+def test_what_a_person_waits_for_is_written_at_once(change, waits):
+    before = SessionStatus.model_validate({"phase": "Running", "progress": 50, "revision": 1})
+    after = SessionStatus.model_validate(before.document() | change)
+    assert is_transition(before, after) is not waits
