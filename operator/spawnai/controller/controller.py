@@ -615,8 +615,8 @@ class Controller:
 
     def _on_droplet(self, droplet: Droplet) -> None:
         """A listing showed a droplet in a new state."""
-        uid = _session_of(droplet)
-        if uid is None or self.store.record(uid) is None or self._is_image(uid):
+        uid = self._session_of(droplet)
+        if uid is None:
             return
         memory, book = self.memories.of(uid), self._book(uid)
         line = next(
@@ -669,6 +669,14 @@ class Controller:
             memory.saw_droplet(DropletView(droplet.id, droplet.status, droplet.public_ip))
         self.queue.add(uid)
 
+    def _session_of(self, droplet: Droplet) -> str | None:
+        """The session whose plan looks after a droplet; None: it has no ledger, or an image's."""
+        tags = (tag.removeprefix("session:") for tag in droplet.tags if tag.startswith("session:"))
+        uid = next(tags, None)
+        if uid is None or self.store.record(uid) is None or self._is_image(uid):
+            return None
+        return uid
+
     def _is_image(self, uid: str) -> bool:
         """Whether a ledger is that of a baked image, which no session's plan looks after."""
         record = self.store.record(uid)
@@ -684,9 +692,8 @@ class Controller:
 
     def _on_gone(self, droplet: Droplet) -> None:
         """A droplet was deleted outside the operator; DigitalOcean itself says so."""
-        uid = _session_of(droplet)
-        record = self.store.record(uid) if uid is not None else None
-        if uid is None or record is None or self._is_image(uid):
+        uid = self._session_of(droplet)
+        if uid is None:
             return
         self.memories.of(uid).ledger = books.with_gone(
             self._book(uid), ResourceKind.DROPLET, str(droplet.id), self._clock.utc_now()
@@ -721,10 +728,4 @@ def _left_to_delete(book: RecordStatus) -> int:
         if entry.kind in (ResourceKind.DOMAIN_RECORD, ResourceKind.DROPLET)
         and entry.presence is not Presence.GONE
         and entry.deletion_accepted_at is None
-    )
-
-
-def _session_of(droplet: Droplet) -> str | None:
-    return next(
-        (tag.removeprefix("session:") for tag in droplet.tags if tag.startswith("session:")), None
     )
