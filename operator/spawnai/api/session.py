@@ -63,7 +63,7 @@ class Phase(StrEnum):
 _ANOTHER_SESSION = "delete this session and apply it again, or apply it under another metadata.name"
 
 
-_VARIABLE_PATTERN = "^[A-Z][A-Z0-9_]{0,63}$"
+VARIABLE_PATTERN = "^[A-Z][A-Z0-9_]{0,63}$"
 _OF_THE_PLATFORM = "['PATH', 'LANG', 'HOME', 'TMPDIR', 'DATA_DIR', 'PORT', 'NODE_ENV']"
 APP_ENV_SECRET = "spawn-ai.com/app-env"  # noqa: S105 - a type
 """The type of a Secret that may be given to apps: no other one can be named by mistake."""
@@ -104,7 +104,7 @@ class Variable(ApiModel):
         description="Its name, in capital letters, such as OPENWEATHER_KEY. Claude is told of it.",
         json_schema_extra=for_api_server(
             Rule(
-                rule=cel_matches("self", _VARIABLE_PATTERN),
+                rule=cel_matches("self", VARIABLE_PATTERN),
                 message="write a name of capital letters, digits and _, such as OPENWEATHER_KEY",
             ),
             Rule(

@@ -12,14 +12,21 @@ from pydantic.alias_generators import to_camel
 from spawnai.api.conditions import Condition
 from spawnai.api.durations import parse_duration, parse_time
 from spawnai.api.names import EXPIRES_AT_ANNOTATION, FEEDBACK_ANNOTATION, TTL_ANNOTATION
-from spawnai.api.session import LONGEST_PROMPT, AppType, Phase, SessionStatus, Tier
+from spawnai.api.session import (
+    LONGEST_PROMPT,
+    VARIABLE_PATTERN,
+    AppType,
+    Phase,
+    SessionStatus,
+    Tier,
+)
 
 NAMESPACE_PATTERN = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 """RFC 1123 label: a namespace has no dot, so that an id can be taken apart at the first one."""
 
-SESSION_NAME_PATTERN = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
+OBJECT_NAME_PATTERN = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
 
-ID_PATTERN = rf"^{NAMESPACE_PATTERN}\.{SESSION_NAME_PATTERN}$"
+ID_PATTERN = rf"^{NAMESPACE_PATTERN}\.{OBJECT_NAME_PATTERN}$"
 
 
 class _Body(BaseModel):
@@ -84,7 +91,7 @@ class SecretKey(_Body):
     """A key of a Secret."""
 
     name: str = Field(
-        pattern="^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$",
+        pattern=f"^{OBJECT_NAME_PATTERN}$",
         description="A Secret of type spawn-ai.com/app-env in the session's namespace.",
     )
     key: str = Field(pattern="^[-._a-zA-Z0-9]{1,253}$", description="The key that holds the value.")
@@ -93,7 +100,7 @@ class SecretKey(_Body):
 class Variable(_Body):
     """An environment variable of the app. Its value never passes this API."""
 
-    name: str = Field(pattern="^[A-Z][A-Z0-9_]{0,63}$", examples=["OPENWEATHER_KEY"])
+    name: str = Field(pattern=VARIABLE_PATTERN, examples=["OPENWEATHER_KEY"])
     secret_ref: SecretKey = Field(description="Where its value is.")
 
 
