@@ -86,9 +86,7 @@ class Prometheus:
             ProcessError: it ended or was not ready in time.
         """
         await self.process.start()
-        await self.process.wait_until_ready(
-            lambda: _is_ready(self._http), limit_seconds=_READY_SECONDS
-        )
+        await self.process.wait_until_answers(f"{self.url}/-/ready", limit_seconds=_READY_SECONDS)
 
     async def stop(self) -> None:
         """End it. Safe to call twice."""
@@ -164,12 +162,9 @@ class Alertmanager:
             ProcessError: it ended or was not ready in time.
         """
         await self.process.start()
-        async with httpx.AsyncClient(
-            base_url=f"http://{self.address}", timeout=_ANSWER_SECONDS, trust_env=False
-        ) as http:
-            await self.process.wait_until_ready(
-                lambda: _is_ready(http), limit_seconds=_READY_SECONDS
-            )
+        await self.process.wait_until_answers(
+            f"http://{self.address}/-/ready", limit_seconds=_READY_SECONDS
+        )
 
     async def stop(self) -> None:
         """End it. Safe to call twice."""
@@ -188,10 +183,3 @@ def alertmanager_config(discord_url: str, slack_url: str) -> dict[str, Any]:
         for slack in receiver.get("slack_configs", []):
             slack["api_url"] = slack_url
     return config
-
-
-async def _is_ready(http: httpx.AsyncClient) -> bool:
-    try:
-        return (await http.get("/-/ready")).is_success
-    except httpx.TransportError:
-        return False
