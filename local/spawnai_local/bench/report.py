@@ -19,7 +19,7 @@ it was built for. This page is written by
 make bench
 ```
 
-which brings the local stack up twice, takes about a quarter of an hour, and leaves nothing
+which brings the local stack up several times, takes 45 minutes at most, and leaves nothing
 running. `.venv/bin/python -m spawnai_local.bench --only lives` (or `rest`, `restart`, `expiry`,
 `pressure`, `console`, `apps`, `https`, `money`) measures a part, `--quick` fewer sessions for a
 shorter time; neither writes this page.
