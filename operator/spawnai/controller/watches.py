@@ -57,7 +57,7 @@ class _Backoffs:
 
 
 class WatchesEnded(Exception):
-    """kopf gave up without an error of its own, or watches less than there is."""
+    """kopf watches less than there is."""
 
 
 async def watch(
@@ -108,13 +108,10 @@ async def _watch(
     take_signals()
     tasks = [
         *tasks,
-        background.forever(watch_over_kinds(insights, cluster), name="watch over kinds"),
+        background.awaited(watch_over_kinds(insights, cluster), name="watch over kinds"),
     ]
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-        raise WatchesEnded(", ".join(task.get_name() for task in done))
+        await background.until_one_ends(tasks)
     finally:
         for task in tasks:
             task.cancel()

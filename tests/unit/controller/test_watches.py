@@ -9,6 +9,7 @@ from kopf._cogs.aiokits.aiotoggles import ToggleSet
 from kopf._cogs.clients import watching
 from kopf._cogs.structs.references import Insights, Resource
 
+from spawnai import background
 from spawnai.api.names import GROUP, VERSION
 from spawnai.controller import watches
 from spawnai.controller.cluster import CLASSES, KINDS, RECORDS, SESSIONS, ClusterUnavailable
@@ -16,6 +17,7 @@ from spawnai.controller.watches import (
     WatchesEnded,
     lenient,
     pass_over_unclosed_watches,
+    watch,
     watch_over_kinds,
 )
 from spawnai_local.certificates import CertificateAuthority
@@ -134,6 +136,26 @@ async def test_before_kopf_has_asked_for_the_first_time_nothing_is_overlooked(at
     await asyncio.sleep(0.05)
     assert (watching_over.done(), discovery.asked) == (False, 0)
     watching_over.cancel()
+
+
+async def test_watches_that_begin_again_are_no_death_of_the_process(at_once, monkeypatch):
+    """What kopf overlooked is found by another look; nobody has to end the operator for it."""
+    beginnings, again = [], asyncio.Event()
+
+    async def overlooking(*, insights, **_settings):
+        beginnings.append(insights)
+        insights.ready_resources.set()
+        if len(beginnings) == 2:
+            again.set()
+        return [asyncio.create_task(asyncio.Event().wait())]
+
+    monkeypatch.setattr(kopf, "spawn_tasks", overlooking)
+    monkeypatch.setattr(watches, "_AGAIN_SECONDS", 0.001)
+    operator = asyncio.create_task(watch(None, Discovery(KINDS), None, lambda: None))
+    await again.wait()
+    assert background.failure() is None
+    operator.cancel()
+    await asyncio.wait([operator])
 
 
 def test_an_authority_without_key_identifiers_is_taken_as_kubectl_takes_it(tmp_path):
