@@ -220,7 +220,7 @@ class CloudSettings(EnvironmentSettings):
     """Where DigitalOcean is: what the operator and `spawnai reap` are told alike."""
 
     digitalocean_api_url: Annotated[
-        str, BeforeValidator(lambda text: _read_url(text or DEFAULT_DIGITALOCEAN_API_URL))
+        str, BeforeValidator(read_or(DEFAULT_DIGITALOCEAN_API_URL, _read_url))
     ] = Field(
         DEFAULT_DIGITALOCEAN_API_URL,
         validation_alias="DIGITALOCEAN_API_URL",
@@ -346,9 +346,7 @@ class Settings(ProcessSettings, CloudSettings):
         if self.door_address is None:
             return None
         host, port = self.door_address
-        reached = self.pod_ip or host
-        bracketed = f"[{reached}]" if ":" in reached else reached
-        return DoorSettings(host=host, port=port, address=f"{bracketed}:{port}")
+        return DoorSettings(host=host, port=port, address=str(Address(self.pod_ip or host, port)))
 
     @property
     def reaper_dry_run(self) -> bool:

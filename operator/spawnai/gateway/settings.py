@@ -47,10 +47,6 @@ def _read_ip_address(text: Any) -> Any:
         raise ValueError("write an IP address, such as 0.0.0.0") from None
 
 
-def _path_or(default: Path) -> BeforeValidator:
-    return BeforeValidator(lambda text: Path(text) if text else default)
-
-
 _read_port = whole_number(1, 65535)
 _HttpPort = Annotated[int, BeforeValidator(read_or(_HTTP_PORT, _read_port))]
 _HttpsPort = Annotated[int, BeforeValidator(read_or(_HTTPS_PORT, _read_port))]
@@ -108,17 +104,17 @@ class GatewaySettings(ProcessSettings):
         validation_alias="SPAWNAI_GATEWAY_DNS",
         description="Where this process answers Caddy's questions.",
     )
-    admin_socket: Annotated[Path, _path_or(_ADMIN_SOCKET)] = Field(
+    admin_socket: Annotated[Path, BeforeValidator(read_or(_ADMIN_SOCKET, Path))] = Field(
         _ADMIN_SOCKET,
         validation_alias="SPAWNAI_GATEWAY_ADMIN_SOCKET",
         description="Caddy's control socket, which both containers see.",
     )
-    tls_directory: Annotated[Path, _path_or(_TLS)] = Field(
+    tls_directory: Annotated[Path, BeforeValidator(read_or(_TLS, Path))] = Field(
         _TLS,
         validation_alias="SPAWNAI_GATEWAY_TLS",
         description="Where tls.crt and tls.key of `*.domain` are; the mounted Secret.",
     )
-    ca_directory: Annotated[Path, _path_or(_CA)] = Field(
+    ca_directory: Annotated[Path, BeforeValidator(read_or(_CA, Path))] = Field(
         _CA,
         validation_alias="SPAWNAI_GATEWAY_CA",
         description="Where ca.crt is, by which droplets are known.",
