@@ -216,6 +216,21 @@ class ProcessSettings(EnvironmentSettings):
     )
 
 
+_TELEMETRY_ADDRESS = Address("0.0.0.0", 8080)  # noqa: S104 - probes and metrics, from other pods
+
+
+class TelemetrySettings(ProcessSettings):
+    """What a process is told whose probes and metrics have an address of their own."""
+
+    telemetry_address: Annotated[
+        Address, NoDecode, BeforeValidator(read_or(_TELEMETRY_ADDRESS, read_address))
+    ] = Field(
+        _TELEMETRY_ADDRESS,
+        validation_alias="SPAWNAI_HTTP_ADDRESS",
+        description="Where /healthz, /readyz and /metrics listen.",
+    )
+
+
 class CloudSettings(EnvironmentSettings):
     """Where DigitalOcean is: what the operator and `spawnai reap` are told alike."""
 

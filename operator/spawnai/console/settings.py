@@ -13,7 +13,7 @@ from pydantic_settings import NoDecode
 
 from spawnai.settings import (
     Address,
-    ProcessSettings,
+    TelemetrySettings,
     read_address,
     read_namespace,
     read_or,
@@ -41,23 +41,15 @@ def _read_file(text: Any) -> Any:
 
 
 _ADDRESS = Address("0.0.0.0", 8000)  # noqa: S104 - reached from other pods
-_TELEMETRY_ADDRESS = Address("0.0.0.0", 8080)  # noqa: S104 - the same
 
 
-class ConsoleSettings(ProcessSettings):
+class ConsoleSettings(TelemetrySettings):
     """All settings of `spawnai console`. Each field says which variable it is read from."""
 
     address: Annotated[Address, NoDecode, BeforeValidator(read_or(_ADDRESS, read_address))] = Field(
         _ADDRESS,
         validation_alias="SPAWNAI_CONSOLE_ADDRESS",
         description="Where the page and the API listen.",
-    )
-    telemetry_address: Annotated[
-        Address, NoDecode, BeforeValidator(read_or(_TELEMETRY_ADDRESS, read_address))
-    ] = Field(
-        _TELEMETRY_ADDRESS,
-        validation_alias="SPAWNAI_HTTP_ADDRESS",
-        description="Where /healthz, /readyz and /metrics listen.",
     )
     given_url: Annotated[str, BeforeValidator(_read_https_url)] = Field(
         "",

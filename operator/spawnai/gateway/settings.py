@@ -15,7 +15,7 @@ from pydantic_settings import NoDecode
 
 from spawnai.settings import (
     Address,
-    ProcessSettings,
+    TelemetrySettings,
     read_address,
     read_or,
     read_settings,
@@ -25,7 +25,6 @@ from spawnai.settings import (
 _HTTP_PORT = 80
 _HTTPS_PORT = 443
 _DNS = Address("127.0.0.1", 5353)
-_TELEMETRY_ADDRESS = Address("0.0.0.0", 8080)  # noqa: S104 - probes and Prometheus
 _EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - a gateway is for everyone
 
 _LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
@@ -54,7 +53,7 @@ _ADMIN_SOCKET = Path("/run/spawnai-gateway/admin.sock")
 _TLS, _CA = Path("/tls"), Path("/ca")
 
 
-class GatewaySettings(ProcessSettings):
+class GatewaySettings(TelemetrySettings):
     """All settings of `spawnai gateway`, and all that Caddy's configuration needs.
 
     Each field says which variable it is read from.
@@ -118,13 +117,6 @@ class GatewaySettings(ProcessSettings):
         _CA,
         validation_alias="SPAWNAI_GATEWAY_CA",
         description="Where ca.crt is, by which droplets are known.",
-    )
-    telemetry_address: Annotated[
-        Address, NoDecode, BeforeValidator(read_or(_TELEMETRY_ADDRESS, read_address))
-    ] = Field(
-        _TELEMETRY_ADDRESS,
-        validation_alias="SPAWNAI_HTTP_ADDRESS",
-        description="Where /healthz, /readyz and /metrics listen.",
     )
 
     @property
