@@ -198,7 +198,6 @@ class RateBudget:
         self._probe_under_way = False
         self._next_probe_at = 0.0
         self._probe_interval = _FIRST_PROBE_SECONDS
-        """Whether handing out turns ended by an error of our own: nothing goes on then."""
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_at = 0.0
 
