@@ -10,15 +10,12 @@ It has no key, no certificate and no door: nothing is told to it, and it tells n
 import json
 from dataclasses import dataclass
 
-import yaml
-
 from spawnai.app_runtime import npm_lock
 from spawnai.droplet.cloud_config import (
     FOLDER,
-    MAX_USER_DATA_BYTES,
-    Dumper,
     RuntimeArchive,
     packed,
+    rendered,
     written_file,
 )
 from spawnai.droplet.packing import pack_text
@@ -79,13 +76,4 @@ def render_builder_data(builder: ImageBuilder) -> str:
         ],
         "runcmd": list(_COMMANDS),
     }
-    text = "#cloud-config\n" + yaml.dump(
-        document, Dumper=Dumper, sort_keys=False, width=1000, allow_unicode=False
-    )
-    size = len(text.encode("ascii"))
-    if size > MAX_USER_DATA_BYTES:
-        raise ValueError(
-            f"a builder's user_data would have {size} bytes, but DigitalOcean takes "
-            f"{MAX_USER_DATA_BYTES}; make the agent or the list of packages smaller"
-        )
-    return text
+    return rendered(document, "a builder's user_data", "the agent or the list of packages")

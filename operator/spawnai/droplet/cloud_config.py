@@ -18,6 +18,7 @@ The only secrets in user_data are the agent's own keys, which every process that
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -290,14 +291,28 @@ def render_user_data(bootstrap: DropletBootstrap) -> str:
             f"systemctl start --no-block {_UNITS}",
         ],
     }
+    return rendered(document, "user_data", "the agent")
+
+
+def rendered(document: Mapping[str, Any], name: str, largest: str) -> str:
+    """The text of a cloud-config.
+
+    Args:
+        document: what cloud-init is to do.
+        name: how an error calls it.
+        largest: what of it can be made smaller.
+
+    Raises:
+        ValueError: it is larger than DigitalOcean takes.
+    """
     text = "#cloud-config\n" + yaml.dump(
-        document, Dumper=Dumper, sort_keys=False, width=1000, allow_unicode=False
+        document, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=False
     )
     size = len(text.encode("ascii"))
     if size > MAX_USER_DATA_BYTES:
         raise ValueError(
-            f"user_data would have {size} bytes, but DigitalOcean takes {MAX_USER_DATA_BYTES}; "
-            "make the agent smaller"
+            f"{name} would have {size} bytes, but DigitalOcean takes {MAX_USER_DATA_BYTES}; "
+            f"make {largest} smaller"
         )
     return text
 
@@ -325,7 +340,7 @@ def packed(path: str, content: str) -> dict[str, str]:
 _SAFE_DUMPER: type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-class Dumper(_SAFE_DUMPER):  # type: ignore[valid-type, misc]
+class _Dumper(_SAFE_DUMPER):  # type: ignore[valid-type, misc]
     """Writes texts of several lines as blocks, so that a person can read what will be run."""
 
 
@@ -334,4 +349,4 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-Dumper.add_representer(str, _represent_text)
+_Dumper.add_representer(str, _represent_text)
