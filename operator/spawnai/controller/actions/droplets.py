@@ -104,14 +104,12 @@ class DropletSteps(Steps):
             size=wanted.placement.size,
             image=self._image(backing, wanted.placement),
             user_data=self._user_data(work.session, backing, expires_at, wanted.lifetime),
-            tags=(
-                TAG_PRODUCT,
-                TAG_EPHEMERAL,
-                session_tag(work.uid),
-                cluster_tag(self._cluster_uid),
-                class_tag(backing.class_uid),
-                wave_tag(now),
-                ttl_tag(int(expires_at.timestamp())),
+            tags=droplet_tags(
+                work.uid,
+                cluster_uid=self._cluster_uid,
+                class_uid=backing.class_uid,
+                now=now,
+                expires_at=expires_at,
             ),
         )
 
@@ -243,6 +241,21 @@ def _refused_part(placement: Placement, error: NoCapacity | UnknownOption) -> tu
     region = ANY if option in ("size", "image") else placement.region
     size = ANY if option in ("region", "image") else placement.size
     return region, size
+
+
+def droplet_tags(
+    uid: str, *, cluster_uid: str, class_uid: str, now: datetime, expires_at: datetime
+) -> tuple[str, ...]:
+    """The tags of a droplet that is ordered now: whose it is, and until when."""
+    return (
+        TAG_PRODUCT,
+        TAG_EPHEMERAL,
+        session_tag(uid),
+        cluster_tag(cluster_uid),
+        class_tag(class_uid),
+        wave_tag(now),
+        ttl_tag(int(expires_at.timestamp())),
+    )
 
 
 def wave_tag(at: datetime) -> str:

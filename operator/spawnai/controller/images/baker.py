@@ -8,23 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from spawnai.api.names import (
-    TAG_EPHEMERAL,
-    TAG_PRODUCT,
-    class_tag,
-    cluster_tag,
-    image_name,
-    owner_of,
-    session_droplet_name,
-    session_tag,
-    ttl_tag,
-)
+from spawnai.api.names import image_name, owner_of, session_droplet_name
 from spawnai.api.record import LedgerEntry, Presence, RecordStatus, ResourceKind
 from spawnai.api.spawnclass import ClassSpec
 from spawnai.billing import ledger as books
 from spawnai.clock import Clock
 from spawnai.controller.accounts import CloudAccount
-from spawnai.controller.actions.droplets import runtime_archives, wave_tag
+from spawnai.controller.actions.droplets import droplet_tags, runtime_archives
 from spawnai.controller.cluster import Cluster
 from spawnai.controller.report import set_ledger_finalizer, write_ledger
 from spawnai.controller.store import Store, StoredClass, StoredRecord
@@ -305,14 +295,12 @@ class Baker:
             user_data=render_builder_data(
                 ImageBuilder(self._agent_source, runtime_archives(spec.runtime))
             ),
-            tags=(
-                TAG_PRODUCT,
-                TAG_EPHEMERAL,
-                session_tag(uid),
-                cluster_tag(self._cluster_uid),
-                class_tag(known.uid),
-                wave_tag(now),
-                ttl_tag(int((now + baking.BAKED_WITHIN).timestamp())),
+            tags=droplet_tags(
+                uid,
+                cluster_uid=self._cluster_uid,
+                class_uid=known.uid,
+                now=now,
+                expires_at=now + baking.BAKED_WITHIN,
             ),
         )
 
