@@ -137,27 +137,23 @@ class Baker:
         builders = []
         for droplet in listed.values():
             book = books.with_found(book, droplet_line(droplet, account.prices))
-            builders.append(
-                Builder(
-                    droplet.id,
-                    droplet.status,
-                    droplet.locked,
-                    shows_marks=self._is_ours(droplet, uid),
-                )
-            )
+            builders.append(self._seen(droplet, uid))
         for number, line in recorded.items():
             if number in listed:
                 continue
             shown = await account.droplets.get(int(number), priority=Priority.HOUSEKEEPING)
             if shown is not None:
-                marks = self._is_ours(shown, uid)
-                builders.append(Builder(shown.id, shown.status, shown.locked, shows_marks=marks))
+                builders.append(self._seen(shown, uid))
             elif line.deletion_accepted_at is None and now < line.created_at + APPEARS_WITHIN:
                 builders.append(Builder(int(number), "new", locked=True, shows_marks=False))
             else:
                 book = books.with_gone(book, line.kind, line.id, now)
                 account.inventory.forget(int(number))
         return book, builders
+
+    def _seen(self, droplet: Droplet, uid: str) -> Builder:
+        marks = self._is_ours(droplet, uid)
+        return Builder(droplet.id, droplet.status, droplet.locked, shows_marks=marks)
 
     def _is_ours(self, droplet: Droplet, uid: str) -> bool:
         return owner_of(droplet.name, droplet.tags, self._cluster_uid) == uid
