@@ -88,6 +88,12 @@ class Bake:
     transferring: bool = False
     ending: str | None = None
 
+    @property
+    def image(self) -> SeenImage | None:
+        """The image that is kept, of those that droplets can start from."""
+        usable = (one for one in self.images if one.is_usable)
+        return min(usable, key=lambda one: (-len(one.regions), one.id), default=None)
+
 
 @dataclass(frozen=True, slots=True)
 class CreateBuilder:
@@ -152,17 +158,15 @@ def plan_bake(bake: Bake, now: datetime) -> Step:
     """The next step of one image."""
     if bake.ending is not None:
         return _end(bake, bake.ending, now)
-    usable = sorted(
-        (one for one in bake.images if one.is_usable), key=lambda one: (-len(one.regions), one.id)
-    )
+    image = bake.image
     if not bake.images and not bake.builders and bake.had_image:
         return _end(bake, GONE, now)
     if not bake.images and not bake.builders and bake.builder_gone_at is not None:
         return _end(bake, FAILED, now)
-    if not usable and now >= bake.begun_at + BAKED_WITHIN:
+    if image is None and now >= bake.begun_at + BAKED_WITHIN:
         return _end(bake, FAILED, now)
-    if usable:
-        return _finish(bake, usable[0])
+    if image is not None:
+        return _finish(bake, image)
     if bake.images:
         return Wait("the snapshot is being written")
     if not bake.builders:
@@ -187,11 +191,8 @@ def _finish(bake: Bake, image: SeenImage) -> Step:
     extra = next((one for one in bake.images if one is not image and one.is_usable), None)
     if extra is not None:
         return DeleteImage(extra.id)
-    builder = next((one for one in bake.builders if _may_go(one)), None)
-    if builder is not None:
-        return DeleteBuilder(builder.id)
     if bake.builders:
-        return Wait("the builder is locked")
+        return _remove_builder(bake)
     missing = next((region for region in bake.regions if region not in image.regions), None)
     if missing is None:
         return Done()
@@ -201,20 +202,21 @@ def _finish(bake: Bake, image: SeenImage) -> Step:
 
 
 def _end(bake: Bake, reason: str, now: datetime) -> Step:
-    builder = next((one for one in bake.builders if _may_go(one)), None)
-    if builder is not None:
-        return DeleteBuilder(builder.id)
-    if bake.images and not bake.builders:
-        return DeleteImage(bake.images[0].id)
     if bake.builders:
-        return Wait("the builder is locked")
+        return _remove_builder(bake)
+    if bake.images:
+        return DeleteImage(bake.images[0].id)
+    gone_at, settles_at = bake.builder_gone_at, bake.settles_at
     # A snapshot that was under way may show a little later than its builder goes.
-    settled = [at for at in (bake.settles_at, bake.builder_gone_at) if at is not None]
-    if bake.builder_gone_at is not None:
-        settled.append(bake.builder_gone_at + LISTED_WITHIN)
-    if settled and now < max(settled):
+    may_show = gone_at is not None and now < gone_at + LISTED_WITHIN
+    if may_show or (settles_at is not None and now < settles_at):
         return Wait("whether anything shows late")
     return Close(reason)
+
+
+def _remove_builder(bake: Bake) -> Step:
+    builder = next((one for one in bake.builders if _may_go(one)), None)
+    return Wait("the builder is locked") if builder is None else DeleteBuilder(builder.id)
 
 
 def _may_go(builder: Builder) -> bool:

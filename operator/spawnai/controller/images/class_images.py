@@ -428,8 +428,7 @@ async def _until(event: asyncio.Event) -> None:
 
 
 def _known(look: Look, named: set[str]) -> KnownBake:
-    stored, usable = look.stored, [one for one in look.bake.images if one.is_usable]
-    image = min(usable, key=lambda one: (-len(one.regions), one.id)) if usable else None
+    stored, image = look.stored, look.bake.image
     intent = stored.spec.image
     return KnownBake(
         uid=stored.spec.owner.uid,
