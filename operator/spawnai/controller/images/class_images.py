@@ -136,16 +136,11 @@ class ClassImages:
         memory = self._memories.get(known.name)
         if memory is not None and memory.uid != known.uid:
             self.forget(known.name)
-            memory = None
         wanted = known.spec is not None and known.spec.image.baked
         if not wanted and not self._records_of(known.name):
             self.forget(known.name)
             return None
-        if memory is None:
-            memory = self._memories[known.name] = ClassImageMemory(
-                known.uid, account, known.generation
-            )
-        memory.account = account
+        memory = self._memory_of(known, account)
         if memory.generation != known.generation:
             memory.generation = known.generation
             memory.changed.set()
@@ -197,16 +192,11 @@ class ClassImages:
         """Take the next step towards the end of all images of a class that is deleted. Returns
         whether none is left; without an account none that there is can go.
         """
-        memory = self._memories.get(known.name)
-        if memory is None and not self._open_of(known.name):
+        if known.name not in self._memories and not self._open_of(known.name):
             return True
         if account is None:
             return not self._open_of(known.name)
-        if memory is None:
-            memory = self._memories[known.name] = ClassImageMemory(
-                known.uid, account, known.generation
-            )
-        memory.account = account
+        memory = self._memory_of(known, account)
         if memory.task is not None:
             memory.task.cancel()
             await asyncio.wait({memory.task})
@@ -217,6 +207,14 @@ class ClassImages:
             return False
         self.forget(known.name)
         return True
+
+    def _memory_of(self, known: StoredClass, account: CloudAccount) -> ClassImageMemory:
+        memory = self._memories.get(known.name)
+        if memory is None:
+            memory = ClassImageMemory(known.uid, account, known.generation)
+            self._memories[known.name] = memory
+        memory.account = account
+        return memory
 
     async def _tend(self, name: str, memory: ClassImageMemory) -> None:
         failures = 0
@@ -243,10 +241,10 @@ class ClassImages:
             if memory.news != before:
                 self._wake(name)
             # A class is looked at once a minute; an idle image need not be.
-            works = [self._clock.sleep(pause)]
             if pause >= IDLE_SECONDS:
-                works.append(_until(memory.changed))
-            await background.first_of(*works)
+                await background.first_of(self._clock.sleep(pause), memory.changed.wait())
+            else:
+                await self._clock.sleep(pause)
 
     @staticmethod
     def _after(error: Exception, known: StoredClass, memory: ClassImageMemory) -> ImageNews:
@@ -421,10 +419,6 @@ def bake_intent(
             source=spec.image.name, contents=contents_wanted(spec), kept=kept or None
         ),
     )
-
-
-async def _until(event: asyncio.Event) -> None:
-    await event.wait()
 
 
 def _known(look: Look, named: set[str]) -> KnownBake:

@@ -106,7 +106,7 @@ async def bake(
     cluster_uid = await cluster.namespace_uid("kube-system")
     intent = bake_intent(known, known.spec, uid, cluster_uid, kept=True)
     await cluster.create_record(record_document(intent))
-    write(f"SpawnRecord {uid} asks the operator for an image of {intent.image.source}\n")  # type: ignore[union-attr]
+    write(f"SpawnRecord {uid} asks the operator for an image of {known.spec.image.name}\n")
     return await _watch(cluster, clock, uid, seconds, write)
 
 
