@@ -154,8 +154,7 @@ class MachineHost:
         machine = self._machines.get(droplet_id)
         if machine is not None:
             part = self._directory / f"part-of-image-{image_id}"
-            await asyncio.to_thread(_copy_disk, machine.root, part)
-            _lead_into(part, part, self._image(image_id))
+            await asyncio.to_thread(_copy_disk, machine.root, part, self._image(image_id))
             part.rename(self._image(image_id))
 
     async def drop_disk(self, image_id: int) -> None:
@@ -241,7 +240,7 @@ class MachineHost:
         assert self._userland is not None  # noqa: S101 - start() made it
         root = self._directory / str(droplet_id)
         if image_id is not None and self._image(image_id).is_dir():
-            _copy_disk(self._image(image_id), root)
+            _copy_disk(self._image(image_id), root, root)
         (root / _AGENT_FOLDER).mkdir(parents=True, exist_ok=True)
         # The interpreter itself, not the virtual environment's: a droplet has no packages of ours.
         self._userland.furnish(root, Path(sys.executable).resolve())
@@ -305,9 +304,9 @@ class MachineHost:
             log.exception("the power-off of droplet %d was not heard", droplet_id)
 
 
-def _copy_disk(source: Path, target: Path) -> None:
-    """Copy a machine's files but its own programs' stand-ins and what runs. Links to files of the
-    machine lead to those of the copy.
+def _copy_disk(source: Path, target: Path, place: Path) -> None:
+    """Copy a machine's files without those of what runs. Links to files of the machine lead to
+    those of the copy, which is to be at that place.
     """
     shutil.copytree(
         source,
@@ -317,17 +316,12 @@ def _copy_disk(source: Path, target: Path) -> None:
             [name for name in names if name in {"run", "tmp"}] if Path(folder) == source else []
         ),
     )
-    _lead_into(target, source, target)
-
-
-def _lead_into(root: Path, before: Path, after: Path) -> None:
-    """Have all links below `root` that lead into one folder lead into another."""
-    for folder, folders, files in os.walk(root):
+    for folder, folders, files in os.walk(target):
         for name in (*folders, *files):
             link = Path(folder) / name
-            if link.is_symlink() and (leads_to := link.readlink()).is_relative_to(before):
+            if link.is_symlink() and (leads_to := link.readlink()).is_relative_to(source):
                 link.unlink()
-                link.symlink_to(after / leads_to.relative_to(before))
+                link.symlink_to(place / leads_to.relative_to(source))
 
 
 def _bindable(network: IPv4Network, wanted: tuple[int, ...]) -> int:
