@@ -4,6 +4,7 @@ The emulator's clock stands still and is moved by hand; the operator goes by it 
 """
 
 import asyncio
+import copy
 import itertools
 import json
 import random
@@ -118,6 +119,7 @@ class World:
         """Before or after which change the operator dies."""
         self.builders_power_off = True
         self.most_builders = self.most_images = 0
+        self.last_error: Exception | None = None
         self._generation = itertools.count(1)
         self._api: client.ApiClient | None = None
         self._account: Any = None
@@ -229,13 +231,8 @@ class World:
         self.most_builders = max(self.most_builders, len(self.builders()))
         self.most_images = max(self.most_images, len(self.made()))
         self.emulator.clock.advance(STEP_SECONDS)
-        async for body in self._watch():
-            self.store.put_record(body)
-
-    async def _watch(self) -> Any:
-        for name, body in list(self.records.records.items()):
-            yield json.loads(json.dumps(body))
-            del name
+        for body in self.records.records.values():
+            self.store.put_record(copy.deepcopy(body))
 
     async def until(self, condition: Any, *, looks: int = MOST_LOOKS) -> None:
         """Look again and again until it is so."""
@@ -282,5 +279,5 @@ class World:
         return (
             f"builders {[(one.id, one.status, one.locked) for one in self.builders()]}, images "
             f"{[(one.id, one.regions) for one in self.made()]}, ledgers {self.reasons()}, "
-            f"news {self.memory.news}, last error {getattr(self, 'last_error', None)!r}"
+            f"news {self.memory.news}, last error {self.last_error!r}"
         )
