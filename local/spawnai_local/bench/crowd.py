@@ -20,7 +20,7 @@ from spawnai_local.bench.cluster import (
     sessions_path,
 )
 from spawnai_local.bench.emulator import Call, EmulatorControl, count_by_endpoint
-from spawnai_local.bench.figures import Figure
+from spawnai_local.bench.figures import Figure, words_of
 from spawnai_local.bench.lives import NAMESPACE, ORDERS, session_document
 from spawnai_local.bench.machine import Noise, Onlooker
 from spawnai_local.bench.operator_process import Memory, OperatorProcess
@@ -167,7 +167,7 @@ class Crowd:
                     "beside it: expiry → all seen gone (phase Destroyed)",
                     "s",
                     ends.until_destroyed,
-                    remark=f"calls: {_counted(ends.calls)}",
+                    remark=f"calls: {words_of(ends.calls)}",
                 ),
             ]
         for rest in (self.rest_of_few, self.rest_of_all):
@@ -178,7 +178,7 @@ class Crowd:
                         "",
                         (rest.calls_per_minute,),
                         4,
-                        remark=f"{rest.seconds:.0f} s: {_counted(rest.calls)}",
+                        remark=f"{rest.seconds:.0f} s: {words_of(rest.calls)}",
                     )
                 )
         if (rest := self.rest_of_all) is not None:
@@ -188,7 +188,7 @@ class Crowd:
                     "",
                     (rest.writes_per_minute,),
                     0,
-                    remark=f"{_counted(rest.writes)}; apart: "
+                    remark=f"{words_of(rest.writes)}; apart: "
                     f"{rest.lease_writes * _MINUTE / rest.seconds:.0f} Lease renewals a minute",
                 ),
                 Figure(
@@ -217,15 +217,15 @@ class Crowd:
                     remark=""
                     if self.start is None
                     else f"after an orderly end: {self.start.until_known:.1f} s (API-server "
-                    f"writes: {_counted(self.start.api_writes)})",
+                    f"writes: {words_of(self.start.api_writes)})",
                 ),
                 Figure(
                     "cloud writes of that restart",
                     "",
                     (float(again.cloud_writes.total()),),
                     0,
-                    remark=f"reads: {_counted(again.cloud_reads)}; API-server writes: "
-                    f"{_counted(again.api_writes)}",
+                    remark=f"reads: {words_of(again.cloud_reads)}; API-server writes: "
+                    f"{words_of(again.api_writes)}",
                 ),
             ]
         if self.storm is not None:
@@ -533,7 +533,3 @@ def busiest_minute(moments: Sequence[float]) -> int:
 
 def _milliseconds(seconds: Sequence[float]) -> tuple[float, ...]:
     return tuple(one * 1000 for one in seconds)
-
-
-def _counted(counter: Counter[str]) -> str:
-    return ", ".join(f"{number} {what}" for what, number in counter.most_common()) or "none"

@@ -1,6 +1,7 @@
 """A measured figure beside its goal."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -85,3 +86,8 @@ def shown(value: float, unit: str) -> str:
     else:
         number = f"{value:.3f}" if unit == "" else f"{value:.2f}"
     return f"{number} {unit}".strip()
+
+
+def words_of(counter: Counter[str]) -> str:
+    """What was counted, for a remark: the most frequent first."""
+    return ", ".join(f"{number} {what}" for what, number in counter.most_common()) or "none"

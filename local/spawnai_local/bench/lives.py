@@ -7,7 +7,7 @@ max(droplet boot, generation) + installation + app start, for each session by it
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from spawnai.api.spawnclass import LifetimeSpec
 from spawnai_local.bench import audit
 from spawnai_local.bench.cluster import ClusterClient, SessionFollower, sessions_path
 from spawnai_local.bench.emulator import Call, EmulatorControl
-from spawnai_local.bench.figures import Figure, Judge, quantile
+from spawnai_local.bench.figures import Figure, Judge, quantile, words_of
 from spawnai_local.bench.machine import Noise, Onlooker
 from spawnai_local.bench.operator_process import OperatorProcess
 from spawnai_local.bench.stacks import BenchStack, bench_stack
@@ -86,7 +86,7 @@ class Lives:
                 5,
                 Judge.MOST,
                 remark=f"{_words(self.calls)}; beside them, shared by all: "
-                + _counted(self.shared_calls),
+                + words_of(self.shared_calls),
             ),
             Figure(
                 "API-server writes of a session's whole life",
@@ -186,7 +186,7 @@ def _counts(
     progress: Counter[str] = Counter()
     events, others = 0, Counter[str]()
     for write in writes:
-        owner = _session_of(write, uids)
+        owner = session_of(write, uids)
         if write.kind is audit.WriteKind.EVENT:
             events += 1
         elif write.kind is audit.WriteKind.LEASE or owner is None:
@@ -212,7 +212,7 @@ def _counts(
     )
 
 
-def _session_of(write: audit.Write, uids: dict[str, str]) -> str | None:
+def session_of(write: audit.Write, uids: Mapping[str, str]) -> str | None:
     """The session that a write belongs to, told from the name of what was written."""
     if write.resource.startswith("spawnsessions"):
         return write.name if write.name in uids else None
@@ -272,10 +272,6 @@ def _words(counters: Sequence[Counter[str]]) -> str:
 
 def _listed(kind: Iterable[tuple[str, int]]) -> str:
     return ", ".join(f"{number} {what}" if number > 1 else what for what, number in kind)
-
-
-def _counted(counter: Counter[str]) -> str:
-    return ", ".join(f"{number} {what}" for what, number in counter.most_common()) or "none"
 
 
 def seconds_of(moment: str) -> float:

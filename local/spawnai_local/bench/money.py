@@ -27,8 +27,14 @@ from spawnai.export.rows import SessionObject, rows_of
 from spawnai_local.bench import audit
 from spawnai_local.bench.cluster import ClusterClient, SessionFollower, sessions_path
 from spawnai_local.bench.emulator import EmulatorControl
-from spawnai_local.bench.figures import Figure, Judge
-from spawnai_local.bench.lives import LIFETIME, NAMESPACE, ORDERS, session_document
+from spawnai_local.bench.figures import Figure, Judge, words_of
+from spawnai_local.bench.lives import (
+    LIFETIME,
+    NAMESPACE,
+    ORDERS,
+    session_document,
+    session_of,
+)
 from spawnai_local.bench.machine import Noise, Onlooker
 from spawnai_local.bench.operator_process import OperatorProcess
 from spawnai_local.bench.seeding import at_once
@@ -129,7 +135,7 @@ class Money:
                     tuple(float(one.total() - usual) for one in self.bounded),
                     0,
                     Judge.MOST,
-                    remark=f"without: {_counted(self.free[0])}; with: {_counted(self.bounded[0])}. "
+                    remark=f"without: {words_of(self.free[0])}; with: {words_of(self.bounded[0])}. "
                     "A running app gives back what its budget reserved for repairs: one write of "
                     "the ledger",
                 )
@@ -299,16 +305,12 @@ class _Run:
 
 def _by_session(writes: Iterable[audit.Write], uids: Mapping[str, str]) -> dict[str, Counter[str]]:
     """The writes of state of each session and its ledger."""
-    names = {uid: name for name, uid in uids.items()}
-    counted: dict[str, Counter[str]] = {name: Counter() for name in uids}
+    written: dict[str, Counter[str]] = {name: Counter() for name in uids}
     for write in writes:
-        if write.kind is not audit.WriteKind.STATE:
-            continue
-        if write.resource.startswith("spawnsessions") and write.name in counted:
-            counted[write.name][write.what] += 1
-        elif write.name in names:
-            counted[names[write.name]][write.what] += 1
-    return counted
+        owner = session_of(write, uids)
+        if owner is not None and write.kind is audit.WriteKind.STATE:
+            written[owner][write.what] += 1
+    return written
 
 
 def _turns(writes: Iterable[audit.Write], uids: Mapping[str, str]) -> dict[str, float]:
@@ -513,7 +515,3 @@ def _ended_session(number: int) -> tuple[dict[str, Any], dict[str, Any]]:
         },
     }
     return session, record
-
-
-def _counted(counter: Counter[str]) -> str:
-    return ", ".join(f"{number} {what}" for what, number in counter.most_common()) or "none"
