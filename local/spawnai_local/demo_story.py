@@ -218,16 +218,7 @@ class Story:
     async def _until_running(self) -> None:
         self._narrator.step("Watch them come to life")
         names = [example.name for example in self._working.values()]
-        await self._show_until(
-            lambda: all(
-                self._session(name).phase is Phase.RUNNING or self._session(name).is_over
-                for name in names
-            ),
-            what=f"{', '.join(names)} to be Running",
-            limit_seconds=_RUNNING_SECONDS_WITH_REAL_CLAUDE
-            if self._with_real_claude
-            else _RUNNING_SECONDS,
-        )
+        await self._show_until_running(*names)
         self._narrator.blank()
         self._narrator.lines(self._durations())
         self._narrator.blank()
@@ -465,13 +456,7 @@ class Story:
         limit = json.dumps({"spec": {"limit": WIDE_LIMIT}})
         await self._kubectl("patch", "spawnbudget", BUDGET, "--type=merge", "-p", limit)
         self._examples.append(self._sixth)
-        await self._show_until(
-            lambda: self._session(SIXTH).phase is Phase.RUNNING or self._session(SIXTH).is_over,
-            what=f"{SIXTH} to be Running",
-            limit_seconds=_RUNNING_SECONDS_WITH_REAL_CLAUDE
-            if self._with_real_claude
-            else _RUNNING_SECONDS,
-        )
+        await self._show_until_running(SIXTH)
         self._verdict.check(checks.is_running(SIXTH, self._status(SIXTH)))
 
     async def _until_held_back(self, name: str, reason: str) -> None:
@@ -701,6 +686,19 @@ class Story:
 
     def _status(self, name: str) -> SessionStatus:
         return self._session(name).status
+
+    async def _show_until_running(self, *names: str) -> None:
+        """Show the sessions until these run, or have ended before."""
+        await self._show_until(
+            lambda: all(
+                self._session(name).phase is Phase.RUNNING or self._session(name).is_over
+                for name in names
+            ),
+            what=f"{', '.join(names)} to be Running",
+            limit_seconds=_RUNNING_SECONDS_WITH_REAL_CLAUDE
+            if self._with_real_claude
+            else _RUNNING_SECONDS,
+        )
 
     async def _show_until(
         self, holds: Callable[[], bool], *, what: str, limit_seconds: float
