@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from spawnai.api.record import PriceTerms
 from spawnai.api.session import Tier
-from spawnai.api.spawnclass import PricingModel, PricingSpec
+from spawnai.api.spawnclass import FlatPrices, PricingModel, PricingSpec, TierMultipliers
 
 from .usage import ALL_BUSY, ALL_IDLE, AS_USUAL, Factors
 
@@ -12,12 +12,7 @@ from .usage import ALL_BUSY, ALL_IDLE, AS_USUAL, Factors
 def terms_of(pricing: PricingSpec, tier: Tier) -> PriceTerms | None:
     """The terms for a session that begins now; None where nobody is charged."""
     if pricing.model == PricingModel.FLAT:
-        amounts = {
-            Tier.LIGHT: pricing.flat.light,
-            Tier.STANDARD: pricing.flat.standard,
-            Tier.COMPLEX: pricing.flat.complex,
-        }
-        return PriceTerms(model=pricing.model, flat=amounts[tier])
+        return PriceTerms(model=pricing.model, flat=_of_tier(pricing.flat, tier))
     if pricing.model == PricingModel.COST_PLUS:
         plus = pricing.cost_plus
         return PriceTerms(
@@ -28,18 +23,22 @@ def terms_of(pricing: PricingSpec, tier: Tier) -> PriceTerms | None:
         )
     if pricing.model == PricingModel.DYNAMIC:
         dynamic = pricing.dynamic
-        multipliers = {
-            Tier.LIGHT: dynamic.multipliers.light,
-            Tier.STANDARD: dynamic.multipliers.standard,
-            Tier.COMPLEX: dynamic.multipliers.complex,
-        }
         return PriceTerms(
             model=pricing.model,
             overhead=dynamic.overhead,
-            multiplier=multipliers[tier],
+            multiplier=_of_tier(dynamic.multipliers, tier),
             minimum=dynamic.minimum,
         )
     return None
+
+
+def _of_tier(each: FlatPrices | TierMultipliers, tier: Tier) -> str:
+    of_tiers = {
+        Tier.LIGHT: each.light,
+        Tier.STANDARD: each.standard,
+        Tier.COMPLEX: each.complex,
+    }
+    return of_tiers[tier]
 
 
 def is_measured(terms: PriceTerms | None) -> bool:
