@@ -17,6 +17,7 @@ from spawnai.acme.limits import PlacedOrder
 from spawnai.acme.nameservers import Nameservers
 from spawnai.api.names import owner_of
 from spawnai.api.record import (
+    CLASS_OWNER,
     IMAGE_OWNER,
     SESSION_OWNER,
     LedgerEntry,
@@ -425,7 +426,7 @@ class Controller:
         for session in self.store.sessions():
             self.queue.add(session.uid)
         for record in self.store.records():
-            if record.spec.owner.kind == "SpawnSession":
+            if record.spec.owner.kind == SESSION_OWNER:
                 self.queue.add(record.spec.owner.uid)
 
     async def stop_acting(self) -> None:
@@ -510,7 +511,7 @@ class Controller:
         elif not self.store.put_record(body):
             return
         record = self.store.record(name)
-        if record is not None and record.spec.owner.kind == "SpawnClass":
+        if record is not None and record.spec.owner.kind == CLASS_OWNER:
             self.queue.add(CLASS_PREFIX + record.spec.owner.name)
             return
         if record is not None and record.spec.owner.kind == IMAGE_OWNER:

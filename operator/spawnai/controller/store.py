@@ -22,7 +22,7 @@ from spawnai.api.names import (
     GITOPS_MARKS,
     TTL_ANNOTATION,
 )
-from spawnai.api.record import RecordSpec, RecordStatus
+from spawnai.api.record import SESSION_OWNER, RecordSpec, RecordStatus
 from spawnai.api.session import Phase, SessionSpec, SessionStatus
 from spawnai.api.spawnclass import ClassSpec, ClassStatus, CredentialsSpec
 from spawnai.lifecycle.observation import Session
@@ -233,7 +233,7 @@ class Store:
         return True
 
     def _tell_of(self, name: str, record: StoredRecord) -> None:
-        if self.listener is not None and record.spec.owner.kind == "SpawnSession":
+        if self.listener is not None and record.spec.owner.kind == SESSION_OWNER:
             self.listener.ledger_changed(name, record.spec.class_name)
 
     def put_class(self, body: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Table
 
-from spawnai.api.record import Presence
+from spawnai.api.record import SESSION_OWNER, Presence
 from spawnai.api.session import SessionSpec, SessionStatus
 
 from . import tables
@@ -47,7 +47,7 @@ def rows_of(
     session: SessionObject | None, ledger: Ledger | None, now: datetime
 ) -> Iterator[tuple[Table, Row]]:
     """The rows of a session; at least one of its object and its ledger is given."""
-    if ledger is not None and ledger.spec.owner.kind != "SpawnSession":
+    if ledger is not None and ledger.spec.owner.kind != SESSION_OWNER:
         return
     yield tables.sessions, _session_row(session, ledger)
     if ledger is None:

@@ -19,7 +19,13 @@ from spawnai.api.names import (
     session_firewall_name,
     session_host_label,
 )
-from spawnai.api.record import OwnerReference, PlannedResource, RecordSpec, ResourceKind
+from spawnai.api.record import (
+    SESSION_OWNER,
+    OwnerReference,
+    PlannedResource,
+    RecordSpec,
+    ResourceKind,
+)
 from spawnai.api.session import DropletStatus, GenerationStatus, Phase, SessionStatus
 from spawnai.api.spawnclass import ExposureMode, FirewallMode
 from spawnai.billing.ledger import money, with_address, with_replaced
@@ -91,7 +97,7 @@ def planned_record(
             reserved = worst_case(offer, session, wish, now)
     return RecordSpec(
         owner=OwnerReference(
-            kind="SpawnSession",
+            kind=SESSION_OWNER,
             namespace=session.namespace,
             name=session.name,
             uid=o.uid,

@@ -14,7 +14,7 @@ from datetime import timedelta
 from spawnai import background
 from spawnai.api.conditions import Condition, ConditionType, find_condition
 from spawnai.api.names import API_VERSION
-from spawnai.api.record import RecordSpec
+from spawnai.api.record import SESSION_OWNER, RecordSpec
 from spawnai.api.session import Phase
 from spawnai.clock import Clock
 from spawnai.controller.accounts import Accounts
@@ -272,7 +272,7 @@ class ClassController:
                 self._wake_session(session.uid)
         for record in self._store.records():
             owner = record.spec.owner
-            if owner.kind == "SpawnSession" and record.spec.class_name == name:
+            if owner.kind == SESSION_OWNER and record.spec.class_name == name:
                 self._wake_session(owner.uid)
 
     async def _current(self, known: StoredClass, memory: ClassMemory) -> ClassState:
@@ -563,7 +563,7 @@ def _unreadable(known: StoredClass) -> ClassProblem:
 
 
 def _uses(spec: RecordSpec, class_name: str) -> bool:
-    return spec.owner.kind == "SpawnSession" and spec.class_name == class_name
+    return spec.owner.kind == SESSION_OWNER and spec.class_name == class_name
 
 
 def _is_over(phase: Phase | None) -> bool:

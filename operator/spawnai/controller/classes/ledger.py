@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from spawnai.api.names import class_firewall_name
 from spawnai.api.record import (
+    CLASS_OWNER,
     LedgerEntry,
     OwnerReference,
     PlannedResource,
@@ -41,7 +42,7 @@ class ClassLedgers:
                 await self._hold(known.uid, present=True)
             return self._store.record(known.uid) or stored
         spec = RecordSpec(
-            owner=OwnerReference(kind="SpawnClass", name=known.name, uid=known.uid),
+            owner=OwnerReference(kind=CLASS_OWNER, name=known.name, uid=known.uid),
             cluster_uid=self._cluster_uid,
             class_name=known.name,
             planned=[

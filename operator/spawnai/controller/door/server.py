@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from spawnai.admission.budgets import Payer
+from spawnai.api.record import SESSION_OWNER
 from spawnai.clock import Clock
 from spawnai.controller.actions.bundles import Bundles
 from spawnai.controller.admission import Admission
@@ -293,7 +294,7 @@ class Door:
             }
             for one in self._store.records()
             if (completed := one.status.completed_at) is not None
-            and one.spec.owner.kind == "SpawnSession"
+            and one.spec.owner.kind == SESSION_OWNER
             and one.spec.owner.namespace == namespace
             and (user is None or one.spec.owner.user == user)
             and (class_name is None or one.spec.class_name == class_name)

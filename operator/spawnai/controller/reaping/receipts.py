@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from spawnai.api.names import session_host_suffix
 from spawnai.api.record import (
+    SESSION_OWNER,
     LedgerEntry,
     OwnerReference,
     PlannedResource,
@@ -152,7 +153,7 @@ class Receipts:
         if session is not None:
             user = session.spec.user if session.spec is not None else None
             owner = OwnerReference(
-                kind="SpawnSession",
+                kind=SESSION_OWNER,
                 namespace=session.namespace,
                 name=session.name,
                 uid=uid,
@@ -162,7 +163,7 @@ class Receipts:
             suffix = session_host_suffix(uid)
             told = (one.name.removesuffix(suffix) for one in estate.names)
             owner = OwnerReference(
-                kind="SpawnSession", name=next(told, None) or UNKNOWN_NAME, uid=uid
+                kind=SESSION_OWNER, name=next(told, None) or UNKNOWN_NAME, uid=uid
             )
         return RecordSpec(
             owner=owner,
