@@ -352,8 +352,8 @@ class Deploy:
             # What it has said by now, should it take all of its time.
             if (await self._ask(work, agent)).state == "failed":
                 return
-            left = (action.ends_at - self._clock.utc_now()).total_seconds()
             await self._read_usage(work, agent)
+            left = (action.ends_at - self._clock.utc_now()).total_seconds()
             await agent.stop(max(left - LAST_LOG_SECONDS, 0.0))
             await self._ask(work, agent)
 
