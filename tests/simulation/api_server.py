@@ -355,7 +355,16 @@ class SimulatedCluster:
         await self._write("create secret", name, effect)
 
 
-def session_body(namespace: str, name: str, uid: str, app_type: str, annotations: Body) -> Body:
+def session_body(
+    namespace: str,
+    name: str,
+    uid: str,
+    app_type: str,
+    annotations: Body,
+    *,
+    class_name: str | None = None,
+) -> Body:
+    spec = {"prompt": "A retro board", "appType": app_type}
     return {
         "apiVersion": API_VERSION,
         "kind": "SpawnSession",
@@ -365,7 +374,7 @@ def session_body(namespace: str, name: str, uid: str, app_type: str, annotations
             "uid": uid,
             "annotations": annotations,
         },
-        "spec": {"prompt": "A retro board", "appType": app_type},
+        "spec": spec if class_name is None else {**spec, "className": class_name},
     }
 
 

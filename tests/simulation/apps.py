@@ -8,7 +8,7 @@ from random import Random
 from types import SimpleNamespace
 from typing import Self
 
-from spawnai.droplet.client import AgentStatus, AgentUnreachable, AgentUntrusted
+from spawnai.droplet.client import AgentStatus, AgentUnreachable, AgentUntrusted, UsageSample
 from spawnai.droplet.credentials import SessionCredentials
 from spawnai.droplet.probe import ProbeAnswer
 from spawnai.generation.bundle import AppFile, Bundle
@@ -30,6 +30,9 @@ from .loop import PROCESS, Process, utc
 
 TOKENS_A_SECOND = 60
 INPUT_TOKENS = 900
+USAGE_SECONDS = 20.0
+"""How often an agent measures: lives of minutes have few minutes."""
+LIAR_SECONDS = 5_000.0
 BREAK_LATER = 0.25
 """How many of the apps that are processes stop for good after they came up."""
 
@@ -263,6 +266,24 @@ class SimulatedAgents:
         at = machine.pushed_at + wait + random.choice((10, 40, 160)) * random.uniform(0.5, 1.5)
         return at if at < machine.first_stopped_at else NEVER
 
+    def measured(self, droplet: CloudDroplet) -> tuple[UsageSample, ...]:
+        """What the agent on a droplet has measured by now. Every fourth agent lies: it says that
+        all was busy, and for hours.
+        """
+        seed = self._wire.story.seed
+        is_liar = Random(f"liar:{seed}/{droplet.id}").random() < 0.25
+        seconds = max(min(self._cloud.now, droplet.gone) - droplet.created, 0.0)
+        samples = []
+        for number in range(1, int(seconds / USAGE_SECONDS) + 1):
+            random = Random(f"usage:{seed}/{droplet.id}/{number}")
+            at = utc(droplet.created + number * USAGE_SECONDS)
+            cpu, memory = (random.choice((5.0, 50.0, 95.0)) for _ in range(2))
+            if is_liar:
+                samples.append(UsageSample(at, LIAR_SECONDS, 100.0, 100.0))
+            else:
+                samples.append(UsageSample(at, USAGE_SECONDS, cpu, memory))
+        return tuple(samples)
+
     async def call(self, name: str, ip: str, uid: str, effect):
         def lost(why: str) -> Exception:
             return AgentUnreachable(why)
@@ -324,6 +345,13 @@ class SimulatedAgent:
             )
 
         return await self._agents.call("AGENT status", self._ip, self._uid, effect)
+
+    async def read_usage(self, after: int = 0) -> tuple[tuple[UsageSample, ...], int]:
+        def effect(droplet: CloudDroplet, _machine: Machine):
+            samples = self._agents.measured(droplet)
+            return samples[after if after <= len(samples) else 0 :], len(samples)
+
+        return await self._agents.call("AGENT usage", self._ip, self._uid, effect)
 
     async def push(self, document) -> None:
         def effect(_droplet: CloudDroplet, machine: Machine) -> None:

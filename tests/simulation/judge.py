@@ -7,8 +7,8 @@ from decimal import Decimal
 
 from spawnai.api.conditions import ConditionType
 from spawnai.api.names import FINALIZER, class_firewall_name
-from spawnai.api.record import Presence, RecordStatus, ResourceKind
-from spawnai.api.session import Phase, SessionStatus
+from spawnai.api.record import Presence, RecordStatus, ResourceKind, UsageTotals
+from spawnai.api.session import Phase, SessionStatus, Tier
 from spawnai.billing.droplet_prices import droplet_cost_between
 from spawnai.controller.actions.bundles import bundle_name
 from spawnai.controller.reaping.receipts import ORPHANED
@@ -21,7 +21,10 @@ from .cloud import NEVER, SIZES, Cloud, CloudDroplet, CloudRecord, Watch
 from .edges import CLIENT_LIMIT_SECONDS, Wire
 from .loop import BEGIN, utc
 from .money import Money
-from .story import ClockJump, MachineSleep
+from .story import METERED, ClockJump, MachineSleep
+
+STANDARD = "standard"
+"""The default class."""
 
 PROMPT_SECONDS = 1.0
 """How soon after its expiry a droplet's deletion must be accepted while everything answers."""
@@ -78,6 +81,13 @@ LEDGER_DELAY_SECONDS = 150.0
 EXACT_BOOKS_SECONDS = 10.0
 """How far a clock may have moved in a story whose costs are held against what was reserved."""
 
+LEAST_FACTOR, MOST_FACTOR = Decimal("0.8"), Decimal("1.2")
+"""What the use of a processor or a memory may do to a price."""
+
+OVERHEAD = Decimal("0.05")
+MULTIPLIERS = {Tier.LIGHT: Decimal("3.773"), Tier.STANDARD: Decimal("3.03")}
+"""How a class makes a dynamic price that says nothing else (docs/prices.md)."""
+
 DEADLINE = timedelta(minutes=4)
 MAXIMUM = timedelta(minutes=12)
 NOTICE = timedelta(seconds=40)
@@ -108,6 +118,7 @@ class Life:
     doubled: float | None = None
     short_lived: float | None = None
     ready_since: float | None = None
+    class_name: str = STANDARD
 
 
 class Judge:
@@ -295,7 +306,7 @@ class Judge:
             self._session(who, before, after, body)
         elif kind == "class":
             if who.startswith("operator") and is_held(before) and not is_held(after):
-                self._class_let_go(body["metadata"]["uid"])
+                self._class_let_go(body["metadata"]["name"], body["metadata"]["uid"])
         elif kind == "record":
             uid = body["metadata"]["name"]
             if after is not None:
@@ -347,6 +358,7 @@ class Judge:
             uid,
             Life(uid, f"{body['metadata']['namespace']}/{body['metadata']['name']}", self.now),
         )
+        life.class_name = body["spec"].get("className") or STANDARD
         annotations = body["metadata"].get("annotations") or {}
         if annotations != life.annotations:
             life.annotations, life.changed = annotations, self.now
@@ -377,11 +389,11 @@ class Judge:
         ):
             self._expect_end(life, status)
 
-    def _class_let_go(self, uid: str) -> None:
+    def _class_let_go(self, name: str, uid: str) -> None:
         """A class that is in use waits, and takes its firewall along."""
         for life in self.lives.values():
             left = self.left_of(life.uid)
-            if left:
+            if left and life.class_name == name:
                 self.blame(f"the class was let go while {left[0]} of {life.key} lives")
         for firewall in self.cloud.firewalls.values():
             if firewall.order.name == class_firewall_name(uid) and self.now < firewall.gone:
@@ -752,11 +764,13 @@ class Judge:
         return says and not begun and life.deleted is None
 
     def _an_owner_is_awaited(self) -> bool:
-        """Whether the class waits for a session whose owner has to mend it first."""
+        """Whether the default class waits for a session whose owner has to mend it first."""
         return any(
             self._waits_for_its_owner(life)
             for life in self.lives.values()
-            if life.uid in self.ledgers and self.ledgers[life.uid].completed_at is None
+            if life.class_name == STANDARD
+            and life.uid in self.ledgers
+            and self.ledgers[life.uid].completed_at is None
         )
 
     def _class_is_deleted(self) -> bool:
@@ -776,9 +790,12 @@ class Judge:
         for firewall in self.cloud.firewalls.values():
             if firewall.session is not None and firewall.session in self.lives:
                 self._in_ledger(firewall.session, ResourceKind.FIREWALL, firewall.id)
-        for uid in self.lives:
+        for uid, life in self.lives.items():
             self._sums(uid)
             self._tokens(uid)
+            if life.class_name == METERED:
+                self._is_measured_once(uid)
+                self._price_follows_use(life)
 
     def certificates(self, acme: SimulatedAcme) -> None:
         """Each was issued once for an address of a session, stands in a ledger, and was revoked
@@ -903,6 +920,39 @@ class Judge:
                 droplet = self.cloud.droplets.get(int(entry.id))
                 if droplet is None or droplet.session != uid:
                     self.blame(f"the ledger {uid} lists a foreign droplet, {entry.id}")
+
+    def _is_measured_once(self, uid: str) -> None:
+        """No second that an agent has measured is in a ledger twice."""
+        told = [
+            sample
+            for droplet in self.cloud.droplets.values()
+            if droplet.session == uid
+            for sample in self.agents.measured(droplet)
+        ]
+        for ledger in self._pages(uid):
+            usage = ledger.usage or UsageTotals()
+            if usage.measured_seconds > sum(sample.seconds for sample in told):
+                self.blame(
+                    f"the ledger {uid} counts {usage.measured_seconds} s, more than there were"
+                )
+
+    def _price_follows_use(self, life: Life) -> None:
+        """A dynamic price was shown as a range; no agent that lies leaves it."""
+        cost = life.status.cost
+        price = cost.price if cost is not None else None
+        if cost is None or price is None or price.estimated is None or self._is_unsure(life):
+            return
+        lowest, highest = Decimal(price.lowest or 0), Decimal(price.highest or 0)
+        if not lowest < Decimal(price.estimated) < highest:
+            self.blame(f"{life.key} shows no range of prices, but {lowest} to {highest}")
+        if life.status.phase is not Phase.DESTROYED:
+            return
+        cpu, memory = Decimal(price.cpu or 0), Decimal(price.memory or 0)
+        if not all(LEAST_FACTOR <= factor <= MOST_FACTOR for factor in (cpu, memory)):
+            self.blame(f"the price of {life.key} has factors {cpu} and {memory}")
+        usual = Decimal(cost.actual or 0) * (1 + OVERHEAD) * MULTIPLIERS[life.status.tier]
+        if abs(Decimal(price.final or 0) - usual * cpu * memory) > Decimal("0.00001"):
+            self.blame(f"{life.key} cost {cost.actual}, and its price is {price.final}")
 
     def _tokens(self, uid: str) -> None:
         # A ledger that was deleted, and is made again, says the same once more.

@@ -54,7 +54,7 @@ ACME_CALLS = (
     "AGENT certificate",
     "AGENT hosts",
 )
-# What came later is drawn apart: AGENT stop, AGENT restart, POST action.
+# What came later is drawn apart: AGENT stop, AGENT restart, AGENT usage, POST action.
 # The calls that make or end something: faults there hurt most, so half of all fall on them.
 WRITES = (
     "POST droplet",
@@ -72,6 +72,9 @@ WRITES = (
 )
 
 SHOWS_LATE = "shows late"
+
+METERED = "metered"
+"""A second class, whose prices follow how busy a droplet is. It exists where an order names it."""
 
 FAULTS = {
     "fails before": "fails, nothing happened",
@@ -150,9 +153,15 @@ class Order:
     name: str
     ttl: str | None
     app_type: str
+    class_name: str | None = None
+    """None: the default class."""
 
     def __str__(self) -> str:
-        return f"{self.at:7.1f}  a user applies {self.app_type} {self.name} with ttl {self.ttl}"
+        of_class = f" of class {self.class_name}" if self.class_name is not None else ""
+        return (
+            f"{self.at:7.1f}  a user applies {self.app_type} {self.name}{of_class} "
+            f"with ttl {self.ttl}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,6 +452,7 @@ def story_of(seed: int) -> Story:
         happenings += _ledgers_deleted(Random(f"{seed}/ledgers"), names)
         happenings += _budgeted(Random(f"{seed}/budget"))
         happenings += _broken(Random(f"{seed}/broken"), names)
+        happenings = _of_two_classes(Random(f"{seed}/class names"), happenings)
         settings = replace(
             settings,
             unseen_seconds=_unseen(Random(f"{seed}/unseen")),
@@ -696,6 +706,25 @@ def _budgeted(random: Random) -> list[Happening]:
         happenings.append(Crash(1, call, random.choice(MOMENTS), random.choice((0.5, 5.0))))
     happenings.append(BudgetSet(round(random.uniform(300, 500), 1), None))
     return happenings
+
+
+def _of_two_classes(random: Random, happenings: list[Happening]) -> list[Happening]:
+    """In every third story with a budget some orders are of another class, which the same budget
+    pays for. The use of its droplets is measured, and sometimes the agent does not answer.
+    """
+    has_budget = any(isinstance(one, BudgetSet) for one in happenings)
+    if not has_budget or random.random() >= 1 / 3:
+        return happenings
+    ordered = [
+        replace(one, class_name=METERED)
+        if isinstance(one, Order) and one.name.startswith("paid-") and random.random() < 0.5
+        else one
+        for one in happenings
+    ]
+    if random.random() < 0.5:
+        kind = random.choice(tuple(FAULTS))
+        ordered.append(Fault("AGENT usage", random.choice((1, 1, 2, 3)), kind))
+    return ordered
 
 
 HARM = (

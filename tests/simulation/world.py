@@ -56,9 +56,10 @@ from .cloud import (
     SimulatedRecords,
 )
 from .edges import Wire
-from .judge import END_SECONDS, Judge, Violation
+from .judge import END_SECONDS, STANDARD, Judge, Violation
 from .loop import Process, Runaway, SimulatedLoop, utc
 from .story import (
+    METERED,
     Act,
     BudgetSet,
     ClassDeleted,
@@ -304,20 +305,23 @@ class World:
             spec["exposure"] = {"domain": DOMAIN}
         self._class_spec = spec
         self._apply_class("class-uid")
+        if any(order.class_name == METERED for order in self.story.of(Order)):
+            metered = spec | {"pricing": {"model": "Dynamic"}}
+            self._make_class(METERED, "metered-uid", metered, is_default=False)
         self._canaries()
 
     def _apply_class(self, uid: str) -> None:
+        self._make_class(STANDARD, uid, self._class_spec, is_default=True)
+
+    def _make_class(self, name: str, uid: str, spec: dict[str, Any], *, is_default: bool) -> None:
+        annotations = {DEFAULT_CLASS_ANNOTATION: "true"} if is_default else {}
         body = {
             "apiVersion": API_VERSION,
             "kind": "SpawnClass",
-            "metadata": {
-                "name": "standard",
-                "uid": uid,
-                "annotations": {DEFAULT_CLASS_ANNOTATION: "true"},
-            },
-            "spec": self._class_spec,
+            "metadata": {"name": name, "uid": uid, "annotations": annotations},
+            "spec": spec,
         }
-        self.server.create("admin", "class", "standard", body)
+        self.server.create("admin", "class", name, body)
 
     def _canaries(self) -> None:
         """Things of other people: some look very much like ours."""
@@ -513,7 +517,9 @@ class World:
 
     def _schedule(self) -> None:
         for order in self.story.of(Order):
-            self.loop.outside(order.at, self._apply, order.name, order.ttl, order.app_type)
+            self.loop.outside(
+                order.at, self._apply, order.name, order.ttl, order.app_type, order.class_name
+            )
             self.wire.disturb(1000 + order.at, 1000 + order.at, "an order")
         for act in self.story.of(Act):
             self.loop.outside(act.at, self._act, act)
@@ -565,11 +571,11 @@ class World:
 
     def _delete_class(self, deleted: ClassDeleted) -> None:
         self.wire.note("admin", "deletes the class")
-        self.server.delete("admin", "class", "standard")
+        self.server.delete("admin", "class", STANDARD)
         self._class_again(deleted.after)
 
     def _class_again(self, after: float) -> None:
-        if self.server.get("class", "standard") is not None:
+        if self.server.get("class", STANDARD) is not None:
             self.loop.outside(2, self._class_again, after)
         elif after > 0:
             self.loop.outside(after, self._class_again, 0.0)
@@ -590,7 +596,9 @@ class World:
             if process.alive and process.held is None:
                 process.sleep_through(sleep.seconds)
 
-    def _apply(self, name: str, ttl: str | None, app_type: str) -> None:
+    def _apply(
+        self, name: str, ttl: str | None, app_type: str, class_name: str | None = None
+    ) -> None:
         key = f"{NAMESPACE}/{name}"
         if self.server.get("session", key) is not None:
             return
@@ -603,7 +611,7 @@ class World:
         self._lookalikes(uid)
         annotations = {} if ttl is None else {TTL_ANNOTATION: ttl}
         self.wire.note("user", f"applies {name} ({uid}), ttl {ttl}")
-        body = session_body(NAMESPACE, name, uid, app_type, annotations)
+        body = session_body(NAMESPACE, name, uid, app_type, annotations, class_name=class_name)
         self.server.create("user", "session", key, body)
 
     def _act(self, act: Act) -> None:

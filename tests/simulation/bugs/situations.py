@@ -5,6 +5,7 @@ from random import Random
 
 from tests.simulation.story import (
     HARM,
+    METERED,
     MOMENTS,
     SHOWS_LATE,
     Act,
@@ -343,6 +344,34 @@ def money_for_one(seed: int) -> Story:
         happenings.append(Crash(1, random.randint(12, 60), random.choice(MOMENTS), 0.5))
     story = _in_the_world_of(seed, happenings)
     return replace(story, settings=replace(story.settings, droplet_limit=10, watch_seconds=0.05))
+
+
+def money_for_one_of_two_classes(seed: int) -> Story:
+    """The budget bears the start of one session at a time. Sessions of two classes wait for it, so
+    what comes back may be promised in both.
+    """
+    random = Random(seed)
+    at = random.uniform(12, 16)
+    happenings: list[Happening] = [BudgetSet(0.0, "1.02"), BudgetSet(400.0, None)]
+    for number, class_name in enumerate((None, None, METERED, METERED)):
+        ordered = round(at + (random.uniform(0.5, 3) if number else 0.0), 1)
+        kind = random.choice(("webapp", "api"))
+        happenings.append(Order(ordered, f"app-{number}", "90s", kind, class_name))
+    if random.random() < 0.5:
+        happenings.append(Crash(1, random.randint(12, 60), random.choice(MOMENTS), 0.5))
+    story = _in_the_world_of(seed, happenings)
+    return replace(story, settings=replace(story.settings, droplet_limit=10, watch_seconds=0.05))
+
+
+def use_is_measured(seed: int) -> Story:
+    """An app runs for minutes in a class whose prices follow the use; its agent may be silent."""
+    random = Random(seed)
+    order = Order(round(random.uniform(0, 20), 1), "app", "6m", "api", METERED)
+    happenings: list[Happening] = [order]
+    if random.random() < 0.5:
+        kind = random.choice(("fails before", "answer lost", "hangs", "slow"))
+        happenings.append(Fault("AGENT usage", random.randint(1, 3), kind))
+    return _in_the_world_of(seed, happenings)
 
 
 def a_droplet_breaks(seed: int) -> Story:
