@@ -54,7 +54,7 @@ FIRST_SEED ?= 0
 .PHONY: simulation
 simulation: setup ## Tell random stories of faults in simulated time; SEEDS=10000 take 15 minutes
 	SPAWNAI_SEEDS=$(SEEDS) SPAWNAI_FIRST_SEED=$(FIRST_SEED) \
-		$(BIN)/python -m pytest tests/simulation/test_simulation.py -k no_story $(PYTEST_ARGS)
+		$(BIN)/python -m pytest --numprocesses=auto tests/simulation/test_random_stories.py $(PYTEST_ARGS)
 
 MUTANTS ?= 40
 SEED ?= 1

@@ -2,12 +2,16 @@
 
 import contextlib
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 NICENESS = 10
+
+MOST_MEMORY_BYTES = 8_000_000_000
+"""Of addresses. A story that eats memory must fail alone, and not the machine."""
 
 LIMIT_SECONDS = 900
 """For a test that hangs. Behind others, a story takes many times its own processor time."""
@@ -27,6 +31,9 @@ def _behind_what_has_deadlines() -> Iterator[None]:
     """
     before = os.getpriority(os.PRIO_PROCESS, 0)
     os.setpriority(os.PRIO_PROCESS, 0, max(before, NICENESS))
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, limits[1]))
     yield
+    resource.setrlimit(resource.RLIMIT_AS, limits)
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, before)

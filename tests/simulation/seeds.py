@@ -1,17 +1,11 @@
-"""Runs many seeds on all cores, and tells the shortest story of what went wrong."""
+"""Runs seeds one after the other, and tells the shortest story of what went wrong."""
 
-import os
-import resource
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 
 from .story import Order, Story, story_of
 from .world import Outcome, run_story
 
-MOST_MEMORY_BYTES = 3_000_000_000
-CHUNK = 50
 MOST_RUNS_TO_SHORTEN = 150
 
 
@@ -24,33 +18,13 @@ class Failure:
 
 
 def failures_in(seeds: Iterable[int]) -> list[Failure]:
-    """Run seeds in this process."""
+    """Tell the story of each."""
     found = []
     for seed in seeds:
         outcome = run_story(story_of(seed))
         if outcome.violation is not None:
             found.append(Failure(seed, outcome.violation))
     return found
-
-
-def run_seeds(first: int, count: int) -> list[Failure]:
-    """Run seeds on all cores."""
-    chunks = [
-        range(begin, min(begin + CHUNK, first + count))
-        for begin in range(first, first + count, CHUNK)
-    ]
-    workers = os.cpu_count() or 1
-    # Spawned, not forked: what a test run has open and running is nothing to a story.
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_be_modest) as pool:
-        return [failure for found in pool.map(failures_in, chunks) for failure in found]
-
-
-def _be_modest() -> None:
-    """A story that eats memory must fail alone, and not the machine. Tests that run at the same
-    time wait for real clocks; stories do not, so they give way.
-    """
-    os.nice(10)
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
 
 
 def shortest(story: Story, kind: str) -> Outcome:

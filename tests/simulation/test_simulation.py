@@ -10,7 +10,6 @@ import subprocess
 import sys
 
 import pytest
-from tests.simulation.seeds import run_seeds, told
 from tests.simulation.story import story_of
 from tests.simulation.world import run_story
 
@@ -19,9 +18,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-SEEDS = int(os.environ.get("SPAWNAI_SEEDS", "500"))
-FIRST = int(os.environ.get("SPAWNAI_FIRST_SEED", "0"))
 
 # What each of them once found stands in the history of the code that it changed.
 SEEDS_THAT_FOUND_SOMETHING = (
@@ -70,19 +66,6 @@ def test_a_story_does_not_depend_on_the_order_of_hashes():
         for number in ("1", "2")
     }
     assert len(told_with) == 1
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(max(900, SEEDS))
-def test_no_story_goes_wrong():
-    failures = run_seeds(FIRST, SEEDS)
-    if failures:
-        others = ", ".join(str(failure.seed) for failure in failures[1:20])
-        pytest.fail(
-            f"{len(failures)} of {SEEDS} stories went wrong (others: {others or 'none'})\n\n"
-            + told(failures[0]),
-            pytrace=False,
-        )
 
 
 @pytest.mark.skipif("SPAWNAI_SEED" not in os.environ, reason="replays SPAWNAI_SEED when it is set")
