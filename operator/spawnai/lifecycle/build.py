@@ -171,7 +171,7 @@ def _say_the_rest(
     )
     wanted = paid_for(o, session, wanted)
     unpaid = reserve_life(d, session, offer, o.record, wanted)
-    expiry = once_told(d, wanted)
+    expiry = once_told(o, d.previous, wanted)
     announce_expiry(d, offer, expiry, now)
     if keeps:
         keep(d, wanted, expiry, now)

@@ -45,6 +45,7 @@ class Expiry:
     """The expiry in force. `time` is None while the app is not Ready and no time was given.
 
     `unpaid`: what was asked for, where that is longer than what is reserved in the budgets.
+    `untold`: something later was asked for, which the droplet's switch does not know yet.
     """
 
     time: datetime | None
@@ -52,6 +53,7 @@ class Expiry:
     on_notice: bool = False
     problem: str | None = None
     unpaid: datetime | None = None
+    untold: bool = False
 
 
 def read_wish(ttl: str | None, expires_at: str | None) -> Wish:

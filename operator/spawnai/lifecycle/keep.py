@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from spawnai.api.conditions import ConditionStatus, ConditionType, find_condition
 from spawnai.api.durations import parse_duration
-from spawnai.api.session import AppType
+from spawnai.api.session import AppType, SessionStatus
 from spawnai.billing.prices import is_measured
 
 from .actions import CheckApp, RestartApp, SetExpiry, StopApp, TakeLog, key_of
@@ -28,10 +28,6 @@ UNSETTLED = frozenset({"idle", "installing", "starting"})
 NOT_INSTALLED = "Deploying"
 """Why AppHealthy is False before the agent has said anything of the app."""
 
-TELLING_TRIES = 5
-"""After so many failures a longer life is promised although the droplet's switch could not be told
-of it. Should the operator die then, the switch may come before the promised end."""
-
 POWERED_OFF = "PoweredOff"
 """Why DropletReady or AppHealthy is False: DigitalOcean shows the droplet as off."""
 
@@ -46,24 +42,21 @@ STOPPED_SHARE = 0.25
 not get one that is stopped for 5."""
 
 
-def once_told(d: Draft, wanted: Expiry) -> Expiry:
-    """The expiry to promise: a longer life only once the droplet's switch was told of it.
+def once_told(o: Observation, status: SessionStatus, wanted: Expiry) -> Expiry:
+    """The expiry in force: a longer life only once the droplet's switch was told of it.
 
-    Otherwise an operator that dies between promise and telling would leave a droplet that ends
-    itself before its promised time. A droplet that does not answer holds it up for
-    some tries only.
+    Otherwise a droplet could end itself before its promised time: when the operator dies between
+    promise and telling, or when the droplet hears nobody any more. A session whose droplet cannot
+    be told therefore ends at the time that was promised before.
     """
-    promised = d.previous.expiration_time
-    ready = d.previous.ready_at is not None
-    if not ready or d.address is None or promised is None or wanted.time is None:
+    promised = status.expiration_time
+    if status.ready_at is None or promised is None or wanted.time is None:
         return wanted
-    if d.observation.is_replacing:
+    if o.is_replacing:
         return wanted  # The new droplet's switch is told once the app answers there.
-    if wanted.time <= promised or d.observation.switch == _to_the_second(wanted.time):
+    if wanted.time <= promised or o.switch == _to_the_second(wanted.time):
         return wanted
-    if d.observation.effort(key_of(SetExpiry)).failures >= TELLING_TRIES:
-        return wanted
-    return replace(wanted, time=promised)
+    return replace(wanted, time=promised, untold=True)
 
 
 def keep(d: Draft, wanted: Expiry, expiry: Expiry, now: datetime) -> None:

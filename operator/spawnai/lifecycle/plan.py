@@ -45,7 +45,7 @@ from .actions import (
 from .build import build
 from .expiry import Wish, read_wish, resolve
 from .funding import paid_for
-from .keep import app_failure
+from .keep import app_failure, once_told
 from .limits import limits_of, provisioning_deadline
 from .observation import FailureKind, Observation, Record, Session
 from .replacing import LOST, can_replace, fault
@@ -320,7 +320,7 @@ def _expiry_time(o: Observation, session: Session, wish: Wish, now: datetime) ->
         # Without a ledger nothing was made, and nothing can be ready.
         ready_at = status.ready_at if o.record is not None else None
         wanted = resolve(wish, limits, ready_at=ready_at, promised=status.expiration_time, now=now)
-        return paid_for(o, session, wanted).time
+        return once_told(o, status, paid_for(o, session, wanted)).time
     if wish.now:
         return now
     return status.expiration_time or wish.expires_at

@@ -6,6 +6,7 @@ from spawnai.api.conditions import ConditionStatus, ConditionType
 from spawnai.api.durations import format_duration, format_time, parse_duration
 from spawnai.api.session import Phase
 
+from .actions import SetExpiry, key_of
 from .costs import say_cost
 from .expiry import Expiry
 from .keep import NOT_INSTALLED
@@ -99,7 +100,7 @@ def _ready(d: Draft, remark: str) -> None:
 
 
 def _remark(d: Draft, offer: Offer, expiry: Expiry, unpaid: str) -> str:
-    """What is to be said of the expiry: refused, or capped. The event is sent once."""
+    """What is to be said of the expiry: refused, capped, or not told. An event is sent once."""
     if expiry.problem is not None:
         remark = f"; {expiry.problem}; the expiry stays as it is"
         if not d.said(ConditionType.READY, remark):
@@ -114,6 +115,8 @@ def _remark(d: Draft, offer: Offer, expiry: Expiry, unpaid: str) -> str:
         if not d.said(ConditionType.READY, remark):
             d.notice("Warning", "ExpiryCapped", "Expire", remark.removeprefix("; "))
         return remark
+    if expiry.untold and d.observation.effort(key_of(SetExpiry)).failures:
+        return "; the later end waits until the droplet has taken it in"
     return ""
 
 

@@ -11,7 +11,6 @@ from spawnai.api.record import Presence, RecordStatus, ResourceKind
 from spawnai.api.session import AppType, DropletStatus, Phase, SessionSpec, SessionStatus
 from spawnai.billing import ledger as books
 from spawnai.lifecycle import actions as do
-from spawnai.lifecycle.keep import TELLING_TRIES
 from spawnai.lifecycle.observation import AppView, DropletView, Effort, Failure, FailureKind
 from spawnai.lifecycle.status import STEPS
 
@@ -262,13 +261,27 @@ def test_of_two_changes_the_second_waits_until_the_switch_has_answered_the_first
     assert life.status.expiration_time == START + timedelta(hours=3)
 
 
-def test_a_longer_life_is_promised_without_the_switch_only_after_several_tries():
+def test_a_longer_life_is_never_promised_before_the_switch_knows_of_it():
     life = running()
     life.failing[do.SetExpiry] = lambda _: life.fail(FailureKind.TRANSIENT, message="no answer")
     life.change(ttl="4h")
-    assert life.status.expiration_time == START + timedelta(hours=2), "it is told again first"
-    life.pass_time(seconds=TELLING_TRIES)
+    assert life.status.expiration_time == START + timedelta(hours=2)
+    life.pass_time(minutes=10)
+    assert life.status.expiration_time == START + timedelta(hours=2), "however often it failed"
+    ready = next(one for one in life.status.conditions if one.type == "Ready")
+    assert ready.message == "The app answers; the later end waits until the droplet has taken it in"
+    del life.failing[do.SetExpiry]
+    life.pass_time(seconds=40)
     assert life.status.expiration_time == START + timedelta(hours=4)
+
+
+def test_whoever_cannot_be_told_of_a_longer_life_ends_at_the_time_that_was_promised():
+    life = running()
+    life.failing[do.SetExpiry] = lambda _: life.fail(FailureKind.TRANSIENT, message="no answer")
+    life.change(ttl="4h")
+    life.pass_time(hours=2, minutes=1)
+    assert life.status.phase is Phase.DESTROYED
+    assert life.status.termination_reason == "Expired"
 
 
 def test_a_switch_that_may_have_been_told_something_else_is_told_again():
