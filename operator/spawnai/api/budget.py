@@ -76,12 +76,14 @@ class BudgetSpec(ApiModel):
     )
     currency: str = Field(
         default="USD",
+        pattern="^USD$",
         description="The currency of the limit. Only USD: DigitalOcean and Claude bill in it.",
         json_schema_extra=for_api_server(
             Rule(
                 rule="self == 'USD'",
                 message="write USD: DigitalOcean and Claude bill in US dollars",
             ),
+            pattern=None,
             max_length=8,
         ),
     )

@@ -308,16 +308,15 @@ class Admission:
         return list(self._books.values())
 
     def _open_book(self, stored: StoredBudget) -> None:
-        if stored.spec is None:
-            self._books.pop(stored.name, None)
-            return
-        now = self._utc_now()
-        try:
-            start, end = period_around(stored.spec.period, stored.spec.time_zone, now)
-            book = Book(stored.name, stored.spec, start, end)
-        except ValueError as error:
-            # Nothing that it selects begins until somebody puts it right.
-            book = Book(stored.name, stored.spec, now, now + _LOOK_EVERY, problem=str(error))
+        now, problem = self._utc_now(), stored.spec_problem or ""
+        # With a problem, nothing that it selects begins until somebody puts it right.
+        start, end = now, now + _LOOK_EVERY
+        if not problem:
+            try:
+                start, end = period_around(stored.spec.period, stored.spec.time_zone, now)
+            except ValueError as error:
+                problem = str(error)
+        book = Book(stored.name, stored.spec, start, end, problem)
         for charge in self._charges.values():
             book.put(charge)
         for class_name, queue in self._queues.items():

@@ -70,7 +70,7 @@ class BudgetReports:
             return
         now = self._clock.utc_now()
         book = self._admission.book(name)
-        self._metrics.budget(name, book)
+        self._metrics.budget(name, book if stored.spec_problem is None else None)
         status = status_of(stored, book, now.replace(microsecond=0))
         if book is not None:
             self._wake_after(name, max((book.end - now).total_seconds(), 0.0) + 1.0)

@@ -80,7 +80,8 @@ class StoredBudget:
     uid: str
     generation: int
     created_at: datetime
-    spec: BudgetSpec | None
+    spec: BudgetSpec
+    """Of one that cannot be read: one that selects as it says, or all sessions, and has nothing."""
     spec_problem: str | None
     status: BudgetStatus
 
@@ -143,6 +144,14 @@ def _problems(error: ValidationError) -> str:
         f"spec.{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
         for problem in error.errors(include_input=False, include_url=False)
     )
+
+
+def _without_room(written: Mapping[str, Any]) -> BudgetSpec:
+    """In place of a budget that cannot be read: whoever it may select does not begin."""
+    try:
+        return BudgetSpec.model_validate({"limit": "0", "selector": written.get("selector") or {}})
+    except ValidationError:
+        return BudgetSpec(limit="0")
 
 
 def _time(text: str) -> datetime:
@@ -274,11 +283,11 @@ class Store:
         known = self._budgets.get(metadata["name"])
         if known is not None and known.uid == metadata["uid"] and known.resource_version >= version:
             return False
-        spec, problem = None, None
+        written, problem = body.get("spec") or {}, None
         try:
-            spec = BudgetSpec.model_validate(body.get("spec") or {})
+            spec = BudgetSpec.model_validate(written)
         except ValidationError as error:
-            problem = _problems(error)
+            spec, problem = _without_room(written), _problems(error)
         new = self._budgets[metadata["name"]] = StoredBudget(
             resource_version=version,
             name=metadata["name"],
@@ -289,7 +298,11 @@ class Store:
             spec_problem=problem,
             status=BudgetStatus.model_validate(body.get("status") or {}),
         )
-        told_before = known is not None and known.uid == new.uid and known.spec == new.spec
+        told_before = known is not None and (known.uid, known.spec, known.spec_problem) == (
+            new.uid,
+            new.spec,
+            new.spec_problem,
+        )
         if self.listener is not None and not told_before:
             self.listener.budget_changed(new.name)
         return True

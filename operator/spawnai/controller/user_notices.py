@@ -48,7 +48,7 @@ class UserNotices:
 
     def tell_of_budget(self, budget: StoredBudget, title: str, message: str) -> None:
         """A warning of a budget, in the channels of the classes whose sessions it pays for."""
-        chosen = budget.spec.selector.classes if budget.spec is not None else []
+        chosen = budget.spec.selector.classes
         for stored in self._store.classes():
             if stored.spec is None or not stored.spec.notices:
                 continue

@@ -150,6 +150,9 @@ def test_more_is_granted_as_far_as_there_is_room_and_never_less_than_there_was()
     team.put(charge("a", "4"))
     assert grant([team], DANA, Decimal(4), Decimal("4.5")) == Decimal("4.5")
     assert grant([team], DANA, Decimal(4), Decimal(9)) == 5
+    company = book("4.2", "company")
+    company.put(charge("a", "4"))
+    assert grant([team, company], DANA, Decimal(4), Decimal(9)) == Decimal("4.2")
     team.put(charge("b", "3"))
     assert grant([team], DANA, Decimal(4), Decimal(9)) == 4
 

@@ -249,6 +249,41 @@ def test_a_raised_and_a_deleted_budget_wake_who_waits(paid):
     assert paid.place("four") is None
 
 
+def test_a_budget_that_changes_or_goes_wakes_whom_it_pays_for(paid):
+    """A life that was capped may be longer now."""
+    paid.put_ledger("one", reserved="1")
+    paid.put_budget("3")
+    paid.store.remove_budget("team")
+    assert paid.woken == ["one", "one"]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"limit": "fifty"},
+        {"limit": "-1"},
+        {"limit": "1.1234567"},
+        {"limit": "5", "currency": "EUR"},
+        {"limit": "5", "selector": {"users": "dana"}},
+    ],
+)
+def test_nothing_begins_in_a_budget_that_cannot_be_read_until_it_is_mended(paid, spec):
+    """An API server whose definition is older than the operator takes what the operator refuses."""
+    paid.put_budget(**spec)
+    place = paid.order("one")
+    assert place.for_money
+    assert place.reason.startswith(f"budget team cannot be counted: spec.{[*spec][-1]}")
+    paid.put_budget("5")
+    assert paid.woken == ["one"]
+    assert paid.place("one").may_begin
+
+
+def test_a_budget_that_cannot_be_read_holds_nobody_whom_it_does_not_select(paid):
+    paid.put_budget("fifty", selector={"users": ["kim"]})
+    assert paid.order("one") is None
+    assert paid.order("kims", user="kim").for_money
+
+
 def test_a_new_period_has_all_its_money(paid):
     for name in ("one", "two"):
         paid.put_ledger(name, reserved="1", totalCost="1", completedAt=ORDERED.isoformat())

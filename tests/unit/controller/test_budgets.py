@@ -135,3 +135,13 @@ async def test_a_time_zone_that_does_not_exist_stalls_the_budget(desk):
     assert stalled.status == "True"
     assert "there is no time zone 'Europe/Pariss'" in stalled.message
     assert desk.told == ["Budget team: InvalidSpec"]
+
+
+async def test_a_budget_that_cannot_be_read_says_so_and_counts_nothing(desk):
+    desk.put_ledger("one", "1")
+    desk.put_budget(limit="fifty")
+    status = await desk.report()
+    stalled = find_condition(status.conditions, "Stalled")
+    assert (stalled.status, stalled.reason) == ("True", "InvalidSpec")
+    assert stalled.message.startswith("spec.limit: ")
+    assert (status.left, status.reserved) == (None, None)

@@ -23,9 +23,10 @@ class PaidLife(Life):
     """A life with a budget that has so many dollars left."""
 
     left = Decimal(0)
+    budgets: tuple[str, ...] = ("team",)
 
     def observe(self):
-        return replace(super().observe(), budgets=("team",))
+        return replace(super().observe(), budgets=self.budgets)
 
     def _act(self, action: do.Action) -> bool:
         changed = super()._act(action)
@@ -144,6 +145,16 @@ def test_an_extension_without_room_is_capped_with_a_sentence_and_goes_on_when_th
     life.left = Decimal(5)
     life.pass_time(minutes=3)
     assert life.status.expiration_time == START + timedelta(hours=300)
+
+
+def test_a_capped_life_goes_on_when_its_budget_is_deleted():
+    life = running(left="0.3")
+    life.change(ttl="300h").pass_time(minutes=3)
+    assert life.status.expiration_time < START + timedelta(hours=299)
+    life.budgets = ()
+    life.settle()
+    assert life.status.expiration_time == START + timedelta(hours=300)
+    assert "has no room" not in find_condition(life.status.conditions, "Ready").message
 
 
 def test_a_life_that_is_not_paid_for_ends_when_its_money_does():
