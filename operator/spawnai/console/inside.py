@@ -164,10 +164,20 @@ class Inside:
         class_name: Annotated[
             str | None, Query(alias="class", pattern="^[a-z0-9][-a-z0-9.]{0,252}$")
         ] = None,
+        user: Annotated[
+            str | None,
+            Query(
+                min_length=1,
+                max_length=253,
+                description="The `userId` of the order, whose limits and budgets are looked at. "
+                "When it is left out: the namespace.",
+            ),
+        ] = None,
     ) -> JSONResponse:
         """Sizes, prices, limits and usual times. `operator` is `away` while it does not answer."""
         place = self._sessions.namespace_of(caller, namespace)
-        query = {} if class_name is None else {"class": class_name}
+        asked = {"class": class_name, "user": user}
+        query = {name: text for name, text in asked.items() if text is not None}
         try:
             return await self._json(caller, f"/v1/namespaces/{place}/offer", query)
         except Problem as error:
