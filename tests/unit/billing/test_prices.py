@@ -1,14 +1,28 @@
 """What users are charged: the figures of the product's first description, and the bad cases."""
 
+import re
 from decimal import Decimal
+from itertools import takewhile
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from spawnai.api.session import Tier
-from spawnai.api.spawnclass import PricingSpec
+from spawnai.api.durations import parse_duration
+from spawnai.api.session import AppType, Tier
+from spawnai.api.spawnclass import ClassSpec, PricingSpec
+from spawnai.billing.droplet_prices import droplet_cost
+from spawnai.billing.estimates import USUAL_START, estimated_cost, usual_token_cost
 from spawnai.billing.prices import price_of, price_range, terms_of
 from spawnai.billing.usage import Factors
+
+REPOSITORY = Path(__file__).parents[3]
+HOURLY = {
+    "s-1vcpu-1gb": Decimal("0.00893"),
+    "s-2vcpu-2gb": Decimal("0.02679"),
+    "s-2vcpu-4gb": Decimal("0.03571"),
+}
+"""DigitalOcean's prices, as GET /v2/sizes names them."""
 
 FLAT = PricingSpec(model="Flat")
 DYNAMIC = PricingSpec(model="Dynamic", dynamic={"overhead": "0", "multipliers": {"light": "2"}})
@@ -29,21 +43,41 @@ def test_the_flat_prices_are_those_of_the_first_description(tier, price):
     assert price_of(terms_of(FLAT, tier), Decimal(9)) == Decimal(price)
 
 
-@pytest.mark.parametrize(
-    ("droplet", "claude", "overhead", "total", "rounded"),
-    [
-        ("0.01786", "0.02", "0.05", "0.039753", "0.040"),  # light, two hours
-        ("0.10716", "0.05", "0.05", "0.165018", "0.165"),  # standard, four hours
-        ("0.85704", "0.10", "0.10", "1.052744", "1.053"),  # complex, a day
-    ],
-)
-def test_cost_and_overhead_are_those_of_the_first_description(
-    droplet, claude, overhead, total, rounded
-):
-    cost = Decimal(droplet) + Decimal(claude)
-    price = price_of(terms_of(plus(overhead=overhead), Tier.LIGHT), cost)
-    assert price == Decimal(total)
-    assert round(price, 3) == Decimal(rounded)
+def table_of_page(first_cell: str) -> list[list[str]]:
+    """The rows below a table's head in docs/prices.md."""
+    lines = iter((REPOSITORY / "docs/prices.md").read_text().splitlines())
+    next(line for line in lines if line.startswith(f"| {first_cell} |"))
+    next(lines)
+    rows = takewhile(lambda line: line.startswith("|"), lines)
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def test_the_three_examples_of_the_first_description_are_in_the_page_to_the_digit():
+    shown = []
+    for example, droplet, claude, overhead, cost, rounded in table_of_page("example"):
+        hours, size = re.fullmatch(r"\w+, (\d+) h of (.+)", example).groups()
+        assert Decimal(droplet) == droplet_cost(HOURLY[size], int(hours) * 3600)
+        share = str(Decimal(overhead.removesuffix(" %")) / 100)
+        terms = terms_of(plus(overhead=share), Tier.LIGHT)
+        assert price_of(terms, Decimal(droplet) + Decimal(claude)) == Decimal(cost)
+        assert rounded == f"${Decimal(cost):.3f}"
+        shown.append(rounded)
+    assert shown == ["$0.040", "$0.165", "$1.053"]
+
+
+def test_what_todays_defaults_cost_is_in_the_page():
+    spec = ClassSpec()
+    tokens = usual_token_cost(spec.model.name, AppType.WEBAPP)
+    rows = table_of_page("tier")
+    assert [row[0] for row in rows] == [*Tier]
+    for tier, lifetime, cost, flat in rows:
+        offered = getattr(spec.tiers, tier)
+        life = parse_duration(offered.ttl)
+        assert life == parse_duration(lifetime.replace(" ", ""))
+        estimated = estimated_cost(HOURLY[offered.sizes[0]], USUAL_START + life, tokens)
+        assert cost == f"{estimated:.3f}"
+        price = price_of(terms_of(FLAT, Tier(tier)), estimated)
+        assert flat == f"{price:.2f}" + (": below cost" if price < estimated else "")
 
 
 def test_a_multiplier_and_a_minimum():
