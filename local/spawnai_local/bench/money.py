@@ -130,14 +130,14 @@ class Money:
             usual = max(one.total() for one in self.free)
             figures.append(
                 Figure(
-                    "API-server writes more until Ready, with limits and a budget",
+                    "API-server writes more until 8 s after Ready, with limits and a budget",
                     "",
                     tuple(float(one.total() - usual) for one in self.bounded),
                     0,
                     Judge.MOST,
                     remark=f"without: {words_of(self.free[0])}; with: {words_of(self.bounded[0])}. "
-                    "A running app gives back what its budget reserved for repairs: one write of "
-                    "the ledger",
+                    "Right after Ready an app gives back what its budget reserved for repairs: one "
+                    "write of the ledger; see below why it is one of its own",
                 )
             )
         if (export := self.export) is not None:

@@ -66,6 +66,18 @@ thousand of them fit one machine, and each delay is known exactly.
   progress: status patches that move `progress` and take no step (phase, URL, times, reasons and
   the conditions that sum up stay; what became known meanwhile rides along). Finalizer, ledger,
   Secret and all other status writes count.
+- **Limits and budgets.** The time added to an order is that of the decision, in the operator's own
+  code. The reservation costs no write: it stands in the SpawnRecord's intent, which is written in
+  any case. One write comes right after Ready, so the goal of no write more is missed by one: what
+  was reserved for repairs that were not needed comes back, about $0.75 of the $0.88 of a light
+  session. There is no other write that it could be a part of. Until Ready the app may be repaired,
+  the last write of the ledger at the start comes before that, and the next one at the end. The
+  status is written with Ready, but its owner may edit it. Kept in memory alone, it would be lost
+  with the process: the next leader would find the money reserved that another session has got
+  since, and let the first one use it for a new prompt. Without the write $5 bear five light
+  sessions that use ten cents each
+  ([decision 21](decisions/0021-the-ledger-is-the-reservation.md)). A session that no budget pays
+  for has no write more.
 - **Live sessions.** DigitalOcean's limit makes a thousand creations take over a quarter of an
   hour. So the operator brings {few} sessions to Running and is stopped; these are copied, with all
   that identifies them replaced: SpawnSession with finalizer and status, SpawnRecord with ledger,
