@@ -13,6 +13,9 @@ from kubectl_spawn.terminal import harmless
 TTL = "spawn-ai.com/ttl"
 EXPIRES_AT = "spawn-ai.com/expires-at"
 
+LEAST_DROPLET_COST = Decimal("0.01")
+"""Dollars that DigitalOcean bills for the shortest life."""
+
 ORDERLY_ENDS = frozenset({"Expired", "Deleted", "Requested", "EndedOnRequest"})
 
 
@@ -178,20 +181,32 @@ class App:
         return None if self.expires is None else max(self.expires - now, timedelta())
 
     def cost_so_far(self, now: datetime) -> Decimal | None:
-        """Dollars spent until now: what is booked, and the droplet since then. None: not known."""
+        """Dollars spent until now. None: not known.
+
+        While it runs: the droplet by the second and what Claude is expected to take, as the page
+        reckons, and at least what was booked at the last step.
+        """
         cost: dict[str, Any] = self.status.get("cost") or {}
         actual = decimal(cost.get("actual"))
         if actual is not None:
             return actual
-        running = decimal(cost.get("running"))
-        if running is not None:
-            return running
-        hourly = decimal(cost.get("hourly"))
+        amounts = (decimal(cost.get("running")), self._reckoned(now))
+        return max((amount for amount in amounts if amount is not None), default=None)
+
+    def _reckoned(self, now: datetime) -> Decimal | None:
+        hourly = decimal((self.status.get("cost") or {}).get("hourly"))
         started = parse_time(self.status.get("startedAt"))
         if hourly is None or started is None or not self.status.get("droplet"):
             return None
-        hours = Decimal(str((now - started).total_seconds())) / 3600
-        return (hourly * max(hours, Decimal(0))).quantize(Decimal("0.0001"))
+
+        def droplet(until: datetime) -> Decimal:
+            hours = Decimal(str((until - started).total_seconds())) / 3600
+            return max(hourly * hours, LEAST_DROPLET_COST)
+
+        in_all, claude = self.cost_in_all, Decimal(0)
+        if in_all is not None and self.expires is not None:
+            claude = max(in_all - droplet(self.expires), claude)
+        return (droplet(now) + claude).quantize(Decimal("0.0001"))
 
     @property
     def cost_in_all(self) -> Decimal | None:

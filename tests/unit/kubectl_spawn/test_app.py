@@ -83,12 +83,26 @@ def test_steps_tell_what_is_done_and_what_is_under_way():
     assert check.state is StepState.OPEN
 
 
-def test_cost_so_far_is_what_is_booked_before_it_is_reckoned():
+def running_since(started: str, **cost: str) -> App:
+    """One that lives for ten hours from then."""
+    ends = "2026-11-29T23:00:00Z"
     droplet = {"id": 1, "name": "d"}
-    running = app("Running", startedAt=RAN, droplet=droplet, cost={"hourly": "0.00893"})
-    assert running.cost_so_far(NOW) == Decimal("0.0089")
-    booked = app("Running", startedAt=RAN, droplet=droplet, cost={"running": "0.0907"})
-    assert booked.cost_so_far(NOW) == Decimal("0.0907")
+    return app("Running", startedAt=started, expirationTime=ends, droplet=droplet, cost=cost)
+
+
+def test_cost_so_far_is_reckoned_to_the_second_while_it_runs():
+    # Ten hours of the droplet are 0.20, so 0.07 are Claude's part.
+    running = running_since(RAN, hourly="0.02", estimated="0.27", running="0.08")
+    assert running.cost_so_far(NOW) == Decimal("0.0900")
+    assert running.cost_so_far(NOW + timedelta(minutes=30)) == Decimal("0.1000")
+    # A droplet costs a cent at least.
+    assert running_since(RAN, hourly="0.001").cost_so_far(NOW) == Decimal("0.0100")
+
+
+def test_cost_so_far_is_never_less_than_what_is_booked():
+    booked = running_since(RAN, hourly="0.02", estimated="0.27", running="0.3")
+    assert booked.cost_so_far(NOW) == Decimal("0.3")
+    assert running_since(RAN, running="0.0907").cost_so_far(NOW) == Decimal("0.0907")
     ended = app("Destroyed", cost={"actual": "0.0911", "running": "0.0907"})
     assert ended.cost_so_far(NOW) == Decimal("0.0911")
     assert app("Requested", cost={"hourly": "0.00893"}).cost_so_far(NOW) is None
