@@ -41,6 +41,10 @@ _FEW = 100
 """Where more sessions wait, one that comes stands at the end at first, and its place is found with
 those of others: finding all of them takes milliseconds."""
 
+MOST_WAITING = 10_000
+"""So many sessions of a class have a place in its queue. One more has none until one becomes free:
+it is looked at once a minute, and begins when it fits under every limit."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Told:
@@ -407,15 +411,20 @@ class Admission:
         becomes free is counted at once. So one that fits takes nobody's place.
         """
         uid = order.uid
+        is_full = len(queue.waiting) >= MOST_WAITING
+        if is_full and queue.counted_at is None:
+            self._count(class_name, queue, limits)
         if queue.counted_at is not None:
             alone = self._alone(class_name, queue, limits, order)
             if alone.may_begin:
                 queue.waiting[uid], queue.places[uid] = order, alone
                 return alone
+            last = len(queue.waiting) + 1
+            at_the_end = replace(alone, position=last, total=last)
+            if is_full:
+                return at_the_end
             if len(queue.waiting) >= _FEW:
-                last = len(queue.waiting) + 1
-                queue.waiting[uid] = order
-                queue.places[uid] = replace(alone, position=last, total=last)
+                queue.waiting[uid], queue.places[uid] = order, at_the_end
                 if not queue.is_stale:
                     queue.is_stale = True
                     self._wake_after(uid, _COUNT_EVERY.total_seconds())

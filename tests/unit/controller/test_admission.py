@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from spawnai.admission.budgets import Payer
+from spawnai.controller import admission
 from spawnai.controller.admission import TOLD_EVERY, Admission
 from spawnai.controller.store import Store
 
@@ -168,6 +169,23 @@ def test_in_a_long_queue_one_that_comes_stands_at_the_end_until_all_are_counted(
     desk.now += TOLD_EVERY
     # The turns of both users are one: only the oldest of dana's waits longer.
     assert desk.place("kims-second").position == 2
+
+
+def test_a_queue_is_bounded_and_who_fits_begins_although_it_is_full(desk, monkeypatch):
+    monkeypatch.setattr(admission, "MOST_WAITING", 3)
+    desk.order("begins")
+    for number in range(5):
+        desk.order(f"waits-{number}")
+    places = [desk.place(f"waits-{number}") for number in range(5)]
+    assert [place.position for place in places] == [1, 2, 3, 4, 4]
+    assert desk.order("other", user="kim").may_begin
+    desk.put_class({"limits": {"perUser": {"active": 2}}})
+    desk.admission.class_changed("standard")
+    assert not desk.place("waits-4").may_begin
+    assert desk.place("waits-0").may_begin
+    desk.now += TOLD_EVERY
+    assert desk.place("waits-3").position == 3, "a place has become free"
+    assert desk.place("waits-4").position == 4
 
 
 def test_money_that_was_promised_in_one_class_and_is_taken_in_another_is_not_given_twice(paid):
