@@ -35,7 +35,8 @@ from spawnai_local.stack import LocalStack
 from spawnai_local.stack_settings import Claude, StackSettings
 
 TABLE = Path("docs") / "generation.md"
-BEGIN, END = "<!-- made by `make quality` -->", "<!-- end of what `make quality` makes -->"
+BEGIN = "<!-- made by `make quality DEPLOY=1` -->"
+END = "<!-- end of what `make quality DEPLOY=1` makes -->"
 _AT_ONCE = 6
 _SETTLED_SECONDS = 240.0
 _WATCHED_SECONDS = 20.0
@@ -80,26 +81,38 @@ class Case:
         return ""
 
 
+class NoCases(Exception):
+    """A folder does not hold cases; the message says what is missing."""
+
+
 def read_cases(folder: Path) -> list[Case]:
-    """The answers of a folder, by name."""
-    cases = []
-    for place in sorted(folder.iterdir()):
-        if not (place / "meta.json").is_file():
-            continue
+    """The answers of a folder, by name.
+
+    Raises:
+        NoCases: it holds none, or one that cannot be read.
+    """
+    places = sorted(found.parent for found in folder.glob("*/meta.json"))
+    if not places:
+        raise NoCases(f"{folder} holds no NAME/meta.json with a NAME/answer.json beside it")
+    return [_read_case(place) for place in places]
+
+
+def _read_case(place: Path) -> Case:
+    try:
         meta = json.loads((place / "meta.json").read_text("utf-8"))
-        quality = str(meta.get("quality", ""))
-        cases.append(
-            Case(
-                name=place.name,
-                app_type=meta["type"],
-                is_good=quality in _SOUND,
-                verdict=meta.get("verdict", ""),
-                prompt=meta.get("prompt", place.name),
-                text=(place / "answer.json").read_text("utf-8"),
-                expect=meta.get("expect", ""),
-            )
+        return Case(
+            name=place.name,
+            app_type=meta["type"],
+            is_good=str(meta.get("quality", "")) in _SOUND,
+            verdict=meta.get("verdict", ""),
+            prompt=meta.get("prompt", place.name),
+            text=(place / "answer.json").read_text("utf-8", errors="replace"),
+            expect=meta.get("expect", ""),
         )
-    return cases
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NoCases(f"{place}: {error!r}; it takes meta.json with a type, and answer.json") from (
+            error
+        )
 
 
 async def judge_all(cases: Iterable[Case]) -> None:
@@ -268,15 +281,19 @@ def main() -> None:
     options = parser.parse_args()
     own = checkout() / "tests" / "data" / "bundles"
     folder = (options.folder or own).resolve()
-    cases = [case for case in read_cases(folder) if case.name.startswith(options.only)]
+    try:
+        cases = [case for case in read_cases(folder) if case.name.startswith(options.only)]
+    except NoCases as problem:
+        parser.error(str(problem))
     asyncio.run(judge_all(cases))
     if options.deploy:
         asyncio.run(deploy_all(cases, folder, checkout() / "build" / "quality"))
     for case in cases:
         ended = f"  {case.ended}" if case.ended else ""
-        sys.stdout.write(f"{case.name:32} {case.result:8}{ended}  {case.message}\n")
+        said = " ".join(case.message.split())
+        sys.stdout.write(f"{case.name:32} {case.result:8}{ended}  {said}\n")
     sys.stdout.write("\n" + "\n".join(totals(cases)) + "\n")
-    if folder == own.resolve() and not options.only:
+    if options.deploy and folder == own.resolve() and not options.only:
         write_table(cases, checkout() / TABLE)
     sys.exit(1 if any(case.is_wrong for case in cases) else 0)
 
