@@ -30,6 +30,10 @@ def script(source: str, **files: str) -> Bundle:
     return app("script", "main.py", {"main.py": source, **named(files)})
 
 
+def _with_path(source: str) -> Bundle:
+    return app("script", "main.py", {"main.py": source, "src/tool.py": "print(1)\n"})
+
+
 def named(files: dict[str, str]) -> dict[str, str]:
     """`app_js` is written for app.js, as a dot cannot stand in a keyword."""
     return {name.replace("_", "."): content for name, content in files.items()}
@@ -66,6 +70,70 @@ def messages(bundle: Bundle) -> str:
 )
 def test_a_sound_app_has_no_problems(bundle):
     assert validate(bundle) == []
+
+
+START = "import e from 'express';\nimport { env } from 'node:process';\n"
+TICK = "import asyncio\nasync def tick():\n    while True:\n        await asyncio.sleep(1)\n"
+MAPPED = """<script type=importmap>{"imports": {"lib/": "./lib/"}}</script>
+<script type=module>import { a } from "lib/%s";</script>"""
+FILLED_IN = "<script>const data = %s;</script>"
+
+
+def _mapped(name: str) -> Bundle:
+    page = PAGE.replace("<p>", MAPPED % name + "<p>")
+    return app("webapp", "index.html", {"index.html": page, "lib/a.js": "export const a = 1;"})
+
+
+def _sent(value: str) -> Bundle:
+    page = PAGE.replace("<p>", FILLED_IN % value + "<p>")
+    return app("fullstack", "server.js", {"server.js": SERVER, "views/page.html": page})
+
+
+@pytest.mark.parametrize(
+    ("sound", "broken", "rule"),
+    [
+        (
+            api(
+                START + "const { PORT: p = 3000, HOST } = process.env;\ne().listen(p, HOST);"
+            ),
+            api(START + "const { HOST: host } = process.env;\ne().listen(8080, host);"),
+            "port",
+        ),
+        (
+            api(START + "const { PORT = 3000 } = env;\ne().listen(PORT);"),
+            api(START + "const { PORT = 3000 } = { PORT: 8080 };\ne().listen(3000);"),
+            "port",
+        ),
+        (
+            script(
+                TICK + "async def main():\n    t = asyncio.create_task(tick())\n    t.cancel()\n"
+                "asyncio.run(main())\n"
+            ),
+            script(TICK + "asyncio.run(tick())\n"),
+            "endless",
+        ),
+        (
+            _with_path("import sys\nsys.path.insert(0, 'src')\nimport tool\n"),
+            _with_path("import tool\n"),
+            "missing-file",
+        ),
+        (_mapped("a.js"), _mapped("b.js"), "missing-file"),
+        (_sent("{{ items }}"), _sent("}"), "syntax"),
+        (
+            webapp(
+                index_html="<h1>x</h1><script src=app.js></script>",
+                app_js="if (typeof require === 'function') { require('./a.js'); }",
+            ),
+            webapp(
+                index_html="<h1>x</h1><script src=app.js></script>", app_js="require('./a.js');"
+            ),
+            "browser",
+        ),
+    ],
+)
+def test_a_sound_app_is_told_from_a_broken_one_that_looks_like_it(sound, broken, rule):
+    assert validate(sound) == []
+    assert rule in rules(broken)
 
 
 class TestPaths:

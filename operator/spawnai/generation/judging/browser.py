@@ -24,6 +24,7 @@ _CALL = r"""on[a-z]{3,20}\s?=\s?\\?["']\s*(?:return\s+)?([A-Za-z_$][\w$]*)\s?\("
 _HANDLER_CALL = re.compile(rf"\b{_CALL}")
 # Found in the source wherever `_HANDLER_CALL` is found in one of its texts, which takes longer.
 _MAY_BE_HANDLER_CALL = re.compile(_CALL)
+_PLACEHOLDER = re.compile(r"\{\{[^{}]{1,80}\}\}|<%|%>|__[A-Z][A-Z0-9_]*__")
 _EXPORTED_TO_WINDOW = frozenset({"window", "globalThis", "self"})
 
 
@@ -137,6 +138,8 @@ class Browser:
                 goal: JavaScriptGoal = "module" if script.is_module else "script"
                 loaded.append(_Loaded(path, code, script.is_module, script.line - 1))
                 problem = self._syntax_problem(code, path, goal)
+                if problem is not None and self._is_filled_in(script.source):
+                    continue
                 if problem is not None:
                     line = script.line - 1 + (problem.line or 1)
                     yield Problem(problem.rule, problem.message, path, line)
@@ -157,6 +160,10 @@ class Browser:
                     yield from self._file_problems(found, goal, page.imports)
         yield from self._duplicate_globals(loaded)
         yield from self._handler_problems(path, page, loaded)
+
+    def _is_filled_in(self, script: str) -> bool:
+        """Whether a server puts values into it before a browser reads it."""
+        return self._site.has_server and _PLACEHOLDER.search(script) is not None
 
     def _style_problems(self, path: str, url: str | None, css: str, line: int) -> Iterator[Problem]:
         if url is None:
@@ -243,7 +250,7 @@ class Browser:
                     yield target, kind  # type: ignore[misc]
 
     def _target_of(self, path: str, one: Import, import_map: dict[str, str]) -> str | None:
-        specifier = import_map.get(one.specifier, one.specifier)
+        specifier = _mapped(one.specifier, import_map)
         if is_remote(specifier):
             return ""
         return self._site.find(path, specifier)
@@ -259,7 +266,7 @@ class Browser:
             return line + offset
 
         for one in code.imports:
-            problem = self._import_problem(path, one, import_map)
+            problem = self._import_problem(path, code, one, import_map)
             if problem is not None:
                 yield Problem(problem.rule, problem.message, path, at(one.line))
         process = code.members.get(("process", "env"))
@@ -279,18 +286,20 @@ class Browser:
                 if problem is not None:
                     yield Problem(problem.rule, problem.message, path, at(call.line))
 
-    def _import_problem(self, path: str, one: Import, import_map: dict[str, str]) -> Problem | None:
+    def _import_problem(
+        self, path: str, code: JavaScript, one: Import, import_map: dict[str, str]
+    ) -> Problem | None:
         if one.is_optional:
             return None
         if one.how == "require":
-            if "require" in self._declared(path):
+            if "require" in self._declared(path) or "require" in code.typeof:
                 return None
             message = (
                 f"a browser has no require(); write an ES module: import … from "
                 f"'{printable(one.specifier)}' in a script of type module"
             )
             return Problem("browser", message, path)
-        specifier = import_map.get(one.specifier, one.specifier)
+        specifier = _mapped(one.specifier, import_map)
         if is_remote(specifier):
             return _remote(specifier, path, one.line)
         if not specifier.startswith(("./", "../", "/")):
@@ -443,6 +452,17 @@ class Browser:
                             script.path,
                             script.offset + line,
                         )
+
+
+def _mapped(specifier: str, import_map: dict[str, str]) -> str:
+    """Where an import map leads: by the whole name, else by the longest folder that begins it."""
+    if specifier in import_map:
+        return import_map[specifier]
+    folders = [key for key in import_map if key.endswith("/") and specifier.startswith(key)]
+    if not folders:
+        return specifier
+    folder = max(folders, key=len)
+    return import_map[folder] + specifier.removeprefix(folder)
 
 
 def missing_exports(

@@ -42,6 +42,7 @@ _QUERY = Query(
 )
 _TEXTS = Query(LANGUAGE, "[(string_fragment) @text (string) @string (template_string) @template]")
 _IDENTIFIERS = Query(LANGUAGE, "(identifier) @name")
+_TAKEN_OUT = Query(LANGUAGE, "(pair_pattern key: (property_identifier) @key)")
 _DECLARED = Query(
     LANGUAGE,
     """
@@ -275,6 +276,12 @@ class JavaScript:
         for node in QueryCursor(_IDENTIFIERS).captures(self.root).get("name", []):
             found.setdefault(text(node), line_of(node))
         return found
+
+    @cached_property
+    def taken_out(self) -> set[str]:
+        """The properties that patterns such as `const { a: b } = …` give another name."""
+        nodes = QueryCursor(_TAKEN_OUT).captures(self.root).get("key", [])
+        return {text(node) for node in nodes}
 
     @cached_property
     def texts(self) -> list[tuple[str, int]]:

@@ -49,6 +49,9 @@ class PythonSource:
         self.endless: list[tuple[str, int]] = []
         self.wanted_arguments: list[tuple[str, int]] = []
         self._parses_given_arguments = False
+        self.changes_path = False
+        """Whether it says itself where Python looks for modules."""
+        self._cancellable = _cancellable_loops(tree)
         self._walk(tree)
         if self._parses_given_arguments:
             self.wanted_arguments = []
@@ -86,8 +89,12 @@ class PythonSource:
             )
         elif isinstance(node, ast.Call):
             self._take_call(node, tries, shadowed)
-        elif isinstance(node, ast.While) and _never_ends(node):
-            self.endless.append(("while True without a way out", node.lineno))
+        elif isinstance(node, ast.While):
+            if node not in self._cancellable and _never_ends(node):
+                self.endless.append(("while True without a way out", node.lineno))
+        elif isinstance(node, ast.Attribute) and node.attr == "path":
+            owner = node.value
+            self.changes_path |= isinstance(owner, ast.Name) and owner.id == "sys"
 
     def _take_call(self, node: ast.Call, tries: tuple[ast.Try, ...], shadowed: bool) -> None:  # noqa: FBT001
         function = node.func
@@ -181,6 +188,28 @@ def _gives_up(handler: ast.ExceptHandler) -> bool:
             if name in _ENDS:
                 return True
     return False
+
+
+def _cancellable_loops(tree: ast.Module) -> set[ast.AST]:
+    """The loops of coroutines that another one may cancel: those that are not what is run."""
+    run: set[str] = set()
+    coroutines: list[ast.AsyncFunctionDef] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AsyncFunctionDef):
+            coroutines.append(node)
+        elif isinstance(node, ast.Call):
+            function = node.func
+            name = function.attr if isinstance(function, ast.Attribute) else ""
+            if name in {"run", "run_until_complete"}:
+                started = (one.func for one in node.args if isinstance(one, ast.Call))
+                run.update(one.id for one in started if isinstance(one, ast.Name))
+    return {
+        inner
+        for coroutine in coroutines
+        if coroutine.name not in run
+        for inner in ast.walk(coroutine)
+        if isinstance(inner, ast.While)
+    }
 
 
 def _never_ends(loop: ast.While) -> bool:

@@ -120,6 +120,8 @@ class Script:
             for file in self._bundle.files
             if top in [part.removesuffix(".py") for part in file.path.split("/")]
         ]
+        if elsewhere and any(source.changes_path for source in self._parsed.values()):
+            return None, [path for path in elsewhere if path in self._parsed]
         if elsewhere:
             place = printable(elsewhere[0])
             return bad(

@@ -472,8 +472,9 @@ class Server:
         code = self._sources.javascript(path)
         if any(name == "PORT" for _, name in code.members):
             return True
+        names_it = "PORT" in code.declared_anywhere or "PORT" in code.taken_out
         return (
-            ("PORT" in code.declared_anywhere and ("process", "env") in code.members)
+            (names_it and (("process", "env") in code.members or "env" in code.identifiers))
             or any(value == "PORT" for value, _ in code.texts)
             or bool(re.search(r"process\.env\.PORT\b", code.source))
         )
