@@ -84,6 +84,20 @@ def _mapped(name: str) -> Bundle:
     return app("webapp", "index.html", {"index.html": page, "lib/a.js": "export const a = 1;"})
 
 
+def _served(folder: str, file: str) -> Bundle:
+    source = (
+        "import express from 'express';\nimport { join } from 'node:path';\n"
+        f"const here = import.meta.dirname;\n{folder}\nconst app = express();\n"
+        f"app.get('/{{*rest}}', (asked, answer) => answer.sendFile({file}));\n"
+        "app.use(express.static(pub));\napp.listen(process.env.PORT);\n"
+    )
+    return app("fullstack", "server.js", {"server.js": source, "public/index.html": PAGE})
+
+
+def _fetching(url: str) -> Bundle:
+    return app("webapp", "index.html", {"index.html": f"<h1>x</h1><script>fetch({url})</script>"})
+
+
 def _sent(value: str) -> Bundle:
     page = PAGE.replace("<p>", FILLED_IN % value + "<p>")
     return app("fullstack", "server.js", {"server.js": SERVER, "views/page.html": page})
@@ -93,9 +107,7 @@ def _sent(value: str) -> Bundle:
     ("sound", "broken", "rule"),
     [
         (
-            api(
-                START + "const { PORT: p = 3000, HOST } = process.env;\ne().listen(p, HOST);"
-            ),
+            api(START + "const { PORT: p = 3000, HOST } = process.env;\ne().listen(p, HOST);"),
             api(START + "const { HOST: host } = process.env;\ne().listen(8080, host);"),
             "port",
         ),
@@ -117,6 +129,26 @@ def _sent(value: str) -> Bundle:
             _with_path("import tool\n"),
             "missing-file",
         ),
+        (
+            script("from state import X\n", state_py="def set_up():\n    global X\n    X = 1\n"),
+            script("from state import X\n", state_py="def set_up():\n    X = 1\n"),
+            "missing-export",
+        ),
+        (
+            _served("const pub = join(here, 'public');", "join(pub, 'index.html')"),
+            _served("const pub = join(here, 'public');", "join(pub, 'home.html')"),
+            "missing-file",
+        ),
+        (
+            _served(
+                "const pub = new URL('public/', import.meta.url);", "new URL('index.html', pub)"
+            ),
+            _served(
+                "const pub = new URL('public/', import.meta.url);", "new URL('home.html', pub)"
+            ),
+            "missing-file",
+        ),
+        (_fetching("'./'"), _fetching("'notes'"), "missing-file"),
         (_mapped("a.js"), _mapped("b.js"), "missing-file"),
         (_sent("{{ items }}"), _sent("}"), "syntax"),
         (

@@ -368,6 +368,8 @@ class Browser:
             return _no_server(path, printable(url))
         if not is_whole or is_remote(url) or not (target := local_path(url)):
             return None
+        if not target.strip("./"):
+            return None  # the page itself
         if call.name in {"EventSource", "WebSocket"}:
             return _no_server(path, printable(url))
         pages = self._site.pages or ("index.html",)

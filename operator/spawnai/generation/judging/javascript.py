@@ -42,7 +42,10 @@ _QUERY = Query(
 )
 _TEXTS = Query(LANGUAGE, "[(string_fragment) @text (string) @string (template_string) @template]")
 _IDENTIFIERS = Query(LANGUAGE, "(identifier) @name")
-_TAKEN_OUT = Query(LANGUAGE, "(pair_pattern key: (property_identifier) @key)")
+_TAKEN_OUT = Query(
+    LANGUAGE,
+    "(pair_pattern key: (property_identifier) @key) (shorthand_property_identifier_pattern) @key",
+)
 _DECLARED = Query(
     LANGUAGE,
     """
@@ -279,7 +282,7 @@ class JavaScript:
 
     @cached_property
     def taken_out(self) -> set[str]:
-        """The properties that patterns such as `const { a: b } = …` give another name."""
+        """The properties that patterns such as `const { a, b: c } = …` take out of an object."""
         nodes = QueryCursor(_TAKEN_OUT).captures(self.root).get("key", [])
         return {text(node) for node in nodes}
 

@@ -139,6 +139,9 @@ def _top_level_names(tree: ast.Module) -> set[str] | None:
             if node.name == "__getattr__":
                 return None
             found.add(node.name)
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.Global):
+                    found.update(inner.names)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             for alias in node.names:
                 if alias.name == "*":

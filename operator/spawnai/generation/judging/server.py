@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from posixpath import dirname, normpath
 
@@ -13,7 +13,16 @@ from spawnai.generation.problems import Problem, printable
 
 from .browser import Browser, Site, Sources, missing_exports
 from .files import HTML, JAVASCRIPT, is_remote, local_path, resolved, suggestion
-from .javascript import Call, Import, JavaScript, literal, literals_within, property_of, text
+from .javascript import (
+    Call,
+    Import,
+    JavaScript,
+    arguments,
+    literal,
+    literals_within,
+    property_of,
+    text,
+)
 from .page import Page
 from .routes import route_problem
 from .syntax import JavaScriptGoal, javascript_problem
@@ -491,22 +500,16 @@ class Server:
                     continue
                 folder = self._path_within(path, call.arguments[0])
                 if folder is None:
+                    named = literals_within(call.arguments[0])
+                    folder = next((one for one in map(normpath, named) if self._holds(one)), None)
+                if folder is None:
                     continue
                 yield _Mount(_prefix_of(call.node), "" if folder == "." else folder)
 
     def _path_within(self, path: str, argument: Node) -> str | None:
         """The bundle's path that path.join(__dirname, 'a') and the like name; None: unknown."""
-        code = self._sources.javascript(path)
-        said = ""
-        pieces: list[str] = []
-        for value in code.values_of(argument):
-            said += text(value)
-            pieces.extend(literals_within(value))
-            whole = literal(value)
-            if whole is not None and not pieces:
-                pieces.append(whole)
-        pieces = [piece for piece in pieces if piece not in {"utf8", "utf-8"}]
-        if not pieces or "${" in said:
+        pieces = path_pieces(self._sources.javascript(path), argument)
+        if not pieces:
             return None
         joined = "/".join(piece.strip("/") for piece in pieces)
         for base in (dirname(path), ""):
@@ -574,6 +577,61 @@ class Server:
                 )
                 yield Problem("content-policy", message, path, inline)
                 return
+
+
+def path_pieces(code: JavaScript, node: Node, depth: int = 8) -> list[str] | None:
+    """The parts of a path that code puts together, seen from the app's folder; None: unknown.
+
+    Where the file or the process stands (`__dirname`, `import.meta.url`) adds nothing to it.
+    """
+    if (whole := literal(node)) is not None:
+        return [whole]
+    if depth == 0:
+        return None
+    if node.type == "identifier":
+        values = code.declared_anywhere.get(text(node))
+        if not values:
+            return [] if text(node) in _HERE else None
+        return path_pieces(code, values[0], depth - 1) if len(values) == 1 else None
+    if node.type == "member_expression":
+        owner = node.child_by_field_name("object")
+        if text(node) in _HERE:
+            return []
+        return path_pieces(code, owner, depth - 1) if owner and _names_path(node) else None
+    if node.type in {"call_expression", "new_expression"}:
+        called = node.child_by_field_name("function") or node.child_by_field_name("constructor")
+        given = node.child_by_field_name("arguments")
+        name = text(called).rpartition(".")[2] if called is not None else ""
+        if name == "cwd":
+            return []
+        if name not in _PATH_MAKERS or given is None:
+            return None
+        wanted = arguments(given)
+        # The base of a URL stands last.
+        return _all_pieces(code, wanted[::-1] if name == "URL" else wanted, depth)
+    if node.type == "binary_expression":
+        return _all_pieces(code, node.named_children, depth)
+    return None
+
+
+_HERE = frozenset({"__dirname", "__filename", "import.meta.dirname", "import.meta.url"})
+_PATH_MAKERS = frozenset({"URL", "dirname", "fileURLToPath", "join", "normalize", "resolve"})
+
+
+def _names_path(member: Node) -> bool:
+    """Whether a property is the path of the URL that it belongs to."""
+    name = member.child_by_field_name("property")
+    return name is not None and text(name) in {"href", "pathname"}
+
+
+def _all_pieces(code: JavaScript, nodes: Iterable[Node], depth: int) -> list[str] | None:
+    found: list[str] = []
+    for node in nodes:
+        pieces = path_pieces(code, node, depth - 1)
+        if pieces is None:
+            return None
+        found.extend(pieces)
+    return found
 
 
 def package_of(specifier: str) -> str:
