@@ -3,8 +3,10 @@
 A value that cannot be used is refused with a sentence that says what to write, all of them at once.
 """
 
+import shutil
 from collections.abc import Mapping
-from typing import Annotated
+from ipaddress import ip_address
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
@@ -23,6 +25,21 @@ from spawnai.settings import (
 _ADDRESS = Address("0.0.0.0", 8080)  # noqa: S104 - reached from the operator's pod
 
 
+def _read_program(text: Any) -> Any:
+    if shutil.which(text) is None:
+        raise ValueError("write the path of a program that can be run, or nothing: the system's")
+    return text
+
+
+def _read_dns(text: Any) -> Any:
+    address = read_address(text)
+    try:
+        ip_address(address.host)
+    except ValueError:
+        raise ValueError("write its IP address, as in 127.0.0.1:53 or [::1]:53") from None
+    return address
+
+
 class InspectorSettings(ProcessSettings):
     """All settings of `spawnai inspector`. Each field says which variable it is read from."""
 
@@ -31,7 +48,7 @@ class InspectorSettings(ProcessSettings):
         validation_alias="SPAWNAI_INSPECTOR_ADDRESS",
         description="Where it listens, for inspections and probes.",
     )
-    chromium: Annotated[str | None, BeforeValidator(lambda text: text or None)] = Field(
+    chromium: Annotated[str | None, BeforeValidator(read_or(None, _read_program))] = Field(
         None,
         validation_alias="SPAWNAI_INSPECTOR_CHROMIUM",
         description="The browser's program, if not the system's.",
@@ -53,7 +70,7 @@ class InspectorSettings(ProcessSettings):
         validation_alias="SPAWNAI_DROPLET_NETWORKS",
         description="Networks whose addresses count as public ones of droplets, for a local cloud.",
     )
-    dns: Annotated[Address | None, NoDecode, BeforeValidator(read_or(None, read_address))] = Field(
+    dns: Annotated[Address | None, NoDecode, BeforeValidator(read_or(None, _read_dns))] = Field(
         None,
         validation_alias="SPAWNAI_INSPECTOR_DNS",
         description="A DNS server to ask instead of the system's.",

@@ -1,8 +1,11 @@
 """The dead man's switch, with times of a few seconds."""
 
+import contextlib
 import os
 import signal
+import socket
 from datetime import timedelta
+from ipaddress import IPv4Address
 
 import pytest
 from tests.contract.machines.support import (
@@ -15,6 +18,7 @@ from tests.contract.machines.support import (
 )
 
 from spawnai.droplet.client import AgentUnreachable
+from spawnai.droplet.cloud_config import AGENT_PORT
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -133,3 +137,25 @@ async def test_the_switch_needs_no_agent_and_comes_back_when_killed(machine):
     for agent in webapp.agents():
         os.kill(agent, signal.SIGSTOP)
     await webapp.until_off()
+
+
+async def test_a_crowd_of_slow_connections_does_not_put_off_the_end(machine, network):
+    # What once used up the tasks of a process that had the health port, the operator's door and
+    # the switch in one: 160 callers, each from an address of its own, that never finish asking.
+    webapp = machine("webapp")
+    await webapp.run(bundle("webapp", STATIC_PAGE))
+    first = int(network.network_address) + 3000
+    starts = {webapp.host.http_port: b"GET /health HTTP/1.1\r\n", AGENT_PORT: b"\x16"}
+    with contextlib.ExitStack() as crowd:
+        held = []
+        for port, start in starts.items():
+            for number in range(160):
+                caller = str(IPv4Address(first + number))
+                one = socket.create_connection((webapp.address, port), 5, (caller, 0))
+                held.append(crowd.enter_context(one))
+                one.send(start)
+        await webapp.agent.set_expiry(now() - timedelta(seconds=600))
+        for one in held:
+            with contextlib.suppress(OSError):
+                one.send(b"X-Slow: 1\r\n")
+        await webapp.until_off()

@@ -112,6 +112,19 @@ def test_the_mark_that_the_early_start_waits_for_is_written_last():
     assert written[-1] in command[-1]
 
 
+def test_the_switch_shares_no_process_no_limit_and_no_port_with_what_strangers_reach():
+    units = {
+        Path(path).name: file["content"]
+        for path, file in files(render_user_data(BOOTSTRAP)).items()
+        if path.endswith(".service")
+    }
+    switch = units.pop("spawnai-switch.service")
+    assert {"PrivateNetwork=yes", "RestrictAddressFamilies=AF_UNIX"} <= set(switch.splitlines())
+    assert "\nTasksMax=" in switch
+    assert not re.search(r"^(Requires|BindsTo|PartOf|After|Slice)=", switch, re.MULTILINE)
+    assert not any("agent.pyz switch" in other for other in units.values())
+
+
 @pytest.mark.parametrize("command", ["start", "enable"])
 def test_no_unit_waits_for_cloud_init_to_end(command):
     document = yaml.safe_load(render_user_data(BOOTSTRAP))
