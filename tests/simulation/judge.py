@@ -1,5 +1,6 @@
 """What must be true of every story: at every moment, and at its end."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -88,6 +89,11 @@ OVERHEAD = Decimal("0.05")
 MULTIPLIERS = {Tier.LIGHT: Decimal("3.773"), Tier.STANDARD: Decimal("3.03")}
 """How a class makes a dynamic price that says nothing else (docs/prices.md)."""
 
+IN_VAIN_SECONDS = 75.0
+"""How long a session may wait for money that is there: it is looked at once a minute."""
+
+NO_ROOM_FOR = re.compile(r"has no room for the ([0-9.]+) USD")
+
 DEADLINE = timedelta(minutes=4)
 MAXIMUM = timedelta(minutes=12)
 NOTICE = timedelta(seconds=40)
@@ -118,6 +124,7 @@ class Life:
     doubled: float | None = None
     short_lived: float | None = None
     ready_since: float | None = None
+    fits_since: float | None = None
     class_name: str = STANDARD
 
 
@@ -677,7 +684,23 @@ class Judge:
             self._ends_itself_no_sooner_than_promised(life)
             self._broken_is_said(life)
             self._is_stopped_for_its_end_only(life)
+            self._waits_for_no_money_that_is_there(life)
         self._no_one_outlives_his_class()
+
+    def _waits_for_no_money_that_is_there(self, life: Life) -> None:
+        """Whoever fits into the budget begins, whether another gave money back, or a person."""
+        asked = None
+        waits = _says(life, ConditionType.RECONCILING, "WaitingForBudget")
+        if waits and life.deleted is None and life.finished is None:
+            asked = NO_ROOM_FOR.search(life.status.message or "")
+        served = self.server.get("class", life.class_name)
+        is_served = served is not None and served["metadata"].get("deletionTimestamp") is None
+        if asked is None or not is_served or not self.money.has_room_for(Decimal(asked[1])):
+            life.fits_since = None
+            return
+        since = life.fits_since = life.fits_since or self.now
+        if self.now > (self._wire.disturbed(since, self.now) or since) + IN_VAIN_SECONDS:
+            self.blame(f"{life.key} waits for {asked[1]} USD, which nobody uses or has reserved")
 
     def _ends_itself_no_sooner_than_promised(self, life: Life) -> None:
         """A droplet's own switch is not behind the promise, but for a moment."""

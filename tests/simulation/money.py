@@ -1,4 +1,4 @@
-"""What must be true of budgets in every story: never one cent over.
+"""What must be true of budgets in every story: never one cent over, and nothing left unused.
 
 A budget is held when, at the first thing that is made or paid for a session, all that was begun and
 this session are within the limit together: what lives with what it has reserved, what has ended
@@ -58,6 +58,11 @@ class Money:
             if known is not None and reserved > known and uid in self._begun:
                 self._is_held(uid, since=self._now() - SEEN_SECONDS)
             self._keeps_to_it(uid, after, reserved)
+
+    def has_room_for(self, amount: Decimal) -> bool:
+        """Whether that much is neither used nor reserved by anybody."""
+        used = sum((_amount(body) for body in self.server.all("record")), Decimal(0))
+        return used + amount <= self._limits[-1][1]
 
     def _is_held(self, uid: str, since: float) -> None:
         limit = self._greatest_since(since)

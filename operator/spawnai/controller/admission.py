@@ -240,14 +240,20 @@ class Admission:
                 self._recount_for_money(class_name)
 
     def session_gone(self, uid: str) -> None:
-        """A session is gone, or has ended without beginning: nobody waits behind it."""
+        """A session is gone, has ended without beginning, or cannot begin as it is: nobody waits
+        behind it, and what it was let in with is there for others.
+        """
         for class_name, queue in self._queues.items():
-            known = _leave(queue, uid)
-            if known and self._store.record(uid) is None:
+            was_let_in = uid in queue.let_in
+            if not _leave(queue, uid):
+                continue
+            if self._store.record(uid) is None:
                 self._drop(uid)
                 self._uncount(class_name, uid)
-            if known and queue.waiting:
+            if queue.waiting:
                 self._recount(class_name, queue)
+            if was_let_in:
+                self._recount_for_money(class_name)
 
     # --- money --------------------------------------------------------------------------------
 

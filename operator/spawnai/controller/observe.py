@@ -167,12 +167,16 @@ class Observer:
         """Where a session that has not begun stands; None when nothing can hold it back."""
         if session is None or session.spec is None or offer is None:
             return None
-        if offer.problem is not None or not is_waiting(session):
+        if not is_waiting(session):
+            return None
+        wish = read_wish(session.ttl, session.expires_at)
+        if offer.problem is not None or (record is None and wish.problem is not None):
+            # A person has to mend it first: nobody waits behind it meanwhile.
+            self._admission.session_gone(session.uid)
             return None
         if record is not None:
             return None if record.made_anything else self._admission.place_of_begun(session.uid)
         amount, unpriced = None, ""
-        wish = read_wish(session.ttl, session.expires_at)
         try:
             amount = worst_case(offer, session, wish, self._utc_now())
         except Unpriced as error:

@@ -1,5 +1,6 @@
 """Mistakes with money: each of them spends what nobody gave, or charges what nobody used."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 from spawnai.admission import budgets
@@ -47,6 +48,12 @@ PAYING = (
         (Admission, "_is_kept", lambda _self, _place, _payer: True),
         among=money_for_one_of_two_classes,
         behind=_NO_SECOND_LOOK,
+    ),
+    bug(
+        "money that came back is offered to nobody",
+        (Admission, "_recount_for_money", lambda _self, _but: None),
+        (admission, "_LOOK_EVERY", timedelta(days=1)),
+        among=money_for_one,
     ),
     bug(
         "how busy a droplet was is counted from the first minute at each look",

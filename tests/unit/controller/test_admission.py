@@ -257,6 +257,17 @@ def test_what_a_session_did_not_use_wakes_who_waits_for_it(paid):
     assert paid.place("three").may_begin
 
 
+def test_what_one_was_let_in_with_is_there_for_all_classes_when_it_cannot_begin(paid):
+    paid.put_class({}, name="other")
+    paid.order("one")
+    paid.order("two")
+    assert not paid.order("three", class_name="other").may_begin
+    paid.admission.session_gone("one")
+    assert paid.left == 1
+    assert paid.woken == ["three"]
+    assert paid.place("three").may_begin
+
+
 def test_a_raised_and_a_deleted_budget_wake_who_waits(paid):
     for name in ("one", "two", "three", "four"):
         paid.order(name)
