@@ -87,7 +87,7 @@ KEEPING = (
         "each end is told to the droplet's switch once",
         (actions.SetExpiry, "key", property(_of_its_own)),
         (keep, "_move_switch", _told_once),
-        (build, "once_told", lambda _d, wanted: wanted),
+        (build, "once_told", lambda _o, _status, wanted: wanted),
         among=end_goes_back_to_what_it_was,
     ),
     bug("the end is warned of twice", (build, "announce_expiry", _warns_again)),
