@@ -13,6 +13,7 @@ from spawnai.api.session import Phase, SessionStatus, Tier
 from spawnai.billing.droplet_prices import droplet_cost_between
 from spawnai.controller.actions.bundles import bundle_name
 from spawnai.controller.reaping.receipts import ORPHANED
+from spawnai.generation.claude import MAX_REPAIRS
 from spawnai.lifecycle.status import STEPS
 
 from .acme import SimulatedAcme
@@ -288,6 +289,8 @@ class Judge:
     def order_begun(self, paid: Paid) -> None:
         life = self.lives[paid.session]
         self.money.begins(paid.session)
+        if paid.version > 1 + MAX_REPAIRS:
+            self.blame(f"the app of {life.key} was repaired more than {MAX_REPAIRS} times")
         stored = "spawnai", bundle_name(paid.session, paid.version)
         age = self.now - self.server.secrets_made_at.get(stored, self.now)
         if stored in self.server.secrets and age > LOOK_SECONDS:

@@ -82,6 +82,8 @@ MOST_TURNS = 100
 MOST_CPU_SECONDS = 20.0
 WORKERS = 4
 GIVE_UP_SECONDS = 3_600.0
+SHARE_THAT_REPAIRS = 0.3
+"""Of the stories: their class has apps repaired that stop for good. Drawn apart from all else."""
 AT_REST_SECONDS = 30.0
 """After the last disturbance: a call that was lost in it hangs for its time limit, and only the
 try after it shows that a session which seemed to wait for a person goes on."""
@@ -301,6 +303,8 @@ class World:
             "records": {"retention": format_duration(self.story.retention)},
             "firewall": {"mode": "PerSession" if settings.own_firewalls else "Shared"},
         }
+        if Random(f"repairs:{self.story.seed}").random() < SHARE_THAT_REPAIRS:
+            spec["health"] = {"onAppFailure": "Repair"}
         if settings.domain:
             spec["exposure"] = {"domain": DOMAIN}
         self._class_spec = spec

@@ -164,9 +164,10 @@ class Crowd:
                     _milliseconds(ends.delete_answer),
                 ),
                 Figure(
-                    "beside it: expiry → all seen gone (phase Destroyed)",
+                    "expiry → all seen gone (phase Destroyed)",
                     "s",
                     ends.until_destroyed,
+                    10,
                     remark=f"calls: {words_of(ends.calls)}",
                 ),
             ]

@@ -242,6 +242,7 @@ class OnAppFailure(StrEnum):
 
     KEEP = "Keep"
     END = "End"
+    REPAIR = "Repair"
 
 
 class OnDropletFailure(StrEnum):
@@ -287,7 +288,11 @@ class HealthSpec(ApiModel):
         description=(
             "What becomes of a session whose app stopped for good after it was ready (it was "
             "started again five times within ten minutes). Keep: it stays until its time is over, "
-            "so that its owner can look. End: everything it used is destroyed."
+            "so that its owner can look. End: everything it used is destroyed. Repair: Claude "
+            "changes the app with the first error and the last lines of its log, and the new "
+            "version takes its place once it works. This uses the repairs that an app has in all "
+            "(two, with those before it was ready) and costs as a change of the prompt does; "
+            "after that the app stays as with Keep."
         ),
     )
     on_droplet_failure: OnDropletFailure = Field(

@@ -206,7 +206,8 @@ class SetExpiry(Action):
 
 @dataclass(frozen=True, slots=True)
 class ReviseApp(PaidAction):
-    """Have the running app changed as its new prompt asks, and deploy that beside the one before.
+    """Have the running app changed as its new prompt asks, or repaired when it has stopped for
+    good, and deploy that beside the one before.
 
     One at a time: a prompt that changes meanwhile is the next one.
     """
@@ -215,6 +216,9 @@ class ReviseApp(PaidAction):
     prompt_digest: str
     look: PageLook | None = None
     """How its page is opened; None: it has none, or nobody looks."""
+
+    repairs: bool = False
+    """Whether the version that runs was made for the prompt already, and has stopped for good."""
 
 
 @dataclass(frozen=True, slots=True)

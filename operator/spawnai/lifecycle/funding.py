@@ -55,9 +55,9 @@ def reserve_life(d: Draft, session: Session, offer: Offer, record: Record, expir
     return f"; budget {budgets} has no room for all of the life that was asked for"
 
 
-def may_order(d: Draft, session: Session, offer: Offer, record: Record) -> bool:
-    """Whether the reservation bears a change of the app, as a new prompt asks for it; has the rest
-    reserved where it does not, and says what is waited for.
+def may_order(d: Draft, session: Session, offer: Offer, record: Record, what: str) -> bool:
+    """Whether the reservation bears a change of the app; has the rest reserved where it does not,
+    and says what is waited for. `what`: what the app is changed for.
     """
     if not d.observation.budgets:
         return True
@@ -73,7 +73,7 @@ def may_order(d: Draft, session: Session, offer: Offer, record: Record) -> bool:
     d.do(reserve)
     if d.observation.effort(reserve.key).done_at is not None and not _grows(record):
         budgets = " and ".join(d.observation.budgets)
-        message = f"The new prompt waits: budget {budgets} has no room for what Claude may take"
+        message = f"The {what} waits: budget {budgets} has no room for what Claude may take"
         if d.set_true(ConditionType.UPDATE_FAILED, WAITING_FOR_BUDGET, message):
             d.notice("Warning", WAITING_FOR_BUDGET, "Revise", message)
     return False

@@ -59,9 +59,11 @@ def once_told(o: Observation, status: SessionStatus, wanted: Expiry) -> Expiry:
     return replace(wanted, time=promised, untold=True)
 
 
-def keep(d: Draft, wanted: Expiry, expiry: Expiry, now: datetime) -> None:
-    """Keep a running session: its switch, its log, its health."""
-    _say_how_the_app_is(d)
+def keep(d: Draft, wanted: Expiry, expiry: Expiry, now: datetime, *, repairs: bool) -> None:
+    """Keep a running session: its switch, its log, its health. `repairs`: an app that has stopped
+    is repaired.
+    """
+    _say_how_the_app_is(d, repairs=repairs)
     ip = d.address
     if ip is None:
         return
@@ -239,9 +241,13 @@ def _next_look(o: Observation, ready_at: datetime, heard_at: datetime | None) ->
     return last + min(max(lived, FIRST_LOOK), LONGEST_UNSEEN)
 
 
-def _say_how_the_app_is(d: Draft) -> None:
+def _say_how_the_app_is(d: Draft, *, repairs: bool) -> None:
     o = d.observation
     failure = app_failure(o)
+    if failure is not None and repairs:
+        reason, message = failure
+        _warn(d, d.set_false, reason, f"{message}; Claude repairs the app")
+        return
     if failure is not None:
         d.set_false(ConditionType.APP_HEALTHY, *failure)
         d.stall(*failure, "Watch")

@@ -286,7 +286,8 @@ def _app_failed(o: Observation) -> Ending | None:
     """The end of a session whose agent says that its app has stopped for good, where the class
     wants that.
     """
-    if o.app is None or o.offer is None or o.offer.spec.health.on_app_failure is OnAppFailure.KEEP:
+    wants = o.offer is not None and o.offer.spec.health.on_app_failure is OnAppFailure.END
+    if o.app is None or not wants:
         return None
     failure = app_failure(o)
     return Ending(*failure, failed=True) if failure is not None else None

@@ -1,4 +1,4 @@
-"""A new prompt for a running session: which version of the app is wanted, and which one runs.
+"""A new prompt or a repair of a running app: which version is wanted, and which one runs.
 
 The status tells for which prompt each version was made, by a digest: the prompt itself is kept
 nowhere but in the spec, and beside the app where only the operator reads.
@@ -9,10 +9,12 @@ from datetime import datetime
 
 from spawnai.api.conditions import ConditionType
 from spawnai.api.session import RevisionStatus, SessionStatus
+from spawnai.api.spawnclass import OnAppFailure
 
 from .actions import ReviseApp, key_of
 from .funding import may_order
 from .inspection import look_of, tell
+from .keep import app_failure
 from .observation import FailureKind, Offer, Session
 from .status import Draft
 
@@ -52,8 +54,8 @@ def first_revision(d: Draft, session: Session, now: datetime) -> None:
 
 
 def revise(d: Draft, session: Session, offer: Offer, ip: str) -> bool:
-    """Have the app changed when the prompt was; say how that went. Tells whether the app is as its
-    prompt asks, or cannot be made so.
+    """Have the app changed when the prompt was, or repaired when it has stopped for good; say how
+    that went. Tells whether the app is as its prompt asks, or cannot be made so.
     """
     first_revision(d, session, d.now)
     if d.previous.revision is None:
@@ -61,25 +63,26 @@ def revise(d: Draft, session: Session, offer: Offer, ip: str) -> bool:
     wanted = prompt_digest(session.order.prompt)
     _take_outcome(d)
     known = d.get("revisions")
-    last = known[-1] if known else None
     runs = next((one for one in known if one.revision == d.get("revision")), None)
-    gave_up = last is not None and last.failed and last.prompt_digest == wanted
-    if gave_up and d.has(ConditionType.UPDATE_FAILED):
+    if _gave_up(d, wanted) and d.has(ConditionType.UPDATE_FAILED):
         return True
-    if runs is not None and runs.prompt_digest == wanted and not runs.failed:
+    fits = runs is not None and runs.prompt_digest == wanted and not runs.failed
+    repairs = fits and repair_is_due(d, session, offer)
+    if fits and not repairs:
         d.drop(ConditionType.UPDATE_FAILED)
         return True
     record, url = d.observation.record, d.get("url")
     if record is None:
         return False
     look = look_of(session, offer, url, ip) if url is not None else None
-    action = ReviseApp(ip, wanted, look)
+    action = ReviseApp(ip, wanted, look, repairs)
     effort = d.observation.effort(action.key)
     failure = effort.failure
     began = effort.running or failure is not None
     # The app of an earlier prompt is stored, and costs nothing.
-    is_made = any(one.prompt_digest == wanted and not one.failed for one in known)
-    if not (began or is_made or may_order(d, session, offer, record)):
+    is_made = not repairs and any(one.prompt_digest == wanted and not one.failed for one in known)
+    what = "repair" if repairs else "new prompt"
+    if not (began or is_made or may_order(d, session, offer, record, what)):
         return False
     if failure is not None and failure.kind is not FailureKind.FINAL:
         d.set_true(ConditionType.UPDATE_FAILED, failure.reason, failure.message)
@@ -87,13 +90,36 @@ def revise(d: Draft, session: Session, offer: Offer, ip: str) -> bool:
     return False
 
 
+def repair_is_due(d: Draft, session: Session, offer: Offer) -> bool:
+    """Whether the app has stopped for good, and its class has Claude repair such apps.
+
+    Only the agent's own word counts: a status can be forged, and a repair costs money.
+    """
+    o = d.observation
+    wants = offer.spec.health.on_app_failure is OnAppFailure.REPAIR
+    if not wants or o.app is None or app_failure(o) is None:
+        return False
+    return not _gave_up(d, prompt_digest(session.order.prompt))
+
+
+def _gave_up(d: Draft, wanted: str) -> bool:
+    """Whether the last change was one for that prompt, and failed."""
+    outcome = d.observation.revised
+    if outcome is not None and outcome.prompt_digest == wanted:
+        return outcome.failure is not None
+    known = d.get("revisions")
+    return bool(known) and known[-1].failed and known[-1].prompt_digest == wanted
+
+
 def change_under_way(d: Draft) -> str | None:
-    """What is said while the app is being changed for a new prompt; None: it is not."""
+    """What is said while the app is being changed; None: it is not."""
     effort = d.observation.effort(key_of(ReviseApp))
     begins = any(isinstance(action, ReviseApp) for action in d.actions)
     waits = effort.retry_at is not None and effort.failure is not None
     if not begins and not effort.running and not waits:
         return None
+    if app_failure(d.observation) is not None:
+        return "the app is being changed; the one before has stopped"
     return "the app is being changed for its new prompt; the one before goes on meanwhile"
 
 
@@ -124,6 +150,7 @@ def _take_outcome(d: Draft) -> None:
         message = f"Version {outcome.number} of the app runs"
         d.notice("Normal", "Revised", "Revise", message)
         return
-    message = f"{outcome.failure.message}; the app before goes on"
+    goes_on = "stays as it is" if app_failure(d.observation) is not None else "before goes on"
+    message = f"{outcome.failure.message}; the app {goes_on}"
     d.set_true(ConditionType.UPDATE_FAILED, outcome.failure.reason, message)
     d.notice("Warning", "UpdateFailed", "Revise", message)

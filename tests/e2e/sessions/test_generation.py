@@ -11,6 +11,11 @@ from tests.e2e.sessions.world import Manifest, Session, World, session
 HURRIED = "hurried"
 """A class whose sessions must be ready soon."""
 
+REPAIRING = "repairing"
+"""A class that has apps repaired which stop after they were Ready."""
+
+STOPS = "An API about ferns simulate:app-dies-later-once"
+
 TRICKY_PROMPTS = {
     "quotes-and-lines": 'A "page" `of` $(id) {{title}} <b>&amp;</b> \\n\n\t- one\r\nend',
     "emoji": "🪴🧑🏽‍🚀 ein Blümchen für 🇺🇳",
@@ -49,6 +54,7 @@ def manifest(name: str, fault: str, class_name: str | None = None) -> Manifest:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def answers(world: World, namespace: str) -> Mapping[str, Session]:
     await world.apply_class(HURRIED, lifetime={"provisioningDeadline": "15s"})
+    await world.apply_class(REPAIRING, health={"onAppFailure": "Repair"})
     faults = {**REPAIRED, **RETRIED, **{name: fault for name, (fault, _, _) in ENDED.items()}}
     sessions = await world.apply(
         namespace,
@@ -56,6 +62,7 @@ async def answers(world: World, namespace: str) -> Mapping[str, Session]:
         manifest("always-overloaded", "overloaded", HURRIED),
         session("revised", "A page about liverworts"),
         session("crash", "An API about ferns simulate:app-dies-at-once-once", "api"),
+        session("stops", STOPS, "api", class_name=REPAIRING),
         *(session(name, prompt) for name, prompt in TRICKY_PROMPTS.items()),
     )
     return {one.name: one for one in sessions}
@@ -172,3 +179,17 @@ async def test_what_was_repaired_or_asked_for_again_costs_what_was_billed(answer
     for name in names:
         await answers[name].until_destroyed()
         await answers[name].assert_cost_is_what_was_billed()
+
+
+async def test_an_app_that_stops_after_it_was_ready_is_repaired_from_its_log(answers):
+    one = answers["stops"]
+    await one.until_running()
+    await one.until("runs its repaired version", lambda seen: seen.status.get("revision") == 2, 200)
+    await one.until(
+        "is Ready again", lambda seen: seen.condition("Ready").get("status") == "True", 60
+    )
+    assert not is_true(one.document, "Stalled")
+    assert (await one.claude_bill())["calls"] == 2
+    assert (await one.fetch()).status == 200
+    [first, second] = one.status["revisions"]
+    assert first["promptDigest"] == second["promptDigest"]

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from spawnai.api.conditions import ConditionType
 from spawnai.controller import reconciler
+from spawnai.controller.actions import revise
 from spawnai.controller.health_watch import HealthWatch
 from spawnai.lifecycle import actions, build, expiry, keep, plan, summary, teardown
 from spawnai.lifecycle.plan import plan as make_plan
@@ -102,6 +103,11 @@ KEEPING = (
         (keep, "FIRST_LOOK", keep.LONGEST_UNSEEN),
         among=app_is_a_process_that_may_break,
         behind=((HealthWatch, "follow", lambda *_: None),),
+    ),
+    bug(
+        "an app that stops again after each repair is repaired without end",
+        (revise, "MAX_REPAIRS", 99),
+        among=app_is_a_process_that_may_break,
     ),
     bug(
         "the end of an app that stopped for good is told like any other",

@@ -33,6 +33,7 @@ class Agent:
     def __init__(self) -> None:
         self.failures = []
         self.serves = None
+        self.state = "running"
         self.update = None
 
     async def push(self, document) -> None:
@@ -46,10 +47,13 @@ class Agent:
             self.update = None
         else:
             self.serves, self.update = digest, UpdateStatus(digest, "running")
+            self.state = "running"
 
     async def status(self, after=None) -> AgentStatus:
+        reason = "AppCrashed" if self.state == "failed" else None
+        log = ("TypeError: votes is undefined",)
         return AgentStatus(
-            self.serves, "running", None, None, 0, ("a line",), START, "1", update=self.update
+            self.serves, self.state, reason, None, 0, log, START, "1", update=self.update
         )
 
 
@@ -73,12 +77,12 @@ class World(Surroundings):
         )
         self.running = 1
 
-    async def set_prompt(self, prompt: str):
+    async def set_prompt(self, prompt: str, *, repairs: bool = False):
         session = self.work.session
         spec = session.order.model_copy(update={"prompt": prompt})
         status = session.status.model_copy(update={"revision": self.running})
         self.work = replace(self.work, known_session=replace(session, spec=spec, status=status))
-        action = do.ReviseApp(IP, prompt_digest(prompt), LOOK)
+        action = do.ReviseApp(IP, prompt_digest(prompt), LOOK, repairs)
         self.memory.efforts[action.key] = Effort(running=True)
         await self.revise.revise_app(self.work, action)
         outcome = self.memory.revised
@@ -190,3 +194,40 @@ async def test_a_page_that_stays_broken_leaves_the_app_before(world, holds):
     assert outcome.failure.reason == "PageBroken"
     assert "the page is blank" in outcome.failure.message
     assert world.agent.serves == served
+
+
+async def test_an_app_that_has_stopped_is_repaired_with_its_log(world):
+    await world.set_prompt("with votes")
+    world.agent.state = "failed"
+    outcome = await world.set_prompt("with votes", repairs=True)
+    assert (outcome.number, outcome.failure) == (3, None)
+    assert world.agent.serves == outcome.bundle_digest
+    assert "log: TypeError: votes is undefined" in world.claude.orders[-1].before.findings
+    assert world.memory.app.state == "running"
+
+
+async def test_a_restarted_operator_finds_the_repair_it_had_paid_for(world):
+    await world.set_prompt("with votes")
+    world.agent.state = "failed"
+    await world.set_prompt("with votes", repairs=True)
+    orders = len(world.claude.orders)
+    world.running = 2  # it died before anyone was told
+    outcome = await world.set_prompt("with votes", repairs=True)
+    assert outcome.number == 3
+    assert len(world.claude.orders) == orders
+
+
+async def test_an_app_has_two_repairs_in_all(world):
+    for number in (2, 3):
+        world.agent.state = "failed"
+        assert (await world.set_prompt(FIRST, repairs=True)).number == number
+    world.agent.state, orders = "failed", len(world.claude.orders)
+    outcome = await world.set_prompt(FIRST, repairs=True)
+    assert outcome.failure.message == "the app does not work: it gave no reason"
+    assert len(world.claude.orders) == orders
+
+
+async def test_an_app_that_runs_again_is_not_repaired(world):
+    await world.set_prompt("with votes")
+    with pytest.raises(NotYet):
+        await world.set_prompt("with votes", repairs=True)

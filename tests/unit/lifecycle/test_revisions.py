@@ -1,17 +1,21 @@
 """A prompt that changes while the session runs: when the app is changed, and what is said of it."""
 
-from tests.unit.lifecycle.life import Life, a_session
+from datetime import timedelta
+
+from tests.unit.lifecycle.life import Life, a_session, an_offer
 
 from spawnai.api.session import SessionSpec
 from spawnai.lifecycle import actions as do
-from spawnai.lifecycle.observation import Failure, FailureKind, Revised
+from spawnai.lifecycle.observation import AppView, Failure, FailureKind, Revised
 from spawnai.lifecycle.revisions import prompt_digest
 
 FIRST, SECOND = "A page about ferns", "A page about ferns and mosses"
 
 
-def running() -> Life:
-    life = Life(session=a_session(spec=SessionSpec(prompt=FIRST, app_type="webapp"))).settle()
+def running(**health) -> Life:
+    life = Life(session=a_session(spec=SessionSpec(prompt=FIRST, app_type="webapp")))
+    life.offer = an_offer(health=health)
+    life.settle()
     assert life.status.ready_at is not None
     life.held.add(do.ReviseApp)
     return life
@@ -98,3 +102,52 @@ def test_a_change_that_is_under_way_is_told_and_the_session_is_in_progress_meanw
     ended(life, SECOND, 2)
     assert "is being changed" not in life.status.message
     assert life.condition("Reconciling") is None
+
+
+def crashed(life: Life) -> Life:
+    life.now += timedelta(minutes=1)
+    life.app = life.app_says = AppView("failed", "AppCrashed", life.now, "it died")
+    return life.settle()
+
+
+def test_where_the_class_wants_it_an_app_that_stopped_is_repaired():
+    life = crashed(running(onAppFailure="Repair"))
+    assert is_changed(life)
+    assert life.condition("Ready") == ("False", "AppCrashed")
+    assert life.condition("Stalled") is None
+    assert life.condition("Reconciling") == ("True", "Updating")
+    life.app = life.app_says = AppView("running", None, life.now)
+    ended(life, FIRST, 2)
+    assert life.status.revision == 2
+    assert life.condition("Ready") == ("True", "Running")
+    assert not is_changed(life)
+
+
+def test_elsewhere_it_is_not():
+    assert not is_changed(crashed(running(onAppFailure="Keep")))
+
+
+def test_one_that_cannot_be_repaired_is_told_and_not_tried_again():
+    life = crashed(running(onAppFailure="Repair"))
+    ended(life, FIRST, 2, Failure(FailureKind.FINAL, "AppCrashed", "it crashed", life.now))
+    assert not is_changed(life)
+    assert life.condition("Stalled") == ("True", "AppCrashed")
+    assert life.condition("UpdateFailed") == ("True", "AppCrashed")
+    life.restart()
+    life.pass_time(minutes=5)
+    assert not is_changed(life)
+
+
+def test_a_repaired_app_that_stops_again_is_repaired_again():
+    """The repairs that an app has in all are counted where they are stored, beside its text."""
+    life = crashed(running(onAppFailure="Repair"))
+    life.app = life.app_says = AppView("running", None, life.now)
+    assert is_changed(crashed(ended(life, FIRST, 2)))
+
+
+def test_a_failure_that_only_the_status_tells_of_is_not_repaired():
+    life = crashed(running(onAppFailure="Keep")).restart()
+    life.app = None
+    life.app_says = AppView("running", None, life.now)
+    life.offer = an_offer(health={"onAppFailure": "Repair"})
+    assert not is_changed(life.settle())

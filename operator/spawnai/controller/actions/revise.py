@@ -1,6 +1,9 @@
-"""Changes a running app as its new prompt asks; the app before goes on until the new one works."""
+"""Changes a running app as its new prompt asks, or repairs one that has stopped for good; the app
+before goes on until the new one works.
+"""
 
 from dataclasses import dataclass
+from typing import Self
 
 from spawnai.clock import Clock
 from spawnai.controller.failures import NotYet, SessionFailed, failure_of
@@ -9,7 +12,7 @@ from spawnai.generation.claude import MAX_REPAIRS, Revised
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle import observation
 from spawnai.lifecycle.inspection import PAGE_BROKEN, words_of
-from spawnai.lifecycle.observation import PageView
+from spawnai.lifecycle.observation import AppView, PageView
 from spawnai.lifecycle.revisions import prompt_digest
 
 from .agents import Agents
@@ -58,13 +61,15 @@ class Revise:
         failure, page, note = None, None, ""
         try:
             version = await self._version_for(work, action)
+            refused = await self._stopped(work, action, version) if action.repairs else None
             while True:
+                if refused is not None:
+                    version = await self._repaired(work, action, version, refused)
                 number, digest = version.number, version.bundle.digest
                 note = version.bundle.note
                 refused, page = await self._try(work, action, version)
                 if refused is None:
                     break
-                version = await self._repaired(work, action, version, refused)
         except SessionFailed as error:
             failure = failure_of(error, self._clock.utc_now())
             await self._put_back(work, action)
@@ -127,11 +132,25 @@ class Revise:
             if word is not None:
                 status, _ = await self._follow(agent, version, hold=False)
         if status.state == "failed":
-            words = status.error or status.message or "it gave no reason"
-            reason = status.reason if status.reason in REPAIRABLE else "AppFailed"
-            log = (f"log: {line}" for line in status.log[-LOG_LINES_FOR_A_REPAIR:])
-            return _Refused(reason, words, (words, *log), is_repairable(status)), None
+            return _Refused.by(status), None
+        work.memory.app = AppView(status.state, status.reason, self._clock.utc_now())
         return None, page
+
+    async def _stopped(
+        self, work: Work, action: do.ReviseApp, version: Version
+    ) -> "_Refused | None":
+        """Why the version that runs has stopped; None: its repair was made before.
+
+        Raises:
+            NotYet: it runs again.
+        """
+        if version.number != work.session.status.revision:
+            return None
+        async with self._agents.client(work.session, action.ip) as agent:
+            status = await agent.status()
+        if status.state != "failed":
+            raise NotYet("the app runs again")
+        return _Refused.by(status)
 
     async def _follow(
         self, agent: AgentClient, version: Version, *, hold: bool
@@ -191,7 +210,8 @@ class Revise:
     ) -> Version:
         rounds = version.generation.repairs
         if not refused.is_repairable or rounds >= MAX_REPAIRS:
-            raise SessionFailed(refused.reason, f"the changed app does not work: {refused.words}")
+            which = "app" if version.number == work.session.status.revision else "changed app"
+            raise SessionFailed(refused.reason, f"the {which} does not work: {refused.words}")
         before = Revised(version.bundle, version.prompt, refused.findings, rounds)
         number = len(await self._bundles.versions(work.session)) + 1
         return await self._written(work, action, before, number)
@@ -205,3 +225,11 @@ class _Refused:
     words: str
     findings: tuple[str, ...]
     is_repairable: bool = True
+
+    @classmethod
+    def by(cls, status: AgentStatus) -> Self:
+        """What an agent says of an app that has failed."""
+        words = status.error or status.message or "it gave no reason"
+        reason = status.reason if status.reason in REPAIRABLE else "AppFailed"
+        log = (f"log: {line}" for line in status.log[-LOG_LINES_FOR_A_REPAIR:])
+        return cls(reason or "AppFailed", words, (words, *log), is_repairable(status))
