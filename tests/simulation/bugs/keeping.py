@@ -108,6 +108,7 @@ KEEPING = (
         "an app that stops again after each repair is repaired without end",
         (revise, "MAX_REPAIRS", 99),
         among=app_is_a_process_that_may_break,
+        seed=35,
     ),
     bug(
         "the end of an app that stopped for good is told like any other",
