@@ -2,7 +2,9 @@
 
 Most of the time goes into waiting: for droplets that boot, leases that run out, sessions that end.
 So there are more processes than a small machine has cores, and what takes longest begins first.
-The tests of a file stay in one process and in their order, and so do files that share a stack.
+The tests of a file stay in one process and in their order, and so do files that share a stack. A
+stack is a fixture of the scope "package": it ends with the last file of its folder, not with the
+process, so that it takes nothing from those that come later.
 """
 
 import sys

@@ -183,10 +183,13 @@ async def test_every_answer_forbids_foreign_scripts_and_frames(world: World):
 
 
 async def test_too_many_requests_are_told_when_to_come_again(world: World):
+    """On a busy machine they come slowly, and what was used comes back meanwhile."""
     async with world.client("flood") as client:
-        answers = [await client.get("api/sessions/x") for _ in range(200)]
-    refused = [one for one in answers if one.status_code == 429]
-    assert refused
+        for _ in range(20):
+            answers = await asyncio.gather(*(client.get("api/nothing") for _ in range(100)))
+            refused = [one for one in answers if one.status_code == 429]
+            if refused:
+                break
     assert int(refused[0].headers["retry-after"]) >= 1
 
 

@@ -74,7 +74,7 @@ class Disruption:
             await self.world.until_class(name, "Usable", 40)
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def disruption(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Disruption]:
     """The stack for all modules; foreign things in its account must be untouched at the end."""
     directory: Path = tmp_path_factory.mktemp("disruption")

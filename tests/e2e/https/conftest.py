@@ -14,7 +14,7 @@ from spawnai_local.stack import LocalStack
 from spawnai_local.stack_settings import StackSettings
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     try:
         toolchain.pebble()

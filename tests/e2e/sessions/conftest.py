@@ -35,7 +35,7 @@ CLOUD = CloudSettings(
 )
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """The stack for all modules; foreign things in its account must be untouched at the end."""
     directory: Path = tmp_path_factory.mktemp("sessions") / "stack"
@@ -47,7 +47,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
     assert stack.forgotten_processes == 0
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def misbehaving(world: World) -> Mapping[str, Session]:
     """Sessions whose apps misbehave. One of them takes a minute: see who begins them early."""
     name = "misbehaving"
