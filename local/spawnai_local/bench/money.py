@@ -21,8 +21,9 @@ from typing import Any
 from spawnai.api.names import API_VERSION
 from spawnai.controller.admission import Admission
 from spawnai.controller.store import Store
+from spawnai.database.address import database_url
 from spawnai.export.charges import Ledger
-from spawnai.export.database import Database, database_url
+from spawnai.export.database import Database
 from spawnai.export.rows import SessionObject, rows_of
 from spawnai_local.bench import audit
 from spawnai_local.bench.cluster import ClusterClient, SessionFollower, sessions_path

@@ -88,7 +88,9 @@ async def _export_sql(given: argparse.Namespace, environment: Mapping[str, str],
     # SQLAlchemy is an extra of the package, and takes 0.3 s to import.
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
-    from .database import Database, database_url  # noqa: PLC0415
+    from spawnai.database.address import database_url  # noqa: PLC0415
+
+    from .database import Database  # noqa: PLC0415
 
     address = given.to or environment.get("SPAWNAI_DATABASE_URL")
     if not address:

@@ -10,8 +10,8 @@ from sqlalchemy import Table
 
 from spawnai.api.record import SESSION_OWNER, Presence
 from spawnai.api.session import SessionSpec, SessionStatus
+from spawnai.database import tables
 
-from . import tables
 from .charges import Ledger, Provider, charges_of
 
 Row = dict[str, Any]

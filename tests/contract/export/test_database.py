@@ -1,6 +1,10 @@
-"""The SQL export against real databases: PostgreSQL, and SQLite as the embedded default."""
+"""The SQL export, and the history that the console reads from it, against real databases:
+PostgreSQL, and SQLite as the embedded default.
+"""
 
+import asyncio
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,13 +14,17 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from tests.unit.export.ledgers import UID, record_document, session_document
 
+from spawnai.console.history import MOST, DatabaseAway, Search
+from spawnai.console.history_database import SqlHistory
+from spawnai.database.address import database_url
+from spawnai.database.tables import ORDER, VIEWS, sessions
 from spawnai.export.charges import Ledger
-from spawnai.export.database import Database, database_url
+from spawnai.export.database import Database
 from spawnai.export.rows import SessionObject, rows_of
-from spawnai.export.tables import ORDER, VIEWS, sessions
 from spawnai_local.postgresql import postgresql, programs
 
 NOW = datetime(2026, 11, 29, 15, 0, tzinfo=UTC)
+END = datetime(2026, 11, 29, 14, 0, 3, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +103,103 @@ async def test_a_database_that_is_away_is_an_error_that_shows_no_password():
     assert "hidden" not in str(refused.value)
     assert "hidden" not in away.shown
     await away.close()
+
+
+# The history.
+
+
+@pytest.fixture
+async def history(database):
+    address = database._engine.url.render_as_string(hide_password=False)
+    opened = SqlHistory(address)
+    yield opened
+    await opened.close()
+
+
+def ledger(uid, *, name="quiz", namespace="team-a", user=None, class_name="standard", **status):
+    document = record_document(uid, resources=[], generations=[], **status)
+    document["spec"]["owner"] |= {"name": name, "namespace": namespace, "user": user}
+    document["spec"]["className"] = class_name
+    return list(rows_of(None, Ledger.of(document), NOW))
+
+
+async def names(history, namespace="team-a", **search):
+    found = await history.ended(namespace, Search(**search))
+    return [one.name for one in found.items]
+
+
+async def test_a_receipt_is_the_ledgers_and_has_the_prompt(database, history):
+    await database.write(rows())
+    (item,) = (await history.ended("team-a", Search())).items
+    assert item.model_dump(mode="json") == {
+        "uid": UID,
+        "namespace": "team-a",
+        "name": "retro-board",
+        "user": "dana",
+        "class_name": "standard",
+        "app_type": "webapp",
+        "tier": "light",
+        "prompt": "A retro board",
+        "created_at": "2026-11-29T12:00:00Z",
+        "completed_at": "2026-11-29T14:00:03Z",
+        "termination_reason": "Expired",
+        "server_cost": "0.01786",
+        "claude_cost": "0.086",
+        "total_cost": "0.10386",
+    }
+
+
+async def test_it_is_searched_as_the_ledgers_are(database, history):
+    await database.write(rows())
+    await database.write(ledger("2", completedAt="2026-11-29T15:00:00Z", class_name="big"))
+    await database.write(ledger("3", name="alive", completedAt=None))
+    await database.write(ledger("4", name="foreign", namespace="team-b"))
+    assert await names(history) == ["quiz", "retro-board"]
+    assert await names(history, "team-b") == ["foreign"]
+    assert await names(history, user="dana") == ["retro-board"]
+    assert await names(history, user="team-a") == ["quiz"]
+    assert await names(history, class_name="big") == ["quiz"]
+    assert await names(history, text="A RETRO") == ["retro-board"]
+    assert await names(history, text="%") == []
+    assert await names(history, until=END) == []
+    assert await names(history, since=END) == ["quiz", "retro-board"]
+    assert await names(history, since=datetime.fromisoformat("2026-11-29T15:30:00+01:00")) == [
+        "quiz"
+    ]
+
+
+async def test_more_than_one_answer_holds_is_said(database, history):
+    await database.write([row for number in range(MOST + 1) for row in ledger(str(number))])
+    found = await history.ended("team-a", Search())
+    assert (len(found.items), found.more) == (MOST, True)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+async def test_a_file_that_the_export_did_not_make_cannot_be_read(tmp_path, exists):
+    path = tmp_path / "history.db"
+    if exists:
+        path.touch()
+    history = SqlHistory(f"sqlite:///{path}")
+    with pytest.raises(DatabaseAway):
+        await history.ended("team-a", Search())
+    await history.close()
+    assert path.exists() == exists
+    for thread in threading.enumerate():  # aiosqlite's ends a moment after a connection failed
+        if "connection_worker" in thread.name:
+            await asyncio.to_thread(thread.join)
+
+
+@pytest.mark.parametrize("who", ["nobody-of-that-name:open-sesame@", None])
+async def test_a_server_that_refuses_or_is_away_cannot_be_read(request, who, caplog):
+    if who is None:
+        address = "postgresql://me:open-sesame@127.0.0.1:9/x"
+    else:
+        there = request.getfixturevalue("server")
+        address = there.replace("://", f"://{who}", 1).replace("spawnai@", "")
+    away = SqlHistory(address)
+    with pytest.raises(DatabaseAway):
+        await away.ended("team-a", Search(text="what-was-looked-for"))
+    await away.close()
+    assert "cannot be read" in caplog.text
+    assert "open-sesame" not in caplog.text
+    assert "what-was-looked-for" not in caplog.text

@@ -9,9 +9,9 @@ from decimal import Decimal
 import pytest
 from tests.unit.export.ledgers import UID, record_document, session_document
 
-from spawnai.export import tables
+from spawnai.database import tables
+from spawnai.database.address import DatabaseAddressError, database_url
 from spawnai.export.charges import Ledger, Provider, charges_of
-from spawnai.export.database import DatabaseAddressError, database_url
 from spawnai.export.focus import COLUMNS, write_focus
 from spawnai.export.rows import SessionObject, rows_of
 

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from spawnai.export.tables import metadata
+from spawnai.database.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from spawnai.export.tables import SOON, VIEWS, metadata
+from spawnai.database.tables import SOON, VIEWS, metadata
 
 revision = "0001"
 down_revision = None
