@@ -64,9 +64,16 @@ class LocalConsole:
 
     @classmethod
     async def start(
-        cls, directory: Path, kubectl: Kubectl, *, operator_namespace: str
+        cls,
+        directory: Path,
+        kubectl: Kubectl,
+        *,
+        operator_namespace: str,
+        database_url: str = "",
     ) -> "LocalConsole":
         """Make the person, and start the console; it comes back when it dies.
+
+        `database_url`: where the history is kept for good, if anywhere.
 
         Raises:
             KubectlError: the cluster refused.
@@ -88,6 +95,7 @@ class LocalConsole:
                 "SPAWNAI_NAMESPACE": operator_namespace,
                 "SPAWNAI_CONSOLE_ADDRESS": address,
                 "SPAWNAI_HTTP_ADDRESS": probes,
+                "SPAWNAI_DATABASE_URL": database_url,
             },
             stop_seconds=_STOP_SECONDS,
             restart=RestartPolicy(),

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Network
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -411,10 +411,17 @@ def read_settings(settings: type[Model], environment: Mapping[str, str]) -> Mode
     try:
         return settings(**given)
     except ValidationError as error:
-        raise SettingsError(*_problems(error, environment)) from None
+        raise SettingsError(*_problems(settings, error, environment)) from None
 
 
-def _problems(error: ValidationError, environment: Mapping[str, str]) -> Sequence[Problem]:
+def _problems(
+    settings: type[EnvironmentSettings], error: ValidationError, environment: Mapping[str, str]
+) -> Sequence[Problem]:
+    secret = {
+        field.validation_alias
+        for field in settings.model_fields.values()
+        if SecretStr in (field.annotation, *get_args(field.annotation))
+    }
     problems = []
     for one in error.errors(include_url=False):
         said = one.get("ctx", {}).get("error", one["msg"])
@@ -422,5 +429,6 @@ def _problems(error: ValidationError, environment: Mapping[str, str]) -> Sequenc
             problems.append(Problem("", str(said)))
             continue
         name = str(one["loc"][0])
-        problems.append(Problem(name, f"{name} is {environment.get(name, '')!r}: {said}"))
+        shown = "hidden" if name in secret else repr(environment.get(name, ""))
+        problems.append(Problem(name, f"{name} is {shown}: {said}"))
     return problems

@@ -150,6 +150,9 @@ The label app.kubernetes.io/component says which part an object is of; none: the
 {{- range $container.env }}{{ if eq .name "SPAWNAI_GATEWAY_DOMAIN" }}{{ $_ := set . "value" $settings.domain }}{{ end }}{{ end -}}
 {{- range $pod.volumes }}{{ if eq .name "tls" }}{{ $_ := set .secret "secretName" $settings.tlsSecretName }}{{ end }}{{ end -}}
 {{- end -}}
+{{- if eq $component "console" -}}
+{{- range $container.env }}{{ if eq .name "SPAWNAI_DATABASE_URL" }}{{ $_ := set .valueFrom.secretKeyRef "name" $settings.historySecretName }}{{ end }}{{ end -}}
+{{- end -}}
 {{- with $settings.resources }}{{ $_ := set $container "resources" . }}{{ end -}}
 {{- with $settings.securityContext }}{{ $_ := set $container "securityContext" (mergeOverwrite $container.securityContext .) }}{{ end -}}
 {{- with $settings.extraArgs }}{{ $_ := set $container "args" (concat ($container.args | default list) .) }}{{ end -}}

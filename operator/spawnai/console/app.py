@@ -12,6 +12,7 @@ from .assets import SECURITY_HEADERS, Assets, read_assets
 from .caller import is_foreign
 from .docs import Docs
 from .errors import Problem, add_error_handlers, answer_with
+from .history import History, HistoryDatabase
 from .inside import Inside
 from .live import Live
 from .me import Me
@@ -37,8 +38,12 @@ def build_app(
     live: Live,
     rate_limit: RateLimit,
     default_namespace: str,
+    history_database: HistoryDatabase | None = None,
 ) -> FastAPI:
-    """The application, from parts that are open already."""
+    """The application, from parts that are open already.
+
+    Without `history_database` the history holds what the ledgers do.
+    """
     app = FastAPI(
         title="SpawnAI",
         version="v1alpha1",
@@ -55,6 +60,7 @@ def build_app(
         Watch(live, sessions),
         sessions,
         Inside(door, sessions),
+        History(api, door, sessions, history_database),
         Me(api, sessions),
         Docs(app.openapi),
         Assets(read_assets()),

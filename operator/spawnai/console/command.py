@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from random import SystemRandom
 
 import uvicorn
@@ -16,6 +17,7 @@ from spawnai.telemetry.logs import configure_logging
 
 from .api_server import ApiServer
 from .app import build_app
+from .history import HistoryDatabase
 from .live import Live
 from .operator_door import OperatorDoor
 from .rate_limit import RateLimit
@@ -44,6 +46,7 @@ async def _run(settings: ConsoleSettings) -> int:
     async with (
         ApiServer(settings.kubernetes_url, settings.kubernetes_ca) as api,
         OperatorDoor(api, clock, settings.operator_namespace) as door,
+        _history_database(settings) as history_database,
     ):
         live = Live(api, clock, random)
         _watch_figures(registry, live)
@@ -53,6 +56,7 @@ async def _run(settings: ConsoleSettings) -> int:
             live=live,
             rate_limit=RateLimit(settings.requests_per_minute, clock),
             default_namespace=settings.default_namespace,
+            history_database=history_database,
         )
         telemetry = TelemetryServer(
             registry,
@@ -95,6 +99,21 @@ async def _run(settings: ConsoleSettings) -> int:
             await asyncio.wait([rechecking])
             await telemetry.stop()
     return 0 if server.started else 2
+
+
+@asynccontextmanager
+async def _history_database(settings: ConsoleSettings) -> AsyncIterator[HistoryDatabase | None]:
+    if settings.database_url is None:
+        yield None
+        return
+    # SQLAlchemy takes 20 MB and 0.3 s: only where it is used.
+    from .history_database import SqlHistory  # noqa: PLC0415
+
+    database = SqlHistory(settings.database_url.get_secret_value())
+    try:
+        yield database
+    finally:
+        await database.close()
 
 
 def _watch_figures(registry: CollectorRegistry, live: Live) -> None:

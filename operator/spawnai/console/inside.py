@@ -78,7 +78,6 @@ class Inside:
             ("/sessions/{id}/versions", self.versions, "List an app's versions"),
             ("/sessions/{id}/files", self.files, "List an app's files"),
             ("/sessions/{id}/receipt", self.receipt, "See what was made, gone and paid"),
-            ("/history", self.history, "List ended sessions, also deleted ones"),
             ("/offer", self.offer, "See what can be ordered, and what it costs"),
         ):
             router.add_api_route(
@@ -137,25 +136,6 @@ class Inside:
     async def receipt(self, caller: CallerOfRequest, id_: SessionId) -> JSONResponse:
         """The ledger of a session."""
         return await self._json(caller, f"{_session(id_)}/receipt")
-
-    async def history(
-        self,
-        caller: CallerOfRequest,
-        namespace: Annotated[Namespace | None, Query()] = None,
-        user: Annotated[str | None, Query(max_length=253)] = None,
-        class_name: Annotated[str | None, Query(alias="class", max_length=253)] = None,
-        since: Annotated[
-            str | None,
-            Query(
-                pattern=r"^\d{4}-\d\d-\d\d(T[0-9:.]+(Z|[+-]\d\d:\d\d)?)?$", description="A time."
-            ),
-        ] = None,
-    ) -> JSONResponse:
-        """Sessions that have ended, from their ledgers, the newest first."""
-        query = {"user": user, "class": class_name, "since": since}
-        place = self._sessions.namespace_of(caller, namespace)
-        given = {name: text for name, text in query.items() if text is not None}
-        return await self._json(caller, f"/v1/namespaces/{place}/history", given)
 
     async def offer(
         self,

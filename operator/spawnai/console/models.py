@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -230,6 +230,41 @@ class Listing(_Answer):
 
     items: list[SessionAnswer]
     sequence: str = Field(description="Where a watch goes on from here: /api/watch?since=…")
+
+
+class EndedSession(_Answer):
+    """What is left of a session that has ended: its receipt. The session may be deleted."""
+
+    uid: str = Field(description="Kubernetes' own id: no two sessions ever have the same.")
+    namespace: str
+    name: str
+    user: str | None = Field(description="Whom limits and cost belong to; null: the namespace.")
+    class_name: str | None = None
+    app_type: str | None = None
+    tier: str | None = None
+    prompt: str | None = Field(
+        default=None, description="What was ordered; only a history database keeps it."
+    )
+    created_at: datetime
+    completed_at: datetime = Field(description="When all of it had been seen gone.")
+    termination_reason: str | None = Field(description="Why it ended, in one word.")
+    server_cost: str | None = Field(default=None, description="US dollars for the server.")
+    claude_cost: str | None = Field(default=None, description="US dollars for Claude.")
+    total_cost: str | None = Field(description="US dollars in all.")
+
+
+class HistoryAnswer(_Answer):
+    """Ended sessions of one namespace, the newest first."""
+
+    items: list[EndedSession]
+    more: bool = Field(
+        default=False,
+        description="Whether there are older ones: ask again with until = the last completedAt.",
+    )
+    missing: Literal["older", "newest"] | None = Field(
+        default=None, description="Which sessions may be missing, while a source does not answer."
+    )
+    notice: str | None = Field(default=None, description="The same in a sentence.")
 
 
 class Update(_Answer):

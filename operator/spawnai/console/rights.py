@@ -5,7 +5,7 @@ from typing import Any
 
 from spawnai.api.names import GROUP
 
-from .api_server import ApiServer, Refused
+from .api_server import ApiServer, Refused, sessions_path
 from .caller import Caller
 from .feed import Scope
 
@@ -48,6 +48,20 @@ async def may(
     return bool((answer.get("status") or {}).get("allowed"))
 
 
+async def require_list(api: ApiServer, caller: Caller, namespace: str) -> None:
+    """Make sure that the caller may list the sessions of a namespace.
+
+    Raises:
+        Refused: the caller may not; with Kubernetes' own sentence.
+        Unreachable: the API server did not answer.
+    """
+    if await may(api, caller, "list", namespace):
+        return
+    # Refused by the very request that it is about, so that the sentence is Kubernetes' own.
+    await api.call(caller.token, "GET", sessions_path(namespace), query={"limit": "1"})
+    raise _refused("list", namespace)
+
+
 async def require_watch(api: ApiServer, caller: Caller, scope: Scope) -> Scope:
     """The widest scope that the caller may watch and that holds the one asked for.
 
@@ -65,10 +79,14 @@ async def require_watch(api: ApiServer, caller: Caller, scope: Scope) -> Scope:
     # Refused by the very request that it is about, so that the sentence is Kubernetes' own.
     query = {**scope.query, "watch": "true", "timeoutSeconds": "1"}
     await api.call(caller.token, "GET", scope.path, query=query)
-    raise Refused(
+    raise _refused("watch", scope.namespace)
+
+
+def _refused(verb: str, namespace: str) -> Refused:
+    return Refused(
         HTTPStatus.FORBIDDEN,
         {
             "reason": "Forbidden",
-            "message": f"you may not watch spawnsessions in the namespace {scope.namespace}",
+            "message": f"you may not {verb} spawnsessions in the namespace {namespace}",
         },
     )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
 from spawnai.settings import (
@@ -38,6 +38,16 @@ def _read_file(text: Any) -> Any:
     if not Path(text).is_file():
         raise ValueError("write the path of a PEM file: there is no such file")
     return Path(text)
+
+
+def _read_database_url(text: Any) -> Any:
+    if not text:
+        return None
+    # SQLAlchemy is an extra of the package, and takes 0.3 s to import.
+    from spawnai.database.address import database_url  # noqa: PLC0415
+
+    database_url(text)
+    return text
 
 
 _ADDRESS = Address("0.0.0.0", 8000)  # noqa: S104 - reached from other pods
@@ -86,6 +96,15 @@ class ConsoleSettings(TelemetrySettings):
         600,
         validation_alias="SPAWNAI_CONSOLE_REQUESTS_PER_MINUTE",
         description="How many requests one caller may send in a minute, on average.",
+    )
+
+    database_url: Annotated[SecretStr | None, BeforeValidator(_read_database_url)] = Field(
+        None,
+        validation_alias="SPAWNAI_DATABASE_URL",
+        description=(
+            "The database that `spawnai export sql` fills, for the history; without it the history "
+            "is what the ledgers hold."
+        ),
     )
 
     @model_validator(mode="after")

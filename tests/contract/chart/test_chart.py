@@ -369,6 +369,17 @@ def test_the_plugin_finds_the_console_where_its_address_is_given(render):
     assert [one["name"] for one in readers] == ["system:authenticated"]
 
 
+def test_the_console_reads_its_history_where_the_secret_says_if_there_is_one(render):
+    charted = render('console={"enabled": true, "historySecretName": "team-history"}')
+    (container,) = charted["Deployment", "spawnai-console"]["spec"]["template"]["spec"][
+        "containers"
+    ]
+    address = next(one for one in container["env"] if one["name"] == "SPAWNAI_DATABASE_URL")
+    assert address["valueFrom"] == {
+        "secretKeyRef": {"name": "team-history", "key": "url", "optional": True}
+    }
+
+
 def test_an_ingress_and_a_route_lead_to_the_consoles_service(render):
     ways = {
         "ingress": {

@@ -12,8 +12,14 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from tests.unit.export.ledgers import record_document
 
 from spawnai.api.names import API_VERSION
+from spawnai.database.address import database_url
+from spawnai.database.tables import ORDER
+from spawnai.export.charges import Ledger
+from spawnai.export.database import Database
+from spawnai.export.rows import rows_of
 from spawnai_local.console import LocalConsole
 from spawnai_local.control_plane import ControlPlane
 from spawnai_local.installation import install, read_manifests
@@ -25,10 +31,11 @@ TEAM = "console-team"
 
 @dataclass
 class World:
-    """A console, its API server, and the tokens of people with different rights."""
+    """A console, its API server and history, and the tokens of people with different rights."""
 
     console: LocalConsole
     kubectl: Kubectl
+    history: Database
     editor: str
     viewer: str
     stranger: str
@@ -52,6 +59,20 @@ class World:
             *("patch", "spawnsession", name, "--namespace", TEAM, "--subresource=status"),
             *("--type=merge", "--patch", json.dumps({"status": status})),
         )
+
+    async def export(self, name: str, user: str, namespace: str = TEAM, **status: Any) -> None:
+        """What `spawnai export sql` would write of a session that has ended."""
+        document = record_document(f"uid-of-{name}", **status)
+        document["spec"]["owner"] |= {"namespace": namespace, "name": name, "user": user}
+        ledger = Ledger.of(document)
+        await self.history.write(rows_of(None, ledger, ledger.created_at))
+
+    async def clean(self) -> None:
+        """Forget every session, and every one that ended."""
+        await self.delete()
+        async with self.history._engine.begin() as connection:
+            for table in reversed(ORDER):
+                await connection.execute(table.delete())
 
     async def delete(self, *names: str) -> None:
         await self.kubectl.run(
@@ -100,21 +121,26 @@ async def world(
         return (await kubectl.run("create", "token", name, "--namespace", TEAM)).strip()
 
     directory: Path = tmp_path_factory.mktemp("console")
-    console = await LocalConsole.start(directory, kubectl, operator_namespace=manifests.namespace)
+    address = f"sqlite:///{directory}/history.db"
+    history = Database(database_url(address))
+    await history.migrate()
+    console = await LocalConsole.start(
+        directory, kubectl, operator_namespace=manifests.namespace, database_url=address
+    )
+    people = [await token(name) for name in ("editor", "viewer", "stranger")]
     try:
-        yield World(
-            console, kubectl, await token("editor"), await token("viewer"), await token("stranger")
-        )
+        yield World(console, kubectl, history, *people)
     finally:
         await console.process.stop()
+        await history.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def clean(world: World) -> AsyncIterator[World]:
-    """A namespace without sessions, before and after."""
-    await world.delete()
+    """A namespace without sessions and history, before and after."""
+    await world.clean()
     yield world
-    await world.delete()
+    await world.clean()
 
 
 READY = {

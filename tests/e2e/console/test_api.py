@@ -217,6 +217,41 @@ async def test_without_an_operator_the_offer_says_so(world: World):
     assert logs.headers["retry-after"]
 
 
+# The history. No operator runs: it comes from the database that the export fills.
+
+
+async def test_the_history_is_read_from_the_database_for_whoever_may_list_its_namespace(
+    clean: World,
+):
+    await clean.export("board", "dana", completedAt="2026-11-29T14:00:03Z")
+    await clean.export("quiz", "ada", completedAt="2026-11-29T15:00:00Z")
+    await clean.export("foreign", "ada", namespace="default")
+    async with clean.client(clean.viewer) as client:
+        told = (await client.get("api/history")).json()
+        searched = [
+            (await client.get("api/history", params=search)).json()["items"]
+            for search in ({"user": "dana"}, {"search": "DAN"}, {"until": "2026-11-29T14:30:00Z"})
+        ]
+        elsewhere = await client.get("api/history", params={"namespace": "default"})
+        wrong = await client.get("api/history", params={"since": "yesterday"})
+    async with clean.client(clean.stranger) as client:
+        refused = await client.get("api/history")
+    assert [one["name"] for one in told["items"]] == ["quiz", "board"]
+    assert (told["missing"], told["more"]) == ("newest", False)
+    assert "the operator does not answer" in told["notice"]
+    assert [[one["name"] for one in items] for items in searched] == [["board"]] * 3
+    receipt = searched[0][0]
+    assert (receipt["serverCost"], receipt["claudeCost"], receipt["totalCost"]) == (
+        "0.01786",
+        "0.086",
+        "0.10386",
+    )
+    for answer in (elsewhere, refused):
+        assert answer.status_code == 403
+        assert 'cannot list resource "spawnsessions"' in answer.json()["error"]
+    assert (wrong.status_code, wrong.json()["fields"][0]["field"]) == (400, "since")
+
+
 # Live updates.
 
 

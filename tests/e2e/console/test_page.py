@@ -305,32 +305,24 @@ async def test_all_of_it_works_with_the_keyboard(page: Page, clean: World, ready
 
 
 async def test_the_history_shows_receipts_also_of_what_was_deleted(page: Page, clean: World):
-    """The console's operator would answer; none runs beside these tests."""
     await clean.order("clock")
-    ended = {
-        "uid": "gone",
-        "name": "quiz",
-        "user": "ada",
-        "className": "local",
-        "createdAt": soon(hours=-3),
-        "completedAt": soon(hours=-1),
-        "terminationReason": "Expired",
-        "totalCost": "0.11",
-    }
-    other = {**ended, "uid": "gone-too", "name": "poll", "user": "bob", "totalCost": "0.04"}
-    await page.route(
-        "**/api/history?*", lambda route: route.fulfill(json={"items": [ended, other]})
-    )
+    await clean.export("crossword", "ada", completedAt=soon(hours=-1))
+    await clean.export("poll", "bob", completedAt=soon(hours=-2), totalCost="0.04")
+    await clean.export("menu", "bob", completedAt=soon(days=-40))
     await sign_in(page, clean, clean.viewer, "#/apps")
     await page.get_by_role("radio", name="History").check()
-    await expect(page.get_by_text("2 ended, $0.15 in all")).to_be_visible()
-    await expect(page.locator(".list tbody tr")).to_have_count(2)
-    await page.fill("#find", "ada")
+    count = page.get_by_role("status").filter(has_text="in all")
+    await expect(count).to_contain_text("3 ended")
+    await page.fill("#since", soon(days=-4)[:10])
+    await expect(count).to_contain_text("2 ended, $0.14 in all")
+    await expect(count).to_contain_text("The operator does not answer")
     row = page.locator(".list tbody tr")
+    await expect(row).to_have_count(2)
+    await page.fill("#find", "ada")
     await expect(row).to_have_count(1)
-    await expect(row).to_contain_text("quiz · ada")
+    await expect(row).to_contain_text("crossword · ada")
     await expect(row).to_contain_text("Its time was over")
-    await expect(row).to_contain_text("$0.11")
+    await expect(row).to_contain_text("Server $0.02 · Claude $0.09")
     assert await look(page) == []
     await page.fill("#find", "")
     await page.get_by_role("radio", name="All").check()

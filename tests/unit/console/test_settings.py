@@ -58,11 +58,21 @@ def test_an_empty_value_stands_for_the_default():
         "SPAWNAI_NAMESPACE",
         "SPAWNAI_CONSOLE_NAMESPACE",
         "SPAWNAI_CONSOLE_REQUESTS_PER_MINUTE",
+        "SPAWNAI_DATABASE_URL",
     )
     assert console_settings_from(IN_A_POD | dict.fromkeys(names, "")) == console_settings_from(
         IN_A_POD
     )
     assert console_settings_from(IN_A_POD).address == Address("0.0.0.0", 8000)  # noqa: S104
+
+
+def test_the_address_of_the_database_is_shown_nowhere():
+    given = {"SPAWNAI_DATABASE_URL": "mysql://console:open-sesame@db/history"}
+    with pytest.raises(SettingsError, match="write postgresql://") as caught:
+        console_settings_from(IN_A_POD | given)
+    assert "open-sesame" not in str(caught.value)
+    good = {"SPAWNAI_DATABASE_URL": "postgresql://console:open-sesame@db/history"}
+    assert "open-sesame" not in repr(console_settings_from(IN_A_POD | good))
 
 
 def test_all_wrong_values_are_told_at_once_each_as_one_line_of_json(monkeypatch, capsys):

@@ -2,13 +2,14 @@
 import { button, h } from './dom.js';
 import { tag } from './line.js';
 import { costOf } from './money.js';
-import { matches, receiptRow, receipts, totalOf } from './receipts.js';
+import { receiptRow, receipts, summaryOf } from './receipts.js';
 import { serverNow } from './server.js';
 import { BUILDING, ENDED, ENDING, ENDS_SOON, FAILED, LIVING, SENT, WAITING, all, stateOf, world } from './sessions.js';
 import { HOUR, clockTime, duration, isFrench, money, t } from './words.js';
 
 const PAGE = 40;
-const filter = { text: '', state: 'all', shown: PAGE };
+const PAUSE = 250; // ms after a key, before the server is asked
+const filter = { text: '', state: 'all', since: '', shown: PAGE };
 
 const GROUPS = {
   all: () => true,
@@ -47,21 +48,38 @@ export function view({ go, render }) {
   const foot = h('div.row');
   const count = h('p.soft.small', { role: 'status' });
   const rows = new Map();
-  let ended = null; // receipts, once they are asked for
+  let asked = null; // the question to the server whose answer is awaited
   const isHistory = () => filter.state === 'history';
   const draw = () => (isHistory() ? drawHistory() : drawSessions());
   const follow = () => { if (!isHistory()) drawSessions(); };
 
-  function drawHistory() {
-    if (!ended) {
-      count.textContent = t('loading');
-      receipts().then((items) => { ended = items; if (isHistory()) draw(); }, (error) => { count.textContent = error.message; });
-      return;
+  // The server searches: the history may be longer than one answer. Only the last question counts.
+  async function ask(until, show, pause) {
+    const question = {};
+    asked = question;
+    const isCurrent = () => asked === question && isHistory();
+    count.textContent = t('loading');
+    await new Promise((resume) => { setTimeout(resume, pause); });
+    if (!isCurrent()) return;
+    try {
+      const found = await receipts({ ...filter, until });
+      if (isCurrent()) show(found);
+    } catch (error) {
+      if (isCurrent()) count.textContent = error.message;
     }
-    const found = ended.filter((one) => matches(one, filter.text.toLowerCase()));
-    count.textContent = t('historyShown', { n: found.length, c: money(totalOf(found)) });
-    body.replaceChildren(...found.slice(0, filter.shown).map(receiptRow));
-    foot.replaceChildren(...footOf(found.length));
+  }
+
+  const drawHistory = (pause = 0) => ask('', showHistory, pause);
+
+  function showHistory(found) {
+    const { items } = found;
+    count.textContent = summaryOf(found);
+    body.replaceChildren(...items.slice(0, filter.shown).map(receiptRow));
+    foot.replaceChildren(...footOf(items.length, () => showHistory(found)));
+    if (found.more && items.length <= filter.shown) {
+      const older = (next) => { filter.shown += PAGE; showHistory({ ...next, items: [...items, ...next.items] }); };
+      foot.append(button(t('older'), () => ask(items.at(-1).completedAt, older, 0)));
+    }
   }
 
   function choose(name) {
@@ -70,6 +88,7 @@ export function view({ go, render }) {
     body.replaceChildren();
     foot.replaceChildren();
     table.classList.toggle('past', isHistory());
+    since.hidden = !isHistory();
     draw();
   }
 
@@ -89,20 +108,25 @@ export function view({ go, render }) {
       row.draw(session);
       if (quiet && body.children[i] !== row.element) body.insertBefore(row.element, body.children[i] || null);
     });
-    foot.replaceChildren(...footOf(found.length));
+    foot.replaceChildren(...footOf(found.length, drawSessions));
   }
 
-  const footOf = (n) => {
-    if (!n) return [h('div.empty', h('p', t('noMatch')), button(t('clear'), () => { Object.assign(filter, { text: '', state: 'all', shown: PAGE }); render(); }))];
-    if (n > filter.shown) return [button(t('more', { n: Math.min(PAGE, n - filter.shown) }), () => { filter.shown += PAGE; draw(); })];
+  const footOf = (n, redraw) => {
+    if (!n) return [h('div.empty', h('p', t('noMatch')), button(t('clear'), () => { Object.assign(filter, { text: '', state: 'all', since: '', shown: PAGE }); render(); }))];
+    if (n > filter.shown) return [button(t('more', { n: Math.min(PAGE, n - filter.shown) }), () => { filter.shown += PAGE; redraw(); })];
     return [];
   };
 
   const search = h('input', {
     type: 'search', id: 'find', 'aria-label': t('find'), placeholder: t('find'),
-    oninput: () => { filter.text = search.value; filter.shown = PAGE; draw(); },
+    oninput: () => { filter.text = search.value; filter.shown = PAGE; if (isHistory()) drawHistory(PAUSE); else drawSessions(); },
   });
   search.value = filter.text;
+  const since = h('input', {
+    type: 'date', id: 'since', 'aria-label': t('endedSince'), title: t('endedSince'),
+    onchange: () => { filter.since = since.value; filter.shown = PAGE; drawHistory(); },
+  });
+  since.value = filter.since;
   const axis = [[-24, isFrench() ? '−1 j' : '−1 d'], [-4, '−4 h'], [0, t('now')], [4, '+4 h'], [24, isFrench() ? '+1 j' : '+1 d'], [64, isFrench() ? '+3 j' : '+3 d']];
   const table = h('table.list', h('thead', h('tr', h('th', { scope: 'col' }, t('app')), h('th', { scope: 'col' }, t('state')),
     h('th.chart', { 'aria-hidden': 'true' }, h('div.axis', axis.map(([hours, label]) => h('span', { '--a': position(serverNow() + hours * HOUR) }, label)))),
@@ -112,7 +136,7 @@ export function view({ go, render }) {
     element: h('div', h('h1', t('apps')), h('div.filters', search,
       h('div.chips', { role: 'radiogroup', 'aria-label': t('state') }, Object.keys(GROUPS).map((name) => h('label',
         h('input', { type: 'radio', name: 'group', checked: filter.state === name, onchange: () => choose(name) }),
-        h('span', t(GROUP_WORDS[name]))))), count), table, foot),
+        h('span', t(GROUP_WORDS[name]))))), since, count), table, foot),
     update: follow,
     tick: follow,
     slow: true,

@@ -1,4 +1,4 @@
-// The history: what has ended, from the ledgers, also of sessions that were deleted since.
+// The history: what has ended, also of sessions that were deleted since.
 import { h } from './dom.js';
 import { call, serverNow } from './server.js';
 import { byName, world } from './sessions.js';
@@ -6,23 +6,31 @@ import { clockTime, money, t } from './words.js';
 
 const REASONS = { Expired: 'timeOver', Deleted: 'youEnded' };
 
-// Fetched once for each visit: what has ended does not change.
-export async function receipts() {
-  const { items } = await call(`/api/history?namespace=${encodeURIComponent(world.namespace)}`);
-  return items;
+// What ended and matches, the newest first: {items, more, missing}. `since` is a day of the reader's.
+export function receipts({ text = '', since = '', until = '' }) {
+  const query = new URLSearchParams({ namespace: world.namespace });
+  if (text.trim()) query.set('search', text.trim());
+  if (since) query.set('since', new Date(`${since}T00:00`).toISOString());
+  if (until) query.set('until', until);
+  return call(`/api/history?${query}`);
 }
 
-export const matches = (one, text) => `${one.name} ${one.user || ''} ${one.className}`.toLowerCase().includes(text);
-
-export const totalOf = (found) => found.reduce((sum, one) => sum + Number(one.totalCost || 0), 0);
+export function summaryOf({ items, more, missing }) {
+  const total = items.reduce((sum, one) => sum + Number(one.totalCost || 0), 0);
+  const said = t(more ? 'historyNewest' : 'historyShown', { n: items.length, c: money(total) });
+  return missing ? `${said}. ${t(missing === 'older' ? 'missingOlder' : 'missingNewest')}` : said;
+}
 
 export function receiptRow(one) {
   const known = byName(one.name);
   const name = known?.uid === one.uid ? h('a', { href: `#/s/${one.name}` }, one.name) : h('span', one.name);
+  const whose = [one.user, one.className].filter(Boolean).map((word) => ` · ${word}`).join('');
   const reason = REASONS[one.terminationReason];
+  const parts = [['server', one.serverCost], ['claude', one.claudeCost]].filter(([, cost]) => Number(cost));
   return h('tr',
-    h('td', name, h('span.soft.small', one.user ? ` · ${one.user}` : ''), h('span.p', one.className)),
+    h('td', name, h('span.soft.small', whose), one.prompt ? h('span.p', { dir: 'auto' }, one.prompt) : null),
     h('td.small', reason ? t(reason) : one.terminationReason || ''),
     h('td.num.nb.small', clockTime(Date.parse(one.completedAt), serverNow())),
-    h('td.r.num', one.totalCost ? money(Number(one.totalCost)) : '–'));
+    h('td.r.num', one.totalCost ? money(Number(one.totalCost)) : '–',
+      parts.length ? h('span.p', parts.map(([word, cost]) => `${t(word)} ${money(Number(cost))}`).join(' · ')) : null));
 }

@@ -13,7 +13,6 @@ from typing import Any
 from aiohttp import web
 
 from spawnai.admission.budgets import Payer
-from spawnai.api.record import SESSION_OWNER
 from spawnai.clock import Clock
 from spawnai.controller.actions.bundles import Bundles
 from spawnai.controller.admission import Admission
@@ -26,6 +25,7 @@ from spawnai.lifecycle.observation import Session
 from spawnai.telemetry.redaction import Redactor
 
 from .certificate import HOST_NAME, make_certificate
+from .history import Search, history_document
 from .log import AppLogs
 from .offers import amounts_of, offer_document
 from .reviews import Access, Denied, Reviews
@@ -279,29 +279,11 @@ class Door:
         """Ended sessions of a namespace from their ledgers, also of those that were deleted."""
         namespace = request.match_info["namespace"]
         await self._reviews.require(_token(request), Access("list", namespace))
-        user, class_name = request.query.get("user"), request.query.get("class")
-        since = request.query.get("since") or ""
-        found = [
-            {
-                "uid": one.uid,
-                "name": one.spec.owner.name,
-                "user": one.spec.owner.user,
-                "className": one.spec.class_name,
-                "createdAt": one.created_at.isoformat(),
-                "completedAt": completed.isoformat(),
-                "terminationReason": one.status.termination_reason,
-                "totalCost": one.status.total_cost,
-            }
-            for one in self._store.records()
-            if (completed := one.status.completed_at) is not None
-            and one.spec.owner.kind == SESSION_OWNER
-            and one.spec.owner.namespace == namespace
-            and (user is None or one.spec.owner.user == user)
-            and (class_name is None or one.spec.class_name == class_name)
-            and completed.isoformat() >= since
-        ]
-        found.sort(key=lambda one: str(one["completedAt"]), reverse=True)
-        return web.json_response({"items": found[:_MOST_HISTORY]})
+        try:
+            search = Search.of(request.query)
+        except ValueError as error:
+            raise Denied(HTTPStatus.BAD_REQUEST, str(error)) from error
+        return web.json_response(history_document(self._store.records(), namespace, search))
 
     # What all of them share.
 
@@ -332,7 +314,6 @@ class Door:
             raise ConnectionResetError("the reader takes nothing") from error
 
 
-_MOST_HISTORY = 1_000
 _VERSION = re.compile(r"[1-9][0-9]{0,3}")
 
 

@@ -1,0 +1,101 @@
+"""Sessions that have ended, from their ledgers: also of those that were deleted. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from spawnai.api.durations import parse_time
+from spawnai.api.record import SESSION_OWNER
+from spawnai.billing.ledger import money, tokens_cost
+from spawnai.controller.store import StoredRecord
+
+MOST = 1_000
+"""How many ended sessions one answer tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which ended sessions are asked for; what is None does not matter.
+
+    `text` is looked for in name, user and class, whatever its case. `since` is the first moment
+    of an end, `until` the first one after.
+    """
+
+    user: str | None = None
+    class_name: str | None = None
+    text: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> "Search":
+        """The search that a query asks for.
+
+        Raises:
+            ValueError: `since` or `until` is no time; the message says what to write.
+        """
+        since, until = query.get("since"), query.get("until")
+        return cls(
+            user=query.get("user"),
+            class_name=query.get("class"),
+            text=query.get("search"),
+            since=parse_time(since) if since else None,
+            until=parse_time(until) if until else None,
+        )
+
+
+def history_document(
+    records: Iterable[StoredRecord], namespace: str, search: Search
+) -> dict[str, Any]:
+    """A namespace's ended sessions that match, the newest first; `more`: it has others, older."""
+    found = sorted(
+        (
+            (ended_at, one)
+            for one in records
+            if one.spec.owner.kind == SESSION_OWNER
+            and one.spec.owner.namespace == namespace
+            and (ended_at := one.status.completed_at) is not None
+            and _matches(one, ended_at, search)
+        ),
+        key=lambda pair: (pair[0], pair[1].uid),
+        reverse=True,
+    )
+    items = [_item(one, ended_at) for ended_at, one in found[:MOST]]
+    return {"items": items, "more": len(found) > MOST}
+
+
+def _matches(record: StoredRecord, ended_at: datetime, search: Search) -> bool:
+    owner, class_name = record.spec.owner, record.spec.class_name or ""
+    words = f"{owner.name}\n{owner.user or ''}\n{class_name}".casefold()
+    return (
+        # Limits and cost of an order without a user belong to its namespace.
+        (search.user is None or (owner.user or owner.namespace) == search.user)
+        and (search.class_name is None or class_name == search.class_name)
+        and (search.text is None or search.text.casefold() in words)
+        and (search.since is None or ended_at >= search.since)
+        and (search.until is None or ended_at < search.until)
+    )
+
+
+def _item(record: StoredRecord, ended_at: datetime) -> dict[str, Any]:
+    spec, status = record.spec, record.status
+    resources = sum(
+        (Decimal(entry.cost) for entry in status.resources if entry.cost is not None), Decimal(0)
+    )
+    return {
+        "uid": record.uid,
+        "namespace": spec.owner.namespace,
+        "name": spec.owner.name,
+        "user": spec.owner.user,
+        "className": spec.class_name,
+        "appType": spec.app_type,
+        "tier": spec.tier,
+        "createdAt": record.created_at.isoformat(),
+        "completedAt": ended_at.isoformat(),
+        "terminationReason": status.termination_reason,
+        "serverCost": money(resources),
+        "claudeCost": money(tokens_cost(status)),
+        "totalCost": status.total_cost,
+    }
