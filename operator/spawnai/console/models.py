@@ -211,6 +211,9 @@ class SessionAnswer(_Answer):
     revisions: Annotated[list[dict[str, Any]], BeforeValidator(_list_of)] = Field(
         description="The versions that are kept, the newest last."
     )
+    env: Annotated[list[dict[str, Any]], BeforeValidator(_list_of)] = Field(
+        description="The app's keys: their names, and which Secrets hold the values."
+    )
     conditions: list[ConditionAnswer]
 
 
@@ -335,6 +338,7 @@ def session_answer(document: Mapping[str, Any]) -> SessionAnswer:
         note=_text(raw.get("note")),
         revision=raw.get("revision") if isinstance(raw.get("revision"), int) else None,
         revisions=raw.get("revisions"),
+        env=spec.get("env"),
         conditions=[_condition(one) for one in status.conditions],
     )
 

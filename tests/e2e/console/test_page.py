@@ -227,6 +227,41 @@ async def test_a_refused_order_comes_back_with_its_text_and_the_reason(page: Pag
     await expect(page.locator("#prompt-count")).to_contain_text("budget is used up")
 
 
+async def test_keys_are_ordered_by_name_for_apps_that_can_keep_them(page: Page, clean: World):
+    await sign_in(page, clean, clean.editor)
+    keys, create = page.locator("#keys"), page.get_by_role("button", name="Create app")
+    field = page.locator("details", has=keys)
+    await page.fill("#prompt", "Tells whether to take an umbrella")
+    await expect(field).to_be_hidden()  # everyone may read what a web page is made of
+    await page.get_by_role("radio", name="Pages + API").check()
+    await field.locator("summary").click()
+    await keys.fill("weather=openweather")
+    await create.click()
+    await expect(page.locator("#keys-wrong")).to_have_text(
+        "Write NAME=secret/key, the name in capital letters."
+    )
+    await expect(keys).to_be_focused()
+    assert await look(page) == []
+    # A refused order brings them back, too.
+    refusal = {"error": "budget is used up", "reason": "Invalid", "fields": []}
+    refused = re.compile(r"/api/sessions$")
+    await page.route(refused, lambda route: route.fulfill(status=422, json=refusal))
+    lines = "WEATHER=weather/openweather\nMAPS=maps/token"
+    await keys.fill(lines)
+    await create.click()
+    await expect(page.locator("#prompt-count")).to_contain_text("budget is used up")
+    await expect(keys).to_have_value(lines)
+    await page.unroute(refused)
+    await create.click()
+    await page.wait_for_url(re.compile("#/s/"))
+    await expect(page.locator(".tag").first).to_have_text("Building")
+    (made,) = await clean.kubectl.items("spawnsessions", "--namespace", TEAM)
+    assert made["spec"]["env"] == [
+        {"name": "WEATHER", "secretRef": {"name": "weather", "key": "openweather"}},
+        {"name": "MAPS", "secretRef": {"name": "maps", "key": "token"}},
+    ]
+
+
 async def test_an_order_is_shown_before_the_server_has_answered_and_survives_a_cut(
     page: Page, clean: World
 ):

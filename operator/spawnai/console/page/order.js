@@ -19,7 +19,7 @@ const defaultHours = (tier) => tierOf(tier)?.ttlSeconds / 3600 || DEFAULT_HOURS[
 const longestHours = () => (world.offer?.maxTtlSeconds || 72 * 3600) / 3600;
 
 export function fill(session) {
-  Object.assign(draft, { prompt: session.prompt, appType: session.appType, tier: session.tier || 'light', hours: null, error: null });
+  Object.assign(draft, { prompt: session.prompt, appType: session.appType, tier: session.tier || 'light', hours: null, error: null, keys: keysOf(session.env) });
 }
 
 // Hours until 18:00 of the reader's day; null where that is over or nearly so.
@@ -34,6 +34,8 @@ function variables(text) {
     .map((line) => /^([A-Z][A-Z0-9_]*)\s*=\s*([a-z0-9.-]+)\/([\w.-]+)$/.exec(line));
   return found.every(Boolean) ? found.map(([, name, secret, key]) => ({ name, secretRef: { name: secret, key } })) : null;
 }
+
+const keysOf = (env) => (env || []).map(({ name, secretRef }) => `${name}=${secretRef.name}/${secretRef.key}`).join('\n');
 
 const asTtl = (hours) => `${Math.max(1, Math.round(hours * 60))}m`;
 
@@ -124,7 +126,7 @@ export function view({ go, render }) {
       keysArea.focus();
       return;
     }
-    place({ prompt, appType: draft.appType, tier: draft.tier, ttl: asTtl(draft.hours), env: env.length ? env : null }, go);
+    place({ prompt, appType: draft.appType, tier: draft.tier, ttl: asTtl(draft.hours), env }, go);
     Object.assign(draft, { prompt: '', error: null, keys: '' });
   }
 
@@ -212,7 +214,7 @@ export async function place(wanted, go) {
     await send(session);
   } catch (error) {
     const field = error.fields?.[0];
-    Object.assign(draft, { prompt: wanted.prompt, appType: wanted.appType, tier: wanted.tier, hours: null });
+    Object.assign(draft, { prompt: wanted.prompt, appType: wanted.appType, tier: wanted.tier, hours: null, keys: keysOf(wanted.env) });
     draft.error = field && has(field.field) ? `${t(field.field)}: ${field.message}` : error.message;
     say(draft.error, { loudly: true });
     go('/new');

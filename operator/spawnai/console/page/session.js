@@ -354,7 +354,7 @@ function failed(first, { go }) {
       h('div.stack', h('h2', t('firstError')), h('pre.log', { tabindex: 0, dir: 'auto' }, [title, ...rest].join('\n'))),
       h('div.stack', h('h2', t('whatToDo')), h('p', t(over ? ADVICE[reason] || 'doAgain' : 'doAsk')),
         h('div.row', button(t('editAgain'), () => { fill(session); go('/new'); }, '.pri'),
-          button(t('sameAgain'), () => place({ prompt: session.prompt, appType: session.appType, tier: session.tier, ttl: session.ttl }, go)),
+          button(t('sameAgain'), () => place({ prompt: session.prompt, appType: session.appType, tier: session.tier, ttl: session.ttl, env: session.env }, go)),
           over ? null : button(t('cancelOrder'), () => endDialog(session)))),
       command(`kubectl spawn logs ${session.name}`));
     const cost = costOf(session);

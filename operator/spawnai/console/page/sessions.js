@@ -213,7 +213,7 @@ export function order(draft) {
 export async function send(session) {
   const body = {
     prompt: session.prompt, appType: session.appType, tier: session.tier, ttl: session.ttl,
-    name: session.name, namespace: session.namespace, env: session.env || null,
+    name: session.name, namespace: session.namespace, env: session.env?.length ? session.env : null,
   };
   for (let tries = 0; ; tries += 1) {
     try {
