@@ -47,7 +47,7 @@ from spawnai_local.control_plane import ControlPlane
 from spawnai_local.gateway import LocalGateway
 from spawnai_local.guard import Guard
 from spawnai_local.helm import Helm
-from spawnai_local.inspector import NOT_INSPECTED, LocalInspector
+from spawnai_local.inspector import LocalInspector, NotInspected
 from spawnai_local.installation import (
     Manifests,
     delete_sessions,
@@ -444,12 +444,17 @@ class LocalStack:
     async def _start_inspector(self) -> None:
         if not self.settings.inspector:
             return
-        if not LocalInspector.is_possible():
-            self._progress(NOT_INSPECTED)
-            return
         started = time.monotonic()
-        self.inspector = LocalInspector(self.directory, self.cloud)
-        await self.inspector.start()
+        try:
+            browser = await _in_a_thread_that_may_be_left(
+                lambda: LocalInspector.find_browser(self._progress)
+            )
+            self.inspector = LocalInspector(self.directory, self.cloud, browser)
+            await self.inspector.start()
+        except NotInspected as error:
+            self.inspector = None
+            self._progress(str(error))
+            return
         self._report("inspector", f"{self.inspector.url}  opens pages", time.monotonic() - started)
 
     async def _start_gateway(self) -> None:

@@ -9,7 +9,8 @@ kube-controller-manager are looked for in this order, cheapest first:
 4. a build of local/controlplane with Go (from the PATH, else from the virtual environment), which
    needs only a Go module proxy: minutes, once, with its progress shown.
 
-Pebble, Helm and kstatus are built from local/programs, each when it is first asked for.
+Pebble, Helm and kstatus are built from local/programs, each when it is first asked for. Chromium is
+the system's, else it comes from an npm package.
 """
 
 import contextlib
@@ -25,7 +26,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from spawnai.inspector.program import find_chromium
 from spawnai_local.building import PROGRAMS, BuildReport, ControlPlaneVersions, ToolchainError
+from spawnai_local.chromium import PROGRAM as CHROMIUM
+from spawnai_local.chromium import VERSION as CHROMIUM_VERSION
+from spawnai_local.chromium import fetch_chromium
 from spawnai_local.go_build import build_control_plane, build_program
 from spawnai_local.paths import cache_directory, checkout
 from spawnai_local.release_download import download_release
@@ -97,6 +102,25 @@ def kstatus(report: BuildReport = report_to_stderr) -> Path:
         ToolchainError: it could not be built.
     """
     return _built_program("./kstatus", report)
+
+
+def chromium(
+    report: BuildReport = report_to_stderr, environment: Mapping[str, str] = os.environ
+) -> Path:
+    """Path of Chromium: the system's, else the one of an npm package, fetched at the first call.
+
+    Raises:
+        ToolchainError: there is neither.
+    """
+    if (found := find_chromium()) is not None:
+        return Path(found)
+    cache = cache_directory(environment) / "programs"
+    program = cache / f"chromium-{CHROMIUM_VERSION}" / CHROMIUM
+    if not os.access(program, os.X_OK):
+        with _only_one(cache, report):
+            if not os.access(program, os.X_OK):
+                fetch_chromium(program.parent, npm(), node(), report)
+    return program
 
 
 def pinned_versions(module: Path | None = None) -> ControlPlaneVersions:
