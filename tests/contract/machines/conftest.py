@@ -1,5 +1,7 @@
 import itertools
+import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -9,6 +11,8 @@ from spawnai_local.address_block import claim_address_block
 from spawnai_local.machines import MachineHost
 
 IDS = itertools.count(1)
+
+DEBIANS_CADDY = Path(os.environ.get("SPAWNAI_DEBIAN_CADDY", "/usr/bin/caddy"))
 
 # An app that takes more than its share is noticed within seconds, and before the host feels it.
 TIGHT = {
@@ -80,6 +84,32 @@ async def tight_machine(tight_host):
 
     def make(app_type: str = "api") -> TestMachine:
         made.append(TestMachine(tight_host, next(IDS), app_type))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session", params=["own", "Debian's"])
+async def caddys_host(request, tmp_path_factory) -> AsyncIterator[MachineHost]:
+    """With the Caddy that droplets install, and with Debian's (2.6), on which they fall back."""
+    if request.param == "Debian's" and not DEBIANS_CADDY.exists():
+        pytest.skip(f"there is no {DEBIANS_CADDY}: `apt-get install caddy`")
+    caddy = DEBIANS_CADDY if request.param == "Debian's" else None
+    directory = tmp_path_factory.mktemp("with a space")
+    with claim_address_block() as block:
+        async with MachineHost(directory, block.network, caddy=caddy) as made:
+            yield made
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def caddys_machine(caddys_host):
+    """Makes machines with either Caddy for one test; gone after it."""
+    made = []
+
+    def make(app_type: str = "webapp") -> TestMachine:
+        made.append(TestMachine(caddys_host, next(IDS), app_type))
         return made[-1]
 
     yield make

@@ -9,14 +9,11 @@ import signal
 import socket
 import ssl
 import stat
-from pathlib import Path
 
 import httpx
 import pytest
-import pytest_asyncio
 from cryptography import x509
 from tests.contract.machines.certificates import Authority
-from tests.contract.machines.conftest import IDS
 from tests.contract.machines.support import (
     ANSWERING_SERVER,
     HOST_LABEL,
@@ -29,37 +26,15 @@ from tests.contract.machines.support import (
 
 from spawnai.droplet.client import AgentRejected
 from spawnai.droplet.credentials import derive_droplets_authority, gateway_host_name
-from spawnai_local.address_block import claim_address_block
-from spawnai_local.machines import MachineHost
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 NAME = "retro-board-11111111.example.com"
-DEBIANS_CADDY = Path(os.environ.get("SPAWNAI_DEBIAN_CADDY", "/usr/bin/caddy"))
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session", params=["own", "Debian's"])
-async def caddys_host(request, tmp_path_factory):
-    if request.param == "Debian's" and not DEBIANS_CADDY.exists():
-        pytest.skip(f"there is no {DEBIANS_CADDY}: `apt-get install caddy`")
-    caddy = DEBIANS_CADDY if request.param == "Debian's" else None
-    directory = tmp_path_factory.mktemp("with a space")
-    with claim_address_block() as block:
-        async with MachineHost(directory, block.network, caddy=caddy) as machine_host:
-            yield machine_host
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def machine(caddys_host):
-    made = []
-
-    def make(app_type: str = "webapp") -> TestMachine:
-        made.append(TestMachine(caddys_host, next(IDS), app_type))
-        return made[-1]
-
-    yield make
-    for each in made:
-        await each.close()
+@pytest.fixture
+def machine(caddys_machine):
+    return caddys_machine
 
 
 @pytest.fixture(scope="module")

@@ -85,9 +85,9 @@ async def test_no_request_is_lost_while_an_api_is_replaced(tight_machine):
 
 @pytest.mark.parametrize("app_type", ["webapp", "api"])
 async def test_a_revision_that_is_held_is_shown_to_who_names_its_word_alone(
-    tight_machine, app_type
+    caddys_machine, app_type
 ):
-    machine = tight_machine(app_type)
+    machine = caddys_machine(app_type)
     made = {
         "webapp": lambda word: bundle("webapp", {"index.html": word}, digest=word),
         "api": lambda word: revision(word, server(word)),
