@@ -82,6 +82,7 @@ class Server:
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
         self._bundle = sources.bundle
+        self._paths: dict[str, Paths] = {}
         self.files = self._loaded_files()
         self._mounts = list(self._find_mounts())
         self._routes = [
@@ -508,7 +509,9 @@ class Server:
 
     def _path_within(self, path: str, argument: Node) -> str | None:
         """The bundle's path that path.join(__dirname, 'a') and the like name; None: unknown."""
-        pieces = path_pieces(self._sources.javascript(path), argument)
+        if path not in self._paths:
+            self._paths[path] = Paths(self._sources.javascript(path))
+        pieces = self._paths[path].pieces(argument)
         if not pieces:
             return None
         joined = "/".join(piece.strip("/") for piece in pieces)
@@ -579,26 +582,53 @@ class Server:
                 return
 
 
-def path_pieces(code: JavaScript, node: Node, depth: int = 8) -> list[str] | None:
-    """The parts of a path that code puts together, seen from the app's folder; None: unknown.
+_HERE = frozenset({"__dirname", "__filename", "import.meta.dirname", "import.meta.url"})
+_PATH_MAKERS = frozenset({"URL", "dirname", "fileURLToPath", "join", "normalize", "resolve"})
+_MOST_PIECES = 32
+_DEEPEST_PATH = 8
 
-    Where the file or the process stands (`__dirname`, `import.meta.url`) adds nothing to it.
-    """
-    if (whole := literal(node)) is not None:
-        return [whole]
-    if depth == 0:
+
+class Paths:
+    """The paths that one file puts together. Each expression is worked out once."""
+
+    def __init__(self, code: JavaScript) -> None:
+        self._code = code
+        self._known: dict[int, list[str] | None] = {}
+
+    def pieces(self, node: Node, depth: int = _DEEPEST_PATH) -> list[str] | None:
+        """The parts of a path, seen from the app's folder; None: unknown.
+
+        Where the file or the process stands (`__dirname`, `import.meta.url`) adds nothing to it.
+        """
+        if node.id not in self._known:
+            self._known[node.id] = None  # should it lead to itself
+            self._known[node.id] = self._worked_out(node, depth - 1) if depth else None
+        return self._known[node.id]
+
+    def _worked_out(self, node: Node, depth: int) -> list[str] | None:
+        if (whole := literal(node)) is not None:
+            return [whole]
+        if node.type == "identifier":
+            values = self._code.declared_anywhere.get(text(node))
+            if not values:
+                return [] if text(node) in _HERE else None
+            return self.pieces(values[0], depth) if len(values) == 1 else None
+        if node.type == "member_expression":
+            return self._of_member(node, depth)
+        if node.type in {"call_expression", "new_expression"}:
+            return self._of_call(node, depth)
+        if node.type == "binary_expression":
+            return self._of_all(node.named_children, depth)
         return None
-    if node.type == "identifier":
-        values = code.declared_anywhere.get(text(node))
-        if not values:
-            return [] if text(node) in _HERE else None
-        return path_pieces(code, values[0], depth - 1) if len(values) == 1 else None
-    if node.type == "member_expression":
-        owner = node.child_by_field_name("object")
+
+    def _of_member(self, node: Node, depth: int) -> list[str] | None:
+        owner, name = node.child_by_field_name("object"), node.child_by_field_name("property")
         if text(node) in _HERE:
             return []
-        return path_pieces(code, owner, depth - 1) if owner and _names_path(node) else None
-    if node.type in {"call_expression", "new_expression"}:
+        is_path = owner is not None and name is not None and text(name) in {"href", "pathname"}
+        return self.pieces(owner, depth) if is_path and owner is not None else None
+
+    def _of_call(self, node: Node, depth: int) -> list[str] | None:
         called = node.child_by_field_name("function") or node.child_by_field_name("constructor")
         given = node.child_by_field_name("arguments")
         name = text(called).rpartition(".")[2] if called is not None else ""
@@ -608,30 +638,16 @@ def path_pieces(code: JavaScript, node: Node, depth: int = 8) -> list[str] | Non
             return None
         wanted = arguments(given)
         # The base of a URL stands last.
-        return _all_pieces(code, wanted[::-1] if name == "URL" else wanted, depth)
-    if node.type == "binary_expression":
-        return _all_pieces(code, node.named_children, depth)
-    return None
+        return self._of_all(wanted[::-1] if name == "URL" else wanted, depth)
 
-
-_HERE = frozenset({"__dirname", "__filename", "import.meta.dirname", "import.meta.url"})
-_PATH_MAKERS = frozenset({"URL", "dirname", "fileURLToPath", "join", "normalize", "resolve"})
-
-
-def _names_path(member: Node) -> bool:
-    """Whether a property is the path of the URL that it belongs to."""
-    name = member.child_by_field_name("property")
-    return name is not None and text(name) in {"href", "pathname"}
-
-
-def _all_pieces(code: JavaScript, nodes: Iterable[Node], depth: int) -> list[str] | None:
-    found: list[str] = []
-    for node in nodes:
-        pieces = path_pieces(code, node, depth - 1)
-        if pieces is None:
-            return None
-        found.extend(pieces)
-    return found
+    def _of_all(self, nodes: Iterable[Node], depth: int) -> list[str] | None:
+        found: list[str] = []
+        for node in nodes:
+            pieces = self.pieces(node, depth)
+            if pieces is None or len(found) + len(pieces) > _MOST_PIECES:
+                return None
+            found.extend(pieces)
+        return found
 
 
 def package_of(specifier: str) -> str:
