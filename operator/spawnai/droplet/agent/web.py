@@ -291,12 +291,11 @@ def _has_status(*statuses: str) -> dict[str, Any]:
     return {"vars": {"{http.error.status_code}": list(statuses)}}
 
 
-def _without(setting: str, routes: list[Any]) -> list[Any]:
-    """The same routes, none of whose handlers has this setting."""
-    return [
-        route | {"handle": [{k: v for k, v in h.items() if k != setting} for h in route["handle"]]}
-        for route in routes
-    ]
+def _without(setting: str, value: Any) -> Any:
+    """The same, without this setting at any depth: a handler may hold routes of its own."""
+    if isinstance(value, dict):
+        return {name: _without(setting, part) for name, part in value.items() if name != setting}
+    return [_without(setting, part) for part in value] if isinstance(value, list) else value
 
 
 def _is_address(name: str) -> bool:
