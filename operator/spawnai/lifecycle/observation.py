@@ -339,6 +339,8 @@ class StoredBundle:
     """What Claude says of it to the person."""
     earlier: tuple[GenerationEntry, ...] = ()
     """What was paid for the versions before, as far as it was read with this one."""
+    prompt_digest: str | None = None
+    """For which prompt it was made; None: an operator of before stored it without."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,12 +38,14 @@ def first_revision(d: Draft, session: Session, now: datetime) -> None:
     if stored is None and status.generation is not None:
         stored = status.generation.bundle_digest
     number = bundle.number if bundle is not None else 1
+    # The prompt may have changed since the app was ordered: then the change comes next.
+    made_for = bundle.prompt_digest if bundle is not None else None
     d.put(
         revision=number,
         revisions=[
             RevisionStatus(
                 revision=number,
-                prompt_digest=prompt_digest(session.order.prompt),
+                prompt_digest=made_for or prompt_digest(session.order.prompt),
                 bundle_digest=stored,
                 at=now.replace(microsecond=0),
             )
@@ -63,12 +65,10 @@ def revise(d: Draft, session: Session, offer: Offer, ip: str) -> bool:
     wanted = prompt_digest(session.order.prompt)
     _take_outcome(d)
     known = d.get("revisions")
-    runs = next((one for one in known if one.revision == d.get("revision")), None)
     if _gave_up(d, wanted) and d.has(ConditionType.UPDATE_FAILED):
         return True
-    fits = runs is not None and runs.prompt_digest == wanted and not runs.failed
-    repairs = fits and repair_is_due(d, session, offer)
-    if fits and not repairs:
+    repairs = _fits(d, session) and repair_is_due(d, session, offer)
+    if _fits(d, session) and not repairs:
         d.drop(ConditionType.UPDATE_FAILED)
         return True
     record, url = d.observation.record, d.get("url")
@@ -111,12 +111,22 @@ def _gave_up(d: Draft, wanted: str) -> bool:
     return bool(known) and known[-1].failed and known[-1].prompt_digest == wanted
 
 
-def change_under_way(d: Draft) -> str | None:
+def _fits(d: Draft, session: Session) -> bool:
+    """Whether the version that runs was made for the session's prompt."""
+    known: list[RevisionStatus] = d.get("revisions")
+    runs = next((one for one in known if one.revision == d.get("revision")), None)
+    wanted = prompt_digest(session.order.prompt)
+    return runs is not None and runs.prompt_digest == wanted and not runs.failed
+
+
+def change_under_way(d: Draft, session: Session, offer: Offer) -> str | None:
     """What is said while the app is being changed; None: it is not."""
     effort = d.observation.effort(key_of(ReviseApp))
     begins = any(isinstance(action, ReviseApp) for action in d.actions)
     waits = effort.retry_at is not None and effort.failure is not None
-    if not begins and not effort.running and not waits:
+    # A prompt that was set back ends the wait.
+    is_wanted = not _fits(d, session) or repair_is_due(d, session, offer)
+    if not begins and not effort.running and not (waits and is_wanted):
         return None
     if app_failure(d.observation) is not None:
         return "the app is being changed; the one before has stopped"

@@ -62,14 +62,14 @@ def sum_up(d: Draft, session: Session, offer: Offer, expiry: Expiry, unpaid: str
         phase = d.move_to(Phase.GENERATING)
     else:
         phase = d.move_to(Phase.DEPLOYING)
-    _progress(d, phase)
+    _progress(d, session, offer, phase)
     say_cost(d, session, offer, now)
     remark = _remark(d, offer, expiry, unpaid)
     if phase is Phase.RUNNING:
         if d.previous.phase is not Phase.RUNNING:
             d.notice("Normal", "Running", "Deploy", f"The app answers at {d.get('url')}")
         _ready(d, remark)
-        changing = change_under_way(d)
+        changing = change_under_way(d, session, offer)
         app = d.condition(ConditionType.APP_HEALTHY)
         if app is not None and app.reason == REPLACING:
             d.set_true(ConditionType.RECONCILING, REPLACING, app.message)
@@ -120,12 +120,12 @@ def _remark(d: Draft, offer: Offer, expiry: Expiry, unpaid: str) -> str:
     return ""
 
 
-def _progress(d: Draft, phase: Phase) -> None:
+def _progress(d: Draft, session: Session, offer: Offer, phase: Phase) -> None:
     generated = d.has(ConditionType.GENERATED)
     fraction = 1.0 if generated else d.observation.generation_fraction or 0.0
     if phase is Phase.RUNNING:
         trouble = d.shortfall(ConditionType.APP_HEALTHY, usual=(NOT_INSTALLED,))
-        progress, message = 100, trouble or _running(d)
+        progress, message = 100, trouble or _running(d, session, offer)
     elif phase is Phase.DEPLOYING:
         progress, message = 80, "Installing and starting the app"
     elif d.has(ConditionType.DROPLET_READY):
@@ -143,10 +143,10 @@ def _progress(d: Draft, phase: Phase) -> None:
     )
 
 
-def _running(d: Draft) -> str:
+def _running(d: Draft, session: Session, offer: Offer) -> str:
     """Where the app is, and what is going on with it, or what Claude says of it."""
     where, note = f"Running at {d.get('url')}", d.get("note")
-    changing = change_under_way(d)
+    changing = change_under_way(d, session, offer)
     if changing is not None:
         return f"{where}; {changing}"
     if d.has(ConditionType.DEGRADED):

@@ -78,6 +78,15 @@ async def test_what_was_stored_is_found_by_another_process_of_the_installation(s
     assert (await bundles(stored).latest(SESSION)).document() == APP.document()
 
 
+async def test_what_is_stored_is_never_replaced_by_an_app_for_another_prompt():
+    kept = bundles(Secrets())
+    for prompt in ("a board", "a chat"):
+        await kept.store(SESSION, WrittenApp(APP, PAID, prompt), 1)
+    again = await kept.store(SESSION, WrittenApp(APP, PAID, "a chat"), 2)
+    assert [version.prompt for version in await kept.versions(SESSION)] == ["a board", "a chat"]
+    assert again.number == 2
+
+
 async def test_nothing_stored_is_no_app():
     assert await bundles(Secrets()).find(SESSION) is None
 

@@ -1,6 +1,7 @@
 """An app is paid for once, also while its Secret cannot be stored."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -14,12 +15,13 @@ from spawnai.controller.actions.bundles import Bundles, bundle_name
 from spawnai.controller.actions.generate import Generate
 from spawnai.controller.actions.work import Work
 from spawnai.controller.cluster import ClusterError, ClusterUnavailable
-from spawnai.controller.failures import failure_of
+from spawnai.controller.failures import NeedsPerson, failure_of
 from spawnai.controller.memory import Memory
 from spawnai.generation.claude import Generated
 from spawnai.generation.usage import TokenUsage
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import Effort, FailureKind
+from spawnai.lifecycle.revisions import prompt_digest
 
 NAME = f"spawnai-system/{bundle_name(SESSION.uid)}"
 QUOTA = ClusterError(
@@ -104,6 +106,22 @@ async def test_an_app_that_cannot_be_stored_is_kept_and_only_stored_later(error)
     assert one.memory.bundle is not None
     assert one.memory.bundle.digest == APP.digest
     assert [entry.output_tokens for entry in one.memory.book.generations] == [4000]
+
+
+async def test_an_app_that_is_stored_later_is_still_the_one_of_its_own_prompt():
+    one = Surroundings()
+    one.secrets.error = QUOTA
+    with pytest.raises(NeedsPerson):
+        await one.try_it()
+    spec = SESSION.order.model_copy(update={"prompt": "another one"})
+    one.work = replace(one.work, known_session=replace(SESSION, spec=spec))
+    one.secrets.error = None
+    await one.try_it()
+    assert one.claude.orders == 1
+    assert one.memory.bundle is not None
+    assert one.memory.bundle.prompt_digest == prompt_digest(SESSION.order.prompt)
+    found = await one.bundles.find(SESSION)
+    assert found == one.memory.bundle
 
 
 async def test_a_stored_app_is_not_kept_in_memory():

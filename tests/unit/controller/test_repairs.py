@@ -18,6 +18,7 @@ from spawnai.generation.claude import Generated
 from spawnai.generation.usage import TokenUsage
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import Effort
+from spawnai.lifecycle.revisions import prompt_digest
 
 ERROR = "TypeError: Cannot read properties of undefined (reading 'map')"
 
@@ -110,6 +111,17 @@ async def test_a_crash_is_repaired_with_its_first_error_and_the_repaired_app_is_
     with pytest.raises(NotYet):
         await world.deploy_it()
     assert world.agent.pushed == [APP.digest, stored.digest]
+
+
+async def test_a_repair_is_for_the_prompt_of_the_app_also_when_that_has_changed_meanwhile():
+    world = World()
+    await world.try_it()
+    spec = SESSION.order.model_copy(update={"prompt": "another one"})
+    world.work = replace(world.work, known_session=replace(SESSION, spec=spec))
+    with pytest.raises(NotYet):
+        await world.deploy_it()
+    assert [order.prompt for order in world.claude.orders] == [SESSION.order.prompt] * 2
+    assert world.work.memory.bundle.prompt_digest == prompt_digest(SESSION.order.prompt)
 
 
 async def test_after_two_repairs_the_session_ends_with_the_reason_of_the_app():

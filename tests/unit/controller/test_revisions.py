@@ -6,14 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 from tests.unit.controller.test_bundles import SESSION
-from tests.unit.controller.test_generate import NO_KEYS, Surroundings
+from tests.unit.controller.test_generate import NO_KEYS, QUOTA, Surroundings
 from tests.unit.controller.test_inspect import LOOK, Inspector, inspect_with
 from tests.unit.controller.test_repairs import Claude
 from tests.unit.lifecycle.life import IP, START
 
 from spawnai.clock import SystemClock
 from spawnai.controller.actions.revise import Revise
-from spawnai.controller.failures import NotYet
+from spawnai.controller.failures import NeedsPerson, NotYet
 from spawnai.droplet.client import AgentStatus, UpdateStatus
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.observation import Effort
@@ -141,6 +141,38 @@ async def test_a_restarted_operator_finds_the_version_it_had_paid_for(world):
     outcome = await world.set_prompt("with votes")
     assert outcome.number == 2
     assert len(world.claude.orders) == orders
+
+
+async def test_a_version_that_cannot_be_stored_is_stored_before_the_next_prompt_is_ordered(world):
+    served, world.secrets.error = world.agent.serves, QUOTA
+    for prompt in ("with votes", "with a chat"):
+        with pytest.raises(NeedsPerson, match="no other app is ordered meanwhile"):
+            await world.set_prompt(prompt)
+    assert [order.prompt for order in world.claude.orders] == [FIRST, "with votes"]
+    assert world.agent.serves == served
+    world.secrets.error = None
+    outcome = await world.set_prompt("with a chat")
+    assert (outcome.number, outcome.failure) == (3, None)
+    assert world.claude.orders[-1].before.prompt == FIRST  # the one that runs
+    orders, outcome = len(world.claude.orders), await world.set_prompt("with votes")
+    assert (outcome.number, outcome.failure) == (2, None)
+    assert len(world.claude.orders) == orders
+
+
+async def test_a_storing_whose_answer_was_lost_is_not_done_again(world):
+    create = world.secrets.create_secret
+
+    async def create_and_lose_the_answer(*arguments, **named):
+        world.secrets.create_secret = create
+        await create(*arguments, **named)
+        raise TimeoutError
+
+    world.secrets.create_secret = create_and_lose_the_answer
+    with pytest.raises(TimeoutError):
+        await world.set_prompt("with votes")
+    outcome = await world.set_prompt("with votes")
+    assert (outcome.number, len(world.claude.orders)) == (2, 2)
+    assert (await world.set_prompt("with a chat")).number == 3
 
 
 async def test_a_page_that_does_not_work_is_repaired_like_a_crash(world):

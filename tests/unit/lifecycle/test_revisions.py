@@ -2,11 +2,18 @@
 
 from datetime import timedelta
 
-from tests.unit.lifecycle.life import Life, a_session, an_offer
+from tests.unit.lifecycle.life import DIGEST, START, Life, a_session, an_offer
 
+from spawnai.api.record import GenerationEntry
 from spawnai.api.session import SessionSpec
 from spawnai.lifecycle import actions as do
-from spawnai.lifecycle.observation import AppView, Failure, FailureKind, Revised
+from spawnai.lifecycle.observation import (
+    AppView,
+    Failure,
+    FailureKind,
+    Revised,
+    StoredBundle,
+)
 from spawnai.lifecycle.revisions import prompt_digest
 
 FIRST, SECOND = "A page about ferns", "A page about ferns and mosses"
@@ -45,6 +52,16 @@ def test_the_first_version_is_named_with_the_moment_the_app_is_ready():
     assert not is_changed(life)
 
 
+def test_a_prompt_that_changes_before_the_app_is_ready_is_the_next_change():
+    paid = GenerationEntry(model="claude-sonnet-5-5", started_at=START, outcome="Stored")
+    written = StoredBundle(DIGEST, paid, prompt_digest=prompt_digest(FIRST))
+    order = a_session(spec=SessionSpec(prompt=SECOND, app_type="webapp"))
+    life = Life(session=order, bundle=written, held={do.ReviseApp}).settle()
+    [entry] = life.status.revisions
+    assert entry.prompt_digest == prompt_digest(FIRST)
+    assert is_changed(life)
+
+
 def test_a_new_prompt_has_the_app_changed():
     life = prompted(running(), SECOND)
     assert is_changed(life)
@@ -78,6 +95,18 @@ def test_the_prompt_before_takes_the_failure_back_without_any_action():
     prompted(life, FIRST)
     assert not is_changed(life)
     assert life.condition("UpdateFailed") is None
+
+
+def test_the_prompt_before_ends_the_wait_for_a_change_that_could_not_be_made():
+    life = running()
+    prompted(life, SECOND)
+    life.answered(do.ReviseApp, life.fail(FailureKind.NEEDS_PERSON, "SecretRefused", "a quota"))
+    assert life.condition("UpdateFailed") == ("True", "SecretRefused")
+    assert life.condition("Reconciling") == ("True", "Updating")
+    prompted(life, FIRST)
+    assert not is_changed(life)
+    assert life.condition("UpdateFailed") is None
+    assert life.condition("Reconciling") is None
 
 
 def test_only_the_last_five_versions_are_named():

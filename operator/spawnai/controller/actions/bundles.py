@@ -9,7 +9,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from spawnai.api.names import API_VERSION, SESSION_UID_LABEL
 from spawnai.api.record import GenerationEntry
@@ -24,6 +24,7 @@ from spawnai.controller.failures import NeedsPerson, SessionFailed
 from spawnai.controller.memory import WrittenApp
 from spawnai.generation.bundle import Bundle
 from spawnai.lifecycle.observation import Session, StoredBundle
+from spawnai.lifecycle.revisions import prompt_digest
 
 BUNDLE_KEY = "bundle.json.gz"
 """Compressed, so that the largest app there may be fits in a Secret, which holds 1 MiB."""
@@ -42,6 +43,19 @@ class Version:
     bundle: Bundle
     generation: GenerationEntry
     prompt: str = field(repr=False)
+    """What it was made for; empty where an operator of before stored it."""
+
+    @property
+    def stored(self) -> StoredBundle:
+        """What a plan knows of it."""
+        made_for = prompt_digest(self.prompt) if self.prompt else None
+        return StoredBundle(
+            self.bundle.digest,
+            self.generation,
+            self.number,
+            self.bundle.note,
+            prompt_digest=made_for,
+        )
 
 
 class Bundles:
@@ -70,11 +84,11 @@ class Bundles:
         number = 1
         while True:
             try:
-                bundle, generation = await self._read(session, number)
+                version = await self.version(session, number)
             except ObjectNotFound:
                 return found
-            found = StoredBundle(bundle.digest, generation, number, bundle.note, earlier)
-            earlier = (*earlier, generation)
+            found = replace(version.stored, earlier=earlier)
+            earlier = (*earlier, version.generation)
             number += 1
 
     async def stored(self, session: Session, number: int) -> StoredBundle:
@@ -84,7 +98,7 @@ class Bundles:
             SessionFailed: none is stored, or somebody has put something else in its place.
         """
         try:
-            bundle, generation = await self._read(session, number)
+            return (await self.version(session, number)).stored
         except ObjectNotFound:
             latest = await self.find(session)
             if latest is None:
@@ -94,7 +108,6 @@ class Bundles:
                     "app to bring to another droplet; apply the session again",
                 ) from None
             return latest
-        return StoredBundle(bundle.digest, generation, number, bundle.note)
 
     async def latest(self, session: Session) -> Bundle:
         """The latest version of the app.
@@ -109,7 +122,8 @@ class Bundles:
     async def store(self, session: Session, app: WrittenApp, number: int = 1) -> StoredBundle:
         """Store what was paid for, and return what is stored: another process may have been first.
 
-        `number` counts the versions of the app, from 1 on. What is stored is never changed.
+        `number` counts the versions of the app, from 1 on. What is stored is never changed: where
+        that version is of another prompt, this one is stored after it.
 
         Raises:
             NeedsPerson: the API server refuses it, until a person changes something.
@@ -126,10 +140,10 @@ class Bundles:
                 owner=self._owner(session.uid),
             )
         except Conflict:
-            stored = await self.find(session)
-            if stored is None:
-                raise
-            return stored
+            version = await self.version(session, number)
+            if version.prompt != app.prompt:
+                return await self.store(session, app, number + 1)
+            return await self.find(session) or version.stored
         except (ClusterUnavailable, ObjectNotFound):
             raise
         except ClusterError as error:
@@ -140,7 +154,7 @@ class Bundles:
                 "operator create Secrets in its namespace; it is tried again by itself, and no "
                 "other app is ordered meanwhile",
             ) from error
-        return StoredBundle(app.bundle.digest, app.generation, number, app.bundle.note)
+        return Version(number, app.bundle, app.generation, app.prompt).stored
 
     async def read(self, session: Session, number: int = 1) -> Bundle:
         """One version of the app.
@@ -149,8 +163,20 @@ class Bundles:
             ObjectNotFound: it is not stored.
             SessionFailed: somebody has put something else in its place.
         """
-        bundle, _ = await self._read(session, number)
-        return bundle
+        return (await self.version(session, number)).bundle
+
+    async def version(self, session: Session, number: int) -> Version:
+        """One version of the app, with what it was made for.
+
+        Raises:
+            ObjectNotFound: it is not stored.
+            SessionFailed: somebody has put something else in its place.
+        """
+        name = bundle_name(session.uid, number)
+        data = await self._cluster.get_secret(self._namespace, name)
+        bundle, generation = self._app_of(name, data)
+        prompt = data.get(PROMPT_KEY, b"").decode("utf-8", errors="surrogatepass")
+        return Version(number, bundle, generation, prompt)
 
     async def versions(self, session: Session) -> list[Version]:
         """All versions of the app, oldest first.
@@ -160,15 +186,10 @@ class Bundles:
         """
         found: list[Version] = []
         while True:
-            number = len(found) + 1
-            name = bundle_name(session.uid, number)
             try:
-                data = await self._cluster.get_secret(self._namespace, name)
+                found.append(await self.version(session, len(found) + 1))
             except ObjectNotFound:
                 return found
-            bundle, generation = self._app_of(name, data)
-            prompt = data.get(PROMPT_KEY, b"").decode("utf-8", errors="surrogatepass")
-            found.append(Version(number, bundle, generation, prompt))
 
     async def store_screenshot(self, session: Session, number: int, picture: bytes) -> None:
         """Keep the picture of a version (PNG). The first one stays.
@@ -204,10 +225,6 @@ class Bundles:
         if ledger_uid is None:
             return None
         return ledger_owner(session_uid, ledger_uid)
-
-    async def _read(self, session: Session, number: int) -> tuple[Bundle, GenerationEntry]:
-        name = bundle_name(session.uid, number)
-        return self._app_of(name, await self._cluster.get_secret(self._namespace, name))
 
     def _app_of(self, name: str, data: Mapping[str, bytes]) -> tuple[Bundle, GenerationEntry]:
         try:

@@ -95,11 +95,11 @@ class Generate:
         if stored.generation.repairs >= MAX_REPAIRS:
             raise SessionFailed("RepairsSpent", f"{MAX_REPAIRS} repairs did not help")
         if memory.unstored is None:
-            bundle = await self._bundles.read(work.session, stored.number)
-            before = Revised(
-                bundle, work.session.order.prompt, tuple(findings), stored.generation.repairs
-            )
-            memory.unstored = await self._order(work, action, before)
+            version = await self._bundles.version(work.session, stored.number)
+            # Not for a prompt that has changed meanwhile: that is the next change.
+            prompt = version.prompt or work.session.order.prompt
+            before = Revised(version.bundle, prompt, tuple(findings), version.generation.repairs)
+            memory.unstored = await self._order(work, action, before, prompt)
         repaired = await self._bundles.store(work.session, memory.unstored, stored.number + 1)
         memory.unstored = None
         return replace(repaired, earlier=(*stored.earlier, stored.generation))
@@ -109,17 +109,36 @@ class Generate:
     ) -> StoredBundle:
         """Have a stored app changed, and store the result as that version."""
         memory = work.memory
-        if memory.unstored is None or memory.unstored.prompt != work.session.order.prompt:
-            memory.unstored = await self._order(work, action, before)
+        memory.unstored = await self._order(work, action, before)
         stored = await self._bundles.store(work.session, memory.unstored, number)
         memory.unstored = None
         return stored
 
+    async def store_waiting(self, work: Work) -> None:
+        """Store the app that was written and could not be stored, whatever prompt it is for.
+
+        So an order for the next prompt never takes its place, and its own prompt finds it again.
+        """
+        memory = work.memory
+        if memory.unstored is None:
+            return
+        versions = await self._bundles.versions(work.session)
+        waiting = (memory.unstored.prompt, memory.unstored.bundle.digest)
+        # A storing whose answer was lost may have taken effect.
+        if waiting not in {(one.prompt, one.bundle.digest) for one in versions}:
+            await self._bundles.store(work.session, memory.unstored, len(versions) + 1)
+        memory.unstored = None
+
     async def _order(
-        self, work: Work, action: do.PaidAction, before: Revised | None = None
+        self,
+        work: Work,
+        action: do.PaidAction,
+        before: Revised | None = None,
+        prompt: str | None = None,
     ) -> WrittenApp:
-        """Have Claude write the app, or change it."""
+        """Have Claude write the app, or change it; for the session's prompt, or another one."""
         session, backing, memory = work.session, work.backing, work.memory
+        prompt = session.order.prompt if prompt is None else prompt
         model, generator = backing.spec.model, backing.generator
         for field, name in (("name", model.name), ("fallback", model.fallback)):
             if name is not None and not has_price(name):
@@ -131,7 +150,7 @@ class Generate:
         # To the microsecond: two orders of one second are two orders, and both are paid for.
         started = self._clock.utc_now()
         order = GenerationOrder(
-            prompt=session.order.prompt,
+            prompt=prompt,
             app_type=session.order.app_type,
             model=model.name,
             max_output_tokens=model.max_output_tokens,
@@ -204,7 +223,7 @@ class Generate:
             repairs=made.repairs,
         )
         self._note_generation(work, entry)
-        return WrittenApp(made.bundle, entry, session.order.prompt)
+        return WrittenApp(made.bundle, entry, prompt)
 
     def _note_others(
         self, work: Work, others: tuple[tuple[str, TokenUsage], ...], started: datetime

@@ -85,6 +85,7 @@ class Revise:
 
     async def _version_for(self, work: Work, action: do.ReviseApp) -> Version:
         """The latest version that was made for the prompt; a new one when there is none."""
+        await self._generate.store_waiting(work)
         versions = await self._bundles.versions(work.session)
         prompt = work.session.order.prompt
         made = [version for version in versions if version.prompt == prompt]
@@ -93,7 +94,11 @@ class Revise:
         runs = work.session.status.revision
         current = next((version for version in versions if version.number == runs), None)
         if current is None:
-            raise SessionFailed("AppNotStored", "the app that runs is not stored any more")
+            raise SessionFailed(
+                "AppNotStored",
+                "the source of the app that runs is not stored any more, so it cannot be changed; "
+                "apply the prompt as a new session",
+            )
         before = Revised(current.bundle, current.prompt)
         return await self._written(work, action, before, len(versions) + 1)
 
