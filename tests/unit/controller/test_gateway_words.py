@@ -10,7 +10,7 @@ from spawnai.api.spawnclass import ClassSpec, ClassStatus
 from spawnai.controller.classes.gateways import Gateway
 from spawnai.controller.classes.memory import ClassMemory
 from spawnai.controller.classes.state import ClassProblem, ClassState
-from spawnai.controller.classes.words import SILENT, gateway_conditions
+from spawnai.controller.classes.words import SILENT, gateway_conditions, runtime_words
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 HOST = "*.apps.example"
@@ -97,3 +97,9 @@ def test_a_name_that_leads_to_somebody_else_is_told_and_stops_nothing():
     gateway = served(name_trouble=taken)
     assert memory_with(gateway).offered().is_usable
     assert said(gateway)["DNSReady"][:2] == ("True", "RecordTaken")
+
+
+def test_a_class_without_the_hash_of_nodejs_says_what_its_droplets_install_and_what_to_do():
+    assert "`spawnai runtime lock`" in runtime_words(KNOWN)
+    spec = ClassSpec.model_validate({"runtime": {"nodeSha256": "a" * 64}})
+    assert runtime_words(SimpleNamespace(spec=spec)) == ""

@@ -39,7 +39,7 @@ from .keys import ClassKeys, read_keys
 from .ledger import ClassLedgers
 from .memory import ClassMemories, ClassMemory, Look, drop
 from .state import USABLE, USABLE_WORDS, CheckedFor, ClassProblem, ClassState, status_of
-from .words import SILENT, gateway_conditions, image_conditions
+from .words import SILENT, gateway_conditions, image_conditions, runtime_words
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -501,7 +501,8 @@ class ClassController:
     ) -> None:
         current = self._store.spawn_class(known.name) or known
         now = self._clock.utc_now().replace(microsecond=0)
-        remark = "; ".join(words for words in (self._clock_words(), state.remark) if words)
+        remarks = (self._clock_words(), state.remark, runtime_words(current))
+        remark = "; ".join(words for words in remarks if words)
         status = status_of(current, state, problem, now, remark=remark)
         about_gateway = gateway_conditions(current, memory.gateway, now)
         about_image = image_conditions(current, memory.image, now)

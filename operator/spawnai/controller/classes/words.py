@@ -1,8 +1,9 @@
-"""How a class's status tells of its gateway and of its baked image."""
+"""How a class's status tells of its gateway, its baked image and its runtime."""
 
 from datetime import datetime
 
 from spawnai.api.conditions import Condition, ConditionType
+from spawnai.app_runtime import NODE_VERSION
 from spawnai.controller.images.class_images import ImageNews
 from spawnai.controller.store import StoredClass
 
@@ -45,6 +46,20 @@ def image_conditions(known: StoredClass, image: ImageNews | None, now: datetime)
             is_true=not image.missing,
         )
     ]
+
+
+def runtime_words(known: StoredClass) -> str:
+    """What a person should know of the Node.js that the class's droplets install; empty: nothing.
+
+    A class without the hash of an archive is valid: its image may bring what apps run on.
+    """
+    if known.spec is None or known.spec.runtime.node_sha256 is not None:
+        return ""
+    return (
+        "droplets install the distribution's Node.js, which may be older than the "
+        f"{NODE_VERSION.partition('.')[0]} that apps are written for: put into spec.runtime what "
+        "`spawnai runtime lock` prints"
+    )
 
 
 def _certificate(known: StoredClass, gateway: Gateway, now: datetime) -> Condition:
