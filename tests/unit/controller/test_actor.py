@@ -12,6 +12,7 @@ from spawnai.controller.memory import Memory
 from spawnai.digitalocean.budget import Priority, RateBudget
 from spawnai.digitalocean.client import ApiClient
 from spawnai.digitalocean.errors import Ambiguous
+from spawnai.generation.claude import DEFAULT_LIMITS
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.kinds import WantedFirewall
 from spawnai.lifecycle.observation import Effort
@@ -66,3 +67,22 @@ async def test_a_creation_that_only_waited_for_its_turn_has_not_happened_when_it
         with pytest.raises(TimeoutError):
             await actor.carry_out(work, CREATION)
     assert work.memory.efforts[CREATION.key].waits_for_turn
+
+
+@virtual_time
+async def test_an_order_is_not_cut_before_the_generator_gives_it_up_itself():
+    """One that is cut from outside would be made again, and paid for twice."""
+    clock, written = VirtualClock(), []
+
+    async def write(_work, _action):
+        await clock.sleep(DEFAULT_LIMITS.total_seconds)
+        written.append(clock.now())
+
+    names = ("custody", "deploy", "inspect", "reservations", "replace", "resources")
+    others = {name: Nothing() for name in names}
+    writers = SimpleNamespace(generate_app=write), SimpleNamespace(revise_app=write)
+    actor = Actor(generate=writers[0], revise=writers[1], **others)
+    work = Work("uid", None, Memory(), None, clock.utc_now)
+    await actor.carry_out(work, do.GenerateApp())
+    await actor.carry_out(work, do.ReviseApp("203.0.113.7", "d" * 64))
+    assert len(written) == 2

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from spawnai.digitalocean.errors import Ambiguous
+from spawnai.generation.claude import DEFAULT_LIMITS, MAX_REPAIRS
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.kinds import KINDS
 
@@ -31,6 +32,13 @@ NEEDS_CLASS = (do.ResourceAction, do.GenerateApp, do.RecoverDroplet, do.ReplaceD
 TURN_SECONDS = 6 * 3600.0
 """The limit of what may have to wait for its turn among DigitalOcean's 5,000 calls an hour: ten
 thousand sessions that end at once take four hours. A single call has a shorter limit of its own."""
+
+ORDER_SECONDS = DEFAULT_LIMITS.total_seconds + 60.0
+"""The limit of having one app written and stored. Longer than the generator takes, which says why
+it gives up: an order that is cut from outside is made, and paid for, again."""
+
+DEPLOY_SECONDS = 600.0
+"""The limit of having an app installed and started. What takes longer is followed again."""
 
 _DOING: Mapping[type[do.Action], str] = {
     do.AddFinalizer: "putting the finalizer on the session",
@@ -100,10 +108,14 @@ class Actor:
             do.Await: (60, resources.wait),
             do.Delete: (TURN_SECONDS, resources.delete),
             do.Verify: (TURN_SECONDS, resources.verify),
-            do.GenerateApp: (600, generate.generate_app),
-            do.DeployApp: (600, deploy.deploy_app),
-            do.InspectApp: (600, inspect.inspect_app),
-            do.ReviseApp: (1800, revise.revise_app),
+            do.GenerateApp: (ORDER_SECONDS, generate.generate_app),
+            # These may have the app repaired.
+            do.DeployApp: (DEPLOY_SECONDS + ORDER_SECONDS, deploy.deploy_app),
+            do.InspectApp: (DEPLOY_SECONDS + ORDER_SECONDS, inspect.inspect_app),
+            do.ReviseApp: (
+                (1 + MAX_REPAIRS) * (ORDER_SECONDS + DEPLOY_SECONDS),
+                revise.revise_app,
+            ),
             do.Reserve: (5, reservations.reserve),
             do.SetExpiry: (15, deploy.set_expiry),
             do.CheckApp: (30, deploy.check_app),
