@@ -269,11 +269,18 @@ class Gateways:
             )
 
     async def _remove(self, known: StoredClass, account: CloudAccount) -> None:
-        """What is left after it, the next look goes on with."""
+        """What is left after it, the next look goes on with. No error ends the process: each is told,
+        and the next look tries again.
+        """
         try:
             await self._end(known, account)
-        except (DigitalOceanError, ClusterError, LeadershipLost) as error:
-            _LOGGER.warning("What class %s had for its gateway stays yet: %s", known.name, error)
+        except LeadershipLost:
+            return
+        except Exception as error:  # noqa: BLE001 - any is told, and tried again
+            trace = None if isinstance(error, ClassProblem) or is_expected(error) else error
+            _LOGGER.warning(
+                "What class %s had for its gateway stays yet: %s", known.name, error, exc_info=trace
+            )
 
     async def _stay(self, uid: str) -> None:
         """The class is in the mode, perhaps again, or ends: what it had does not go beside that."""
