@@ -34,11 +34,10 @@ from spawnai.billing import ledger as books
 from spawnai.clock import Clock
 from spawnai.controller.accounts import CloudAccount
 from spawnai.controller.actions.certificates import Acme, Keys, LineStore
-from spawnai.controller.cluster import Cluster, ClusterError, ObjectNotFound
+from spawnai.controller.cluster import Cluster, ObjectNotFound
 from spawnai.controller.failures import failure_of, is_expected
 from spawnai.controller.leader import LeadershipLost
 from spawnai.controller.store import Store, StoredClass
-from spawnai.digitalocean.errors import DigitalOceanError
 from spawnai.lifecycle.exposure import began_behind_gateway
 from spawnai.telemetry.metrics import GatewayCertificate
 
@@ -269,14 +268,12 @@ class Gateways:
             )
 
     async def _remove(self, known: StoredClass, account: CloudAccount) -> None:
-        """What is left after it, the next look goes on with. No error ends the process: each is told,
-        and the next look tries again.
-        """
+        """What is left after it, the next look goes on with; no error may end the process."""
         try:
             await self._end(known, account)
         except LeadershipLost:
             return
-        except Exception as error:  # noqa: BLE001 - any is told, and tried again
+        except Exception as error:
             trace = None if isinstance(error, ClassProblem) or is_expected(error) else error
             _LOGGER.warning(
                 "What class %s had for its gateway stays yet: %s", known.name, error, exc_info=trace
