@@ -119,17 +119,20 @@ async def test_a_tombstone_is_deleted_at_once(living):
     await one.assert_nothing_is_left()
 
 
-@pytest.mark.parametrize("name", ["again", "wanted-again"])
+@pytest.mark.parametrize(("name", "cascade"), [("again", "background"), ("wanted-again", "orphan")])
 async def test_the_same_name_can_be_ordered_again_right_after_the_deletion(
-    world, namespace, living, name
+    world, namespace, living, name, cascade
 ):
+    """Also where `--cascade=orphan` leaves behind whatever a session owns: it owns nothing."""
     one = living[name]
     await one.until_phase("Provisioning")
     await world.kubectl.run(
         *("delete", "spawnsession", name, "--namespace", namespace, "--timeout=40s"),
+        f"--cascade={cascade}",
         limit_seconds=45,
     )
     first = one.uid
+    assert await world.kubectl.items("secrets", "--namespace", namespace) == []
     await world.apply(namespace, session(name, "A page of the second order"))
     await one.until("is another one", lambda seen: seen.uid != first, 10)
     await one.until_running()

@@ -86,6 +86,22 @@ def test_kustomize_installs_every_manifest_and_every_definition():
         assert listed == files | apart
 
 
+def test_no_prune_takes_what_sessions_need_to_end():
+    """The definitions with all objects, the namespace, the operator's account and its rights."""
+    definitions = [
+        yaml.safe_load(path.read_text())
+        for path in sorted((REPOSITORY / "crds").glob("*.yaml"))
+        if path.name != "kustomization.yaml"
+    ]
+    kinds = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+    needed = [*definitions, the("Namespace", "spawnai-system"), *map(the, kinds)]
+    assert len(definitions) == 4
+    for one in needed:
+        annotations = one["metadata"].get("annotations", {})
+        assert annotations.get("argocd.argoproj.io/sync-options") == "Prune=false", one["metadata"]
+        assert annotations.get("kustomize.toolkit.fluxcd.io/prune") == "disabled", one["metadata"]
+
+
 def test_all_is_in_the_operators_namespace_or_in_none():
     namespace = the("Namespace", "spawnai-system")["metadata"]["name"]
     assert {

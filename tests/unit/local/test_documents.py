@@ -25,6 +25,18 @@ def test_links_within_the_repository_lead_somewhere(document):
     assert missing == []
 
 
+def test_every_test_that_is_named_exists():
+    named = {
+        test
+        for document in DOCUMENTS
+        for test in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", document.read_text())
+    }
+    assert len(named) > 50
+    for file, name in sorted(named):
+        text = (ROOT / file).read_text()
+        assert not name or re.search(rf"^(async )?def {name}\(", text, re.MULTILINE), name
+
+
 def test_every_make_target_that_is_named_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {
