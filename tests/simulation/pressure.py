@@ -47,6 +47,7 @@ from spawnai.controller.accounts import (
     account_behind,
 )
 from spawnai.controller.classes.claude import Claude
+from spawnai.controller.clock_difference import ClockDifference
 from spawnai.controller.controller import Controller, Outside
 from spawnai.controller.leader import LeadershipLost
 from spawnai.digitalocean.budget import RateBudget
@@ -547,6 +548,7 @@ class Crowd:
     def start(self) -> None:
         """Start an operator."""
         self.registry = CollectorRegistry()
+        self.clock_difference = ClockDifference()
         self._process = process = SimpleNamespace(
             name="operator 1",
             alive=True,
@@ -570,6 +572,7 @@ class Crowd:
                 agent_source="",
                 inspector=None,
                 notices=NoticeSender(_no_secret, self.clock),
+                clock_difference=self.clock_difference,
             )
         )
         shows = {

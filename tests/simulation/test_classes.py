@@ -12,6 +12,7 @@ from tests.simulation.world import prepared
 from tests.support.virtual_time import virtual_time
 
 from spawnai.api.names import class_firewall_name
+from spawnai.controller.clock_difference import DIGITALOCEAN
 from spawnai.controller.operator import STUCK_SECONDS
 from spawnai.generation.errors import GenerationNoCredit, GenerationUnauthorized
 from spawnai_local.bench.pressure import ideal_seconds
@@ -66,6 +67,26 @@ def limited_for(crowd: Crowd, seconds: float, named: float | None = None) -> lis
 
 
 # --- time ------------------------------------------------------------------------------------
+
+
+@virtual_time
+async def test_a_clock_that_is_off_is_told_on_the_class_whatever_else_is_wrong_with_it():
+    with prepared():
+        crowd = await operated()
+        sentence = (
+            "the operator's clock is 4 min ahead of DigitalOcean's: set it (NTP), or sessions end "
+            "at the wrong time"
+        )
+        crowd.clock_difference.note(DIGITALOCEAN, 250.0)
+        await crowd.until(lambda: sentence in crowd.class_says()[1], 2 * MINUTE)
+        assert crowd.class_says()[0] == "Usable"
+        crowd.claude.refuses_key = refusal_of_key()
+        crowd.set_keys(key="another-key")
+        await crowd.until(lambda: crowd.class_says()[0] == "ClaudeUnauthorized", 2 * MINUTE)
+        assert sentence in crowd.class_says()[1]
+        crowd.clock_difference.note(DIGITALOCEAN, 0.0)
+        await crowd.until(lambda: "clock" not in crowd.class_says()[1], 2 * MINUTE)
+        await crowd.close()
 
 
 @virtual_time

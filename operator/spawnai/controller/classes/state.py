@@ -80,8 +80,9 @@ def status_of(
     else:
         waits = problem.reason in WAITED_FOR
         why = ConditionType.RECONCILING if waits else ConditionType.STALLED
+        words = f"{problem}; besides, {remark}" if remark else str(problem)
         conditions = [
-            class_condition(known, now, type_, problem.reason, str(problem), is_true=is_true)
+            class_condition(known, now, type_, problem.reason, words, is_true=is_true)
             for type_, is_true in ((ConditionType.READY, False), (why, True))
         ]
     return ClassStatus(
