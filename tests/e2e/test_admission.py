@@ -35,6 +35,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 NAMESPACE = "admission"
 ORDER = {"prompt": "A clock that shows the time in three cities", "appType": "webapp"}
 RECORD_UID = "7d1f0c52-0d3c-4b5e-9a52-0c2f6b1f6a11"
+STAMPS_SINCE = 36  # the minor version whose API server has MutatingAdmissionPolicy in v1
 
 
 def session(
@@ -867,6 +868,45 @@ async def test_only_who_may_set_the_user_names_another_than_himself(
     with pytest.raises(KubectlError) as caught:
         await as_user(kubectl, person, order)
     assert f'spec.user is somebody else than you, "{person}": leave it out' in caught.value.answer
+
+
+async def until_stamped(kubectl: Kubectl, *, user: str | None) -> None:
+    """The API server takes the policy up, or gives it up, within a second or so."""
+    async with asyncio.timeout(30):
+        while True:
+            shown = await kubectl.run(
+                *("create", "--filename", "-", "--dry-run=server", "--output", "json"),
+                standard_input=json.dumps(session("probe")),
+            )
+            if json.loads(shown)["spec"].get("user") == user:
+                return
+            await asyncio.sleep(0.1)
+
+
+async def test_the_namespace_is_stamped_on_who_names_nobody_and_stays(kubectl, people):
+    """Where MutatingAdmissionPolicy is served: an option, so it is taken away again."""
+    version = json.loads(await kubectl.run("get", "--raw", "/version"))
+    if int(version["minor"].rstrip("+")) < STAMPS_SINCE:
+        pytest.skip(f"Kubernetes 1.{version['minor']} serves no MutatingAdmissionPolicy in v1")
+    stamp = ("-k", str(REPOSITORY / "manifests" / "user-stamp"))
+    await kubectl.run("apply", "--server-side", "--warnings-as-errors", *stamp)
+    try:
+        await until_stamped(kubectl, user=NAMESPACE)
+        # Who names somebody is not touched, and is still checked.
+        await as_user(kubectl, "dana@example.com", session("named", user="dana@example.com"))
+        with pytest.raises(KubectlError, match="somebody else than you"):
+            await as_user(kubectl, "dana@example.com", session("named", user="eve@example.com"))
+        for name, way in (("client-side", ()), ("server-side", SERVER_SIDE)):
+            manifest = session(f"stamped-{name}")
+            await apply(kubectl, manifest, *way)
+            before = await read(kubectl, f"stamped-{name}")
+            assert before["spec"] == manifest["spec"] | {"user": NAMESPACE}
+            await apply(kubectl, manifest, *way)
+            await kubectl.run("replace", "--filename", "-", standard_input=json.dumps(manifest))
+            assert (await read(kubectl, f"stamped-{name}"))["spec"] == before["spec"]
+    finally:
+        await kubectl.run("delete", *stamp)
+        await until_stamped(kubectl, user=None)
 
 
 async def test_an_owner_of_a_namespace_with_every_right_in_it_cannot_write_a_status(

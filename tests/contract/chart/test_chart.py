@@ -240,6 +240,15 @@ def test_admission_policies_can_be_switched_off(render):
     assert not [kind for kind in kinds if "AdmissionPolicy" in kind]
 
 
+def test_users_are_stamped_where_it_is_asked_for_and_served(render):
+    asked, wanted = 'userStamp={"enabled": true}', kustomize("manifests/user-stamp")
+    charted = render(asked, more=("--kube-version", "1.36.0"))
+    older = render(asked, more=("--kube-version", "1.35.0"))
+    assert set(charted) - set(older) == set(wanted)
+    for key, document in wanted.items():
+        assert without_labels(charted[key]) == without_labels(document), key
+
+
 def test_roles_need_not_join_the_clusters_own(render):
     whole, bare = render(), render('rbac={"aggregateClusterRoles": false}')
     mark = "rbac.authorization.k8s.io/aggregate-to-"
