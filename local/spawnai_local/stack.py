@@ -23,7 +23,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -526,13 +526,9 @@ class LocalStack:
         (programs / "kubectl").symlink_to(toolchain.kubectl())
         for plugin in toolchain.kubectl_plugin():
             (programs / plugin.name).symlink_to(plugin)
-        lines = [
-            f"export {name}={shlex.quote(value)}" for name, value in self.environment().items()
-        ]
-        lines.append(f'export PATH={shlex.quote(str(programs))}:"$PATH"')
         path = self.directory / "env"
         path.touch(mode=0o600)
-        path.write_text("\n".join(lines) + "\n")
+        path.write_text(exports(self.environment(), programs))
 
     # The end.
 
@@ -551,6 +547,12 @@ class LocalStack:
             )
         (self.directory / _REAL_DROPLETS).unlink(missing_ok=True)
         return None
+
+
+def exports(variables: Mapping[str, str], programs: Path) -> str:
+    """What a shell reads (`. .local/env`), whatever stands in a path."""
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    return "\n".join([*lines, f'export PATH={shlex.quote(str(programs))}:"$PATH"', ""])
 
 
 def _words(returncode: int | None) -> str:

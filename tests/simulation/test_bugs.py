@@ -11,12 +11,6 @@ from tests.simulation.bugs.bug import Bug
 from tests.simulation.bugs.situations import any_story
 from tests.simulation.world import run_story
 
-# A killed process drops its coroutines in mid-air: that is what is simulated.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
 MOST_SEEDS = 400
 SEEDS_OF_A_SITUATION = 10
 

@@ -14,11 +14,6 @@ from tests.simulation.world import run_story
 from spawnai.controller.actions import certificates
 from spawnai.controller.actions.certificates import CertificateResource
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
 SEEDS = max(40, int(os.environ.get("SPAWNAI_SEEDS", "500")) // 25)
 
 

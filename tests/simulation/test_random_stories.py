@@ -5,12 +5,6 @@ import os
 import pytest
 from tests.simulation.seeds import failures_in, told
 
-# A killed process drops its coroutines in mid-air: that is what is simulated.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
 SEEDS = int(os.environ.get("SPAWNAI_SEEDS", "500"))
 FIRST = int(os.environ.get("SPAWNAI_FIRST_SEED", "0"))
 STORIES_A_TEST = 25

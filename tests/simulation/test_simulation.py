@@ -13,12 +13,6 @@ import pytest
 from tests.simulation.story import story_of
 from tests.simulation.world import run_story
 
-# A killed process drops its coroutines in mid-air: that is what is simulated.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
 # What each of them once found stands in the history of the code that it changed.
 SEEDS_THAT_FOUND_SOMETHING = (
     3, 4, 25, 30, 46, 63, 64, 69, 74, 87, 115, 154, 173, 182, 194, 196, 199, 218, 240, 270, 318,

