@@ -10,7 +10,8 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, ip_address
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar, get_args
 from urllib.parse import urlsplit
 
@@ -83,6 +84,23 @@ def read_address(text: Any) -> Any:
     if not good or (":" in host) != bracketed:
         raise ValueError("write host:port such as 0.0.0.0:8080 or [::]:8080, port 1 to 65535")
     return Address(host or "0.0.0.0", int(port))  # noqa: S104 - that is what :8080 means
+
+
+def read_ip_and_port(text: Any) -> Any:
+    """`IP:port`, or `[IPv6]:port`: of a DNS server, which no name can be asked for."""
+    address = read_address(text)
+    try:
+        ip_address(address.host)
+    except ValueError:
+        raise ValueError("write its IP address, as in 127.0.0.1:53 or [::1]:53") from None
+    return address
+
+
+def read_file(text: Any) -> Any:
+    """The path of a PEM file that is there."""
+    if not Path(text).is_file():
+        raise ValueError("write the path of a PEM file: there is no such file")
+    return Path(text)
 
 
 def whole_number(least: int, most: int) -> Callable[[Any], Any]:
@@ -304,18 +322,20 @@ class Settings(ProcessSettings, CloudSettings):
         validation_alias="SPAWNAI_ACME_DIRECTORY_URL",
         description=f"The ACME server that certificates are ordered from; {NO_ACME}: none is.",
     )
-    acme_ca_file: Annotated[str | None, BeforeValidator(lambda text: text or None)] = Field(
+    acme_ca_file: Annotated[Path | None, BeforeValidator(_or_none(read_file))] = Field(
         None,
         validation_alias="SPAWNAI_ACME_CA_FILE",
         description="The roots that the ACME server itself is checked by, if not the system's.",
     )
-    acme_dns: Annotated[Address | None, NoDecode, BeforeValidator(_or_none(read_address))] = Field(
-        None,
-        validation_alias="SPAWNAI_ACME_DNS",
-        description=(
-            "The DNS server that is asked for proofs and CAA records, if not the domain's own "
-            "nameservers; for a DNS of one's own."
-        ),
+    acme_dns: Annotated[Address | None, NoDecode, BeforeValidator(_or_none(read_ip_and_port))] = (
+        Field(
+            None,
+            validation_alias="SPAWNAI_ACME_DNS",
+            description=(
+                "The DNS server that is asked for proofs and CAA records, if not the domain's own "
+                "nameservers; for a DNS of one's own."
+            ),
+        )
     )
     inspector_url: Annotated[str | None, BeforeValidator(_or_none(_read_url))] = Field(
         None,

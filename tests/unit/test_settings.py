@@ -5,7 +5,10 @@ import json
 import pytest
 
 from spawnai.cli import main
-from spawnai.settings import Address, SettingsError, settings_from
+from spawnai.console.settings import ConsoleSettings
+from spawnai.gateway.settings import GatewaySettings
+from spawnai.inspector.settings import InspectorSettings
+from spawnai.settings import Address, Settings, SettingsError, read_settings, settings_from
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,16 @@ from spawnai.settings import Address, SettingsError, settings_from
         ("SPAWNAI_REAPER", "no", "write delete or dry-run"),
         ("SPAWNAI_REAPER_MINIMUM_AGE", "ten", "write a duration such as 90m"),
         ("SPAWNAI_DROPLET_NETWORKS", "127.0.0.1/8", "write IPv4 networks with commas"),
+        ("SPAWNAI_REAPER_MOST_PER_HOUR", "0", "write a whole number from 1 to 100000"),
+        (
+            "SPAWNAI_ACME_DIRECTORY_URL",
+            "http://ca.example",
+            "write the https:// address of an ACME",
+        ),
+        ("SPAWNAI_ACME_CA_FILE", "/no/such/file", "there is no such file"),
+        ("SPAWNAI_ACME_DNS", "dns.example:53", "write its IP address"),
+        ("SPAWNAI_DOOR_ADDRESS", "8443", "write host:port"),
+        ("SPAWNAI_INSPECTOR_URL", "spawnai-inspector", "write a URL with its scheme"),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_to_write(variable, value, sentence):
@@ -61,6 +74,26 @@ def test_all_wrong_values_are_told_at_once_each_as_one_line_of_json(monkeypatch,
         "SPAWNAI_WORKERS",
     ]
     assert {line["level"] for line in lines} == {"error"}
+
+
+PROCESSES = (Settings, ConsoleSettings, GatewaySettings, InspectorSettings)
+ANY_TEXT = {
+    # What Kubernetes itself writes into a pod.
+    "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT_HTTPS", "POD_IP", "POD_NAME", "POD_UID",
+    # Places that may come into being later, as a Secret that is mounted.
+    "SPAWNAI_GATEWAY_ADMIN_SOCKET", "SPAWNAI_GATEWAY_CA", "SPAWNAI_GATEWAY_TLS",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_no_setting_of_any_process_takes_whatever_is_written(process):
+    variables = {str(field.validation_alias) for field in process.model_fields.values()}
+    with pytest.raises(SettingsError) as caught:
+        read_settings(process, dict.fromkeys(variables, "² no such"))
+    assert {problem.variable for problem in caught.value.problems} == variables - ANY_TEXT
+    for problem in caught.value.problems:
+        assert problem.message.startswith(f"{problem.variable} is '² no such': ")
+        assert "write " in problem.message
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, TypeVar
 
 import requests
@@ -131,7 +132,7 @@ class AcmeAccount:
     """
 
     def __init__(
-        self, directory_url: str, key_pem: bytes, clock: Clock, *, ca_file: str | None = None
+        self, directory_url: str, key_pem: bytes, clock: Clock, *, ca_file: Path | str | None = None
     ) -> None:
         key = serialization.load_pem_private_key(key_pem, password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
@@ -301,7 +302,7 @@ class AcmeAccount:
                 self._key, alg=ES256, user_agent=_USER_AGENT, timeout=CONNECTION_SECONDS
             )
             # A proxy of the environment is obeyed, as with every HTTP client; the roots are ours.
-            net.verify_ssl = self._ca_file or True  # type: ignore[assignment]
+            net.verify_ssl = str(self._ca_file) if self._ca_file else True  # type: ignore[assignment]
             made = self._own.client = _Client(_Client.get_directory(self.directory_url, net), net)
             self._clients.append(made)
         made.net.account = self._registered

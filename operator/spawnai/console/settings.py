@@ -15,6 +15,7 @@ from spawnai.settings import (
     Address,
     TelemetrySettings,
     read_address,
+    read_file,
     read_namespace,
     read_or,
     read_settings,
@@ -30,14 +31,6 @@ def _read_https_url(text: Any) -> Any:
             "write the https:// address of the API server, since the callers' tokens are sent there"
         )
     return str(text).rstrip("/")
-
-
-def _read_file(text: Any) -> Any:
-    if not text:
-        return None
-    if not Path(text).is_file():
-        raise ValueError("write the path of a PEM file: there is no such file")
-    return Path(text)
 
 
 def _read_database_url(text: Any) -> Any:
@@ -66,7 +59,7 @@ class ConsoleSettings(TelemetrySettings):
         validation_alias="SPAWNAI_KUBERNETES_URL",
         description="The API server, where the console runs outside a pod.",
     )
-    given_ca: Annotated[Path | None, BeforeValidator(_read_file)] = Field(
+    given_ca: Annotated[Path | None, BeforeValidator(read_or(None, read_file))] = Field(
         None,
         validation_alias="SPAWNAI_KUBERNETES_CA_FILE",
         description="The certificate authority of the API server, if not the pod's or system's.",

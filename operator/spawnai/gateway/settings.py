@@ -16,7 +16,7 @@ from pydantic_settings import NoDecode
 from spawnai.settings import (
     Address,
     TelemetrySettings,
-    read_address,
+    read_ip_and_port,
     read_or,
     read_settings,
     whole_number,
@@ -98,7 +98,7 @@ class GatewaySettings(TelemetrySettings):
         validation_alias="SPAWNAI_GATEWAY_DROPLET_HTTPS_PORT",
         description="Where droplets answer HTTPS.",
     )
-    dns: Annotated[Address, NoDecode, BeforeValidator(read_or(_DNS, read_address))] = Field(
+    dns: Annotated[Address, NoDecode, BeforeValidator(read_or(_DNS, read_ip_and_port))] = Field(
         _DNS,
         validation_alias="SPAWNAI_GATEWAY_DNS",
         description="Where this process answers Caddy's questions.",

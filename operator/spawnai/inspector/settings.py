@@ -5,7 +5,6 @@ A value that cannot be used is refused with a sentence that says what to write, 
 
 import shutil
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -17,6 +16,7 @@ from spawnai.settings import (
     ProcessSettings,
     choice,
     read_address,
+    read_ip_and_port,
     read_or,
     read_settings,
     whole_number,
@@ -29,15 +29,6 @@ def _read_program(text: Any) -> Any:
     if shutil.which(text) is None:
         raise ValueError("write the path of a program that can be run, or nothing: the system's")
     return text
-
-
-def _read_dns(text: Any) -> Any:
-    address = read_address(text)
-    try:
-        ip_address(address.host)
-    except ValueError:
-        raise ValueError("write its IP address, as in 127.0.0.1:53 or [::1]:53") from None
-    return address
 
 
 class InspectorSettings(ProcessSettings):
@@ -70,10 +61,12 @@ class InspectorSettings(ProcessSettings):
         validation_alias="SPAWNAI_DROPLET_NETWORKS",
         description="Networks whose addresses count as public ones of droplets, for a local cloud.",
     )
-    dns: Annotated[Address | None, NoDecode, BeforeValidator(read_or(None, _read_dns))] = Field(
-        None,
-        validation_alias="SPAWNAI_INSPECTOR_DNS",
-        description="A DNS server to ask instead of the system's.",
+    dns: Annotated[Address | None, NoDecode, BeforeValidator(read_or(None, read_ip_and_port))] = (
+        Field(
+            None,
+            validation_alias="SPAWNAI_INSPECTOR_DNS",
+            description="A DNS server to ask instead of the system's.",
+        )
     )
 
     @property

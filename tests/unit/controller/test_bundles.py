@@ -91,6 +91,16 @@ async def test_nothing_stored_is_no_app():
     assert await bundles(Secrets()).find(SESSION) is None
 
 
+async def test_an_app_that_another_droplet_needs_and_nobody_has_is_told_with_its_place(stored):
+    """As after an upgrade from a build that kept it elsewhere."""
+    with pytest.raises(
+        SessionFailed, match=f"{NAMESPACE}/{bundle_name(SESSION.uid)} is gone"
+    ) as it:
+        await bundles(Secrets()).stored(SESSION, 1)
+    assert it.value.reason == "StoredAppMissing"
+    assert (await bundles(stored).stored(SESSION, 7)).number == 1, "another version will do"
+
+
 PRINTABLE = "".join(map(chr, range(32, 127)))
 """With quotes and backslashes, which JSON doubles."""
 

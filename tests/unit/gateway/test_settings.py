@@ -27,6 +27,7 @@ GIVEN = {"SPAWNAI_GATEWAY_DOMAIN": "apps.example.com"}
         ("SPAWNAI_GATEWAY_DROPLET_HTTPS_PORT", "-1", "write a whole number from 1 to 65535"),
         ("SPAWNAI_GATEWAY_DNS", "127.0.0.1:99999", "write host:port"),
         ("SPAWNAI_GATEWAY_DNS", "::1:5353", "write host:port"),
+        ("SPAWNAI_GATEWAY_DNS", "localhost:5353", "write its IP address"),
         ("SPAWNAI_HTTP_ADDRESS", "8080", "write host:port"),
         ("SPAWNAI_LOG_LEVEL", "verbose", "write debug, info, warning or error"),
         ("SPAWNAI_LOG_FORMAT", "xml", "write json or text"),
