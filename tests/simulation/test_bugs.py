@@ -11,6 +11,12 @@ from tests.simulation.bugs.bug import Bug
 from tests.simulation.bugs.situations import any_story
 from tests.simulation.world import run_story
 
+# What a deliberate mistake leaves to the collector is its own.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
 MOST_SEEDS = 400
 SEEDS_OF_A_SITUATION = 10
 
