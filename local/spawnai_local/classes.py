@@ -9,6 +9,7 @@ from spawnai.api.spawnclass import (
     ExposureSpec,
     Https,
     LifetimeSpec,
+    PricingSpec,
     RuntimeSpec,
 )
 
@@ -37,12 +38,14 @@ def local_classes(
     runtime: RuntimeSpec | None = None,
     *,
     gateway: str | None = None,
+    pricing: PricingSpec | None = None,
 ) -> list[dict[str, Any]]:
     """A class without a domain (its URLs are addresses), one with names in DNS, one without HTTPS,
     and with the address of a `gateway` one whose apps are behind it.
 
     `ports`: where droplets answer HTTP and HTTPS. `runtime`: where they get Node.js and Caddy;
-    without one, from the stand-in for the distribution.
+    without one, from the stand-in for the distribution. `pricing`: what users are charged; nothing
+    without it.
     """
     http_port, https_port = ports
     direct = ExposureSpec(http_port=http_port, https_port=https_port)
@@ -62,7 +65,12 @@ def local_classes(
     return [
         _document(
             name,
-            ClassSpec(lifetime=lifetime, exposure=exposure, runtime=runtime or RuntimeSpec()),
+            ClassSpec(
+                lifetime=lifetime,
+                exposure=exposure,
+                runtime=runtime or RuntimeSpec(),
+                pricing=pricing or PricingSpec(),
+            ),
             is_default=name == default_class,
         )
         for name, exposure in exposures.items()

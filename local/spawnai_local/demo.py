@@ -14,7 +14,15 @@ from typing import IO, Any
 
 from spawnai_local.classes import LOCAL_DNS_CLASS
 from spawnai_local.demo_checks import Claim
-from spawnai_local.demo_story import CLOUD, LIFETIME, Story, StoryError, Verdict, read_examples
+from spawnai_local.demo_story import (
+    CLOUD,
+    LIFETIME,
+    PRICING,
+    Story,
+    StoryError,
+    Verdict,
+    read_examples,
+)
 from spawnai_local.interruption import run_until_interrupted
 from spawnai_local.narration import Narrator
 from spawnai_local.paths import checkout
@@ -60,7 +68,13 @@ def _settings(directory: Path) -> StackSettings:
         raise SettingsError(
             "the demo always uses the local cloud; for real droplets: make local CLOUD=digitalocean"
         )
-    return replace(settings, local_cloud=CLOUD, lifetime=LIFETIME, default_class=LOCAL_DNS_CLASS)
+    return replace(
+        settings,
+        local_cloud=CLOUD,
+        lifetime=LIFETIME,
+        pricing=PRICING,
+        default_class=LOCAL_DNS_CLASS,
+    )
 
 
 async def _run(settings: StackSettings, narrator: Narrator, verdict: Verdict) -> int:

@@ -11,8 +11,15 @@ from typing import Any
 
 from spawnai.api.budget import BudgetStatus
 from spawnai.api.conditions import ConditionType, find_condition, is_true
-from spawnai.api.record import LedgerEntry, Presence, RecordStatus, ResourceKind
-from spawnai.api.session import Phase, SessionStatus
+from spawnai.api.record import (
+    LedgerEntry,
+    Presence,
+    PriceTerms,
+    RecordStatus,
+    ResourceKind,
+    UsageTotals,
+)
+from spawnai.api.session import CostStatus, Phase, PriceStatus, SessionStatus
 from spawnai.billing.token_prices import token_cost
 
 GONE_WITHIN = timedelta(seconds=5)
@@ -20,6 +27,12 @@ GONE_WITHIN = timedelta(seconds=5)
 
 HALF_OF_THE_LAST_DIGIT = Decimal("0.0000005")
 """A record gives each order to the millionth of a dollar; a cached token costs less than that."""
+
+_FIFTH = Decimal("0.2")
+"""How much more or less is charged for a minute above 80 % or below 30 %."""
+
+A_SECOND_OF_USE = Decimal("0.01")
+"""What a second more or less changes in a factor: records give times to the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +51,18 @@ class Ledger:
     session: str
     uid: str
     status: RecordStatus
+    terms: PriceTerms | None = None
+    """How its price is made; None: nobody is charged."""
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> "Ledger":
         """Read a SpawnRecord as the API server gives it."""
+        terms = document["spec"].get("priceTerms")
         return cls(
             session=document["spec"]["owner"]["name"],
             uid=document["spec"]["owner"]["uid"],
             status=RecordStatus.model_validate(document.get("status") or {}),
+            terms=PriceTerms.model_validate(terms) if terms is not None else None,
         )
 
     @property
@@ -104,12 +121,18 @@ def waits(name: str, status: SessionStatus, reason: str, words: str) -> Claim:
 
 
 def says_its_price_before(name: str, status: SessionStatus) -> Claim:
-    """The estimate is there while nothing is made."""
-    estimated = status.cost.estimated if status.cost is not None else None
+    """The estimate is there while nothing is made, and between what its user is charged."""
+    cost = status.cost or CostStatus()
+    price = cost.price or PriceStatus()
+    amounts = (cost.estimated, price.lowest, price.estimated, price.highest)
+    known = [Decimal(amount) for amount in amounts if amount is not None]
     return Claim(
-        f"{name} says what it will cost before anything is made: about ${estimated}",
-        estimated is not None and Decimal(estimated) > 0 and status.droplet is None,
-        f"an estimate of {estimated}, droplet {status.droplet}",
+        f"{name} says what it will cost before anything is made: about ${cost.estimated}, and what "
+        f"is charged: ${price.lowest} to ${price.highest}",
+        len(known) == len(amounts)
+        and 0 < known[0] <= known[1] < known[2] < known[3]
+        and status.droplet is None,
+        f"a cost of {cost.estimated}, prices {amounts[1:]}, droplet {status.droplet}",
     )
 
 
@@ -295,6 +318,80 @@ def sums_add_up(ledgers: Sequence[Ledger], statuses: Mapping[str, SessionStatus]
     return Claim(
         "every session says the cost that its record adds up to", not problems, "; ".join(problems)
     )
+
+
+def prices_follow_use(ledgers: Sequence[Ledger], statuses: Mapping[str, SessionStatus]) -> Claim:
+    """Each price is cost and overhead, times the multiplier, times how busy processor and memory
+    were, which change it by a fifth at most; what never ran is charged nothing.
+    """
+    problems, measured = [], 0
+    for ledger in ledgers:
+        status = statuses.get(ledger.session)
+        usage = ledger.status.usage or UsageTotals()
+        measured += usage.measured_seconds
+        if not _is_right(_price_of(status), ledger, usage, status):
+            problems.append(f"{ledger.session}: {_price_of(status)}, after {usage}")
+    if not measured:
+        problems.append("no agent has measured anything")
+    return Claim(
+        f"each price is what cost and use come to; {measured} s of use were measured",
+        not problems,
+        "; ".join(problems),
+    )
+
+
+def _is_right(
+    price: PriceStatus, ledger: Ledger, usage: UsageTotals, status: SessionStatus | None
+) -> bool:
+    if price.final is None or ledger.terms is None or status is None:
+        return False
+    if status.ready_at is None:
+        return Decimal(price.final) == 0
+    ended = max(
+        (
+            entry.deletion_accepted_at
+            for entry in ledger.status.resources
+            if entry.kind is ResourceKind.DROPLET and entry.deletion_accepted_at is not None
+        ),
+        default=status.ready_at,
+    )
+    ran = max((ended - status.ready_at).total_seconds(), usage.measured_seconds, 1.0)
+    total = ledger.total_dollars * (1 + Decimal(ledger.terms.overhead or 0))
+    total *= Decimal(ledger.terms.multiplier or 1)
+    for shown, busy, idle in (
+        (price.cpu, usage.cpu_busy_seconds, usage.cpu_idle_seconds),
+        (price.memory, usage.memory_busy_seconds, usage.memory_idle_seconds),
+    ):
+        factor = Decimal(shown or 0)
+        if abs(factor - (1 + _FIFTH * (busy - idle) / Decimal(str(ran)))) > A_SECOND_OF_USE:
+            return False
+        total *= factor
+    return abs(Decimal(price.final) - total) <= 2 * HALF_OF_THE_LAST_DIGIT
+
+
+def price_lines(
+    ledgers: Sequence[Ledger], statuses: Mapping[str, SessionStatus]
+) -> list[tuple[str, ...]]:
+    """Prices as rows: what was shown before, the cost, the factors, and what is charged."""
+    rows: list[tuple[str, ...]] = [
+        ("SESSION", "SHOWN BEFORE", "COST", "PROCESSOR", "MEMORY", "CHARGED")
+    ]
+    for ledger in ledgers:
+        price = _price_of(statuses.get(ledger.session))
+        before = f"${price.lowest} to ${price.highest}" if price.lowest is not None else ""
+        charged = f"${price.final}" if price.final is not None else ""
+        factors = [
+            f"× {factor}" if factor is not None else "" for factor in (price.cpu, price.memory)
+        ]
+        rows.append(
+            (ledger.session, before, f"${dollars(ledger.total_dollars)}", *factors, charged)
+        )
+    return rows
+
+
+def _price_of(status: SessionStatus | None) -> PriceStatus:
+    cost = status.cost if status is not None else None
+    return (cost.price if cost is not None else None) or PriceStatus()
 
 
 def cloud_is_empty(state: Mapping[str, Any], domain: str | None) -> Claim:

@@ -21,7 +21,7 @@ from spawnai.api.conditions import ConditionType, is_true
 from spawnai.api.durations import format_duration, format_time
 from spawnai.api.names import API_VERSION, EXPIRES_AT_ANNOTATION, TTL_ANNOTATION
 from spawnai.api.session import AppType, Phase, SessionStatus
-from spawnai.api.spawnclass import LifetimeSpec
+from spawnai.api.spawnclass import LifetimeSpec, PricingModel, PricingSpec
 from spawnai_local import demo_checks as checks
 from spawnai_local.browser import FetchError, Page, fetch, lookup
 from spawnai_local.classes import LOCAL_DNS_CLASS, LOCAL_DOMAIN
@@ -39,6 +39,9 @@ CLOUD = CloudSettings(boot_seconds=(5.0, 7.0), tokens_per_second=300.0, first_to
 LIFETIME = LifetimeSpec(
     max="10m", provisioning_deadline="150s", notice="5s", warning="15s", dead_man_grace="1m"
 )
+
+PRICING = PricingSpec(model=PricingModel.DYNAMIC)
+"""Users are charged by how busy their droplets are, as the agents measure once a minute."""
 
 TTL = timedelta(seconds=90)
 """What every session gets here: the slowest has to be Running before the first one ends."""
@@ -643,6 +646,17 @@ class Story:
             self._verdict.check(checks.tokens_cost_what_claude_billed(ledgers, tokens))
         statuses = {name: session.status for name, session in self._watch.sessions.items()}
         self._verdict.check(checks.sums_add_up(ledgers, statuses))
+        self._show_prices(ledgers, statuses)
+
+    def _show_prices(
+        self, ledgers: Sequence[Ledger], statuses: Mapping[str, SessionStatus]
+    ) -> None:
+        """What users are charged: the range that was shown before, and what became of it."""
+        self._narrator.blank()
+        self._narrator.say("Users are charged by cost and by how busy their droplets were:")
+        self._narrator.lines(columns(checks.price_lines(ledgers, statuses)))
+        self._narrator.blank()
+        self._verdict.check(checks.prices_follow_use(ledgers, statuses))
 
     async def _empty(self) -> None:
         self._narrator.step("The cloud is empty")

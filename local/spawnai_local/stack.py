@@ -255,6 +255,7 @@ class LocalStack:
             gateway=str(self.cloud.dns_address)
             if self.cloud.acme_directory_url is not None
             else None,
+            pricing=self.settings.pricing,
         )
 
     async def happenings(self) -> AsyncIterator[str]:

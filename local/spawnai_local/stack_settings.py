@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-from spawnai.api.spawnclass import LifetimeSpec
+from spawnai.api.spawnclass import LifetimeSpec, PricingSpec
 from spawnai.settings import DEFAULT_DIGITALOCEAN_API_URL
 from spawnai_local.classes import LAPTOP_LIFETIME, LOCAL_CLASS
 from spawnai_local.cloud_settings import (
@@ -76,6 +76,7 @@ class StackSettings:
     domain: str | None = None
     local_cloud: CloudSettings = field(default_factory=CloudSettings)
     lifetime: LifetimeSpec = LAPTOP_LIFETIME
+    pricing: PricingSpec = PricingSpec()  # noqa: RUF009 - a model of defaults
     default_class: str = LOCAL_CLASS
     """Which of the two local classes a session gets that names none."""
     https: bool = False

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -8,8 +9,10 @@ from spawnai.api.record import (
     GenerationEntry,
     LedgerEntry,
     Presence,
+    PriceTerms,
     RecordStatus,
     ResourceKind,
+    UsageTotals,
 )
 from spawnai.api.session import CostStatus, Phase, SessionStatus
 from spawnai_local import demo_checks as checks
@@ -219,9 +222,36 @@ def test_one_that_waits_says_where_it_stands_and_for_what():
 
 
 def test_an_estimate_is_there_before_a_droplet():
-    cost = CostStatus(estimated="0.07")
+    price = {"model": "Dynamic", "lowest": "0.18", "estimated": "0.28", "highest": "0.4"}
+    cost = CostStatus(estimated="0.07", price=price)
     assert checks.says_its_price_before("board", held_back("Queued", "", cost=cost)).holds
+    no_range = CostStatus(estimated="0.07", price=price | {"highest": "0.28"})
+    assert not checks.says_its_price_before("board", held_back("Queued", "", cost=no_range)).holds
     assert not checks.says_its_price_before("board", held_back("Queued", "")).holds
+
+
+HALF_BUSY = UsageTotals(measured_seconds=60, cpu_busy_seconds=60, memory_idle_seconds=30)
+
+
+@pytest.mark.parametrize(
+    ("usage", "cpu", "memory", "final", "holds"),
+    [
+        # 100 s ran: processor 1 + 0.2 × 60 / 100, memory 1 - 0.2 × 30 / 100.
+        (HALF_BUSY, "1.12", "0.94", "0.221088", True),
+        (HALF_BUSY, "1.12", "0.94", "0.21", False),
+        (HALF_BUSY, "1.3", "0.94", "0.221088", False),
+        (HALF_BUSY, "1.12", "0.94", None, False),
+        (None, "1", "1", "0.21", False),  # nothing was measured
+    ],
+)
+def test_a_price_is_what_cost_and_use_come_to(usage, cpu, memory, final, holds):
+    gone = droplet(deletion_accepted_at=NOON + timedelta(seconds=100))
+    price = {"model": "Dynamic", "cpu": cpu, "memory": memory, "final": final}
+    cost = CostStatus(price=price)
+    ran = status(Phase.DESTROYED, ready_at=NOON, cost=cost)
+    terms = PriceTerms(model="Dynamic", overhead="0.05", multiplier="2")
+    booked = replace(ledger(gone, total="0.1", usage=usage), terms=terms)
+    assert checks.prices_follow_use([booked], {"board": ran}).holds is holds
 
 
 @pytest.mark.parametrize(
