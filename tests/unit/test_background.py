@@ -135,8 +135,9 @@ async def test_a_gateway_that_lost_a_task_answers_on_and_is_not_alive(name, monk
         await asyncio.sleep(0.01)
         assert not process.done()
     [task] = found
-    task.cancel()
-    task.uncancel()  # as if nobody had asked it
+    while task._fut_waiter is None:
+        await asyncio.sleep(0)
+    task._fut_waiter.cancel()  # what it waits for: nobody has asked the task itself
     await ended(task)
     assert background.failure() == f"the background task {name} died; see the log"
     assert not process.done()
