@@ -61,7 +61,7 @@ from .placing import order_droplet
 from .replacing import can_replace, fault, replace_droplet, say_replacing
 from .reservations import Unpriced, worst_case
 from .resources import delete, ensure, give_up
-from .revisions import first_revision, repair_is_due, revise
+from .revisions import first_revision, repair_is_due, revise, waits_for_budget
 from .status import Draft
 from .summary import announce_expiry, sum_up
 
@@ -174,7 +174,8 @@ def _say_the_rest(
     expiry = once_told(o, d.previous, wanted)
     announce_expiry(d, offer, expiry, now)
     if keeps:
-        keep(d, wanted, expiry, now, repairs=repair_is_due(d, session, offer))
+        repairs = repair_is_due(d, session, offer) and not waits_for_budget(d)
+        keep(d, wanted, expiry, now, repairs=repairs)
         if d.address is not None and revise(d, session, offer, d.address):
             give_back(d, session, offer, o.record, wanted)
     sum_up(d, session, offer, expiry, unpaid)

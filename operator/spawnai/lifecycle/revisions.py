@@ -12,7 +12,7 @@ from spawnai.api.session import RevisionStatus, SessionStatus
 from spawnai.api.spawnclass import OnAppFailure
 
 from .actions import ReviseApp, key_of
-from .funding import may_order
+from .funding import WAITING_FOR_BUDGET, may_order
 from .inspection import look_of, tell
 from .keep import app_failure
 from .observation import FailureKind, Offer, Session
@@ -84,6 +84,8 @@ def revise(d: Draft, session: Session, offer: Offer, ip: str) -> bool:
     what = "repair" if repairs else "new prompt"
     if not (began or is_made or may_order(d, session, offer, record, what)):
         return False
+    if waits_for_budget(d):
+        d.drop(ConditionType.UPDATE_FAILED)
     if failure is not None and failure.kind is not FailureKind.FINAL:
         d.set_true(ConditionType.UPDATE_FAILED, failure.reason, failure.message)
     d.do(action)
@@ -100,6 +102,12 @@ def repair_is_due(d: Draft, session: Session, offer: Offer) -> bool:
     if not wants or o.app is None or app_failure(o) is None:
         return False
     return not _gave_up(d, prompt_digest(session.order.prompt))
+
+
+def waits_for_budget(d: Draft) -> bool:
+    """Whether no budget bears the change that is wanted: an app that stopped is not repaired."""
+    told = d.condition(ConditionType.UPDATE_FAILED)
+    return told is not None and told.reason == WAITING_FOR_BUDGET
 
 
 def _gave_up(d: Draft, wanted: str) -> bool:

@@ -9,10 +9,12 @@ from tests.unit.lifecycle.life import START, Life, a_session, an_offer
 
 from spawnai.admission.places import Place
 from spawnai.api.conditions import find_condition
+from spawnai.api.spawnclass import OnAppFailure
 from spawnai.billing import ledger as books
 from spawnai.controller.actions.reserve import AGAIN
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.expiry import Wish
+from spawnai.lifecycle.observation import AppView
 from spawnai.lifecycle.plan import plan
 from spawnai.lifecycle.reservations import Unpriced, order_cost, worst_case
 
@@ -197,6 +199,25 @@ def test_a_new_prompt_without_money_waits_with_a_sentence():
     life.held.add(do.ReviseApp)
     life.pass_time(minutes=3)
     assert "ReviseApp" in life.kinds_done()
+
+
+def test_an_app_whose_repair_no_budget_bears_is_called_stopped_until_one_does():
+    life = running()
+    health = life.offer.spec.health.model_copy(update={"on_app_failure": OnAppFailure.REPAIR})
+    spec = life.offer.spec.model_copy(update={"health": health})
+    life.offer = replace(life.offer, spec=spec)
+    life.now += timedelta(minutes=1)
+    life.app = life.app_says = AppView("failed", "AppCrashed", life.now, "it died")
+    life.settle().pass_time(minutes=3)
+    assert "ReviseApp" not in life.kinds_done()
+    assert life.condition("Stalled") == ("True", "AppCrashed")
+    assert life.condition("UpdateFailed") == ("True", "WaitingForBudget")
+    life.left = Decimal(5)
+    life.held.add(do.ReviseApp)
+    life.pass_time(minutes=3)
+    assert "ReviseApp" in life.kinds_done()
+    assert life.condition("Stalled") is None
+    assert life.condition("UpdateFailed") is None
 
 
 def test_claude_may_be_paid_what_is_reserved_beside_the_droplet():
