@@ -115,7 +115,8 @@ def test_an_app_that_fails_ends_with_3_and_its_reason(stack):
 
 
 def test_the_time_limit_of_waiting_ends_with_6_and_the_app_goes_on(stack):
-    limited = run(stack, 'kubectl spawn create --name slow "A countdown" --timeout 0s')
+    order = 'kubectl spawn create --name slow --type api "Quotes as JSON" --timeout 0s'
+    limited = run(stack, order)
     assert limited.returncode == 6
     assert "kubectl spawn status --wait slow" in limited.stderr
     waited = run(stack, "kubectl spawn status --wait slow")
@@ -146,6 +147,16 @@ def test_end_asks_first_and_sees_it_gone(stack, created):
     assert "in all" in run(stack, "kubectl spawn cost").stderr
 
 
+def test_a_deleted_app_is_still_listed_with_what_it_cost(stack, created):
+    stack.shell("kubectl delete ss board --timeout=60s")
+    listed = run(stack, "kubectl spawn list --ended --class local --since 1d")
+    assert "board   Ended" in listed.stdout, listed.stderr
+    assert "board" not in run(stack, "kubectl spawn list --ended --user nobody").stdout
+    (cost,) = json.loads(run(stack, "kubectl spawn cost board -o json").stdout)["items"]
+    assert float(cost["server"]) + float(cost["claude"]) == pytest.approx(float(cost["cost"]))
+    assert float(cost["claude"]) > 0
+
+
 def test_the_doctor_finds_this_cluster_in_order(stack):
     examined = run(stack, "kubectl spawn doctor")
     assert "the operator leads" in examined.stderr, examined.stderr
@@ -155,6 +166,20 @@ def test_the_doctor_finds_this_cluster_in_order(stack):
 def test_kubectl_completes_the_commands_and_the_apps(stack):
     assert "create\t" in stack.shell("kubectl __complete spawn cr")
     assert "slow" in stack.shell("kubectl __complete spawn end sl")
+
+
+def test_a_log_is_followed_from_the_start_of_the_app_to_its_end(stack):
+    command = f". {stack.directory}/env\nexec kubectl spawn logs -f slow"
+    with subprocess.Popen(["sh", "-euc", command], stdout=subprocess.PIPE, text=True) as following:
+        lines = iter(following.stdout.readline, "")
+        assert any("Quote API listens" in line for line in lines)
+        stack.shell(
+            'curl -sSf --cacert $SPAWNAI_CA --json \'{"text": "Haste makes waste."}\' '
+            "$(kubectl get ss slow -o jsonpath='{.status.url}')/quotes"
+        )
+        assert any("quote 4 was added" in line for line in lines)
+        assert run(stack, "kubectl spawn end slow --yes").returncode == 0
+    assert following.returncode == 0
 
 
 def test_what_ended_here_is_exported_with_its_cost(stack):

@@ -120,6 +120,11 @@ class App:
         return parse_time(self.document["metadata"].get("creationTimestamp"))
 
     @property
+    def ended(self) -> datetime | None:
+        """When it ended; where that is not told, when it was ordered."""
+        return parse_time(self.status.get("destroyedAt")) or self.created
+
+    @property
     def progress(self) -> int:
         """Percent of the way to a running app."""
         return int(self.status.get("progress") or 0)
@@ -212,6 +217,14 @@ class App:
     def cost_in_all(self) -> Decimal | None:
         """Dollars for the whole life, estimated."""
         return decimal((self.status.get("cost") or {}).get("estimated"))
+
+    @property
+    def price(self) -> Decimal | None:
+        """Dollars that the user is charged, or is expected to be. None: nobody is charged."""
+        price = (self.status.get("cost") or {}).get("price")
+        if not isinstance(price, dict):
+            return None
+        return decimal(price.get("final") or price.get("estimated"))
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -3,6 +3,8 @@
 import re
 from datetime import UTC, datetime, timedelta
 
+from kubectl_spawn.errors import CommandError, ExitCode
+
 _DURATION = re.compile(r"(?:(\d{1,5})d)?(?:(\d{1,5})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s)?", re.ASCII)
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
@@ -18,6 +20,20 @@ def parse_duration(text: str) -> timedelta:
         raise ValueError(f'"{text}": write a duration such as 90m, 1h30m or 3d')
     days, hours, minutes, seconds = (int(group or 0) for group in match.groups())
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
+def duration_option(option: str, value: str | None) -> timedelta | None:
+    """A duration that was given as an option.
+
+    Raises:
+        CommandError: it is not one.
+    """
+    if value is None:
+        return None
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise CommandError(f"{option} {error}", code=ExitCode.USAGE) from None
 
 
 def format_duration(value: timedelta, *, parts: int = 2) -> str:

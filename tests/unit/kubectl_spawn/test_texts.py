@@ -123,7 +123,10 @@ def test_every_command_loads_and_says_what_it_is_for():
         assert command.help, name
 
 
-@pytest.mark.parametrize("arguments", [["created"], ["extend"], ["create", "--tier", "huge", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["created"], ["extend"], ["create", "--tier", "huge", "x"], ["list", "--user", "dana"]],
+)
 def test_wrong_arguments_end_with_2_and_the_help_that_leads_on(arguments, capsys):
     assert run(arguments) == ExitCode.USAGE
     said = capsys.readouterr()
@@ -137,9 +140,24 @@ def test_a_blank_prompt_is_refused_before_anything_is_asked(monkeypatch, capsys)
     assert "no prompt: give it as an argument, with -f FILE or on stdin" in capsys.readouterr().err
 
 
-def test_a_bad_ttl_is_refused_before_anything_is_asked(capsys):
-    assert run(["create", "x", "--ttl", "2 hours"]) == ExitCode.USAGE
-    assert '--ttl "2 hours": write a duration such as 90m, 1h30m or 3d' in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["create", "x", "--ttl", "2 hours"],
+        ["create", "x", "--timeout", "2 hours"],
+        ["status", "x", "--timeout", "2 hours"],
+        ["extend", "x", "1h", "--timeout", "2 hours"],
+        ["revise", "x", "y", "--timeout", "2 hours"],
+        ["end", "x", "--timeout", "2 hours"],
+        ["list", "--ended", "--since", "2 hours"],
+        ["cost", "--since", "2 hours"],
+    ],
+)
+def test_a_bad_duration_is_refused_before_anything_is_asked(arguments, capsys):
+    assert run(arguments) == ExitCode.USAGE
+    option = arguments[-2]
+    said = f'{option} "2 hours": write a duration such as 90m, 1h30m or 3d'
+    assert said in capsys.readouterr().err
 
 
 def test_errors_are_documents_for_programs(capsys):

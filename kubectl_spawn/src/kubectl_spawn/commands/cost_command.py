@@ -8,10 +8,9 @@ import click
 from kubectl_spawn.app import App, dollars
 from kubectl_spawn.cli import call_of, common_options
 from kubectl_spawn.cluster import SESSIONS
-from kubectl_spawn.commands.create_command import duration_option
+from kubectl_spawn.durations import duration_option
+from kubectl_spawn.history import NEVER, NO_HISTORY_OF_ALL, Receipt, Search, read_history
 from kubectl_spawn.terminal import table
-
-_ALWAYS = datetime.min.replace(tzinfo=UTC)
 
 
 @click.command("cost")
@@ -31,37 +30,64 @@ def command(
     namespace: str | None,
     output: str | None,
 ) -> None:
-    """What your apps cost: so far for those that live, in all for those that ended."""
+    """What your apps cost: so far for those that live, in all for those that ended.
+
+    Also for those that were deleted, which the console knows.
+    """
     call = call_of(ctx, output, namespace)
     now = datetime.now(UTC)
-    oldest = now - (duration_option("--since", since) or timedelta())
-    found = [App(one) for one in call.cluster.items(SESSIONS, all_namespaces=all_namespaces)]
+    oldest = NEVER if app else now - (duration_option("--since", since) or timedelta())
+    apps = [App(one) for one in call.cluster.items(SESSIONS, all_namespaces=all_namespaces)]
+    search = Search(text=app) if app else Search(since=oldest)
+    history = NO_HISTORY_OF_ALL if all_namespaces else read_history(call.cluster, search)
+    everything: list[App | Receipt] = [*apps, *history.of_deleted(apps)]
     chosen = sorted(
-        (one for one in found if (one.name == app if app else (one.created or _ALWAYS) >= oldest)),
-        key=lambda one: one.created or _ALWAYS,
+        (one for one in everything if (one.created or NEVER) >= oldest and app in {None, one.name}),
+        key=lambda one: one.created or NEVER,
         reverse=True,
     )
+    receipts = {one.uid: history.receipts.get(one.uid) for one in chosen}
     total = sum((one.cost_so_far(now) or Decimal(0) for one in chosen), Decimal(0))
     if call.terminal.as_json:
-        items = [
-            {
-                "name": one.name, "namespace": one.namespace, "state": str(one.state),
-                "cost": _text(one.cost_so_far(now)), "estimated": _text(one.cost_in_all),
-            }
-            for one in chosen
-        ]  # fmt: skip
-        call.terminal.document({"items": items, "total": str(total)})
+        items = [_document(one, receipts[one.uid], now) for one in chosen]
+        document = {"items": items, "total": str(total), "missing": history.missing}
+        call.terminal.document(document)
         return
     rows = [
-        [one.name, str(one.state), dollars(one.cost_so_far(now)), dollars(one.cost_in_all)]
+        [
+            one.name, str(one.state),
+            *(dollars(part) for part in _parts(receipts[one.uid])),
+            dollars(one.cost_so_far(now)), dollars(one.cost_in_all), dollars(one.price),
+        ]
         for one in chosen
-    ]
-    for line in table([["APP", "STATE", "COST", "ESTIMATE"], *rows]):
+    ]  # fmt: skip
+    head = ["APP", "STATE", "SERVER", "CLAUDE", "COST", "ESTIMATE", "PRICE"]
+    for line in table([head, *rows]):
         call.terminal.data(line)
     call.terminal.say(
         f"{len(chosen)} {'app' if len(chosen) == 1 else 'apps'}, {dollars(total)} in all"
     )
+    if history.missing:
+        call.terminal.note(history.missing)
 
 
-def _text(value: Decimal | None) -> str | None:
-    return None if value is None else str(value)
+def _parts(receipt: Receipt | None) -> tuple[Decimal | None, Decimal | None]:
+    """Dollars for server and Claude, which only a receipt tells apart."""
+    return (None, None) if receipt is None else (receipt.server_cost, receipt.claude_cost)
+
+
+def _document(one: App | Receipt, receipt: Receipt | None, now: datetime) -> dict[str, str | None]:
+    server, claude = _parts(receipt)
+    amounts = {
+        "server": server,
+        "claude": claude,
+        "cost": one.cost_so_far(now),
+        "estimated": one.cost_in_all,
+        "price": one.price,
+    }
+    return {
+        "name": one.name,
+        "namespace": one.namespace,
+        "state": str(one.state),
+        **{name: None if amount is None else str(amount) for name, amount in amounts.items()},
+    }

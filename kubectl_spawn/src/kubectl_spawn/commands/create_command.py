@@ -12,7 +12,7 @@ from kubectl_spawn.app import LIVING, TTL, UP, App, State, dollars
 from kubectl_spawn.cli import Call, call_of, common_options
 from kubectl_spawn.cluster import SESSIONS, AlreadyExistsError, Object, UnreachableError
 from kubectl_spawn.commands.find import find_app
-from kubectl_spawn.durations import format_duration, local_clock, parse_duration
+from kubectl_spawn.durations import duration_option, format_duration, local_clock
 from kubectl_spawn.errors import CommandError, ExitCode
 from kubectl_spawn.follow import Outcome, follow, follower_for
 from kubectl_spawn.names import name_for
@@ -108,20 +108,6 @@ def command(  # noqa: PLR0917 - click's own order
             call.terminal.next(f"kubectl spawn status --wait {app.name}")
         return ExitCode.OK
     return wait_for(call, app.name, limit)
-
-
-def duration_option(option: str, value: str | None) -> timedelta | None:
-    """A duration that was given as an option.
-
-    Raises:
-        CommandError: it is not one.
-    """
-    if value is None:
-        return None
-    try:
-        return parse_duration(value)
-    except ValueError as error:
-        raise CommandError(f"{option} {error}", code=ExitCode.USAGE) from None
 
 
 def _variable(text: str) -> Object:

@@ -8,9 +8,8 @@ import click
 from kubectl_spawn.app import EXPIRES_AT, App, dollars
 from kubectl_spawn.cli import call_of, common_options
 from kubectl_spawn.cluster import SESSIONS
-from kubectl_spawn.commands.create_command import duration_option
 from kubectl_spawn.commands.find import find_app
-from kubectl_spawn.durations import format_duration
+from kubectl_spawn.durations import duration_option, format_duration
 from kubectl_spawn.errors import CommandError, ExitCode
 from kubectl_spawn.follow import follow
 

@@ -10,7 +10,13 @@ from kubectl_spawn.app import EXPIRES_AT, App, decimal, dollars
 from kubectl_spawn.cli import Call, call_of, common_options
 from kubectl_spawn.cluster import SESSIONS
 from kubectl_spawn.commands.find import find_living_app
-from kubectl_spawn.durations import format_duration, format_time, local_clock, parse_duration
+from kubectl_spawn.durations import (
+    duration_option,
+    format_duration,
+    format_time,
+    local_clock,
+    parse_duration,
+)
 from kubectl_spawn.errors import CommandError, ExitCode
 
 
@@ -39,6 +45,7 @@ def command(  # noqa: PLR0917 - click's own order
     """
     call = call_of(ctx, output, namespace)
     change = _change(by)
+    limit = duration_option("--timeout", timeout) or timedelta()
     found = find_living_app(call.cluster, app)
     now = datetime.now(UTC)
     if found.expires is None:
@@ -57,7 +64,7 @@ def command(  # noqa: PLR0917 - click's own order
     call.cluster.patch(
         SESSIONS, app, {"metadata": {"annotations": {EXPIRES_AT: format_time(wanted)}}}
     )
-    latched = _latched(call, app, found, parse_duration(timeout).total_seconds())
+    latched = _latched(call, app, found, limit.total_seconds())
     _tell(call, by, before=found, after=latched, wanted=wanted)
 
 

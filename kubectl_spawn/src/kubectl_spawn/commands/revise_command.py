@@ -9,9 +9,8 @@ import click
 from kubectl_spawn.app import App
 from kubectl_spawn.cli import call_of, common_options
 from kubectl_spawn.cluster import SESSIONS, Object
-from kubectl_spawn.commands.create_command import duration_option
 from kubectl_spawn.commands.find import find_living_app
-from kubectl_spawn.durations import format_duration
+from kubectl_spawn.durations import duration_option, format_duration
 from kubectl_spawn.errors import CommandError, ExitCode
 from kubectl_spawn.follow import follow, follower_for
 

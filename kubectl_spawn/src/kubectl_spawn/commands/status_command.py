@@ -6,9 +6,9 @@ import click
 
 from kubectl_spawn.app import LIVING, UP, App, dollars
 from kubectl_spawn.cli import call_of, common_options
-from kubectl_spawn.commands.create_command import duration_option, wait_for
+from kubectl_spawn.commands.create_command import wait_for
 from kubectl_spawn.commands.find import find_app
-from kubectl_spawn.durations import format_duration, local_clock, parse_time
+from kubectl_spawn.durations import duration_option, format_duration, local_clock, parse_time
 from kubectl_spawn.errors import ExitCode
 from kubectl_spawn.terminal import Terminal
 
