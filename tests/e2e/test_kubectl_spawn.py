@@ -87,6 +87,12 @@ def test_an_app_that_is_not_there_is_not_found_and_the_nearest_is_named(stack, c
     assert "Did you mean board?" in missing.stderr
 
 
+def test_a_class_that_is_not_there_is_not_waited_for(stack):
+    refused = run(stack, 'kubectl spawn create --class locale "A page about tea"')
+    assert refused.returncode == 5
+    assert "Did you mean local?" in refused.stderr
+
+
 def test_a_refused_value_comes_with_the_sentence_of_the_api_server(stack):
     refused = run(stack, 'kubectl spawn create --region nowhere "A page"')
     assert refused.returncode == 2

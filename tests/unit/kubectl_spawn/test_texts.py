@@ -6,8 +6,9 @@ from datetime import timedelta
 import pytest
 
 from kubectl_spawn.app import App
-from kubectl_spawn.cli import COMMANDS, cli, run
+from kubectl_spawn.cli import COMMANDS, Call, cli, run
 from kubectl_spawn.cluster import AlreadyExistsError, Cluster, UnreachableError, flags_of
+from kubectl_spawn.commands import extend_command, revise_command
 from kubectl_spawn.commands.create_command import _variable
 from kubectl_spawn.commands.eject_command import readme
 from kubectl_spawn.commands.logs_command import not_told
@@ -15,6 +16,7 @@ from kubectl_spawn.commands.source_command import _safe, require_empty
 from kubectl_spawn.completion import candidates
 from kubectl_spawn.durations import format_duration, parse_duration, parse_time
 from kubectl_spawn.errors import CommandError, ExitCode
+from kubectl_spawn.follow import Outcome
 from kubectl_spawn.names import name_for
 from kubectl_spawn.terminal import Terminal, table
 from spawnai_local.paths import checkout
@@ -171,6 +173,29 @@ def test_a_pipe_gets_no_colours_and_ascii_where_the_encoding_has_no_more():
     assert terminal.green("ok") == "ok"
     assert terminal.symbols.done == "ok"
     assert not terminal.is_live
+
+
+def a_call(*, as_json: bool = False) -> Call:
+    return Call(Cluster(), Terminal(io.StringIO(), io.StringIO(), {}, as_json=as_json))
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_an_end_that_the_operator_has_not_moved_is_no_success(as_json):
+    end = "2026-11-29T14:00:00Z"
+    app = App({"metadata": {"name": "clock"}, "status": {"expirationTime": end}})
+    wanted = parse_time("2026-11-29T15:00:00Z")
+    with pytest.raises(CommandError, match="has not taken it yet") as told:
+        extend_command._tell(a_call(as_json=as_json), "1h", before=app, after=app, wanted=wanted)
+    assert told.value.code is ExitCode.TIMEOUT
+
+
+def test_a_change_whose_app_ends_meanwhile_is_no_success():
+    ended = App({"metadata": {"name": "clock"}, "status": {"phase": "Destroyed", "revision": 1}})
+    minute = timedelta(minutes=1)
+    outcome = Outcome(ended, timed_out=False)
+    with pytest.raises(CommandError, match="clock ended before the new version ran") as told:
+        revise_command.tell(a_call(), "clock", outcome, minute, minute)
+    assert told.value.code is ExitCode.APP_FAILED
 
 
 def test_columns_are_as_wide_as_their_widest_cell():

@@ -1,5 +1,6 @@
 """`kubectl spawn create`: order an app, and wait until it runs."""
 
+import difflib
 import re
 import sys
 import time
@@ -10,7 +11,14 @@ import click
 
 from kubectl_spawn.app import LIVING, TTL, UP, App, State, dollars
 from kubectl_spawn.cli import Call, call_of, common_options
-from kubectl_spawn.cluster import SESSIONS, AlreadyExistsError, Object, UnreachableError
+from kubectl_spawn.cluster import (
+    CLASSES,
+    SESSIONS,
+    AlreadyExistsError,
+    Cluster,
+    Object,
+    UnreachableError,
+)
 from kubectl_spawn.commands.find import find_app
 from kubectl_spawn.durations import duration_option, format_duration, local_clock
 from kubectl_spawn.errors import CommandError, ExitCode
@@ -83,6 +91,8 @@ def command(  # noqa: PLR0917 - click's own order
     limit = duration_option("--timeout", timeout)
     duration_option("--ttl", ttl)
     model = find_app(call.cluster, like).spec if like else {}
+    if class_name:
+        _require_class(call.cluster, class_name)
     text = _prompt(prompt, file, str(model.get("prompt", "")), edit=edit)
     given = {
         "appType": app_type, "tier": tier, "className": class_name, "region": region,
@@ -108,6 +118,23 @@ def command(  # noqa: PLR0917 - click's own order
             call.terminal.next(f"kubectl spawn status --wait {app.name}")
         return ExitCode.OK
     return wait_for(call, app.name, limit)
+
+
+def _require_class(cluster: Cluster, name: str) -> None:
+    """A session waits for a class that may come; a person who mistypes its name does not."""
+    try:
+        names = [str(one["metadata"]["name"]) for one in cluster.items(CLASSES)]
+    except CommandError as error:
+        if error.code is ExitCode.NO_RIGHT:
+            return  # who may not see classes may still order from them
+        raise
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        raise CommandError(
+            f'no class "{name}".' + (f" Did you mean {near[0]}?" if near else ""),
+            code=ExitCode.NOT_FOUND,
+            next_steps=("kubectl spawn classes",),
+        )
 
 
 def _variable(text: str) -> Object:

@@ -43,6 +43,8 @@ def command(
     limit = duration_option("--timeout", timeout) or _USUAL
     found = find_app(call.cluster, app)
     if found.has_ended:
+        if call.terminal.as_json:
+            call.terminal.document(found.document)
         call.terminal.done(f"{app} has ended already")
         return ExitCode.OK
     if not yes:
@@ -57,14 +59,19 @@ def command(
             call.terminal.say(f"{app} goes on.")
             return ExitCode.OK
     began = time.monotonic()
-    call.cluster.patch(SESSIONS, app, {"metadata": {"annotations": {EXPIRES_AT: "now"}}})
+    changes = {"metadata": {"annotations": {EXPIRES_AT: "now"}}}
+    changed = call.cluster.patch(SESSIONS, app, changes)
     if not wait:
+        if call.terminal.as_json:
+            call.terminal.document(changed)
         call.terminal.done(f"{app} ends")
         return ExitCode.OK
     outcome = follow(call.cluster, app, lambda seen: seen.has_ended, _Silent(), limit=limit)
     took = format_duration(timedelta(seconds=time.monotonic() - began))
     last = outcome.app
     if last is None:
+        if call.terminal.as_json:
+            call.terminal.document(changed)
         call.terminal.done(f"{app} is gone after {took}")
         return ExitCode.OK
     if call.terminal.as_json:

@@ -92,9 +92,6 @@ def _tell(call: Call, by: str, *, before: App, after: App, wanted: datetime) -> 
     name = after.name
     t = call.terminal
     now = datetime.now(UTC)
-    if t.as_json:
-        t.document(after.document)
-        return
     if after.expires is None or after.expires == before.expires:
         raise CommandError(
             f"{name}: the new end is written, but the operator has not taken it yet",
@@ -102,6 +99,9 @@ def _tell(call: Call, by: str, *, before: App, after: App, wanted: datetime) -> 
             cause=after.message,
             next_steps=(f"kubectl spawn status {name}",),
         )
+    if t.as_json:
+        t.document(after.document)
+        return
     if after.expires < wanted.replace(microsecond=0):
         t.note(f"capped: {after.expires:%Y-%m-%d %H:%M} UTC is the most that the class allows")
     hourly = decimal((after.status.get("cost") or {}).get("hourly"))

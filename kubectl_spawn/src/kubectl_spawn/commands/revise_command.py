@@ -7,12 +7,12 @@ from typing import TextIO
 import click
 
 from kubectl_spawn.app import App
-from kubectl_spawn.cli import call_of, common_options
+from kubectl_spawn.cli import Call, call_of, common_options
 from kubectl_spawn.cluster import SESSIONS, Object
 from kubectl_spawn.commands.find import find_living_app
 from kubectl_spawn.durations import duration_option, format_duration
 from kubectl_spawn.errors import CommandError, ExitCode
-from kubectl_spawn.follow import follow, follower_for
+from kubectl_spawn.follow import Outcome, follow, follower_for
 
 _USUAL = timedelta(minutes=10)
 
@@ -50,12 +50,16 @@ def command(
     found = find_living_app(call.cluster, app)
     text = _text(found, prompt, file, edit=edit, version=version)
     if text == found.spec.get("prompt"):
+        if call.terminal.as_json:
+            call.terminal.document(found.document)
         call.terminal.done(f"{app} has this prompt already")
         return ExitCode.OK
     began = time.monotonic()
     changed = call.cluster.patch(SESSIONS, app, {"spec": {"prompt": text}})
     generation = int(changed["metadata"].get("generation") or 0)
     if not wait:
+        if call.terminal.as_json:
+            call.terminal.document(changed)
         call.terminal.done(f"{app} is being changed")
         return ExitCode.OK
     try:
@@ -67,7 +71,16 @@ def command(
     except KeyboardInterrupt:
         call.terminal.say(f"\nThe change of {app} goes on without this command.")
         return ExitCode.INTERRUPTED
-    took = format_duration(timedelta(seconds=time.monotonic() - began))
+    tell(call, app, outcome, timedelta(seconds=time.monotonic() - began), limit)
+    return ExitCode.OK
+
+
+def tell(call: Call, app: str, outcome: Outcome, took: timedelta, limit: timedelta) -> None:
+    """What became of a change.
+
+    Raises:
+        CommandError: the new version does not run.
+    """
     last = outcome.app
     if last is None:
         raise CommandError(f"{app} was deleted", code=ExitCode.APP_FAILED)
@@ -79,6 +92,13 @@ def command(
             cause=str(failed.get("message") or ""),
             next_steps=(f"kubectl spawn revise {app} --edit",),
         )
+    if last.has_ended:
+        raise CommandError(
+            f"{app} ended before the new version ran",
+            code=ExitCode.APP_FAILED,
+            cause=last.message,
+            next_steps=(f"kubectl spawn create --like {app} --edit",),
+        )
     if outcome.timed_out:
         raise CommandError(
             f"the new version of {app} does not run after {format_duration(limit)}. It goes on.",
@@ -87,8 +107,7 @@ def command(
             next_steps=(f"kubectl spawn status {app}",),
         )
     number = f"version {last.revision}" if last.revision is not None else "the new version"
-    call.terminal.done(f"{number} of {app} runs after {took} · data kept")
-    return ExitCode.OK
+    call.terminal.done(f"{number} of {app} runs after {format_duration(took)} · data kept")
 
 
 def _text(
