@@ -14,7 +14,7 @@ import json
 import os
 import re
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -269,18 +269,6 @@ class AgentClient:
             return LogLines(lines, int(answer["next"]))
         except (KeyError, TypeError, ValueError) as error:
             raise self._unreadable("log", error) from error
-
-    async def follow_log(self, after: int = 0) -> AsyncIterator[str]:
-        """The lines of the log as they come, of installs, starts and scripts too; never ends.
-
-        Raises:
-            AgentUnreachable, AgentRejected, AgentUntrusted: see there.
-        """
-        while True:
-            news = await self.read_log(after)
-            after = news.next
-            for line in news.lines:
-                yield line
 
     async def read_usage(self, after: int = 0) -> tuple[tuple[UsageSample, ...], int]:
         """Samples of processor and memory from this number on, one a minute, and the next number.

@@ -34,8 +34,11 @@ async def test_the_log_is_followed_from_the_installation_on(machine):
     heard = []
 
     async def listen():
-        async for line in api.agent.follow_log():
-            heard.append(line)  # noqa: PERF401 - it never ends
+        number = 0
+        while True:
+            news = await api.agent.read_log(number)
+            heard.extend(news.lines)
+            number = news.next
 
     listening = asyncio.create_task(listen())
     await api.agent.push(bundle("api", {"server.js": server}, dependencies={"ms": "^2.1.3"}))
