@@ -1,4 +1,5 @@
-"""The console with many open pages: how soon a change is seen, and what the pages cost.
+"""The console with many open pages: how soon a change is seen, and what the pages cost; and how
+quick the plugin is.
 
 A control plane and the console run here, and no operator: what one would write, the benchmark
 writes. Pages are WebSockets as a browser opens them; the page itself is measured in Chromium.
@@ -28,17 +29,21 @@ from spawnai_local.installation import install, read_manifests
 from spawnai_local.kubectl import Kubectl
 from spawnai_local.narration import Narrator
 from spawnai_local.paths import checkout
+from spawnai_local.toolchain import kubectl_plugin
 
 SEEN_MILLISECONDS = 100.0
 MEMORY_MEBIBYTES = 150.0
 REST_PERCENT = 5.0
 PAGE_KILOBYTES = 60.0
 PAINT_MILLISECONDS = 300.0
+HELP_MILLISECONDS = 400.0
+LIST_MILLISECONDS = 600.0
 
 _SESSION = "measured"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _AT_ONCE = 25
 _CHANGE_SECONDS = 10.0
+_PLUGIN_RUNS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,8 @@ class Pages:
     watches: int
     page_kilobytes: float | None
     paint: tuple[float, ...]
+    plugin_help: tuple[float, ...]
+    plugin_list: tuple[float, ...]
     few: int
     many: int
 
@@ -75,6 +82,10 @@ class Pages:
             Figure(
                 "Watches at the API server for them", "", (float(self.watches),), 1.0, Judge.MOST
             ),
+            Figure(
+                "`kubectl spawn --help`", "ms", self.plugin_help, HELP_MILLISECONDS, Judge.MEDIAN
+            ),
+            Figure("`kubectl spawn list`", "ms", self.plugin_list, LIST_MILLISECONDS, Judge.MEDIAN),
         ]
         if self.page_kilobytes is not None:
             found += [
@@ -116,9 +127,11 @@ async def measure(
                 memory, rest = await _at_rest(console, rest_seconds)
                 watches = await _watches(plane.kubectl)
             size, paint = await _page(console.url)
+            help_ = await _plugin(plane.kubectl, "--help")
+            list_ = await _plugin(plane.kubectl, "list")
         finally:
             await console.process.stop()
-    return Pages(tuple(seen), memory, rest, watches, size, paint, few, many)
+    return Pages(tuple(seen), memory, rest, watches, size, paint, help_, list_, few, many)
 
 
 def _order() -> dict[str, object]:
@@ -234,6 +247,32 @@ async def _watches(kubectl: Kubectl) -> int:
         and 'resource="spawnsessions"' in line
         and 'scope="namespace"' in line
     )
+
+
+async def _plugin(kubectl: Kubectl, *arguments: str) -> tuple[float, ...]:
+    """Milliseconds of a command of `kubectl spawn`, by its own program; the first run is left out.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    program, _ = kubectl_plugin()
+    environment = {
+        **os.environ,
+        "KUBECONFIG": str(kubectl.kubeconfig),
+        "PATH": f"{kubectl.program.parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    samples = []
+    for _ in range(_PLUGIN_RUNS + 1):
+        began = time.monotonic()
+        process = await asyncio.create_subprocess_exec(
+            str(program), *arguments, env=environment,
+            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        _, errors = await process.communicate()
+        samples.append((time.monotonic() - began) * 1000)
+        if process.returncode != 0:
+            raise RuntimeError(f"kubectl spawn {' '.join(arguments)}: {errors.decode()}")
+    return tuple(samples[1:])
 
 
 async def _page(url: str) -> tuple[float | None, tuple[float, ...]]:
