@@ -1,7 +1,9 @@
 """`kubectl spawn` as a person runs it, against the whole product on this machine."""
 
 import json
+import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -174,18 +176,24 @@ def test_kubectl_completes_the_commands_and_the_apps(stack):
     assert "slow" in stack.shell("kubectl __complete spawn end sl")
 
 
-def test_a_log_is_followed_from_the_start_of_the_app_to_its_end(stack):
+def test_a_log_is_followed_to_the_end_of_its_app_and_over_a_restart_of_the_operator(stack):
     command = f". {stack.directory}/env\nexec kubectl spawn logs -f slow"
+    add = (
+        'curl -sSf --cacert $SPAWNAI_CA --json \'{"text": "Haste makes waste."}\' '
+        "$(kubectl get ss slow -o jsonpath='{.status.url}')/quotes"
+    )
     with subprocess.Popen(["sh", "-euc", command], stdout=subprocess.PIPE, text=True) as following:
         lines = iter(following.stdout.readline, "")
         assert any("Quote API listens" in line for line in lines)
-        stack.shell(
-            'curl -sSf --cacert $SPAWNAI_CA --json \'{"text": "Haste makes waste."}\' '
-            "$(kubectl get ss slow -o jsonpath='{.status.url}')/quotes"
-        )
+        stack.shell(add)
         assert any("quote 4 was added" in line for line in lines)
+        os.kill(stack.pid("operator"), signal.SIGKILL)
+        stack.shell(add)
+        assert "quote 5 was added" in next(lines)
         assert run(stack, "kubectl spawn end slow --yes").returncode == 0
+        rest = list(lines)
     assert following.returncode == 0
+    assert not [line for line in rest if "was added" in line]
 
 
 def test_what_ended_here_is_exported_with_its_cost(stack):

@@ -26,6 +26,10 @@ _EXEC_SECONDS = 60.0
 """A credential plugin may open a browser and wait for a person."""
 
 
+class ConsoleAwayError(CommandError):
+    """The console or the operator behind it does not answer now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Console:
     """A console and the token that it is asked with."""
@@ -174,9 +178,13 @@ def _raise_for(answer: "httpx.Response", url: str) -> None:
         404: ExitCode.NOT_FOUND,
         422: ExitCode.USAGE,
     }.get(answer.status_code, ExitCode.UNEXPECTED)
-    raise CommandError(
+    error = ConsoleAwayError if answer.status_code in _AWAY else CommandError
+    raise error(
         f"the console at {url} answered {answer.status_code}", code=code, cause=_sentence(answer)
     )
+
+
+_AWAY = frozenset({502, 503, 504})
 
 
 def _sentence(answer: "httpx.Response") -> str:
@@ -194,8 +202,8 @@ def _sentence(answer: "httpx.Response") -> str:
     return answer.text[:500]
 
 
-def _unreachable(url: str, error: Exception) -> CommandError:
-    return CommandError(
+def _unreachable(url: str, error: Exception) -> ConsoleAwayError:
+    return ConsoleAwayError(
         f"the console at {url} does not answer", cause=str(error),
         next_steps=("kubectl spawn doctor",),
     )  # fmt: skip

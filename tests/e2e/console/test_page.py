@@ -123,6 +123,12 @@ async def test_an_order_comes_to_life_step_by_step_and_ends_with_a_receipt(
     # Extend: at once on the screen, as an annotation in the cluster.
     await page.click("#plus-hour")
     await expect(page.get_by_role("timer")).to_contain_text("3h")
+    # Read what it writes.
+    said = "listening\nPOST /cards 201\n"
+    await page.route("**/logs?follow=true", lambda route: route.fulfill(body=said))
+    await page.click("#tab-details")
+    await page.click("#tab-logs")
+    await expect(page.locator("[role=log] div")).to_have_text(["listening", "POST /cards 201"])
     # Change the text.
     await page.click("#tab-change")
     await page.fill("#change-text", f"{PROMPT}, sorted by votes")

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator
 
 import click
 
+from kubectl_spawn.app import App
 from kubectl_spawn.cli import call_of, common_options
+from kubectl_spawn.cluster import SESSIONS, Cluster
 from kubectl_spawn.commands.find import find_app
-from kubectl_spawn.console import find_console
+from kubectl_spawn.console import ConsoleAwayError, find_console
 from kubectl_spawn.errors import CommandError
 from kubectl_spawn.terminal import Terminal, harmless
 
@@ -32,20 +34,32 @@ def command(
     path = f"/api/sessions/{found.namespace}.{found.name}/logs"
     pause = _AGAIN_SECONDS
     told: deque[str] = deque(maxlen=_TOLD_LINES)
+    answered = False
     while True:
         try:
             for line in not_told(console.lines(f"{path}?follow={str(follow).lower()}"), told):
                 told.append(line)
                 pause = _AGAIN_SECONDS
                 _print(call.terminal, line)
+            # A console whose operator goes away ends the stream, too.
+            if not follow or _is_over(call.cluster, app):
+                return
         except ConnectionError as error:
             if not follow:
                 raise CommandError(f"the log of {app} broke off", cause=str(error)) from None
-            call.terminal.say(f"~ connection lost, again in {pause:g}s")
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-        else:
-            return
+        except ConsoleAwayError:
+            if not answered:
+                raise
+        answered = True
+        call.terminal.say(f"~ connection lost, again in {pause:g}s")
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+def _is_over(cluster: Cluster, name: str) -> bool:
+    """Whether the app writes nothing any more."""
+    found = cluster.find(SESSIONS, name)
+    return found is None or App(found).status.get("phase") in {"Destroying", "Destroyed"}
 
 
 def not_told(lines: Iterable[str], told: Iterable[str]) -> Iterator[str]:

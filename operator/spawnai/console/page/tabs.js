@@ -98,7 +98,8 @@ function changePart(first) {
 
 const LINES_KEPT = 2000;
 
-function logsPart(session) {
+function logsPart(first) {
+  let session = first;
   const box = h('div.log', { role: 'log', 'aria-live': 'off', tabindex: 0, 'aria-label': t('tabLogs') });
   const follow = button(t('follow'), () => setFollow(follow.getAttribute('aria-pressed') !== 'true'), '', { 'aria-pressed': 'true', id: 'follow' });
   const fresh = button('', () => setFollow(true), '.fresh', { hidden: true });
@@ -158,13 +159,14 @@ function logsPart(session) {
           tries = 0;
           add(text);
         }
-        return;
+        // A console whose operator goes away ends the stream, too.
+        if (['destroying', 'destroyed'].includes(session.state)) return;
       } catch (error) {
         if (stopped.signal.aborted) return;
         setText(empty, t('noLogs', { e: error.message }));
-        tries += 1;
-        await new Promise((done) => { setTimeout(done, Math.min(30_000, 1000 * 2 ** tries)); });
       }
+      tries += 1;
+      await new Promise((done) => { setTimeout(done, Math.min(30_000, 1000 * 2 ** tries)); });
     }
   }
 
@@ -187,6 +189,7 @@ function logsPart(session) {
     element: h('div.stack', h('div.row.between', h('div.grow', search), h('div.row', follow,
       button(t('download'), () => save(new Blob([kept.join('\n'), '\n'], { type: 'text/plain' }), `${session.name}.log`)))),
     box, fresh, command(`kubectl spawn logs -f ${session.name}`)),
+    update(next) { session = next; },
     close() { stopped?.abort(); },
   };
 }
