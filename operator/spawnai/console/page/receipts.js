@@ -26,11 +26,11 @@ export function receiptRow(one) {
   const name = known?.uid === one.uid ? h('a', { href: `#/s/${one.name}` }, one.name) : h('span', one.name);
   const whose = [one.user, one.className].filter(Boolean).map((word) => ` · ${word}`).join('');
   const reason = REASONS[one.terminationReason];
-  const parts = [['server', one.serverCost], ['claude', one.claudeCost]].filter(([, cost]) => Number(cost));
+  const parts = [[t('server'), one.serverCost], ['Claude', one.claudeCost]].filter(([, cost]) => Number(cost));
   return h('tr',
     h('td', name, h('span.soft.small', whose), one.prompt ? h('span.p', { dir: 'auto' }, one.prompt) : null),
     h('td.small', reason ? t(reason) : one.terminationReason || ''),
     h('td.num.nb.small', clockTime(Date.parse(one.completedAt), serverNow())),
     h('td.r.num', one.totalCost ? money(Number(one.totalCost)) : '–',
-      parts.length ? h('span.p', parts.map(([word, cost]) => `${t(word)} ${money(Number(cost))}`).join(' · ')) : null));
+      parts.length ? h('span.p', parts.map(([word, cost]) => `${word} ${money(Number(cost))}`).join(' · ')) : null));
 }

@@ -264,7 +264,6 @@ const TEXTS = {
   endedSince: ['Ended since', 'Terminées depuis'],
   missingOlder: ['The history database does not answer: older apps are missing.', 'La base de l’historique ne répond pas : les apps plus anciennes manquent.'],
   missingNewest: ['The operator does not answer: apps that ended in the last minute may be missing.', 'L’opérateur ne répond pas : les apps terminées depuis une minute peuvent manquer.'],
-  claude: ['Claude', 'Claude'],
   more: ['Show {n} more', 'En afficher {n} de plus'],
   noMatch: ['No app matches.', 'Aucune app ne correspond.'],
   clear: ['Clear filters', 'Effacer les filtres'],
