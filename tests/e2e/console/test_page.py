@@ -110,6 +110,10 @@ async def test_an_order_comes_to_life_step_by_step_and_ends_with_a_receipt(
         await expect(page.locator("[aria-current=step]").first).to_contain_text(now)
         assert (await page.title()).startswith(f"{progress}%")
 
+    picture = await page.screenshot()
+    await page.route(
+        "**/screenshot", lambda route: route.fulfill(body=picture, content_type="image/png")
+    )
     await clean.set_status(
         name, **ready | {"startedAt": begun}, readyAt=soon(), expirationTime=soon(hours=2),
         conditions=[condition(one) for one in (*STARTED, "Generated", "AppHealthy", "Ready")],
@@ -117,6 +121,9 @@ async def test_an_order_comes_to_life_step_by_step_and_ends_with_a_receipt(
     link = page.get_by_role("link", name="Open app")
     await expect(link).to_have_attribute("href", ready["url"])
     await expect(link).to_have_attribute("rel", "noopener noreferrer")
+    await expect(page.get_by_alt_text("Picture of the app")).to_have_js_property(
+        "naturalWidth", 1280
+    )
     await expect(page.get_by_role("timer")).to_contain_text("2h")
     await expect(page.locator("#say")).to_contain_text(f"{name} is ready")
 
