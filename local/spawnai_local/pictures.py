@@ -1,7 +1,7 @@
 """`make page-pictures`: the page in its states, from a stack that really runs, as PNG files.
 
 They are not kept in the repository. Whoever changes the page looks at them: three widths, both
-schemes, both languages.
+schemes, both languages. One is made as SVG, which is text: the README shows it.
 """
 
 import asyncio
@@ -30,6 +30,9 @@ _FLAGS = (
     "--disable-sync",
     "--no-first-run",
 )
+
+_SVG_WIDTH = 1000
+_AS_SVG = Path(__file__).with_name("as_svg.js")
 
 
 def main() -> None:
@@ -84,6 +87,7 @@ class _Photographer:
         await page.wait_for_selector(".paper li.now", timeout=_READY_MILLISECONDS)
         await self._take(page, "building")
         await page.wait_for_selector("#open-app", timeout=_READY_MILLISECONDS)
+        await self._take_svg(page, "running")
         await page.click("#extend")
         await self._take(page, "extend")
         await page.keyboard.press("Escape")
@@ -137,6 +141,14 @@ class _Photographer:
         await page.wait_for_selector("#prompt")
         await asyncio.sleep(0.5)
         return page
+
+    async def _take_svg(self, page: Page, name: str) -> None:
+        before = page.viewport_size
+        await page.set_viewport_size({"width": _SVG_WIDTH, "height": _HEIGHT})
+        picture = self._pictures / f"{name}.svg"
+        picture.write_text(await page.evaluate(_AS_SVG.read_text()))
+        if before is not None:
+            await page.set_viewport_size(before)
 
     async def _take(self, page: Page, name: str) -> None:
         await page.screenshot(path=self._pictures / f"{name}.png", full_page=True)
