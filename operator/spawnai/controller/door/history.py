@@ -59,7 +59,7 @@ def history_document(
             and (ended_at := one.status.completed_at) is not None
             and _matches(one, ended_at, search)
         ),
-        key=lambda pair: (pair[0], pair[1].uid),
+        key=lambda pair: (pair[0], pair[1].spec.owner.uid),
         reverse=True,
     )
     items = [_item(one, ended_at) for ended_at, one in found[:MOST]]
@@ -85,7 +85,7 @@ def _item(record: StoredRecord, ended_at: datetime) -> dict[str, Any]:
         (Decimal(entry.cost) for entry in status.resources if entry.cost is not None), Decimal(0)
     )
     return {
-        "uid": record.uid,
+        "uid": spec.owner.uid,
         "namespace": spec.owner.namespace,
         "name": spec.owner.name,
         "user": spec.owner.user,

@@ -17,7 +17,7 @@ def a_record(uid="1", name="retro-board", user="dana", ended_at=END, **spec) -> 
     owner = document["spec"]["owner"] | {"name": name, "user": user}
     return StoredRecord(
         resource_version=1,
-        uid=uid,
+        uid=f"of-the-ledger-{uid}",
         spec=RecordSpec.model_validate(document["spec"] | {"owner": owner} | spec),
         status=RecordStatus.model_validate(document["status"] | {"completedAt": ended_at}),
         created_at=END - timedelta(hours=2),
