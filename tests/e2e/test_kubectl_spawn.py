@@ -158,7 +158,9 @@ def test_end_asks_first_and_sees_it_gone(stack, created):
 def test_a_deleted_app_is_still_listed_with_what_it_cost(stack, created):
     stack.shell("kubectl delete ss board --timeout=60s")
     listed = run(stack, "kubectl spawn list --ended --class local --since 1d")
-    assert "board   Ended" in listed.stdout, listed.stderr
+    names = [line.split()[0] for line in listed.stdout.splitlines()]
+    assert names.count("board") == 1, listed.stderr
+    assert len(names) == len(set(names))
     assert "board" not in run(stack, "kubectl spawn list --ended --user nobody").stdout
     (cost,) = json.loads(run(stack, "kubectl spawn cost board -o json").stdout)["items"]
     assert float(cost["server"]) + float(cost["claude"]) == pytest.approx(float(cost["cost"]))
