@@ -1,7 +1,7 @@
 """`make page-pictures`: the page in its states, from a stack that really runs, as PNG files.
 
 They are not kept in the repository. Whoever changes the page looks at them: three widths, both
-schemes, both languages. One is made as SVG, which is text: the README shows it.
+schemes, both languages. A running app is made as SVG too, which is text.
 """
 
 import asyncio
