@@ -188,8 +188,8 @@ class App:
     def cost_so_far(self, now: datetime) -> Decimal | None:
         """Dollars spent until now. None: not known.
 
-        While it runs: the droplet by the second and what Claude is expected to take, as the page
-        reckons, and at least what was booked at the last step.
+        While it runs: the droplet by the second and what Claude was paid, as the page reckons, and
+        at least what was booked at the last step.
         """
         cost: dict[str, Any] = self.status.get("cost") or {}
         actual = decimal(cost.get("actual"))
@@ -204,14 +204,9 @@ class App:
         if hourly is None or started is None or not self.status.get("droplet"):
             return None
 
-        def droplet(until: datetime) -> Decimal:
-            hours = Decimal(str((until - started).total_seconds())) / 3600
-            return max(hourly * hours, LEAST_DROPLET_COST)
-
-        in_all, claude = self.cost_in_all, Decimal(0)
-        if in_all is not None and self.expires is not None:
-            claude = max(in_all - droplet(self.expires), claude)
-        return (droplet(now) + claude).quantize(Decimal("0.0001"))
+        hours = Decimal(str((now - started).total_seconds())) / 3600
+        claude = decimal((self.status.get("cost") or {}).get("claude")) or Decimal(0)
+        return (max(hourly * hours, LEAST_DROPLET_COST) + claude).quantize(Decimal("0.0001"))
 
     @property
     def cost_in_all(self) -> Decimal | None:

@@ -364,6 +364,7 @@ class CostStatus(ApiModel):
             "hourly for the time since."
         ),
     )
+    claude: Amount | None = Field(default=None, description="What of running was paid to Claude.")
     actual: Amount | None = Field(
         default=None, description="What was spent, known once everything was seen gone."
     )

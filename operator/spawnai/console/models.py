@@ -205,6 +205,7 @@ class SessionAnswer(_Answer):
     repairs: int
     cost_hourly: str | None = Field(description="US dollars an hour for the server.")
     cost_running: str | None = Field(description="US dollars spent when it was last written.")
+    cost_claude: str | None = Field(description="What of costRunning was paid to Claude.")
     price: str | None = Field(description="US dollars that the user is charged, where known.")
     note: str | None = Field(description="What Claude wants its user to know.")
     revision: int | None = Field(description="Which version of the app runs.")
@@ -334,6 +335,7 @@ def session_answer(document: Mapping[str, Any]) -> SessionAnswer:
         repairs=int(generation.get("repairs") or 0),
         cost_hourly=_text(cost.get("hourly") or _hourly(cost.get("price"))),
         cost_running=_text(cost.get("running")),
+        cost_claude=_text(cost.get("claude")),
         price=_price(cost.get("price")),
         note=_text(raw.get("note")),
         revision=raw.get("revision") if isinstance(raw.get("revision"), int) else None,

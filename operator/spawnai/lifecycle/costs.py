@@ -6,7 +6,7 @@ from decimal import Decimal
 from spawnai.api.record import PriceTerms, ResourceKind
 from spawnai.api.session import CostStatus, PriceStatus
 from spawnai.billing.estimates import USUAL_START, estimated_cost, usual_token_cost
-from spawnai.billing.ledger import cost_by, money
+from spawnai.billing.ledger import cost_by, money, tokens_cost
 from spawnai.billing.prices import is_measured, price_of, price_range, terms_of
 from spawnai.billing.usage import factors_of
 
@@ -55,7 +55,11 @@ def say_running(d: Draft, now: datetime) -> None:
     if record is None or cost is None or not record.made_anything:
         return
     if any(d.get(name) != getattr(d.previous, name) for name in _NEWS):
-        d.put(cost=cost.model_copy(update={"running": money(cost_by(record.status, now))}))
+        spent = {
+            "running": money(cost_by(record.status, now)),
+            "claude": money(tokens_cost(record.status)),
+        }
+        d.put(cost=cost.model_copy(update=spent))
 
 
 def say_bill(d: Draft, total: str | None) -> None:

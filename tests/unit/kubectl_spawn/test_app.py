@@ -91,8 +91,7 @@ def running_since(started: str, **cost: str) -> App:
 
 
 def test_cost_so_far_is_reckoned_to_the_second_while_it_runs():
-    # Ten hours of the droplet are 0.20, so 0.07 are Claude's part.
-    running = running_since(RAN, hourly="0.02", estimated="0.27", running="0.08")
+    running = running_since(RAN, hourly="0.02", claude="0.07", running="0.08")
     assert running.cost_so_far(NOW) == Decimal("0.0900")
     assert running.cost_so_far(NOW + timedelta(minutes=30)) == Decimal("0.1000")
     # A droplet costs a cent at least.

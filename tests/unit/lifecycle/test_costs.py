@@ -65,6 +65,7 @@ def test_what_was_spent_is_said_at_steps_and_does_not_tick() -> None:
     cost = life.status.cost
     assert cost is not None
     assert Decimal(cost.running or 0) == Decimal("0.04") + round(Decimal("0.00893") * 3 / 2, 6)
+    assert Decimal(cost.claude or 0) == Decimal("0.04")
 
 
 def test_a_queued_one_that_is_ended_has_cost_nothing() -> None:

@@ -12,13 +12,10 @@ export function costOf(session) {
   const hourly = Number(session.costHourly);
   const begun = Date.parse(session.startedAt);
   if (!session.costHourly || Number.isNaN(begun)) return null;
-  const end = Date.parse(session.expiresAt);
   const expected = session.estimatedCost === null ? null : Number(session.estimatedCost);
   const actual = session.actualCost === null ? null : Number(session.actualCost);
-  const whole = Number.isNaN(end) ? null : serverCost(hourly, end - begun);
   const share = overheadShare();
-  const claude = expected === null || whole === null
-    ? 0 : Math.max(0, expected / (1 + share) - whole);
+  const claude = Number(session.costClaude || 0);
   const server = serverCost(hourly, serverNow() - begun);
   const overhead = (server + claude) * share;
   return {
