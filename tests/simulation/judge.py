@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from spawnai.api.conditions import ConditionType, is_true
+from spawnai.api.conditions import ConditionType
 from spawnai.api.names import FINALIZER, class_firewall_name
 from spawnai.api.record import Presence, RecordStatus, ResourceKind, UsageTotals
 from spawnai.api.session import Phase, SessionStatus, Tier
@@ -14,7 +14,6 @@ from spawnai.billing.droplet_prices import droplet_cost_between
 from spawnai.controller.actions.bundles import bundle_name
 from spawnai.controller.reaping.receipts import ORPHANED
 from spawnai.generation.claude import MAX_REPAIRS
-from spawnai.lifecycle.funding import WAITING_FOR_BUDGET
 from spawnai.lifecycle.status import STEPS
 
 from .acme import SimulatedAcme
@@ -522,9 +521,6 @@ class Judge:
             begun > ready for begun in self.starts
         ):
             return
-        waits = _says(life, ConditionType.UPDATE_FAILED, WAITING_FOR_BUDGET)
-        if waits and not is_true(life.status.conditions, ConditionType.READY):
-            return  # It is called broken, and its repair waits for money.
         lived = max(broke - ready, 0.0)
         disturbed = self._wire.disturbed(broke - lived, self.now) or broke
         if self.now > max(broke, disturbed) + lived + SEEN_BROKEN_SECONDS:
