@@ -37,6 +37,7 @@ OFFERING = (
         "a life is counted from what the status says of readiness",
         (plan, "limits_of", _without_ledger),
         among=readiness_is_forged,
+        behind=((plan, "once_told", lambda _o, _status, wanted: wanted),),
     ),
     bug(
         "what was listed before its ledger was known is forgotten",
