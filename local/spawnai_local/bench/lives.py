@@ -15,6 +15,7 @@ from typing import Any
 
 from spawnai.api.names import API_VERSION, TTL_ANNOTATION
 from spawnai.api.spawnclass import LifetimeSpec
+from spawnai.generation.schemas import answer_schema
 from spawnai_local.bench import audit
 from spawnai_local.bench.cluster import ClusterClient, SessionFollower, sessions_path
 from spawnai_local.bench.emulator import Call, EmulatorControl
@@ -246,6 +247,7 @@ def answer_length(app_type: str, prompt: str) -> int:
         unmarked="",
         wants_app=True,
         is_repair=False,
+        properties=frozenset(answer_schema(app_type)["properties"]),
     )
     return len(answer_text(request, (), 1))
 

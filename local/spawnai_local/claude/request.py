@@ -33,7 +33,7 @@ class Request:
     unmarked: str
     wants_app: bool
     is_repair: bool
-    properties: frozenset[str] = frozenset()
+    properties: frozenset[str]
     """What an answer may hold, by the request's schema."""
 
     @classmethod
