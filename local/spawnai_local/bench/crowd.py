@@ -225,7 +225,8 @@ class Crowd:
                     "",
                     (float(again.cloud_writes.total()),),
                     0,
-                    remark=f"reads: {words_of(again.cloud_reads)}; API-server writes: "
+                    remark=f"writes: {words_of(again.cloud_writes)}; reads: "
+                    f"{words_of(again.cloud_reads)}; API-server writes: "
                     f"{words_of(again.api_writes)}",
                 ),
             ]

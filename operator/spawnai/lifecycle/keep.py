@@ -19,8 +19,7 @@ from .status import Draft
 FIRST_LOOK = timedelta(seconds=15)
 LONGEST_UNSEEN = timedelta(minutes=30)
 """How soon after Ready a running app's agent is asked how the app is, and how seldom at last; the
-agent itself restarts what dies. A thousand old sessions make a question each two seconds, which
-costs 0.4 % of a core (`make bench`, at rest)."""
+agent itself restarts what dies. A thousand old sessions make a question each two seconds."""
 
 UNSETTLED = frozenset({"idle", "installing", "starting"})
 """What an agent says of an app that is on its way up, or again after it died."""
