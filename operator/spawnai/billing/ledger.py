@@ -193,10 +193,15 @@ def tokens_cost(ledger: RecordStatus) -> Decimal:
     return sum((Decimal(entry.cost) for entry in ledger.generations), Decimal(0))
 
 
+def resources_cost(ledger: RecordStatus) -> Decimal:
+    """What the resources cost that are gone, in dollars."""
+    gone = (Decimal(entry.cost) for entry in ledger.resources if entry.cost is not None)
+    return sum(gone, Decimal(0))
+
+
 def known_cost(ledger: RecordStatus) -> Decimal:
     """What is known to have been spent: tokens, and the resources that are gone."""
-    gone = (Decimal(entry.cost) for entry in ledger.resources if entry.cost is not None)
-    return tokens_cost(ledger) + sum(gone, Decimal(0))
+    return tokens_cost(ledger) + resources_cost(ledger)
 
 
 def cost_by(ledger: RecordStatus, now: datetime) -> Decimal:
