@@ -4,8 +4,6 @@ It is read from the ledgers, which the operator keeps for as long as a class say
 configured from the database that `spawnai export sql` fills, which keeps everything.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Protocol
@@ -13,7 +11,8 @@ from typing import Annotated, Any, Protocol
 from fastapi import APIRouter, Query
 from pydantic import BeforeValidator, ValidationError
 
-from spawnai.api.durations import format_micro_time, parse_time
+from spawnai.api.durations import parse_time
+from spawnai.api.history import MOST, Search
 
 from .api_server import ApiServer
 from .caller import Caller
@@ -22,9 +21,6 @@ from .models import EndedSession, HistoryAnswer, Namespace
 from .operator_door import AWAY, OperatorDoor
 from .rights import require_list
 from .sessions import CallerOfRequest, Sessions, errors
-
-MOST = 1_000
-"""How many ended sessions one answer tells; the operator's door tells as many."""
 
 DATABASE_AWAY = {
     "missing": "older",
@@ -36,32 +32,6 @@ OPERATOR_AWAY = {
     "notice": "the operator does not answer; this is what the history database holds, and "
     "sessions that ended in the last minute may be missing",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """Which ended sessions are asked for; what is None does not matter.
-
-    `since` is the first moment of an end, `until` the first one after.
-    """
-
-    user: str | None = None
-    class_name: str | None = None
-    text: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-    @property
-    def query(self) -> Mapping[str, str]:
-        """As the operator's door takes it."""
-        given = {
-            "user": self.user,
-            "class": self.class_name,
-            "search": self.text,
-            "since": format_micro_time(self.since) if self.since else None,
-            "until": format_micro_time(self.until) if self.until else None,
-        }
-        return {name: text for name, text in given.items() if text}
 
 
 class DatabaseAway(Exception):

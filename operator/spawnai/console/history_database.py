@@ -23,11 +23,12 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from spawnai.api.history import MOST, Search
 from spawnai.billing.ledger import money
 from spawnai.database.address import database_url
 from spawnai.database.tables import cost_tracking, sessions
 
-from .history import MOST, DatabaseAway, Search
+from .history import DatabaseAway
 from .models import EndedSession, HistoryAnswer
 
 _LOGGER = logging.getLogger(__name__)

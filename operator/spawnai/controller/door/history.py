@@ -1,49 +1,13 @@
 """Sessions that have ended, from their ledgers: also of those that were deleted. Pure."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
-from spawnai.api.durations import parse_time
+from spawnai.api.history import MOST, Search
 from spawnai.api.record import SESSION_OWNER
-from spawnai.billing.ledger import money, tokens_cost
+from spawnai.billing.ledger import money, resources_cost, tokens_cost
 from spawnai.controller.store import StoredRecord
-
-MOST = 1_000
-"""How many ended sessions one answer tells."""
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """Which ended sessions are asked for; what is None does not matter.
-
-    `text` is looked for in name, user and class, whatever its case. `since` is the first moment
-    of an end, `until` the first one after.
-    """
-
-    user: str | None = None
-    class_name: str | None = None
-    text: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-    @classmethod
-    def of(cls, query: Mapping[str, str]) -> "Search":
-        """The search that a query asks for.
-
-        Raises:
-            ValueError: `since` or `until` is no time; the message says what to write.
-        """
-        since, until = query.get("since"), query.get("until")
-        return cls(
-            user=query.get("user"),
-            class_name=query.get("class"),
-            text=query.get("search"),
-            since=parse_time(since) if since else None,
-            until=parse_time(until) if until else None,
-        )
 
 
 def history_document(
@@ -81,9 +45,6 @@ def _matches(record: StoredRecord, ended_at: datetime, search: Search) -> bool:
 
 def _item(record: StoredRecord, ended_at: datetime) -> dict[str, Any]:
     spec, status = record.spec, record.status
-    resources = sum(
-        (Decimal(entry.cost) for entry in status.resources if entry.cost is not None), Decimal(0)
-    )
     return {
         "uid": spec.owner.uid,
         "namespace": spec.owner.namespace,
@@ -95,7 +56,7 @@ def _item(record: StoredRecord, ended_at: datetime) -> dict[str, Any]:
         "createdAt": record.created_at.isoformat(),
         "completedAt": ended_at.isoformat(),
         "terminationReason": status.termination_reason,
-        "serverCost": money(resources),
+        "serverCost": money(resources_cost(status)),
         "claudeCost": money(tokens_cost(status)),
         "totalCost": status.total_cost,
     }

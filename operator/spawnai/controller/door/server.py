@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from spawnai.admission.budgets import Payer
+from spawnai.api.history import Search
 from spawnai.clock import Clock
 from spawnai.controller.actions.bundles import Bundles
 from spawnai.controller.admission import Admission
@@ -25,7 +26,7 @@ from spawnai.lifecycle.observation import Session
 from spawnai.telemetry.redaction import Redactor
 
 from .certificate import HOST_NAME, make_certificate
-from .history import Search, history_document
+from .history import history_document
 from .log import AppLogs
 from .offers import amounts_of, offer_document
 from .reviews import Access, Denied, Reviews
