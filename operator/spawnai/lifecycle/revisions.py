@@ -67,8 +67,9 @@ def revise(d: Draft, session: Session, offer: Offer, ip: str) -> bool:
     known = d.get("revisions")
     if _gave_up(d, wanted) and d.has(ConditionType.UPDATE_FAILED):
         return True
-    repairs = _fits(d, session) and repair_is_due(d, session, offer)
-    if _fits(d, session) and not repairs:
+    fits = _fits(d, session)
+    repairs = fits and repair_is_due(d, session, offer)
+    if fits and not repairs:
         d.drop(ConditionType.UPDATE_FAILED)
         return True
     record, url = d.observation.record, d.get("url")
@@ -132,9 +133,9 @@ def change_under_way(d: Draft, session: Session, offer: Offer) -> str | None:
     effort = d.observation.effort(key_of(ReviseApp))
     begins = any(isinstance(action, ReviseApp) for action in d.actions)
     waits = effort.retry_at is not None and effort.failure is not None
-    # A prompt that was set back ends the wait.
-    is_wanted = not _fits(d, session) or repair_is_due(d, session, offer)
-    if not begins and not effort.running and not (waits and is_wanted):
+    if waits:  # A prompt that was set back ends the wait.
+        waits = not _fits(d, session) or repair_is_due(d, session, offer)
+    if not begins and not effort.running and not waits:
         return None
     if app_failure(d.observation) is not None:
         return "the app is being changed; the one before has stopped"
