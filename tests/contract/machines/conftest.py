@@ -1,6 +1,7 @@
 import itertools
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from spawnai_local.address_block import claim_address_block
 from spawnai_local.machines import MachineHost
 
 IDS = itertools.count(1)
+
+MakeMachine = Callable[..., TestMachine]
 
 DEBIANS_CADDY = Path(os.environ.get("SPAWNAI_DEBIAN_CADDY", "/usr/bin/caddy"))
 
@@ -63,12 +66,12 @@ async def plain_machine(tmp_path_factory) -> AsyncIterator[TestMachine]:
             await each.close()
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def machine(host):
-    """Makes machines for one test; gone after it."""
+@asynccontextmanager
+async def machines_on(host: MachineHost, usual_type: str) -> AsyncIterator[MakeMachine]:
+    """Makes machines of a host; they are gone in the end."""
     made = []
 
-    def make(app_type: str = "webapp") -> TestMachine:
+    def make(app_type: str = usual_type) -> TestMachine:
         made.append(TestMachine(host, next(IDS), app_type))
         return made[-1]
 
@@ -78,17 +81,17 @@ async def machine(host):
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def tight_machine(tight_host):
+async def machine(host) -> AsyncIterator[MakeMachine]:
+    """Makes machines for one test; gone after it."""
+    async with machines_on(host, "webapp") as make:
+        yield make
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def tight_machine(tight_host) -> AsyncIterator[MakeMachine]:
     """Makes machines with tight limits for one test; gone after it."""
-    made = []
-
-    def make(app_type: str = "api") -> TestMachine:
-        made.append(TestMachine(tight_host, next(IDS), app_type))
-        return made[-1]
-
-    yield make
-    for each in made:
-        await each.close()
+    async with machines_on(tight_host, "api") as make:
+        yield make
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session", params=["own", "Debian's"])
@@ -104,17 +107,10 @@ async def caddys_host(request, tmp_path_factory) -> AsyncIterator[MachineHost]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def caddys_machine(caddys_host):
+async def caddys_machine(caddys_host) -> AsyncIterator[MakeMachine]:
     """Makes machines with either Caddy for one test; gone after it."""
-    made = []
-
-    def make(app_type: str = "webapp") -> TestMachine:
-        made.append(TestMachine(caddys_host, next(IDS), app_type))
-        return made[-1]
-
-    yield make
-    for each in made:
-        await each.close()
+    async with machines_on(caddys_host, "webapp") as make:
+        yield make
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
