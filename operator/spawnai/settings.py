@@ -180,10 +180,6 @@ def read_or(default: Any, read: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda text: read(text) if text else default
 
 
-def _or_none(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return read_or(None, read)
-
-
 Networks = Annotated[tuple[IPv4Network, ...], NoDecode, BeforeValidator(_read_networks)]
 
 
@@ -280,7 +276,7 @@ class Settings(ProcessSettings, CloudSettings):
         validation_alias="SPAWNAI_NAMESPACE",
         description="Where the operator lives: its Lease, its Secrets, the classes' credentials.",
     )
-    anthropic_base_url: Annotated[str | None, BeforeValidator(_or_none(_read_url))] = Field(
+    anthropic_base_url: Annotated[str | None, BeforeValidator(read_or(None, _read_url))] = Field(
         None,
         validation_alias="ANTHROPIC_BASE_URL",
         description="The Claude API, when it is not Anthropic's own.",
@@ -322,32 +318,32 @@ class Settings(ProcessSettings, CloudSettings):
         validation_alias="SPAWNAI_ACME_DIRECTORY_URL",
         description=f"The ACME server that certificates are ordered from; {NO_ACME}: none is.",
     )
-    acme_ca_file: Annotated[Path | None, BeforeValidator(_or_none(read_file))] = Field(
+    acme_ca_file: Annotated[Path | None, BeforeValidator(read_or(None, read_file))] = Field(
         None,
         validation_alias="SPAWNAI_ACME_CA_FILE",
         description="The roots that the ACME server itself is checked by, if not the system's.",
     )
-    acme_dns: Annotated[Address | None, NoDecode, BeforeValidator(_or_none(read_ip_and_port))] = (
-        Field(
-            None,
-            validation_alias="SPAWNAI_ACME_DNS",
-            description=(
-                "The DNS server that is asked for proofs and CAA records, if not the domain's own "
-                "nameservers; for a DNS of one's own."
-            ),
-        )
+    acme_dns: Annotated[
+        Address | None, NoDecode, BeforeValidator(read_or(None, read_ip_and_port))
+    ] = Field(
+        None,
+        validation_alias="SPAWNAI_ACME_DNS",
+        description=(
+            "The DNS server that is asked for proofs and CAA records, if not the domain's own "
+            "nameservers; for a DNS of one's own."
+        ),
     )
-    inspector_url: Annotated[str | None, BeforeValidator(_or_none(_read_url))] = Field(
+    inspector_url: Annotated[str | None, BeforeValidator(read_or(None, _read_url))] = Field(
         None,
         validation_alias="SPAWNAI_INSPECTOR_URL",
         description="Where the inspector is, which opens pages; without it none is opened.",
     )
-    door_address: Annotated[Address | None, NoDecode, BeforeValidator(_or_none(read_address))] = (
-        Field(
-            None,
-            validation_alias="SPAWNAI_DOOR_ADDRESS",
-            description="Where the inner door listens; without it there is none.",
-        )
+    door_address: Annotated[
+        Address | None, NoDecode, BeforeValidator(read_or(None, read_address))
+    ] = Field(
+        None,
+        validation_alias="SPAWNAI_DOOR_ADDRESS",
+        description="Where the inner door listens; without it there is none.",
     )
     pod_ip: str = Field(
         "",
