@@ -388,12 +388,15 @@ class Machine:
 
 
 class CloudInit:
-    """A boot as cloud-init goes through it: bootcmd at every one, the rest only at the first."""
+    """A boot as cloud-init goes through it: bootcmd at every one, the rest only at an instance's
+    first. A droplet made from another's disk is another instance (its root is named for its id).
+    """
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._log = f"{machine.root}/var/log/cloud-init-output.log"
-        self._seen = f"{machine.root}/var/lib/cloud/instance/boot-finished"
+        instance = os.path.basename(machine.root)  # noqa: PTH119
+        self._seen = f"{machine.root}/var/lib/cloud/instances/{instance}/boot-finished"
 
     def run(self) -> None:
         """In cloud-init's order. Nothing that fails keeps the rest from running."""

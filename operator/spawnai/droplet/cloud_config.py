@@ -150,7 +150,7 @@ _UNITS = "spawnai-switch.service spawnai-agent.service spawnai-packages.service"
 _WRITTEN = f"{FOLDER}/written"
 # At most a minute: runcmd follows in any case.
 _EARLY_START = (
-    f"n=0; until [ -e {_WRITTEN} ] || [ $n -ge 600 ]; do n=$((n+1)); sleep 0.1; done; "
+    f"n=0; until [ -e '{_WRITTEN}' ] || [ $n -ge 600 ]; do n=$((n+1)); sleep 0.1; done; "
     f"systemctl daemon-reload && systemctl start --no-block {_UNITS}"
 )
 

@@ -90,7 +90,8 @@ __dirname. No require().
 - Only these packages can be installed, in these versions: \
 {", ".join(f"{name} {version}" for name, version in npm_packages().items())}. Name in dependencies \
 those that you import, and no others; Node's own modules need no entry. Use Node.js itself for \
-more: fetch, node:crypto (randomUUID, scrypt), node:sqlite (DatabaseSync) for data. Fewer packages \
+more: fetch, node:crypto (randomUUID, scrypt), node:sqlite for data: new DatabaseSync(path, \
+{{ timeout: 5000 }}), because the version before may still write for a moment. Fewer packages \
 start faster.
 - server.js starts the server: it listens on the port in process.env.PORT, on all addresses, \
 within a second or two, without waiting for anything else. No second port: a WebSocket server is \

@@ -193,6 +193,15 @@ def _parent(pid):
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+async def until_cloud_init_is_done(shell):
+    folder = shell.host.root_of(shell.id) / "var/lib/cloud/instances" / str(shell.id)
+
+    async def has_said_so():
+        return (folder / "boot-finished").exists()
+
+    await eventually(has_said_so)
+
+
 @pytest.mark.parametrize(
     ("user_data", "complaint"),
     [
@@ -209,11 +218,7 @@ async def test_a_machine_with_unusable_user_data_boots_and_does_nothing(
     shell = machine("webapp")
     await shell.host.boot(shell.id, shell.address, user_data, 1024**3)
     root = shell.host.root_of(shell.id)
-
-    async def cloud_init_is_done():
-        return (root / "var/lib/cloud/instance/boot-finished").exists()
-
-    await eventually(cloud_init_is_done)
+    await until_cloud_init_is_done(shell)
     log = root / "var/log/machine.log"
     assert complaint in (log.read_text() if log.exists() else "")
     assert not (root / "opt/spawnai/agent.pyz").exists()
@@ -239,11 +244,7 @@ runcmd:
         1024**3,
     )
     root = shell.host.root_of(shell.id)
-
-    async def cloud_init_is_done():
-        return (root / "var/lib/cloud/instance/boot-finished").exists()
-
-    await eventually(cloud_init_is_done)
+    await until_cloud_init_is_done(shell)
     assert (root / "srv/early").is_dir()
     assert (root / "etc/motd").read_text() == "hello again"
     assert (root / "etc/motd").stat().st_mode & 0o777 == 0o644
@@ -256,11 +257,7 @@ async def test_a_package_that_is_unknown_fails_as_on_a_droplet(machine):
     user_data = "#cloud-config\npackages: [caddy, no-such-package]\n"
     await shell.host.boot(shell.id, shell.address, user_data, 1024**3)
     root = shell.host.root_of(shell.id)
-
-    async def cloud_init_is_done():
-        return (root / "var/lib/cloud/instance/boot-finished").exists()
-
-    await eventually(cloud_init_is_done)
+    await until_cloud_init_is_done(shell)
     assert "exit code 100" in (root / "var/log/machine.log").read_text()
     output = (root / "var/log/cloud-init-output.log").read_text()
     assert "Unable to locate package no-such-package" in output

@@ -237,7 +237,7 @@ async def test_a_failed_app_is_repaired_by_another_bundle(tight_machine):
 async def test_data_is_kept_from_one_revision_to_the_next(tight_machine):
     source = """
     const { DatabaseSync } = require('node:sqlite');
-    const database = new DatabaseSync(process.env.DATA_DIR + '/app.db');
+    const database = new DatabaseSync(process.env.DATA_DIR + '/app.db', { timeout: 5000 });
     database.exec('create table if not exists visits (at text)');
     const fs = require('fs');
     fs.appendFileSync('data/log.txt', 'WORD ');
@@ -253,7 +253,9 @@ async def test_data_is_kept_from_one_revision_to_the_next(tight_machine):
     visits = int(first.text.split()[0])
     await api.agent.push(revision("two", source.replace("WORD", "two")))
     await update_of(api, "running")
-    visited, *words = (await api.browser.get("/")).text.split()
+    second = await api.browser.get("/")
+    assert second.status_code == 200, await api.agent.status()
+    visited, *words = second.text.split()
     assert int(visited) > visits
     assert words == ["one", "two"]
 

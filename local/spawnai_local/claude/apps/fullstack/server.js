@@ -5,7 +5,7 @@ import express from 'express';
 
 const folder = process.env.DATA_DIR ?? path.join(import.meta.dirname, 'data');
 mkdirSync(folder, { recursive: true });
-const database = new DatabaseSync(path.join(folder, 'list.db'));
+const database = new DatabaseSync(path.join(folder, 'list.db'), { timeout: 5000 });
 database.exec('CREATE TABLE IF NOT EXISTS entries (id INTEGER PRIMARY KEY, text TEXT NOT NULL)');
 
 const app = express();
