@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -65,6 +66,7 @@ def test_list_and_status_tell_the_same_as_the_object(stack, created):
     status = run(stack, "kubectl spawn status board")
     assert status.returncode == 0
     assert "board · Running" in status.stdout
+    assert re.search(r"URL +https://\S+ · https until \d\d \w+ \d{4}", status.stdout)
 
 
 def test_extend_moves_the_end_and_says_how_to_undo_it(stack, created):
@@ -184,7 +186,9 @@ def test_a_log_is_followed_to_the_end_of_its_app_and_over_a_restart_of_the_opera
         'curl -sSf --cacert $SPAWNAI_CA --json \'{"text": "Haste makes waste."}\' '
         "$(kubectl get ss slow -o jsonpath='{.status.url}')/quotes"
     )
-    with subprocess.Popen(["sh", "-euc", command], stdout=subprocess.PIPE, text=True) as following:
+    with subprocess.Popen(
+        ["sh", "-euc", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as following:
         lines = iter(following.stdout.readline, "")
         assert any("Quote API listens" in line for line in lines)
         stack.shell(add)
@@ -194,7 +198,9 @@ def test_a_log_is_followed_to_the_end_of_its_app_and_over_a_restart_of_the_opera
         assert "quote 5 was added" in next(lines)
         assert run(stack, "kubectl spawn end slow --yes").returncode == 0
         rest = list(lines)
+        told = following.stderr.read()
     assert following.returncode == 0
+    assert re.search("~ resumed after [0-9ms]+, nothing missed", told), told
     assert not [line for line in rest if "was added" in line]
 
 

@@ -135,6 +135,11 @@ class App:
         return str(self.status.get("tier") or self.spec.get("tier") or "")
 
     @property
+    def class_name(self) -> str:
+        """The class that serves it, or the one that was ordered."""
+        return str(self.status.get("className") or self.spec.get("className") or "")
+
+    @property
     def revision(self) -> int | None:
         """The number of the revision that runs, where the operator tells it."""
         value = self.status.get("revision")

@@ -26,10 +26,9 @@ class Search:
 
     def finds(self, app: App) -> bool:
         """Whether a session that is still there is one of them, as the history would say."""
-        class_name = app.status.get("className") or app.spec.get("className")
         return (
             (self.user is None or (app.spec.get("user") or app.namespace) == self.user)
-            and (self.class_name is None or class_name == self.class_name)
+            and (self.class_name is None or app.class_name == self.class_name)
             and (self.text is None or self.text in app.name)
             and (self.since is None or (app.ended or NEVER) >= self.since)
         )
@@ -55,6 +54,11 @@ class Receipt:
     def name(self) -> str:
         """The name of its session."""
         return str(self.document.get("name") or "")
+
+    @property
+    def class_name(self) -> str:
+        """The class that served it."""
+        return str(self.document.get("className") or "")
 
     @property
     def created(self) -> datetime | None:

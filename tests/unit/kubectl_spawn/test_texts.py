@@ -2,13 +2,19 @@
 
 import io
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
 from kubectl_spawn.app import App
 from kubectl_spawn.cli import COMMANDS, Call, cli, run
 from kubectl_spawn.cluster import AlreadyExistsError, Cluster, UnreachableError, flags_of
-from kubectl_spawn.commands import extend_command, revise_command
+from kubectl_spawn.commands import (
+    cost_command,
+    extend_command,
+    revise_command,
+    status_command,
+)
 from kubectl_spawn.commands.create_command import _variable
 from kubectl_spawn.commands.eject_command import readme
 from kubectl_spawn.commands.logs_command import not_told
@@ -36,21 +42,47 @@ def test_what_is_no_duration_is_refused_with_what_to_write(text):
 
 
 @pytest.mark.parametrize(
-    ("told", "lines", "fresh"),
+    ("told", "lines", "fresh", "joined"),
     [
-        ("", "abc", "abc"),
-        ("abc", "abcd", "d"),
-        ("abc", "bcd", "d"),  # the console's window has moved on
-        ("abc", "xyz", "xyz"),  # and is full of new lines
-        ("aa", "aaa", "a"),
-        ("aab", "abc", "c"),
-        ("aba", "abx", "bx"),
-        ("abc", "bc", ""),
-        ("abc", "ab", ""),
+        ("", "abc", "abc", True),
+        ("abc", "abcd", "d", True),
+        ("abc", "bcd", "d", True),  # the console's window has moved on
+        ("abc", "xyz", "xyz", False),  # and is full of new lines
+        ("aa", "aaa", "a", True),
+        ("aab", "abc", "c", True),
+        ("aba", "abx", "bx", True),
+        ("abc", "bc", "", True),
+        ("abc", "ab", "", None),  # nobody knows yet
     ],
 )
-def test_after_a_cut_no_line_is_printed_twice_and_none_is_left_out(told, lines, fresh):
-    assert "".join(not_told(lines, told)) == fresh
+def test_after_a_cut_no_line_is_printed_twice_and_it_is_known_whether_some_are_missing(
+    told, lines, fresh, joined
+):
+    heard = []
+    resumed = lambda *, joined: heard.append(joined)  # noqa: E731
+    assert "".join(not_told(lines, told, resumed)) == fresh
+    assert heard == ([] if joined is None else [joined])
+
+
+@pytest.mark.parametrize(
+    ("pricing", "share"),
+    [
+        ({}, None),
+        ({"model": "Flat", "costPlus": {"overhead": "0.05"}}, None),
+        ({"model": "CostPlus", "costPlus": {"overhead": "0.05"}}, Decimal("0.05")),
+        ({"model": "Dynamic", "dynamic": {"overhead": "0.1"}}, Decimal("0.1")),
+    ],
+)
+def test_a_class_adds_an_overhead_where_its_prices_follow_costs(pricing, share):
+    assert cost_command.overhead_share({"spec": {"pricing": pricing}}) == share
+
+
+def test_an_address_that_does_not_answer_is_told_beside_the_url():
+    status = {"url": "https://127.0.0.1:9", "readyAt": "2026-11-29T12:00:00Z", "phase": "Running"}
+    app = App({"metadata": {"name": "clock"}, "status": status})
+    assert status_command.https_of(app) == "no answer from here"
+    plain = App({**app.document, "status": {**status, "url": "http://127.0.0.1:9"}})
+    assert status_command.https_of(plain) == ""
 
 
 def test_a_key_is_named_as_the_spec_has_it():

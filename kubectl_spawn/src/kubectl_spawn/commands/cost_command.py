@@ -1,16 +1,20 @@
 """`kubectl spawn cost`: what your apps cost."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import click
 
-from kubectl_spawn.app import App, dollars
+from kubectl_spawn.app import App, decimal, dollars
 from kubectl_spawn.cli import call_of, common_options
-from kubectl_spawn.cluster import SESSIONS
+from kubectl_spawn.cluster import CLASSES, SESSIONS, Cluster, Object
 from kubectl_spawn.durations import duration_option
+from kubectl_spawn.errors import CommandError
 from kubectl_spawn.history import NEVER, NO_HISTORY_OF_ALL, Receipt, Search, read_history
 from kubectl_spawn.terminal import table
+
+_LEAST = Decimal("0.000001")  # as the operator rounds
 
 
 @click.command("cost")
@@ -47,9 +51,10 @@ def command(
         reverse=True,
     )
     receipts = {one.uid: history.receipts.get(one.uid) for one in chosen}
+    overheads = _overheads(call.cluster, chosen, now)
     total = sum((one.cost_so_far(now) or Decimal(0) for one in chosen), Decimal(0))
     if call.terminal.as_json:
-        items = [_document(one, receipts[one.uid], now) for one in chosen]
+        items = [_document(one, receipts[one.uid], overheads.get(one.uid), now) for one in chosen]
         document = {"items": items, "total": str(total), "missing": history.missing}
         call.terminal.document(document)
         return
@@ -57,11 +62,12 @@ def command(
         [
             one.name, str(one.state),
             *(dollars(part) for part in _parts(receipts[one.uid])),
-            dollars(one.cost_so_far(now)), dollars(one.cost_in_all), dollars(one.price),
+            dollars(one.cost_so_far(now)), dollars(one.cost_in_all),
+            dollars(overheads.get(one.uid)), dollars(one.price),
         ]
         for one in chosen
     ]  # fmt: skip
-    head = ["APP", "STATE", "SERVER", "CLAUDE", "COST", "ESTIMATE", "PRICE"]
+    head = ["APP", "STATE", "SERVER", "CLAUDE", "COST", "ESTIMATE", "OVERHEAD", "PRICE"]
     for line in table([head, *rows]):
         call.terminal.data(line)
     call.terminal.say(
@@ -76,13 +82,46 @@ def _parts(receipt: Receipt | None) -> tuple[Decimal | None, Decimal | None]:
     return (None, None) if receipt is None else (receipt.server_cost, receipt.claude_cost)
 
 
-def _document(one: App | Receipt, receipt: Receipt | None, now: datetime) -> dict[str, str | None]:
+def _overheads(
+    cluster: Cluster, apps: Iterable[App | Receipt], now: datetime
+) -> dict[str, Decimal]:
+    """By UID, the dollars that an app's class adds to its cost for all else, within its price.
+
+    They are reckoned with the share that the class has now.
+    """
+    served = [(one, one.class_name) for one in apps if one.class_name]
+    if not served:
+        return {}
+    try:
+        classes = cluster.items(CLASSES)
+    except CommandError:
+        return {}  # who may not read the classes is told all the rest
+    shares = {str(one["metadata"]["name"]): overhead_share(one) for one in classes}
+    found = ((one.uid, shares.get(name), one.cost_so_far(now)) for one, name in served)
+    return {
+        uid: (share * cost).quantize(_LEAST)
+        for uid, share, cost in found
+        if share and cost is not None
+    }
+
+
+def overhead_share(spawn_class: Object) -> Decimal | None:
+    """What a class adds to a cost, as a share of it; None where its prices do not follow costs."""
+    pricing: Object = (spawn_class.get("spec") or {}).get("pricing") or {}
+    terms = {"CostPlus": "costPlus", "Dynamic": "dynamic"}.get(str(pricing.get("model")))
+    return None if terms is None else decimal((pricing.get(terms) or {}).get("overhead"))
+
+
+def _document(
+    one: App | Receipt, receipt: Receipt | None, overhead: Decimal | None, now: datetime
+) -> dict[str, str | None]:
     server, claude = _parts(receipt)
     amounts = {
         "server": server,
         "claude": claude,
         "cost": one.cost_so_far(now),
         "estimated": one.cost_in_all,
+        "overhead": overhead,
         "price": one.price,
     }
     return {

@@ -3,6 +3,8 @@
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from typing import Protocol
 
 import click
 
@@ -11,6 +13,7 @@ from kubectl_spawn.cli import call_of, common_options
 from kubectl_spawn.cluster import SESSIONS, Cluster
 from kubectl_spawn.commands.find import find_app
 from kubectl_spawn.console import ConsoleAwayError, find_console
+from kubectl_spawn.durations import format_duration
 from kubectl_spawn.errors import CommandError
 from kubectl_spawn.terminal import Terminal, harmless
 
@@ -35,9 +38,21 @@ def command(
     pause = _AGAIN_SECONDS
     told: deque[str] = deque(maxlen=_TOLD_LINES)
     answered = False
+    cut: float | None = None
+
+    def resumed(*, joined: bool) -> None:
+        nonlocal cut
+        if cut is None:
+            return
+        took = format_duration(timedelta(seconds=time.monotonic() - cut))
+        missed = "nothing missed" if joined else "lines between may be missing"
+        call.terminal.say(f"~ resumed after {took}, {missed}")
+        cut = None
+
     while True:
         try:
-            for line in not_told(console.lines(f"{path}?follow={str(follow).lower()}"), told):
+            lines = console.lines(f"{path}?follow={str(follow).lower()}")
+            for line in not_told(lines, told, resumed):
                 told.append(line)
                 pause = _AGAIN_SECONDS
                 _print(call.terminal, line)
@@ -51,7 +66,9 @@ def command(
             if not answered:
                 raise
         answered = True
-        call.terminal.say(f"~ connection lost, again in {pause:g}s")
+        if cut is None:
+            cut = time.monotonic()
+            call.terminal.say("~ connection lost, trying again")
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
@@ -62,14 +79,23 @@ def _is_over(cluster: Cluster, name: str) -> bool:
     return found is None or App(found).status.get("phase") in {"Destroying", "Destroyed"}
 
 
-def not_told(lines: Iterable[str], told: Iterable[str]) -> Iterator[str]:
+class Resumed(Protocol):
+    """Hears that a log goes on."""
+
+    def __call__(self, *, joined: bool) -> None:
+        """`joined`: its first lines follow the last that were told, so that none is missing."""
+
+
+def not_told(lines: Iterable[str], told: Iterable[str], resumed: Resumed) -> Iterator[str]:
     """The lines of a log that come after `told`, where it begins somewhere in that.
 
     After a cut the console tells its last lines once more. What may still be among them is held
-    back until that is clear.
+    back until that is clear; then `resumed` hears of it, once.
     """
     window = list(told)
     begins = list(range(len(window)))
+    nothing_told = not window
+    is_clear = False
     held: list[str] = []
     known = 0
     for line in lines:
@@ -80,6 +106,9 @@ def not_told(lines: Iterable[str], told: Iterable[str]) -> Iterator[str]:
         if any(one + count == len(window) for one in begins):
             known = count
         if not any(one + count < len(window) for one in begins):
+            if not is_clear:
+                is_clear = True
+                resumed(joined=nothing_told or known > 0)
             yield from held[known:]
             window, begins, held, known = [], [], [], 0
 

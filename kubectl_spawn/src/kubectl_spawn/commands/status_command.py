@@ -40,12 +40,28 @@ def command(
     if call.terminal.as_json:
         call.terminal.document(found.document)
     else:
-        for line in describe(call.terminal, found, datetime.now(UTC)):
+        for line in describe(call.terminal, found, datetime.now(UTC), https=https_of(found)):
             call.terminal.data(line)
     return ExitCode.APP_FAILED if found.state.value == "Failed" else ExitCode.OK
 
 
-def describe(terminal: Terminal, app: App, now: datetime) -> list[str]:
+def https_of(app: App) -> str:
+    """What this machine sees of the app's certificate; empty where there is none to see."""
+    if not app.url.startswith("https:") or app.state not in UP:
+        return ""
+    import ssl
+
+    from kubectl_spawn.certificate import certificate_end
+
+    try:
+        return f"https until {certificate_end(app.url).astimezone():%d %b %Y}"
+    except ssl.SSLCertVerificationError as error:
+        return f"its certificate is not trusted here: {error.verify_message}"
+    except OSError:
+        return "no answer from here"
+
+
+def describe(terminal: Terminal, app: App, now: datetime, *, https: str = "") -> list[str]:
     """The lines of one app."""
     who = ", ".join(part for part in (app.namespace, str(app.spec.get("user") or "")) if part)
     parts = [terminal.bold(app.name) if terminal.output_is_terminal else app.name, str(app.state)]
@@ -60,7 +76,7 @@ def describe(terminal: Terminal, app: App, now: datetime) -> list[str]:
         lines.append(_row("Life", f"{_line(app, now)}  {format_duration(left)} left, ends "
                                   f"{local_clock(app.expires, now)}"))  # fmt: skip
     if app.url:
-        lines.append(_row("URL", app.url))
+        lines.append(_row("URL", " · ".join(part for part in (app.url, https) if part)))
     droplet = app.status.get("droplet") or {}
     server = [app.status.get("region"), app.status.get("size"), droplet.get("ip")]
     if any(server):
