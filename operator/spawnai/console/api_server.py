@@ -181,8 +181,10 @@ class ApiServer:
         return self._session
 
 
-def sessions_path(namespace: str, name: str | None = None) -> str:
-    """The path of a namespace's sessions, or of one of them. Both names were checked before."""
+def sessions_path(namespace: str | None, name: str | None = None) -> str:
+    """The path of a namespace's sessions, of one of them, or of all. Names were checked before."""
+    if namespace is None:
+        return f"/apis/{API_VERSION}/spawnsessions"
     path = f"/apis/{API_VERSION}/namespaces/{namespace}/spawnsessions"
     return path if name is None else f"{path}/{name}"
 

@@ -16,7 +16,7 @@ from spawnai.api.history import MOST, Search
 
 from .api_server import ApiServer
 from .caller import Caller
-from .errors import Problem
+from .errors import RETRY_SECONDS, Problem
 from .models import EndedSession, HistoryAnswer, Namespace
 from .operator_door import AWAY, OperatorDoor
 from .rights import require_list
@@ -33,6 +33,11 @@ OPERATOR_AWAY = {
     "sessions that ended in the last minute may be missing",
 }
 
+NO_DATABASE = (
+    "all namespaces are searched in the history database, and this console has none: ask for one "
+    "namespace, or see SPAWNAI_DATABASE_URL"
+)
+
 
 class DatabaseAway(Exception):
     """The history database does not answer, or does not hold what is asked for."""
@@ -41,8 +46,9 @@ class DatabaseAway(Exception):
 class HistoryDatabase(Protocol):
     """Where ended sessions are kept for good. It knows no rights."""
 
-    async def ended(self, namespace: str, search: Search) -> HistoryAnswer:
-        """The ended sessions of a namespace that match, the newest first; at most `MOST`.
+    async def ended(self, namespace: str | None, search: Search) -> HistoryAnswer:
+        """The ended sessions of a namespace, or of all, that match: the newest first, `MOST` at
+        most.
 
         Raises:
             DatabaseAway: it cannot be read.
@@ -92,6 +98,14 @@ class History:
         caller: CallerOfRequest,
         *,
         namespace: Annotated[Namespace | None, Query()] = None,
+        all_namespaces: Annotated[
+            bool,
+            Query(
+                alias="allNamespaces",
+                description="Of all namespaces, for callers who may list their sessions; from the "
+                "history database alone.",
+            ),
+        ] = False,
         user: Annotated[str | None, Query(max_length=253)] = None,
         class_name: Annotated[str | None, Query(alias="class", max_length=253)] = None,
         search: Annotated[
@@ -108,8 +122,25 @@ class History:
 
         `user` is whom limits and cost belong to: the namespace for an order without a user.
         """
-        place = self._sessions.namespace_of(caller, namespace)
-        return await self._ended(caller, place, Search(user, class_name, search, since, until))
+        wanted = Search(user, class_name, search, since, until)
+        if all_namespaces:
+            return await self._ended_anywhere(caller, wanted)
+        return await self._ended(caller, self._sessions.namespace_of(caller, namespace), wanted)
+
+    async def _ended_anywhere(self, caller: Caller, search: Search) -> HistoryAnswer:
+        """What the database holds; the operator tells its ledgers for one namespace at a time."""
+        await require_list(self._api, caller, None)
+        if self._database is None:
+            raise Problem(HTTPStatus.NOT_FOUND, "NotFound", NO_DATABASE)
+        try:
+            return await self._database.ended(None, search)
+        except DatabaseAway as error:
+            raise Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "DatabaseAway",
+                "the history database does not answer",
+                retry_after=RETRY_SECONDS,
+            ) from error
 
     async def _ended(self, caller: Caller, namespace: str, search: Search) -> HistoryAnswer:
         if self._database is None:

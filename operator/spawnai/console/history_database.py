@@ -52,8 +52,9 @@ class SqlHistory:
             url, pool_pre_ping=True, pool_size=_CONNECTIONS, max_overflow=0
         )
 
-    async def ended(self, namespace: str, search: Search) -> HistoryAnswer:
-        """The ended sessions of a namespace that match, the newest first; at most `MOST`.
+    async def ended(self, namespace: str | None, search: Search) -> HistoryAnswer:
+        """The ended sessions of a namespace, or of all, that match: the newest first, `MOST` at
+        most.
 
         Raises:
             DatabaseAway: it does not answer in time, or has no such tables.
@@ -85,14 +86,16 @@ def _read_only(url: URL) -> URL:
     return url.set(database=f"file:{url.database}", query={"mode": "ro", "uri": "true"})
 
 
-def _ended_sessions(namespace: str, search: Search) -> Select[Any]:
+def _ended_sessions(namespace: str | None, search: Search) -> Select[Any]:
     row = sessions.c
     query = (
         select(sessions)
-        .where(row.namespace == namespace, row.state == "destroyed", row.destroyed_at.is_not(None))
+        .where(row.destroyed_at.is_not(None))
         .order_by(row.destroyed_at.desc(), row.id.desc())
         .limit(MOST + 1)
     )
+    if namespace is not None:
+        query = query.where(row.namespace == namespace)
     if search.user is not None:
         query = query.where(row.user_id == search.user)
     if search.class_name is not None:

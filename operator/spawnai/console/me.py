@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from .api_server import ApiServer, Refused
+from .caller import Caller
 from .models import Namespace
 from .rights import may
 from .sessions import CallerOfRequest, Sessions, errors
@@ -18,12 +19,18 @@ _MOST_NAMESPACES = 500
 class Rights(BaseModel):
     """What the caller may do with sessions in the namespace."""
 
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
     see: bool
     order: bool
     change: bool
     delete: bool
     logs: bool
     source: bool
+    search_all: bool = Field(
+        description="Search the history of all namespaces. False too where the console has no "
+        "history database."
+    )
 
 
 class MeAnswer(BaseModel):
@@ -40,11 +47,18 @@ class MeAnswer(BaseModel):
 
 
 class Me:
-    """The route /api/me."""
+    """The route /api/me.
 
-    def __init__(self, api: ApiServer, sessions: Sessions) -> None:
+    Args:
+        api: who the caller is and what it may do.
+        sessions: knows the namespace of a caller who names none.
+        searches_all: whether there is a history of all namespaces.
+    """
+
+    def __init__(self, api: ApiServer, sessions: Sessions, *, searches_all: bool) -> None:
         self._api = api
         self._sessions = sessions
+        self._searches_all = searches_all
         self.router = router = APIRouter(tags=["caller"])
         router.add_api_route(
             "/api/me", self.show, methods=["GET"], summary="Show the caller", responses=errors()
@@ -63,9 +77,10 @@ class Me:
             ("logs", "get", "log"),
             ("source", "get", "source"),
         )
-        user, namespaces, *allowed = await asyncio.gather(
+        user, namespaces, search_all, *allowed = await asyncio.gather(
             self._user(caller.token),
             self._namespaces(caller.token),
+            self._may_search_all(caller),
             *(
                 may(self._api, caller, verb, place, subresource=subresource)
                 for _, verb, subresource in rights
@@ -75,8 +90,14 @@ class Me:
             user=user,
             namespace=place,
             namespaces=namespaces,
-            may=Rights(**{name: yes for (name, _, _), yes in zip(rights, allowed, strict=True)}),
+            may=Rights(
+                search_all=search_all,
+                **{name: yes for (name, _, _), yes in zip(rights, allowed, strict=True)},
+            ),
         )
+
+    async def _may_search_all(self, caller: Caller) -> bool:
+        return self._searches_all and await may(self._api, caller, "list", None)
 
     async def _user(self, token: str) -> str:
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}

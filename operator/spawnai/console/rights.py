@@ -16,12 +16,13 @@ async def may(
     api: ApiServer,
     caller: Caller,
     verb: str,
-    namespace: str,
+    namespace: str | None,
     *,
     name: str | None = None,
     subresource: str | None = None,
 ) -> bool:
-    """Whether RBAC allows the caller that verb on spawnsessions.
+    """Whether RBAC allows the caller that verb on spawnsessions, of all namespaces where none is
+    named.
 
     Raises:
         Refused: the token is not valid.
@@ -48,8 +49,8 @@ async def may(
     return bool((answer.get("status") or {}).get("allowed"))
 
 
-async def require_list(api: ApiServer, caller: Caller, namespace: str) -> None:
-    """Make sure that the caller may list the sessions of a namespace.
+async def require_list(api: ApiServer, caller: Caller, namespace: str | None) -> None:
+    """Make sure that the caller may list the sessions of a namespace, or of all.
 
     Raises:
         Refused: the caller may not; with Kubernetes' own sentence.
@@ -82,11 +83,9 @@ async def require_watch(api: ApiServer, caller: Caller, scope: Scope) -> Scope:
     raise _refused("watch", scope.namespace)
 
 
-def _refused(verb: str, namespace: str) -> Refused:
+def _refused(verb: str, namespace: str | None) -> Refused:
+    where = "in all namespaces" if namespace is None else f"in the namespace {namespace}"
     return Refused(
         HTTPStatus.FORBIDDEN,
-        {
-            "reason": "Forbidden",
-            "message": f"you may not {verb} spawnsessions in the namespace {namespace}",
-        },
+        {"reason": "Forbidden", "message": f"you may not {verb} spawnsessions {where}"},
     )

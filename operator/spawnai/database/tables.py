@@ -53,6 +53,9 @@ sessions = Table(
     Index("idx_sessions_state", "state"),
     Index("idx_sessions_user", "user_id"),
     Index("idx_sessions_expires", "expires_at"),
+    # The history's, of one namespace and of all: its rows come in their order, without a sort.
+    Index("idx_sessions_ended", "namespace", "destroyed_at", "id"),
+    Index("idx_sessions_ended_anywhere", "destroyed_at", "id"),
 )
 
 droplets_pool = Table(

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tests.unit.export.ledgers import UID, record_document, session_document
 
 from spawnai.console.history import MOST, DatabaseAway, Search
-from spawnai.console.history_database import SqlHistory
+from spawnai.console.history_database import SqlHistory, _ended_sessions
 from spawnai.database.address import database_url
 from spawnai.database.tables import ORDER, VIEWS, sessions
 from spawnai.export.charges import Ledger
@@ -166,6 +166,38 @@ async def test_it_is_searched_as_the_ledgers_are(database, history):
     assert await names(history, since=datetime.fromisoformat("2026-11-29T15:30:00+01:00")) == [
         "quiz"
     ]
+
+
+async def test_of_all_namespaces_it_is_one_list(database, history):
+    await database.write(rows())
+    await database.write(ledger("2", completedAt="2026-11-29T15:00:00Z", namespace="team-b"))
+    assert await names(history, None) == ["quiz", "retro-board"]
+    assert await names(history, None, user="dana") == ["retro-board"]
+
+
+@pytest.mark.parametrize(
+    ("namespace", "index"),
+    [("team-a", "idx_sessions_ended"), (None, "idx_sessions_ended_anywhere")],
+)
+async def test_a_database_of_before_gets_the_indexes_that_it_is_read_by(database, namespace, index):
+    is_sqlite = database._engine.dialect.name == "sqlite"
+    async with database._engine.begin() as connection:
+        for name in ("idx_sessions_ended", "idx_sessions_ended_anywhere"):
+            await connection.execute(text(f"DROP INDEX {name}"))
+        await connection.execute(text("UPDATE spawnai_schema_version SET version_num = '0001'"))
+    await database.migrate()
+    query = _ended_sessions(namespace, Search()).compile(
+        database._engine, compile_kwargs={"literal_binds": True}
+    )
+    async with database._engine.begin() as connection:
+        if not is_sqlite:  # it reads the whole of a table that is as small as this one
+            await connection.execute(text("SET LOCAL enable_seqscan = off"))
+            await connection.execute(text("SET LOCAL enable_bitmapscan = off"))
+        explain = "EXPLAIN QUERY PLAN" if is_sqlite else "EXPLAIN"
+        plan = str((await connection.execute(text(f"{explain} {query}"))).all())
+    assert f"{index} " in plan, plan
+    assert "Sort" not in plan
+    assert "TEMP B-TREE" not in plan
 
 
 async def test_more_than_one_answer_holds_is_said(database, history):
