@@ -1,16 +1,19 @@
 """`make page-pictures`: the page in its states, from a stack that really runs, as PNG files.
 
 They are not kept in the repository. Whoever changes the page looks at them: three widths, both
-schemes, both languages. A running app is made as SVG too, which is text.
+schemes, both languages. A running app is drawn as SVG too, which is text: the README shows it.
 """
 
 import asyncio
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, BrowserType, Page, async_playwright
 
+from spawnai_local.classes import LOCAL_DNS_CLASS
 from spawnai_local.interruption import run_until_interrupted
 from spawnai_local.narration import Narrator
 from spawnai_local.paths import checkout
@@ -31,8 +34,18 @@ _FLAGS = (
     "--no-first-run",
 )
 
-_SVG_WIDTH = 1000
+IN_README = Path("docs") / "page.svg"
 _AS_SVG = Path(__file__).with_name("as_svg.js")
+_SVG_WIDTH = 1000
+_APP_WIDTH, _APP_HEIGHT = 1000, 563
+_CARDS = (
+    ("well", "The release went out on Tuesday", 4),
+    ("well", "Two new people on the team", 2),
+    ("improve", "Reviews wait for more than a day", 3),
+    ("next", "Review before lunch, every day", 5),
+)
+_SAME_NAMES = "crypto.getRandomValues = (bytes) => { bytes.set([0x7f, 0x3a]); return bytes; }"
+"""A page whose orders have the same names each time: pictures differ only where the page does."""
 
 
 def main() -> None:
@@ -55,7 +68,9 @@ async def _run(narrator: Narrator, program: str) -> int:
         shutil.rmtree(pictures)
     pictures.mkdir(parents=True)
     directory = checkout() / "build" / "pictures"
-    settings = StackSettings(directory, console=True)
+    settings = StackSettings(
+        directory, default_class=LOCAL_DNS_CLASS, https=True, inspector=True, console=True
+    )
     async with (
         LocalStack(settings, report=narrator.part) as stack,
         async_playwright() as playwright,
@@ -64,11 +79,40 @@ async def _run(narrator: Narrator, program: str) -> int:
             raise RuntimeError("the stack has no console")
         browser = await playwright.chromium.launch(executable_path=program, args=list(_FLAGS))
         photographer = _Photographer(browser, stack.console.url, stack.console.token, pictures)
-        await photographer.tell_a_life()
+        app = await photographer.tell_a_beginning()
+        address = await stack.kubectl.run(
+            "get", "spawnsessions", "--output=jsonpath={.items[0].status.droplet.ip}"
+        )
+        drawn = await _draw_app(playwright.chromium, program, app, address)
+        await photographer.draw(checkout() / IN_README, drawn)
+        await photographer.tell_an_end()
         await photographer.all_views()
         await browser.close()
-    narrator.say(f"{len(list(pictures.iterdir()))} pictures are in {pictures}")
+    narrator.say(f"{len(list(pictures.iterdir()))} pictures are in {pictures}, one is {IN_README}")
     return 0
+
+
+async def _draw_app(chromium: BrowserType, program: str, url: str, address: str) -> str:
+    """The app in use, as an SVG picture. Its host is known to the local DNS server alone."""
+    rule = f"--host-resolver-rules=MAP {urlsplit(url).hostname} {address}"
+    browser = await chromium.launch(executable_path=program, args=[*_FLAGS, rule])
+    page = await browser.new_page(
+        viewport={"width": _APP_WIDTH, "height": _APP_HEIGHT}, ignore_https_errors=True
+    )
+    await page.goto(url)
+    for column, text, votes in _CARDS:
+        await page.fill(f"#{column} textarea", text)
+        await page.click(f"#{column} button[type=submit]")
+        for _ in range(votes):
+            await page.locator(f"#{column} .card", has_text=text).locator(".vote").click()
+    drawn = await _as_svg(page, height=_APP_HEIGHT)
+    await browser.close()
+    return drawn
+
+
+async def _as_svg(page: Page, **given: Any) -> str:
+    drawn: str = await page.evaluate(_AS_SVG.read_text(), given)
+    return drawn
 
 
 class _Photographer:
@@ -77,22 +121,45 @@ class _Photographer:
         self._url = url
         self._token = token
         self._pictures = pictures
+        self._page: Page
 
-    async def tell_a_life(self) -> None:
-        """One app from the order to the receipt, and another that goes on; at 1280 px."""
-        page = await self._open(1280, "light")
+    async def tell_a_beginning(self) -> str:
+        """One app from the order until it runs; its URL."""
+        self._page = page = await self._open(1280, "light")
         await page.fill("#prompt", PROMPT)
         await self._take(page, "order")
         await page.keyboard.press("Control+Enter")
         await page.wait_for_selector(".paper li.now", timeout=_READY_MILLISECONDS)
         await self._take(page, "building")
         await page.wait_for_selector("#open-app", timeout=_READY_MILLISECONDS)
-        await self._take_svg(page, "running")
+        await page.wait_for_selector(".shot img", timeout=_READY_MILLISECONDS)
+        return str(await page.get_attribute("#open-app", "href"))
+
+    async def draw(self, path: Path, app: str) -> None:
+        """Write what is on the screen as SVG, with the app drawn where its picture is."""
+        before = self._page.viewport_size
+        await self._page.set_viewport_size({"width": _SVG_WIDTH, "height": _HEIGHT})
+        tabs = await self._page.locator("[role=tablist]").bounding_box()
+        if tabs is None:
+            raise RuntimeError("the page shows no running app")
+        drawn = await _as_svg(
+            self._page,
+            height=round(tabs["y"] + tabs["height"]) + 20,
+            unwanted="#skip,#panel,details .pop",
+            pictures=[app],
+        )
+        path.write_text(drawn)
+        if before is not None:
+            await self._page.set_viewport_size(before)
+
+    async def tell_an_end(self) -> None:
+        """Its dialogs and its receipt, and two other apps that go on."""
+        page = self._page
         await page.click("#extend")
-        await self._take(page, "extend")
+        await self._take(page, "extend", full_page=False)
         await page.keyboard.press("Escape")
         await page.click("#end-now")
-        await self._take(page, "end")
+        await self._take(page, "end", full_page=False)
         await page.click("#end-app")
         await page.wait_for_selector(".slip .gone", timeout=_READY_MILLISECONDS)
         for prompt in ("A quiz with ten questions", "A clock for three cities"):
@@ -111,6 +178,11 @@ class _Photographer:
                 await page.evaluate("location.hash = '/apps'")
                 await page.wait_for_selector(".list tbody tr")
                 await self._take(page, f"apps-{width}-{scheme}")
+                await page.check("input[name=group] >> nth=-1")
+                await page.wait_for_selector(".list.past tbody tr")
+                await self._take(page, f"history-{width}-{scheme}")
+                await page.check("input[name=group] >> nth=0")
+                await page.wait_for_selector(".list:not(.past) tbody tr")
                 links = await page.eval_on_selector_all(
                     ".list tbody tr",
                     "rows => rows.map(row => [row.querySelector('a').hash,"
@@ -135,6 +207,7 @@ class _Photographer:
             reduced_motion="reduce",
         )
         page = await context.new_page()
+        await page.add_init_script(_SAME_NAMES)
         await page.goto(self._url)
         await page.fill("#token", self._token)
         await page.keyboard.press("Enter")
@@ -142,16 +215,8 @@ class _Photographer:
         await asyncio.sleep(0.5)
         return page
 
-    async def _take_svg(self, page: Page, name: str) -> None:
-        before = page.viewport_size
-        await page.set_viewport_size({"width": _SVG_WIDTH, "height": _HEIGHT})
-        picture = self._pictures / f"{name}.svg"
-        picture.write_text(await page.evaluate(_AS_SVG.read_text()))
-        if before is not None:
-            await page.set_viewport_size(before)
-
-    async def _take(self, page: Page, name: str) -> None:
-        await page.screenshot(path=self._pictures / f"{name}.png", full_page=True)
+    async def _take(self, page: Page, name: str, *, full_page: bool = True) -> None:
+        await page.screenshot(path=self._pictures / f"{name}.png", full_page=full_page)
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ def test_end_asks_first_and_sees_it_gone(stack, created):
     assert "kubectl spawn end board --yes" in unsure.stderr
     ended = run(stack, "kubectl spawn end board --yes")
     assert ended.returncode == 0, ended.stderr
-    assert "seen gone after" in ended.stderr
+    assert re.search("(?s)address off after .*seen gone after", ended.stderr)
     assert stack.shell("kubectl get ss board -o jsonpath='{.status.phase}'") == "Destroyed"
     assert "board" in run(stack, "kubectl spawn list --ended").stdout
     assert "in all" in run(stack, "kubectl spawn cost").stderr

@@ -119,13 +119,11 @@ class History:
         return [one for uid, one in self.receipts.items() if uid not in there]
 
 
-NO_HISTORY_OF_ALL = History({}, "apps that were deleted are told for one namespace at a time")
-
-
-def read_history(cluster: Cluster, search: Search) -> History:
-    """The receipts of this namespace; without a console none, and why."""
+def read_history(cluster: Cluster, search: Search, *, all_namespaces: bool = False) -> History:
+    """The receipts of this namespace, or of all; without a console none, and why."""
+    place = {"allNamespaces": "true"} if all_namespaces else {"namespace": cluster.namespace}
     given = {
-        "namespace": cluster.namespace,
+        **place,
         "user": search.user,
         "class": search.class_name,
         "search": search.text,

@@ -39,6 +39,8 @@ class World:
     editor: str
     viewer: str
     stranger: str
+    auditor: str
+    """Sees every namespace."""
 
     def client(self, token: str | None) -> httpx.AsyncClient:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
@@ -81,8 +83,10 @@ class World:
         )
 
 
+GROUP = "rbac.authorization.k8s.io"
+
+
 def account(name: str, *roles: str) -> list[dict[str, Any]]:
-    group = "rbac.authorization.k8s.io"
     return [
         {
             "apiVersion": "v1",
@@ -91,10 +95,10 @@ def account(name: str, *roles: str) -> list[dict[str, Any]]:
         },
         *(
             {
-                "apiVersion": f"{group}/v1",
+                "apiVersion": f"{GROUP}/v1",
                 "kind": "RoleBinding",
                 "metadata": {"name": f"{name}-{role}", "namespace": TEAM},
-                "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
+                "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": role},
                 "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": TEAM}],
             }
             for role in roles
@@ -115,6 +119,14 @@ async def world(
         *account("editor", "spawnai-session-editor", "spawnai-session-viewer"),
         *account("viewer", "spawnai-session-viewer"),
         *account("stranger"),
+        *account("auditor"),
+        {
+            "apiVersion": f"{GROUP}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": "console-auditor"},
+            "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": "spawnai-session-viewer"},
+            "subjects": [{"kind": "ServiceAccount", "name": "auditor", "namespace": TEAM}],
+        },
     )
 
     async def token(name: str) -> str:
@@ -127,7 +139,7 @@ async def world(
     console = await LocalConsole.start(
         directory, kubectl, operator_namespace=manifests.namespace, database_url=address
     )
-    people = [await token(name) for name in ("editor", "viewer", "stranger")]
+    people = [await token(name) for name in ("editor", "viewer", "stranger", "auditor")]
     try:
         yield World(console, kubectl, history, *people)
     finally:

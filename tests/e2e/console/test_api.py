@@ -205,7 +205,10 @@ async def test_me_tells_who_asks_and_what_may_be_done(world: World):
         "delete": False,
         "logs": True,
         "source": True,
+        "searchAll": False,
     }
+    async with world.client(world.auditor) as client:
+        assert (await client.get("api/me")).json()["may"]["searchAll"] is True
 
 
 async def test_without_an_operator_the_offer_says_so(world: World):
@@ -234,9 +237,13 @@ async def test_the_history_is_read_from_the_database_for_whoever_may_list_its_na
         ]
         elsewhere = await client.get("api/history", params={"namespace": "default"})
         wrong = await client.get("api/history", params={"since": "yesterday"})
+        everywhere = await client.get("api/history", params={"allNamespaces": True})
     async with clean.client(clean.stranger) as client:
         refused = await client.get("api/history")
+    async with clean.client(clean.auditor) as client:
+        whole = (await client.get("api/history", params={"allNamespaces": True})).json()["items"]
     assert [one["name"] for one in told["items"]] == ["quiz", "board"]
+    assert {one["name"] for one in whole} == {"quiz", "board", "foreign"}
     assert (told["missing"], told["more"]) == ("newest", False)
     assert "the operator does not answer" in told["notice"]
     assert [[one["name"] for one in items] for items in searched] == [["board"]] * 3
@@ -246,7 +253,7 @@ async def test_the_history_is_read_from_the_database_for_whoever_may_list_its_na
         "0.086",
         "0.10386",
     )
-    for answer in (elsewhere, refused):
+    for answer in (elsewhere, refused, everywhere):
         assert answer.status_code == 403
         assert 'cannot list resource "spawnsessions"' in answer.json()["error"]
     assert (wrong.status_code, wrong.json()["fields"][0]["field"]) == (400, "since")

@@ -57,6 +57,10 @@ async def page(browser: Browser, clean: World) -> AsyncIterator[Page]:
 
 async def sign_in(page: Page, world: World, token: str, path: str = "") -> None:
     await page.goto(f"{world.console.url}{path}")
+    await sign_in_here(page, token)
+
+
+async def sign_in_here(page: Page, token: str) -> None:
     await page.fill("#token", token)
     await page.keyboard.press("Enter")
     await page.wait_for_selector("#token", state="detached")
@@ -357,7 +361,8 @@ async def test_the_history_shows_receipts_also_of_what_was_deleted(page: Page, c
     await clean.export("crossword", "ada", completedAt=soon(hours=-1))
     await clean.export("poll", "bob", completedAt=soon(hours=-2), totalCost="0.04")
     await clean.export("menu", "bob", completedAt=soon(days=-40))
-    await sign_in(page, clean, clean.viewer, "#/apps")
+    await clean.export("abroad", "ada", namespace="default", completedAt=soon(hours=-3))
+    await sign_in(page, clean, clean.auditor, "#/apps")
     await page.get_by_role("radio", name="History").check()
     count = page.get_by_role("status").filter(has_text="in all")
     await expect(count).to_contain_text("3 ended")
@@ -369,12 +374,20 @@ async def test_the_history_shows_receipts_also_of_what_was_deleted(page: Page, c
     await page.fill("#find", "ada")
     await expect(row).to_have_count(1)
     await expect(row).to_contain_text("crossword · ada")
-    await expect(row).to_contain_text("Its time was over")
+    await expect(row).to_contain_text("Ended")
     await expect(row).to_contain_text("Server $0.02 · Claude $0.09")
+    await page.get_by_label("All namespaces").check()
+    await expect(row).to_contain_text(["crossword · ada", "abroad · default · ada"])
     assert await look(page) == []
+    # The address holds what is searched for: a reload shows the same.
+    await page.reload()
+    await sign_in_here(page, clean.auditor)
+    await expect(row).to_contain_text(["crossword · ada", "abroad · default · ada"])
+    await expect(page.locator("#since")).to_have_value(soon(days=-4)[:10])
     await page.fill("#find", "")
-    await page.get_by_role("radio", name="All").check()
+    await page.get_by_role("radio", name="All", exact=True).check()
     await expect(page.locator(".list tbody tr")).to_contain_text("clock")
+    assert page.url.endswith("#/apps")
 
 
 async def test_it_speaks_french(page: Page, clean: World, ready):

@@ -11,7 +11,7 @@ from kubectl_spawn.cli import call_of, common_options
 from kubectl_spawn.cluster import CLASSES, SESSIONS, Cluster, Object
 from kubectl_spawn.durations import duration_option
 from kubectl_spawn.errors import CommandError
-from kubectl_spawn.history import NEVER, NO_HISTORY_OF_ALL, Receipt, Search, read_history
+from kubectl_spawn.history import NEVER, Receipt, Search, read_history
 from kubectl_spawn.terminal import table
 
 _LEAST = Decimal("0.000001")  # as the operator rounds
@@ -43,7 +43,7 @@ def command(
     oldest = NEVER if app else now - (duration_option("--since", since) or timedelta())
     apps = [App(one) for one in call.cluster.items(SESSIONS, all_namespaces=all_namespaces)]
     search = Search(text=app) if app else Search(since=oldest)
-    history = NO_HISTORY_OF_ALL if all_namespaces else read_history(call.cluster, search)
+    history = read_history(call.cluster, search, all_namespaces=all_namespaces)
     everything: list[App | Receipt] = [*apps, *history.of_deleted(apps)]
     chosen = sorted(
         (one for one in everything if (one.created or NEVER) >= oldest and app in {None, one.name}),

@@ -12,13 +12,27 @@ from kubectl_spawn.commands.find import find_app
 from kubectl_spawn.durations import duration_option, format_duration
 from kubectl_spawn.errors import CommandError, ExitCode
 from kubectl_spawn.follow import follow
+from kubectl_spawn.terminal import Terminal, harmless
 
 _USUAL = timedelta(minutes=3)
 
 
-class _Silent:
+class _Marks:
+    """Tells when the address is off, and what a teardown that takes long waits for."""
+
+    def __init__(self, terminal: Terminal, before: App) -> None:
+        self._terminal = terminal
+        self._answers = bool(before.url)
+        self._words: object = None
+
     def show(self, app: App, elapsed: timedelta) -> None:
-        del app, elapsed
+        if self._answers and not app.url:
+            self._answers = False
+            self._terminal.done(f"address off after {elapsed.total_seconds():.1f}s")
+        words = app.condition("CleanupComplete").get("message")
+        if self._words not in {None, words} and not app.has_ended:
+            self._terminal.note(harmless(str(words)))
+        self._words = words
 
 
 @click.command("end")
@@ -66,7 +80,8 @@ def command(
             call.terminal.document(changed)
         call.terminal.done(f"{app} ends")
         return ExitCode.OK
-    outcome = follow(call.cluster, app, lambda seen: seen.has_ended, _Silent(), limit=limit)
+    marks = _Marks(call.terminal, found)
+    outcome = follow(call.cluster, app, lambda seen: seen.has_ended, marks, limit=limit)
     took = format_duration(timedelta(seconds=time.monotonic() - began))
     last = outcome.app
     if last is None:
@@ -84,5 +99,7 @@ def command(
             next_steps=(f"kubectl spawn status {app}",),
         )
     cost = dollars(last.cost_so_far(datetime.now(UTC)))
-    call.terminal.done(f"{app}: server destroyed and seen gone after {took} · cost {cost}")
+    call.terminal.done(
+        f"{app}: server destroyed and seen gone after {took} · nothing is left · cost {cost}"
+    )
     return ExitCode.OK

@@ -9,7 +9,7 @@ from kubectl_spawn.app import LIVING, App, State, dollars, left_shown
 from kubectl_spawn.cli import Call, call_of, common_options
 from kubectl_spawn.cluster import SESSIONS
 from kubectl_spawn.durations import duration_option
-from kubectl_spawn.history import NEVER, NO_HISTORY_OF_ALL, Receipt, Search, read_history
+from kubectl_spawn.history import NEVER, Receipt, Search, read_history
 from kubectl_spawn.terminal import Terminal, table
 
 
@@ -75,7 +75,7 @@ def _ended_at(app: App | Receipt) -> datetime:
 def _show_ended(
     call: Call, over: list[App], search: Search, now: datetime, *, all_namespaces: bool
 ) -> None:
-    history = NO_HISTORY_OF_ALL if all_namespaces else read_history(call.cluster, search)
+    history = read_history(call.cluster, search, all_namespaces=all_namespaces)
     apps = [app for app in over if search.finds(app)]
     deleted = history.of_deleted(over)
     if call.terminal.as_json:

@@ -1,4 +1,5 @@
 // The page's start: which view the address names, what is drawn again when, and the keyboard.
+import { fromAddress, keepInAddress, route } from './address.js';
 import { view as appsView } from './apps.js';
 import { $, h, say } from './dom.js';
 import { keysAreOn, keysDialog, notices, signInView, top } from './frame.js';
@@ -16,7 +17,6 @@ let current = null;
 let shownRoute = null;
 let bars = [];
 
-const route = () => location.hash.slice(1) || '/new';
 const sessionName = () => (route().startsWith('/s/') ? decodeURIComponent(route().slice(3)) : null);
 
 function go(path) {
@@ -40,6 +40,8 @@ function viewOf(path) {
 // Draw the view anew. The focus goes to it only where the address has changed.
 function render() {
   const path = route();
+  // A link is of a namespace; the reader's own need not be named.
+  if (world.me) keepInAddress({ ns: world.namespace === world.home ? '' : world.namespace });
   const hadFocus = $('#main').contains(document.activeElement) ? document.activeElement.id : null;
   current?.close?.();
   // An Undo for what is no longer on the screen would surprise.
@@ -120,11 +122,10 @@ onChange((session, before) => {
 });
 
 // Learn who the reader is in that namespace, and watch it. Throws Refusal for a bad token.
-async function start(namespace) {
+async function start(namespace = fromAddress('ns')) {
   await loadMe(namespace);
   if (world.me.may.see) connect();
   else disconnect();
-  if (route() === '/signin') history.replaceState(null, '', '#/new');
   render();
 }
 
@@ -176,7 +177,11 @@ document.addEventListener('visibilitychange', () => {
   if (world.me) draw();
 });
 addEventListener('online', hurry);
-addEventListener('hashchange', render);
+addEventListener('hashchange', () => {
+  const namespace = fromAddress('ns');
+  if (world.me && namespace && namespace !== world.namespace) start(namespace).catch((error) => say(error.message, { loudly: true }));
+  else render();
+});
 
 // ---- Keyboard --------------------------------------------------------------------------------
 
@@ -213,7 +218,7 @@ function step(by) {
 }
 
 // A proxy may have signed the reader in already; else a token is asked for.
-start(null).catch((error) => {
+start().catch((error) => {
   if (!(error instanceof Refusal) && hasToken()) throw error;
   render();
 });

@@ -1,5 +1,6 @@
 // All apps of the namespace, the living ones first; and the history, from their receipts.
-import { button, h } from './dom.js';
+import { fromAddress, keepInAddress } from './address.js';
+import { button, h, setText } from './dom.js';
 import { tag } from './line.js';
 import { costOf } from './money.js';
 import { receiptRow, receipts, summaryOf } from './receipts.js';
@@ -9,7 +10,7 @@ import { HOUR, clockTime, duration, isFrench, money, t } from './words.js';
 
 const PAGE = 40;
 const PAUSE = 250; // ms after a key, before the server is asked
-const filter = { text: '', state: 'all', since: '', shown: PAGE };
+const filter = {};
 
 const GROUPS = {
   all: () => true,
@@ -42,15 +43,35 @@ function position(moment) {
   return 0.5 + Math.sign(distance) * 0.5 * Math.sqrt(Math.min(1, Math.abs(distance) / (72 * HOUR)));
 }
 
+// What the list is narrowed to stands in the address, so that a link and a reload show the same.
+function readFilter() {
+  const state = fromAddress('show');
+  Object.assign(filter, {
+    text: fromAddress('find'), state: Object.hasOwn(GROUPS, state) ? state : 'all', since: fromAddress('since'), shown: PAGE,
+    everywhere: world.me.may.searchAll && fromAddress('all') === 'yes',
+  });
+}
+
+function keepFilter() {
+  keepInAddress({
+    find: filter.text,
+    show: filter.state === 'all' ? '' : filter.state,
+    since: filter.state === 'history' ? filter.since : '',
+    all: filter.state === 'history' && filter.everywhere ? 'yes' : '',
+  });
+}
+
+const clearFilter = () => keepInAddress({ find: '', show: '', since: '', all: '' });
+
 export function view({ go, render }) {
-  if (world.synced && !all().length && filter.state !== 'history') return empty(render);
+  readFilter();
+  if (world.synced && !all().length && filter.state !== 'history') return empty(go);
   const body = h('tbody');
   const foot = h('div.row');
   const count = h('p.soft.small', { role: 'status' });
   const rows = new Map();
   let asked = null; // the question to the server whose answer is awaited
   const isHistory = () => filter.state === 'history';
-  const draw = () => (isHistory() ? drawHistory() : drawSessions());
   const follow = () => { if (!isHistory()) drawSessions(); };
 
   // The server searches: the history may be longer than one answer. Only the last question counts.
@@ -82,14 +103,23 @@ export function view({ go, render }) {
     }
   }
 
+  function narrowed(pause = 0) {
+    filter.shown = PAGE;
+    keepFilter();
+    if (isHistory()) drawHistory(pause);
+    else drawSessions();
+  }
+
   function choose(name) {
-    Object.assign(filter, { state: name, shown: PAGE });
+    filter.state = name;
     rows.clear();
     body.replaceChildren();
     foot.replaceChildren();
     table.classList.toggle('past', isHistory());
     since.hidden = !isHistory();
-    draw();
+    everywhere.hidden = !isHistory() || !world.me.may.searchAll;
+    setText(lastDay, t(isHistory() ? 'stateEnded' : 'ends'));
+    narrowed();
   }
 
   function drawSessions() {
@@ -112,31 +142,37 @@ export function view({ go, render }) {
   }
 
   const footOf = (n, redraw) => {
-    if (!n) return [h('div.empty', h('p', t('noMatch')), button(t('clear'), () => { Object.assign(filter, { text: '', state: 'all', since: '', shown: PAGE }); render(); }))];
+    if (!n) return [h('div.empty', h('p', t('noMatch')), button(t('clear'), () => { clearFilter(); render(); }))];
     if (n > filter.shown) return [button(t('more', { n: Math.min(PAGE, n - filter.shown) }), () => { filter.shown += PAGE; redraw(); })];
     return [];
   };
 
   const search = h('input', {
     type: 'search', id: 'find', 'aria-label': t('find'), placeholder: t('find'),
-    oninput: () => { filter.text = search.value; filter.shown = PAGE; if (isHistory()) drawHistory(PAUSE); else drawSessions(); },
+    oninput: () => { filter.text = search.value; narrowed(PAUSE); },
   });
   search.value = filter.text;
   const since = h('input', {
     type: 'date', id: 'since', 'aria-label': t('endedSince'), title: t('endedSince'),
-    onchange: () => { filter.since = since.value; filter.shown = PAGE; drawHistory(); },
+    onchange: () => { filter.since = since.value; narrowed(); },
   });
   since.value = filter.since;
+  filter.since = since.value; // what is no day is none
+  const everywhere = h('label.row.small', h('input', {
+    type: 'checkbox', id: 'everywhere', checked: filter.everywhere,
+    onchange: (event) => { filter.everywhere = event.target.checked; narrowed(); },
+  }), t('allNamespaces'));
+  const lastDay = h('th', { scope: 'col' });
   const axis = [[-24, isFrench() ? '−1 j' : '−1 d'], [-4, '−4 h'], [0, t('now')], [4, '+4 h'], [24, isFrench() ? '+1 j' : '+1 d'], [64, isFrench() ? '+3 j' : '+3 d']];
   const table = h('table.list', h('thead', h('tr', h('th', { scope: 'col' }, t('app')), h('th', { scope: 'col' }, t('state')),
     h('th.chart', { 'aria-hidden': 'true' }, h('div.axis', axis.map(([hours, label]) => h('span', { '--a': position(serverNow() + hours * HOUR) }, label)))),
-    h('th', { scope: 'col' }, t('ends')), h('th.r', { scope: 'col' }, t('cost')))), body);
+    lastDay, h('th.r', { scope: 'col' }, t('cost')))), body);
   choose(filter.state);
   return {
     element: h('div', h('h1', t('apps')), h('div.filters', search,
       h('div.chips', { role: 'radiogroup', 'aria-label': t('state') }, Object.keys(GROUPS).map((name) => h('label',
         h('input', { type: 'radio', name: 'group', checked: filter.state === name, onchange: () => choose(name) }),
-        h('span', t(GROUP_WORDS[name]))))), since, count), table, foot),
+        h('span', t(GROUP_WORDS[name]))))), since, everywhere, count), table, foot),
     update: follow,
     tick: follow,
     slow: true,
@@ -174,7 +210,7 @@ function makeRow(session) {
   };
 }
 
-const empty = (render) => ({
+const empty = (go) => ({
   element: h('div.empty', h('h1', t('emptyTitle')), h('p.soft', t('emptyMore')), h('a.btn.pri', { href: '#/new' }, t('newApp')),
-    button(t('history'), () => { filter.state = 'history'; render(); })),
+    button(t('history'), () => go('/apps?show=history'))),
 });

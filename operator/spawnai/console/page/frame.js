@@ -99,7 +99,7 @@ export function signInView({ start }) {
       if (!text) { input.focus(); return; }
       setToken(text);
       try {
-        await start(null);
+        await start();
       } catch (error) {
         setToken(null);
         input.setAttribute('aria-invalid', 'true');

@@ -2,17 +2,18 @@
 import { h } from './dom.js';
 import { call, serverNow } from './server.js';
 import { byName, world } from './sessions.js';
-import { clockTime, money, t } from './words.js';
+import { clockTime, has, money, t } from './words.js';
 
-const REASONS = { Expired: 'timeOver', Deleted: 'youEnded' };
+// A ledger does not tell an end that was asked for from one whose time had come.
+const ORDERLY = new Set(['Expired', 'Deleted']);
 
 // What ended and matches, the newest first: {items, more, missing}. `since` is a day of the reader's.
-export function receipts({ text = '', since = '', until = '' }) {
-  const query = new URLSearchParams({ namespace: world.namespace });
+export function receipts({ text = '', since = '', until = '', everywhere = false }) {
+  const query = new URLSearchParams(everywhere ? { allNamespaces: 'true' } : { namespace: world.namespace });
   if (text.trim()) query.set('search', text.trim());
   if (since) query.set('since', new Date(`${since}T00:00`).toISOString());
   if (until) query.set('until', until);
-  return call(`/api/history?${query}`);
+  return call(`api/history?${query}`);
 }
 
 export function summaryOf({ items, more, missing }) {
@@ -24,12 +25,14 @@ export function summaryOf({ items, more, missing }) {
 export function receiptRow(one) {
   const known = byName(one.name);
   const name = known?.uid === one.uid ? h('a', { href: `#/s/${one.name}` }, one.name) : h('span', one.name);
-  const whose = [one.user, one.className].filter(Boolean).map((word) => ` · ${word}`).join('');
-  const reason = REASONS[one.terminationReason];
+  const user = one.user === one.namespace ? '' : one.user;
+  const whose = [one.namespace === world.namespace ? '' : one.namespace, user, one.className].filter(Boolean).map((word) => ` · ${word}`).join('');
+  const reason = one.terminationReason || '';
+  const why = ORDERLY.has(reason) ? t('stateEnded') : has(reason) ? t(reason) : reason;
   const parts = [[t('server'), one.serverCost], ['Claude', one.claudeCost]].filter(([, cost]) => Number(cost));
   return h('tr',
     h('td', name, h('span.soft.small', whose), one.prompt ? h('span.p', { dir: 'auto' }, one.prompt) : null),
-    h('td.small', reason ? t(reason) : one.terminationReason || ''),
+    h('td.small', why),
     h('td.num.nb.small', clockTime(Date.parse(one.completedAt), serverNow())),
     h('td.r.num', one.totalCost ? money(Number(one.totalCost)) : '–',
       parts.length ? h('span.p', parts.map(([word, cost]) => `${word} ${money(Number(cost))}`).join(' · ')) : null));

@@ -19,6 +19,7 @@ const WARNING = 5 * MINUTE;
 export const world = {
   me: null,
   namespace: null,
+  home: null, // the namespace of a reader who names none, once it is known
   offer: null,
   connection: 'none', // none, open, trouble, closed, refused
   lostAt: null,
@@ -166,6 +167,7 @@ export async function loadMe(namespace) {
   const query = namespace ? `?${new URLSearchParams({ namespace })}` : '';
   world.me = await call(`api/me${query}`);
   world.namespace = world.me.namespace;
+  if (!namespace) world.home = world.namespace;
   loadOffer();
 }
 

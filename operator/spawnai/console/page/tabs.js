@@ -1,4 +1,5 @@
 // Below a running app: change its text, read its log, take its source, see the details.
+import { fromAddress, keepInAddress } from './address.js';
 import { $, button, command, h, icon, pairs, save, say, setText } from './dom.js';
 import { blob, call, lines } from './server.js';
 import { change, condition, isTrue } from './sessions.js';
@@ -6,7 +7,8 @@ import { clockSeconds, number, place, t } from './words.js';
 
 const NAMES = ['change', 'logs', 'source', 'details'];
 const TITLES = { change: 'tabChange', logs: 'tabLogs', source: 'tabSource', details: 'tabDetails' };
-let chosen = 'logs';
+const FIRST = 'logs';
+let chosen = FIRST;
 
 export function tabs(first) {
   let session = first;
@@ -29,6 +31,7 @@ export function tabs(first) {
   function pick(name) {
     part?.close?.();
     chosen = name;
+    keepInAddress({ tab: name === FIRST ? '' : name });
     buttons.forEach((one, i) => {
       one.setAttribute('aria-selected', String(NAMES[i] === name));
       one.tabIndex = NAMES[i] === name ? 0 : -1;
@@ -37,7 +40,8 @@ export function tabs(first) {
     part = PARTS[name](session);
     panel.replaceChildren(part.element);
   }
-  pick(chosen);
+  const wanted = fromAddress('tab');
+  pick(NAMES.includes(wanted) ? wanted : chosen);
   return {
     element: h('div.noprint', list, panel),
     update(next) { session = next; part.update?.(next); },

@@ -261,6 +261,7 @@ const TEXTS = {
   historyShown: ['{n} ended, {c} in all', '{n} terminées, {c} au total'],
   historyNewest: ['The newest {n}, {c} in all', 'Les {n} dernières, {c} au total'],
   older: ['Show older ones', 'Afficher les précédentes'],
+  allNamespaces: ['All namespaces', 'Tous les espaces de noms'],
   endedSince: ['Ended since', 'Terminées depuis'],
   missingOlder: ['The history database does not answer: older apps are missing.', 'La base de l’historique ne répond pas : les apps plus anciennes manquent.'],
   missingNewest: ['The operator does not answer: apps that ended in the last minute may be missing.', 'L’opérateur ne répond pas : les apps terminées depuis une minute peuvent manquer.'],
@@ -324,7 +325,7 @@ const bind = (text) => (isFrench()
   ? text.replace(/ ([:;!?»%$])/g, '\u00a0$1').replace(/« /g, '«\u00a0')
   : text);
 
-export const has = (key) => key in TEXTS;
+export const has = (key) => Object.hasOwn(TEXTS, key);
 
 export const t = (key, values = {}) => bind(
   TEXTS[key][language].replace(/\{(\w+)\}/g, (_, name) => values[name] ?? ''),
