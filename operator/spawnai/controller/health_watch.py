@@ -28,6 +28,11 @@ JITTER = 0.2
 GOOD_AGAIN = 2
 """How many good looks in a row it takes to believe that a silent app is back."""
 
+TOGETHER = 1.0
+"""Looks that are due within so many seconds are made at once: most of what one costs is to wake up
+for it (0.86 ms of processor time alone, 0.33 ms among twenty).
+"""
+
 FRESH_INTERVALS = 2.5
 """For how many of its intervals an answer of a droplet proves the operator's own way."""
 
@@ -115,16 +120,17 @@ class HealthWatch:
             if not self._due:
                 self._news.clear()
                 await self._news.wait()
-            due, uid, followed = self._due[0]
-            wait = due - self._clock.now()
+            wait = self._due[0][0] - self._clock.now()
             if wait > 0:
                 await self._clock.sleep(wait)
                 continue
-            heapq.heappop(self._due)
-            if self._followed.get(uid) is followed:
-                look = background.once(self._look(uid, followed), name=f"look at {uid}")
-                self._looks.add(look)
-                look.add_done_callback(self._looks.discard)
+            soon = self._clock.now() + TOGETHER
+            while self._due and self._due[0][0] <= soon:
+                _, uid, followed = heapq.heappop(self._due)
+                if self._followed.get(uid) is followed:
+                    look = background.once(self._look(uid, followed), name=f"look at {uid}")
+                    self._looks.add(look)
+                    look.add_done_callback(self._looks.discard)
 
     async def close(self) -> None:
         """End the looks under way."""

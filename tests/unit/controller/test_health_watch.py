@@ -22,6 +22,7 @@ class Time:
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.sleeps = 0
 
     def now(self) -> float:
         return self.seconds
@@ -30,6 +31,7 @@ class Time:
         return datetime(2026, 11, 29, tzinfo=UTC) + timedelta(seconds=self.seconds)
 
     async def sleep(self, seconds: float) -> None:
+        self.sleeps += 1
         until = self.seconds + seconds
         while self.seconds < until:
             await asyncio.sleep(0)
@@ -88,6 +90,16 @@ async def test_an_app_that_answers_is_looked_at_again_and_again_and_wakes_nobody
     await watching.pass_intervals(5)
     assert 4 <= len(watching.apps.looks) <= 8
     assert (watching.state("a"), watching.woken) == (Reachability.ANSWERS, [])
+
+
+async def test_the_looks_of_one_second_wake_the_operator_once(watching):
+    names = [f"app-{number}" for number in range(200)]
+    watching.follow(*names)
+    for _ in range(30 * 50):
+        watching.clock.seconds += 0.02
+        await asyncio.sleep(0)
+    assert set(watching.apps.looks) == set(names)
+    assert watching.clock.sleeps <= 31
 
 
 async def test_a_silent_one_is_told_after_three_and_is_back_after_two(watching):
