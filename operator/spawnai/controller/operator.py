@@ -45,7 +45,7 @@ from .door.server import Door
 from .droplets_authority import publish_droplets_authority
 from .heap import keep_trimmed, set_apart
 from .installation_key import installation_keys
-from .leader import KubernetesLeases, Leadership, LeadershipLost
+from .leader import KubernetesLeases, Leadership, LeadershipLost, Leases
 from .reaping.reaper import ReaperSettings
 from .resync import Resync
 from .rights import RightsReview
@@ -102,8 +102,10 @@ class Process:
             )
             return 2
         try:
-            async with client.ApiClient(access) as api:
-                return await self._take_part(api)
+            # The lease has connections of its own: a renewal does not queue behind a crowd's calls.
+            async with client.ApiClient(access) as api, client.ApiClient(access) as lease_api:
+                leases = KubernetesLeases(lease_api, settings.namespace, LEASE_NAME)
+                return await self._take_part(api, leases)
         finally:
             await server.stop()
 
@@ -126,10 +128,10 @@ class Process:
             return None
         return self.controller.queue.stuck(STUCK_SECONDS)
 
-    async def _take_part(self, api: client.ApiClient) -> int:
+    async def _take_part(self, api: client.ApiClient, leases: Leases) -> int:
         settings = self._settings
         leadership = Leadership(
-            KubernetesLeases(api, settings.namespace, LEASE_NAME),
+            leases,
             settings.identity,
             self._clock,
             lease_seconds=settings.lease_seconds,

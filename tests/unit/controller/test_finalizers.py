@@ -1,13 +1,19 @@
 """Our finalizer among those of others, against a small API server."""
 
+import asyncio
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.support.virtual_time import virtual_time
 
 from spawnai.api.names import FINALIZER
+from spawnai.controller.actions.custody import Custody
 from spawnai.controller.cluster import Conflict, ObjectNotFound
 from spawnai.controller.finalizers import Finalizers, set_finalizer
+from spawnai.controller.store import Store
+from spawnai.lifecycle.actions import HoldRecord
 
 UID = "uid-1"
 OTHER = "example.com/other"
@@ -93,3 +99,56 @@ async def test_another_object_of_the_same_name_is_left_alone() -> None:
     with pytest.raises(ObjectNotFound, match="another one has its name"):
         await put_on(there, Finalizers.of(there.metadata))
     assert there.writes == 0
+
+
+class Ledgers:
+    """The API server with many ledgers, and how many calls it had to answer at the same moment."""
+
+    def __init__(self, count: int) -> None:
+        self.held = dict.fromkeys((f"uid-{number}" for number in range(count)), False)
+        self.under_way = 0
+        self.most = 0
+
+    def body(self, name: str) -> dict[str, Any]:
+        return {
+            "metadata": {
+                "name": name,
+                "uid": f"ledger-{name}",
+                "resourceVersion": "2" if self.held[name] else "1",
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+                "finalizers": [FINALIZER] if self.held[name] else [],
+            },
+            "spec": {
+                "owner": {"kind": "SpawnSession", "namespace": "team", "name": name, "uid": name},
+                "clusterUid": "cluster",
+                "className": "standard",
+                "planned": [],
+            },
+        }
+
+    async def _answer(self, name: str) -> dict[str, Any]:
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        await asyncio.sleep(1)
+        self.under_way -= 1
+        return self.body(name)
+
+    async def get_record(self, name: str) -> dict[str, Any]:
+        return await self._answer(name)
+
+    async def patch_record(self, name: str, patch: Mapping[str, Any]) -> dict[str, Any]:
+        self.held[name] = FINALIZER in patch["metadata"]["finalizers"]
+        return await self._answer(name)
+
+
+@virtual_time
+async def test_a_crowd_of_ledgers_that_lack_it_leaves_room_for_what_is_urgent() -> None:
+    there, store = Ledgers(200), Store()
+    for name in there.held:
+        store.put_record(there.body(name))
+    custody = Custody(there, store)
+    await asyncio.gather(
+        *(custody.hold_record(SimpleNamespace(uid=name), HoldRecord()) for name in there.held)
+    )
+    assert all(there.held.values())
+    assert there.most <= 4

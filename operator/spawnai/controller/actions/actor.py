@@ -30,8 +30,9 @@ NEEDS_CLASS = (do.ResourceAction, do.GenerateApp, do.RecoverDroplet, do.ReplaceD
 """What reaches the cloud or Claude, and so has to wait for a class that can be used."""
 
 TURN_SECONDS = 6 * 3600.0
-"""The limit of what may have to wait for its turn among DigitalOcean's 5,000 calls an hour: ten
-thousand sessions that end at once take four hours. A single call has a shorter limit of its own."""
+"""The limit of what may have to wait for its turn, the longest among DigitalOcean's 5,000 calls an
+hour: ten thousand sessions that end at once take four hours. A single call has a shorter limit of
+its own."""
 
 ORDER_SECONDS = DEFAULT_LIMITS.total_seconds + 60.0
 """The limit of having one app written and stored. Longer than the generator takes, which says why
@@ -97,8 +98,8 @@ class Actor:
             do.AddFinalizer: (30, custody.add_finalizer),
             do.RemoveFinalizer: (30, custody.remove_finalizer),
             do.CreateRecord: (30, custody.create_record),
-            do.HoldRecord: (30, custody.hold_record),
-            do.ReleaseRecord: (30, custody.release_record),
+            do.HoldRecord: (TURN_SECONDS, custody.hold_record),
+            do.ReleaseRecord: (TURN_SECONDS, custody.release_record),
             do.DeleteRecord: (30, custody.delete_record),
             do.DeleteSession: (30, custody.delete_session),
             do.ConfirmSessionGone: (30, custody.confirm_session_gone),

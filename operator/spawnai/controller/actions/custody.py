@@ -1,5 +1,6 @@
 """The session's hold in the API server: its finalizer and its ledger."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,10 @@ from spawnai.lifecycle.observation import Session
 
 from .work import Work
 
+_LEDGERS_AT_ONCE = 4
+"""How many ledgers get or lose their finalizer at once. After an update a thousand may need one,
+and what is urgent goes to the same API server."""
+
 
 class Custody:
     """Takes a session into our care, and lets it go."""
@@ -19,6 +24,7 @@ class Custody:
     def __init__(self, cluster: Cluster, store: Store) -> None:
         self._cluster = cluster
         self._store = store
+        self._ledger_turns = asyncio.Semaphore(_LEDGERS_AT_ONCE)
 
     async def add_finalizer(self, work: Work, _action: do.AddFinalizer) -> None:
         """Hold the session; one that is gone already is forgotten."""
@@ -65,11 +71,15 @@ class Custody:
 
     async def hold_record(self, work: Work, _action: do.HoldRecord) -> None:
         """Keep the ledger from being deleted while it is open."""
-        await set_ledger_finalizer(self._cluster, self._store, work.uid, present=True)
+        await self._set_ledger_finalizer(work.uid, present=True)
 
     async def release_record(self, work: Work, _action: do.ReleaseRecord) -> None:
         """Let the closed ledger be deleted by whoever may."""
-        await set_ledger_finalizer(self._cluster, self._store, work.uid, present=False)
+        await self._set_ledger_finalizer(work.uid, present=False)
+
+    async def _set_ledger_finalizer(self, uid: str, *, present: bool) -> None:
+        async with self._ledger_turns:
+            await set_ledger_finalizer(self._cluster, self._store, uid, present=present)
 
     async def delete_session(self, work: Work, _action: do.DeleteSession) -> None:
         """Delete the tombstone, and no other session that has its name now."""
