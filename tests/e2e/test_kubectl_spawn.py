@@ -133,11 +133,25 @@ def test_the_time_limit_of_waiting_ends_with_6_and_the_app_goes_on(stack):
     assert waited.returncode == 0, waited.stderr
 
 
+def test_revise_waits_for_the_new_version_and_goes_back_to_the_old_one(stack, created):
+    prompt = "kubectl get ss board -o jsonpath='{.spec.prompt}'"
+    before = stack.shell(prompt)
+    changed = run(stack, f'kubectl spawn revise board "{before}, sorted by votes" --timeout 90s')
+    assert changed.returncode == 0, changed.stderr
+    assert "version 2 of board runs" in changed.stderr
+    back = run(stack, "kubectl spawn revise board --to 1 --timeout 90s")
+    assert back.returncode == 0, back.stderr
+    assert stack.shell(prompt) == before
+    unknown = run(stack, "kubectl spawn revise board --to 9")
+    assert unknown.returncode == 5
+    assert "those that worked: 1, 2" in unknown.stderr
+
+
 def test_eject_makes_a_repository_of_its_versions(stack, created, tmp_path):
     done = run(stack, f"kubectl spawn eject board --to {tmp_path}/board -o json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert (told["commits"], told["branch"]) == (1, "main")
+    assert (told["commits"], told["branch"]) == (2, "main")
     assert {"README.md", "index.html"} <= set(told["files"])
     assert (tmp_path / "board" / "index.html").is_file()
     again = run(stack, f"kubectl spawn eject board --to {tmp_path}/board")

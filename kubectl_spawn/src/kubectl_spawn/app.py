@@ -56,6 +56,8 @@ class Step:
     name: str
     state: StepState
     says: str
+    took: timedelta | None = None
+    """How long it took; None while it is not done, or where that is not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +145,12 @@ class App:
     def revision(self) -> int | None:
         """The number of the revision that runs, where the operator tells it."""
         value = self.status.get("revision")
-        if isinstance(value, dict):
-            value = value.get("number")
         return value if isinstance(value, int) else None
+
+    @property
+    def revisions(self) -> list[Object]:
+        """The versions of the app and the tries of one, the newest last."""
+        return list(self.status.get("revisions") or [])
 
     def condition(self, kind: str) -> Object:
         """A condition; empty when it is not there."""
@@ -203,6 +208,11 @@ class App:
         amounts = (decimal(cost.get("running")), self._reckoned(now))
         return max((amount for amount in amounts if amount is not None), default=None)
 
+    @property
+    def claude_cost(self) -> Decimal | None:
+        """Dollars of it that Claude was paid. None: not known."""
+        return decimal((self.status.get("cost") or {}).get("claude"))
+
     def _reckoned(self, now: datetime) -> Decimal | None:
         hourly = decimal((self.status.get("cost") or {}).get("hourly"))
         started = parse_time(self.status.get("startedAt"))
@@ -238,22 +248,55 @@ class App:
         server_done = _true(droplet) and _true(firewall)
         code_done = _true(code)
         start_done = _true(started)
-        ready = bool(self.status.get("readyAt"))
-        begun = bool(self.status.get("startedAt"))
+        begun = parse_time(self.status.get("startedAt"))
+        ready = parse_time(self.status.get("readyAt"))
+        # Claude writes while the server starts.
+        server_at, code_at = _true_since(droplet, firewall), _true_since(code)
+        start_at = _true_since(started)
+        both_at = max(server_at, code_at) if server_at and code_at else None
         return (
             Step(
                 "Server",
-                _step(done=server_done, busy=begun),
+                _step(done=server_done, busy=begun is not None),
                 f"{place}, firewall closed" if server_done else _says(droplet, firewall) or place,
+                _between(begun, server_at),
             ),
-            Step("Code", _step(done=code_done, busy=begun), _says(code)),
-            Step("Start", _step(done=start_done, busy=server_done and code_done), _says(started)),
-            Step("Check", _step(done=ready, busy=start_done), _says(*checks)),
+            Step(
+                "Code",
+                _step(done=code_done, busy=begun is not None),
+                _says(code),
+                _between(begun, code_at),
+            ),
+            Step(
+                "Start",
+                _step(done=start_done, busy=server_done and code_done),
+                _says(started),
+                _between(both_at, start_at),
+            ),
+            Step(
+                "Check",
+                _step(done=ready is not None, busy=start_done),
+                _says(*checks),
+                _between(start_at, ready),
+            ),
         )
 
 
 def _true(condition: Object) -> bool:
     return condition.get("status") == "True"
+
+
+def _true_since(*conditions: Object) -> datetime | None:
+    """Since when all of them are true."""
+    times = [
+        parse_time(one.get("lastTransitionTime")) if _true(one) else None for one in conditions
+    ]
+    known = [one for one in times if one is not None]
+    return max(known) if len(known) == len(conditions) else None
+
+
+def _between(begun: datetime | None, done: datetime | None) -> timedelta | None:
+    return None if begun is None or done is None else max(done - begun, timedelta())
 
 
 def _says(*conditions: Object) -> str:

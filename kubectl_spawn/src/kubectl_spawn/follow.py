@@ -157,9 +157,10 @@ class _Picture:
         if app.state is State.WAITING:
             lines.append(f"{t.yellow(t.symbols.waiting)} {_now_of(app)}")
         else:
-            width = max(20, t.width - 14)
+            width = max(20, t.width - 22)
             lines += [
-                f"  {self._mark(step)} {step.name:<7} {step.says[:width]}" for step in app.steps
+                f"  {self._mark(step)} {step.name:<7} {step.says[:width]}{t.dim(_took(step))}"
+                for step in app.steps
             ]
             filled = app.progress * _BAR_CELLS // 100
             bar = t.blue("━" * filled) + t.dim("─" * (_BAR_CELLS - filled))
@@ -178,6 +179,10 @@ class _Picture:
             StepState.FAILED: t.red(t.symbols.failed),
             StepState.OPEN: t.dim(t.symbols.open),
         }[step.state]
+
+
+def _took(step: Step) -> str:
+    return "" if step.took is None else f"  {format_duration(step.took)}"
 
 
 def _order_of(app: App) -> str:

@@ -87,7 +87,8 @@ async def test_an_order_comes_to_life_step_by_step_and_ends_with_a_receipt(
     page: Page, clean: World, ready
 ):
     await sign_in(page, clean, clean.editor)
-    await page.fill("#prompt", PROMPT)
+    await expect(page.locator("#prompt")).to_be_focused()
+    await page.keyboard.type(PROMPT)
     await page.keyboard.press("Control+Enter")
     await page.wait_for_url(re.compile(r"#/s/retro-board-[0-9a-f]{4}$"))
     name = page.url.rpartition("/")[2]
@@ -142,14 +143,24 @@ async def test_an_order_comes_to_life_step_by_step_and_ends_with_a_receipt(
     await expect(page.locator("[role=log] div")).to_have_text(["listening", "POST /cards 201"])
     # Change the text.
     await page.click("#tab-change")
-    await page.fill("#change-text", f"{PROMPT}, sorted by votes")
+    by_votes = f"{PROMPT}, sorted by votes"
+    await page.fill("#change-text", by_votes)
     await page.click("#change-go")
+    await expect(page.locator(".prompt")).to_have_text(by_votes)
+    # And go back: the status has digests, the texts come from the operator.
+    told = [{"version": 1, "prompt": PROMPT}, {"version": 2, "prompt": by_votes}]
+    await page.route("**/versions", lambda route: route.fulfill(json={"items": told}))
+    entry = {"promptDigest": "0" * 64, "at": soon(), "failed": False}
+    await clean.set_status(name, revision=2, revisions=[entry | {"revision": n} for n in (1, 2)])
+    await page.get_by_role("button", name="Go back v1").click()
+    await expect(page.locator(".prompt")).to_have_text(PROMPT)
     # Judge it.
     await page.click("#feedback-yes")
     await expect(page.locator("#feedback-yes")).to_have_attribute("aria-pressed", "true")
     shown = await clean.kubectl.json("get", "spawnsession", name, "--namespace", TEAM)
     annotations = shown["metadata"]["annotations"]
     assert annotations["spawn-ai.com/feedback"] == "yes"
+    assert shown["spec"]["prompt"] == PROMPT
     until = datetime.fromisoformat(annotations["spawn-ai.com/expires-at"])
     assert timedelta(hours=2.9) < until - datetime.now(UTC) < timedelta(hours=3.1)
 
@@ -437,9 +448,7 @@ COMMON = {"startedAt": soon(minutes=-1), "cost": {"estimated": "0.11", "hourly":
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    ("scheme", "width"), [("light", 390), ("dark", 768), ("light", 1280), ("dark", 1280)]
-)
+@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("light", 768), ("dark", 1280)])
 async def test_nothing_stands_in_anyones_way(browser: Browser, clean: World, scheme, width, ready):
     """axe finds nothing, and no view scrolls sideways."""
     for name, status in STATES.items():

@@ -3,6 +3,7 @@
 import io
 from datetime import timedelta
 from decimal import Decimal
+from hashlib import sha256
 
 import pytest
 
@@ -228,6 +229,62 @@ def test_a_change_whose_app_ends_meanwhile_is_no_success():
     with pytest.raises(CommandError, match="clock ended before the new version ran") as told:
         revise_command.tell(a_call(), "clock", outcome, minute, minute)
     assert told.value.code is ExitCode.APP_FAILED
+
+
+@pytest.mark.parametrize(
+    ("revision", "failed", "observed", "decided"),
+    [
+        (1, None, 2, False),
+        (2, None, 1, False),
+        (2, None, 2, True),
+        (1, 2, 2, True),
+        (1, 1, 2, False),
+    ],
+)
+def test_a_change_is_waited_for_until_its_version_runs_or_was_given_up(
+    revision, failed, observed, decided
+):
+    digests = {1: sha256(b"A clock").hexdigest(), 2: sha256(b"A loud clock").hexdigest()}
+    status = {
+        "phase": "Running",
+        "observedGeneration": observed,
+        "revision": revision,
+        "revisions": [
+            {"revision": number, "promptDigest": digests[number], "failed": number == failed}
+            for number in ((1, 2) if failed != 1 else (1,))
+        ],
+        "conditions": [{"type": "UpdateFailed", "status": str(failed is not None)}],
+    }
+    app = App({"metadata": {"name": "clock"}, "status": status})
+    assert revise_command.is_decided(app, "A loud clock", 2) is decided
+
+
+def test_a_step_that_is_done_tells_how_long_it_took():
+    def true(kind, second):
+        at = f"2026-11-29T12:00:{second}Z"
+        return {"type": kind, "status": "True", "lastTransitionTime": at}
+
+    times = {"DropletReady": 30, "FirewallReady": 34, "Generated": 52, "AppHealthy": 58}
+    status = {
+        "startedAt": "2026-11-29T12:00:00Z",
+        "conditions": [true(kind, second) for kind, second in times.items()],
+    }
+    steps = App({"metadata": {"name": "clock"}, "status": status}).steps
+    took = [step.took.seconds if step.took else None for step in steps]
+    assert took == [34, 52, 6, None]
+
+
+def test_what_is_told_in_other_lines_is_not_told_again():
+    status = {"url": "https://a.example.com", "note": "Cards are kept.", "readyAt": "x"}
+    where = "Running at https://a.example.com"
+    told = {
+        f"{where}. Cards are kept.": "",
+        f"{where}; the app is being changed": "The app is being changed",
+        "The droplet does not answer": "The droplet does not answer",
+    }
+    for message, now in told.items():
+        app = App({"metadata": {"name": "clock"}, "status": status | {"message": message}})
+        assert status_command._now_of(app) == now
 
 
 def test_columns_are_as_wide_as_their_widest_cell():

@@ -61,7 +61,7 @@ def command(
     rows = [
         [
             one.name, str(one.state),
-            *(dollars(part) for part in _parts(receipts[one.uid])),
+            *(dollars(part) for part in _parts(one, receipts[one.uid], now)),
             dollars(one.cost_so_far(now)), dollars(one.cost_in_all),
             dollars(overheads.get(one.uid)), dollars(one.price),
         ]
@@ -77,9 +77,14 @@ def command(
         call.terminal.note(history.missing)
 
 
-def _parts(receipt: Receipt | None) -> tuple[Decimal | None, Decimal | None]:
-    """Dollars for server and Claude, which only a receipt tells apart."""
-    return (None, None) if receipt is None else (receipt.server_cost, receipt.claude_cost)
+def _parts(
+    one: App | Receipt, receipt: Receipt | None, now: datetime
+) -> tuple[Decimal | None, Decimal | None]:
+    """Dollars for server and Claude: of the receipt, or so far, as the status tells."""
+    if receipt is not None:
+        return receipt.server_cost, receipt.claude_cost
+    spent, claude = one.cost_so_far(now), one.claude_cost
+    return (None if spent is None else spent - (claude or Decimal(0))), claude
 
 
 def _overheads(
@@ -115,7 +120,7 @@ def overhead_share(spawn_class: Object) -> Decimal | None:
 def _document(
     one: App | Receipt, receipt: Receipt | None, overhead: Decimal | None, now: datetime
 ) -> dict[str, str | None]:
-    server, claude = _parts(receipt)
+    server, claude = _parts(one, receipt, now)
     amounts = {
         "server": server,
         "claude": claude,

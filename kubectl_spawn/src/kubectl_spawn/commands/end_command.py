@@ -15,6 +15,7 @@ from kubectl_spawn.follow import follow
 from kubectl_spawn.terminal import Terminal, harmless
 
 _USUAL = timedelta(minutes=3)
+_MINUTE = 60
 
 
 class _Marks:
@@ -28,11 +29,17 @@ class _Marks:
     def show(self, app: App, elapsed: timedelta) -> None:
         if self._answers and not app.url:
             self._answers = False
-            self._terminal.done(f"address off after {elapsed.total_seconds():.1f}s")
+            self._terminal.done(f"address off after {_seconds(elapsed)}")
         words = app.condition("CleanupComplete").get("message")
         if self._words not in {None, words} and not app.has_ended:
             self._terminal.note(harmless(str(words)))
         self._words = words
+
+
+def _seconds(took: timedelta) -> str:
+    """A duration; below a minute with its tenths, as a server is usually gone within seconds."""
+    seconds = took.total_seconds()
+    return f"{seconds:.1f}s" if seconds < _MINUTE else format_duration(took)
 
 
 @click.command("end")
@@ -82,7 +89,7 @@ def command(
         return ExitCode.OK
     marks = _Marks(call.terminal, found)
     outcome = follow(call.cluster, app, lambda seen: seen.has_ended, marks, limit=limit)
-    took = format_duration(timedelta(seconds=time.monotonic() - began))
+    took = _seconds(timedelta(seconds=time.monotonic() - began))
     last = outcome.app
     if last is None:
         if call.terminal.as_json:

@@ -1,5 +1,6 @@
 """`kubectl spawn revise`: another prompt for a running app, or an earlier version again."""
 
+import hashlib
 import time
 from datetime import timedelta
 from typing import TextIO
@@ -8,8 +9,9 @@ import click
 
 from kubectl_spawn.app import App
 from kubectl_spawn.cli import Call, call_of, common_options
-from kubectl_spawn.cluster import SESSIONS, Object
+from kubectl_spawn.cluster import SESSIONS, Cluster
 from kubectl_spawn.commands.find import find_living_app
+from kubectl_spawn.console import find_console
 from kubectl_spawn.durations import duration_option, format_duration
 from kubectl_spawn.errors import CommandError, ExitCode
 from kubectl_spawn.follow import Outcome, follow, follower_for
@@ -48,7 +50,7 @@ def command(
     call = call_of(ctx, output, namespace)
     limit = duration_option("--timeout", timeout) or _USUAL
     found = find_living_app(call.cluster, app)
-    text = _text(found, prompt, file, edit=edit, version=version)
+    text = _text(call.cluster, found, prompt, file, edit=edit, version=version)
     if text == found.spec.get("prompt"):
         if call.terminal.as_json:
             call.terminal.document(found.document)
@@ -65,7 +67,7 @@ def command(
     try:
         with follower_for(call.terminal) as follower:
             outcome = follow(
-                call.cluster, app, lambda seen: _is_decided(seen, text, generation), follower,
+                call.cluster, app, lambda seen: is_decided(seen, text, generation), follower,
                 limit=limit,
             )  # fmt: skip
     except KeyboardInterrupt:
@@ -111,6 +113,7 @@ def tell(call: Call, app: str, outcome: Outcome, took: timedelta, limit: timedel
 
 
 def _text(
+    cluster: Cluster,
     found: App,
     prompt: str | None,
     file: TextIO | None,
@@ -120,7 +123,7 @@ def _text(
 ) -> str:
     present = str(found.spec.get("prompt", ""))
     if version is not None:
-        return _prompt_of(found, version)
+        return _prompt_of(cluster, found, version)
     text = file.read() if file is not None else prompt or (present if edit else "")
     if edit:
         text = click.edit(text, extension=".txt") or ""
@@ -132,27 +135,36 @@ def _text(
     return str(text).strip()
 
 
-def _prompt_of(found: App, version: int) -> str:
-    revisions: list[Object] = found.status.get("revisions") or []
-    for revision in revisions:
-        if revision.get("number") == version and revision.get("prompt"):
-            return str(revision["prompt"])
-    kept = ", ".join(str(revision.get("number")) for revision in revisions) or "none"
+def _prompt_of(cluster: Cluster, found: App, version: int) -> str:
+    """The prompt of a version that worked. A status keeps digests; the console has the texts."""
+    worked = sorted({int(one["revision"]) for one in found.revisions if not one.get("failed")})
+    if version in worked:
+        console = find_console(cluster)
+        listed = console.json(f"/api/sessions/{found.namespace}.{found.name}/versions")["items"]
+        for one in listed:
+            if one["version"] == version and one["prompt"]:
+                return str(one["prompt"])
     raise CommandError(
-        f"{found.name} has no version {version} any more; kept are: {kept}",
+        f"{found.name} has no version {version} to go back to; those that worked: "
+        f"{', '.join(map(str, worked)) or 'none'}",
         code=ExitCode.NOT_FOUND,
-        next_steps=(f"kubectl spawn status {found.name}",),
+        next_steps=(f"kubectl spawn revise {found.name} --edit",),
     )
 
 
-def _is_decided(app: App, prompt: str, generation: int) -> bool:
-    """Whether the change runs, has failed, or its app is over."""
+def is_decided(app: App, prompt: str, generation: int) -> bool:
+    """Whether the change runs, was given up, or its app is over."""
     if app.has_ended:
         return True
-    failed = app.condition("UpdateFailed")
-    if failed.get("status") == "True" and int(failed.get("observedGeneration") or 0) >= generation:
+    if int(app.status.get("observedGeneration") or 0) < generation or not app.revisions:
+        return False
+    wanted = hashlib.sha256(prompt.encode()).hexdigest()
+    last = app.revisions[-1]
+    if app.is_true("UpdateFailed") and last.get("failed") and last.get("promptDigest") == wanted:
         return True
-    revisions: list[Object] = app.status.get("revisions") or []
-    running = next((one for one in revisions if one.get("number") == app.revision), {})
-    observed = int(app.status.get("observedGeneration") or 0)
-    return observed >= generation and running.get("prompt") == prompt
+    return any(
+        one.get("revision") == app.revision
+        and one.get("promptDigest") == wanted
+        and not one.get("failed")
+        for one in app.revisions
+    )

@@ -10,7 +10,7 @@ from kubectl_spawn.commands.create_command import wait_for
 from kubectl_spawn.commands.find import find_app
 from kubectl_spawn.durations import duration_option, format_duration, local_clock, parse_time
 from kubectl_spawn.errors import ExitCode
-from kubectl_spawn.terminal import Terminal
+from kubectl_spawn.terminal import Terminal, harmless
 
 _LINE_CELLS = 40
 _LABEL = 8
@@ -69,8 +69,8 @@ def describe(terminal: Terminal, app: App, now: datetime, *, https: str = "") ->
         parts.append(f"version {app.revision}")
     parts += [who, f"class {app.status.get('className', '-')}"]
     lines = [" · ".join(parts)]
-    if app.message:
-        lines.append(_row("Now", app.message))
+    if now_told := _now_of(app):
+        lines.append(_row("Now", now_told))
     if app.expires is not None and app.state in LIVING:
         left = app.left(now) or timedelta()
         lines.append(_row("Life", f"{_line(app, now)}  {format_duration(left)} left, ends "
@@ -98,6 +98,14 @@ def describe(terminal: Terminal, app: App, now: datetime, *, https: str = "") ->
         and condition.get("message") != app.status.get("message")
     ]
     return lines
+
+
+def _now_of(app: App) -> str:
+    """The operator's sentence, without what other lines say: the URL and Claude's note."""
+    note = str(app.status.get("note") or "")
+    told = app.message.removeprefix(f"Running at {app.url}") if app.url else app.message
+    told = told.removesuffix(harmless(note)).strip(" .;,") if told != app.message else told
+    return told[:1].upper() + told[1:]
 
 
 def _cost(app: App, now: datetime) -> str:

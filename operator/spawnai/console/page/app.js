@@ -15,6 +15,7 @@ import { clockTime, duration, languageTag, t } from './words.js';
 
 let current = null;
 let shownRoute = null;
+let shownTo = null; // the reader
 let bars = [];
 
 const sessionName = () => (route().startsWith('/s/') ? decodeURIComponent(route().slice(3)) : null);
@@ -55,7 +56,8 @@ function render() {
   $('#main').replaceChildren(current.element);
   drawBars();
   $('.shelf [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
-  if (shownRoute !== null && shownRoute !== path) {
+  const isNew = shownRoute !== null && (shownRoute !== path || (world.me && !shownTo));
+  if (isNew) {
     scrollTo(0, 0);
     (current.focus || $('#main')).focus();
   } else if (hadFocus !== null) {
@@ -64,6 +66,7 @@ function render() {
     current.focus?.focus();
   }
   shownRoute = path;
+  shownTo = world.me;
 }
 
 function drawBars() {
@@ -200,7 +203,7 @@ addEventListener('keydown', (event) => {
 
 function shortcut(key, chord) {
   if (chord && key === 'a') return () => go('/apps');
-  if (key === 'n') return () => go('/new');
+  if (key === 'n') return () => { go('/new'); setTimeout(() => $('#prompt')?.focus()); };
   if (key === '/') return () => { go('/apps'); setTimeout(() => $('#find')?.focus()); };
   if (key === '?') return keysDialog;
   if (key === 'j' || key === 'k') return () => step(key === 'j' ? 1 : -1);

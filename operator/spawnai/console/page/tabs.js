@@ -57,6 +57,7 @@ function changePart(first) {
   area.value = session.prompt;
   const told = h('p.hint', { id: 'change-told' });
   const versions = h('ol.revs');
+  const listed = h('div', h('h2', t('versions')), versions);
   let asked = session.prompt;
 
   async function send(prompt) {
@@ -73,14 +74,36 @@ function changePart(first) {
     }
   }
 
-  function draw() {
-    const kept = [...session.revisions].sort((a, b) => (b.number ?? b.revision ?? 0) - (a.number ?? a.revision ?? 0));
-    versions.replaceChildren(...kept.map((one) => {
-      const n = one.number ?? one.revision;
-      return h('li', h('span.num.soft', `v${n}`), h('p.small', { dir: 'auto' }, one.prompt || ''),
+  // The status has the versions' digests; their texts come from the operator.
+  const prompts = new Map();
+  let loaded = null;
+  async function load() {
+    const key = session.revisions.map((one) => one.revision).join();
+    if (key === loaded) return;
+    loaded = key;
+    try {
+      const { items } = await call(`api/sessions/${session.id}/versions`);
+      for (const one of items) prompts.set(one.version, one.prompt);
+      drawVersions();
+    } catch { /* no right to the source, or no operator: the numbers stay */ }
+  }
+
+  function drawVersions() {
+    listed.hidden = !session.revisions.length;
+    const worked = new Set(session.revisions.filter((one) => !one.failed).map((one) => one.revision));
+    versions.replaceChildren(...[...worked].sort((a, b) => b - a).map((n) => {
+      const prompt = prompts.get(n);
+      return h('li', h('span.num.soft', `v${n}`), h('p.small', { dir: 'auto' }, prompt || ''),
         n === session.revision ? h('span.tag.live', t('versionRuns'))
-          : button(t('goBack'), () => { area.value = one.prompt; send(one.prompt); }, '.small', { 'aria-label': `${t('goBack')} v${n}, ${t('free')}` }));
+          : prompt && button(t('goBack'), () => { area.value = prompt; send(prompt); }, '.small', { 'aria-label': `${t('goBack')} v${n}, ${t('free')}` }));
     }));
+  }
+
+  let drawn = null;
+  function draw() {
+    // Not at every change: a button must not be taken from under a pointer.
+    const key = JSON.stringify([session.revision, session.revisions]);
+    if (key !== drawn) { drawn = key; drawVersions(); load(); }
     const failed = condition(session, 'UpdateFailed');
     told.className = 'hint';
     if (failed?.status === 'True') {
@@ -95,7 +118,7 @@ function changePart(first) {
     element: h('div.two', h('div.field.stack', h('label', { for: 'change-text' }, t('changeTitle')), area,
       h('p.hint', { id: 'change-hint' }, t('changeHint')), told,
       h('div', button(t('changeGo'), () => send(area.value.trim()), '.pri', { id: 'change-go' }))),
-    session.revisions.length ? h('div', h('h2', t('versions')), versions) : h('div')),
+    listed),
     update(next) { session = next; draw(); },
   };
 }
