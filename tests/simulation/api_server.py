@@ -20,7 +20,7 @@ from spawnai.controller.cluster import (
 
 from .edges import Wire
 from .loop import BEGIN, Process, utc
-from .story import SecretsRefused
+from .story import FIRST_PROMPT, SecretsRefused
 
 Body = dict[str, Any]
 Show = Callable[[str, str | None, Body], None]
@@ -364,7 +364,7 @@ def session_body(
     *,
     class_name: str | None = None,
 ) -> Body:
-    spec = {"prompt": "A retro board", "appType": app_type}
+    spec = {"prompt": FIRST_PROMPT, "appType": app_type}
     return {
         "apiVersion": API_VERSION,
         "kind": "SpawnSession",

@@ -8,7 +8,13 @@ from random import Random
 from types import SimpleNamespace
 from typing import Self
 
-from spawnai.droplet.client import AgentStatus, AgentUnreachable, AgentUntrusted, UsageSample
+from spawnai.droplet.client import (
+    AgentStatus,
+    AgentUnreachable,
+    AgentUntrusted,
+    UpdateStatus,
+    UsageSample,
+)
 from spawnai.droplet.credentials import SessionCredentials
 from spawnai.droplet.probe import ProbeAnswer
 from spawnai.generation.bundle import AppFile, Bundle
@@ -48,8 +54,9 @@ class Paid:
     output_tokens: int = 0
     ended: float | None = None
     whole: bool = False
-    version: int = 1
-    """Which version of the app was ordered: a repair makes the next one."""
+    prompt: str = ""
+    repairs: int = 0
+    """How often the app of this prompt was repaired before, this order included."""
 
 
 class SimulatedClaude:
@@ -73,11 +80,9 @@ class SimulatedClaude:
         wire, random = self._wire, self._random
         fault = wire.fault_kind("CLAUDE order")
         process = PROCESS.get()
-        paid = Paid(order.user_id, process, wire.loop.time())
-        rounds = 0
+        paid = Paid(order.user_id, process, wire.loop.time(), prompt=order.prompt)
         if order.before is not None:
-            rounds = order.before.rounds + 1
-            paid.version = order.before.rounds + 2
+            paid.repairs = order.before.rounds + bool(order.before.findings)
 
         def begin() -> None:
             if fault == "overloaded":
@@ -114,7 +119,7 @@ class SimulatedClaude:
         number = len(self.orders)
         page = AppFile("index.html", f"<h1>{order.user_id} {number}</h1>")
         bundle = Bundle(order.app_type, "index.html", (page,), {})
-        return Generated(bundle, _usage(paid), rounds, order.model)
+        return Generated(bundle, _usage(paid), paid.repairs, order.model)
 
 
 def _usage(paid: Paid) -> TokenUsage:
@@ -154,6 +159,17 @@ class SimulatedInspector:
 
 
 @dataclass(slots=True)
+class Trial:
+    """A further bundle, tried beside the one that serves."""
+
+    digest: str
+    pushed_at: float
+    held: bool
+    word: str
+    failed: bool = False
+
+
+@dataclass(slots=True)
 class Machine:
     """What runs on one droplet."""
 
@@ -162,6 +178,7 @@ class Machine:
     pushes: int = 0
     versions: int = 0
     """How many bundles came after the first one."""
+    trial: Trial | None = None
     is_process: bool = False
     expires_at: datetime = field(default_factory=lambda: utc(0))
     stopped_at: float = NEVER
@@ -235,14 +252,41 @@ class SimulatedAgents:
         return ProbeAnswer.FAILED if failed else ProbeAnswer.UP
 
     def machine(self, droplet: CloudDroplet) -> Machine:
-        return self.machines.setdefault(droplet.id, Machine())
+        machine = self.machines.setdefault(droplet.id, Machine())
+        self._settle(droplet, machine)
+        return machine
+
+    def _settle(self, droplet: CloudDroplet, machine: Machine) -> None:
+        """What has become of the bundle that is tried."""
+        trial = machine.trial
+        if trial is None or trial.failed or machine.stopped_at < NEVER:
+            return
+        wait, end = self._fate(droplet, machine.versions + 1)
+        if self._cloud.now < trial.pushed_at + wait:
+            return
+        if end == "failed":
+            trial.failed = True
+        elif not trial.held:
+            machine.digest, machine.pushed_at = trial.digest, trial.pushed_at
+            machine.versions += 1
+            machine.trial = None
 
     def fate(self, droplet: CloudDroplet) -> tuple[float, str]:
         """After how long the app there answers, or fails."""
-        version = self.machine(droplet).versions
+        return self._fate(droplet, self.machine(droplet).versions)
+
+    def serves(self, droplet: CloudDroplet, machine: Machine) -> bool:
+        """Whether an app answers there: then a further bundle is tried beside it."""
+        if machine.digest is None or machine.stopped_at < NEVER:
+            return False
+        wait, end = self._fate(droplet, machine.versions)
+        came = self._cloud.now >= machine.pushed_at + wait
+        return came and end == "running" and self._cloud.now < self.breaks_at(droplet)
+
+    def _fate(self, droplet: CloudDroplet, version: int) -> tuple[float, str]:
         key = droplet.id, version
         if key not in self._fates:
-            # Of a repaired app from numbers of its own, so that no other draw depends on it.
+            # Of a changed app from numbers of its own, so that no other draw depends on it.
             random = self._random
             if version:
                 random = Random(f"repaired:{self._wire.story.seed}/{droplet.id}/{version}")
@@ -265,6 +309,18 @@ class SimulatedAgents:
             return NEVER
         at = machine.pushed_at + wait + random.choice((10, 40, 160)) * random.uniform(0.5, 1.5)
         return at if at < machine.first_stopped_at else NEVER
+
+    def update_of(self, droplet: CloudDroplet, machine: Machine) -> UpdateStatus | None:
+        """What an agent says of the bundle that is tried."""
+        trial = machine.trial
+        if trial is None:
+            return None
+        if trial.failed:
+            return UpdateStatus(trial.digest, "failed", reason="AppCrashed")
+        wait, _ = self._fate(droplet, machine.versions + 1)
+        if self._cloud.now < trial.pushed_at + wait:
+            return UpdateStatus(trial.digest, "starting")
+        return UpdateStatus(trial.digest, "held", word=trial.word)
 
     def measured(self, droplet: CloudDroplet) -> tuple[UsageSample, ...]:
         """What the agent on a droplet has measured by now. Every fourth agent lies: it says that
@@ -342,6 +398,7 @@ class SimulatedAgent:
                 log=(f"{min(self._agents._cloud.now, silent_since):.3f}",),
                 expires_at=machine.expires_at,
                 agent_version="1",
+                update=self._agents.update_of(droplet, machine),
             )
 
         return await self._agents.call("AGENT status", self._ip, self._uid, effect)
@@ -354,12 +411,19 @@ class SimulatedAgent:
         return await self._agents.call("AGENT usage", self._ip, self._uid, effect)
 
     async def push(self, document) -> None:
-        def effect(_droplet: CloudDroplet, machine: Machine) -> None:
-            if machine.digest != document["digest"]:
+        def effect(droplet: CloudDroplet, machine: Machine) -> None:
+            digest, now = document["digest"], self._agents._cloud.now
+            hold, trial = bool(document.get("hold")), machine.trial
+            if trial is not None and trial.digest == digest:
+                trial.held = trial.held and hold
+            elif machine.digest == digest:
+                machine.trial = None
+            elif self._agents.serves(droplet, machine):
+                machine.trial = Trial(digest, now, hold, word=f"{digest}@{now}")
+            else:
                 machine.versions += machine.digest is not None
-                machine.digest = document["digest"]
+                machine.digest, machine.pushed_at, machine.trial = digest, now, None
                 machine.is_process = self._is_process
-                machine.pushed_at = self._agents._cloud.now
 
         await self._agents.call("AGENT push", self._ip, self._uid, effect)
 

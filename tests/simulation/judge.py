@@ -5,15 +5,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import count
 
 from spawnai.api.conditions import ConditionType
 from spawnai.api.names import FINALIZER, class_firewall_name
 from spawnai.api.record import Presence, RecordStatus, ResourceKind, UsageTotals
 from spawnai.api.session import Phase, SessionStatus, Tier
 from spawnai.billing.droplet_prices import droplet_cost_between
-from spawnai.controller.actions.bundles import bundle_name
+from spawnai.controller.actions.bundles import PROMPT_KEY, app_of, bundle_name
 from spawnai.controller.reaping.receipts import ORPHANED
 from spawnai.generation.claude import MAX_REPAIRS
+from spawnai.lifecycle.revisions import prompt_digest
 from spawnai.lifecycle.status import STEPS
 
 from .acme import SimulatedAcme
@@ -73,6 +75,9 @@ SEEN_BROKEN_SECONDS = 30.0
 """How much longer than an app has lived it may take until it is told that it stopped for good: the
 first question comes after 15 s, and its answer may be slow."""
 
+REVISED_SECONDS = 150.0
+"""How long a changed app may take: six orders of 15 s each, and looks at its page of 10 s."""
+
 LOOK_SECONDS = 1.0
 """How long an app is stored before whoever orders one must know of it. A dead operator's write may
 still arrive between its follower's look and order; no look can help that."""
@@ -127,6 +132,8 @@ class Life:
     ready_since: float | None = None
     fits_since: float | None = None
     class_name: str = STANDARD
+    prompt: str = ""
+    prompt_changed: float = 0.0
 
 
 class Judge:
@@ -289,22 +296,33 @@ class Judge:
     def order_begun(self, paid: Paid) -> None:
         life = self.lives[paid.session]
         self.money.begins(paid.session)
-        if paid.version > 1 + MAX_REPAIRS:
+        if paid.repairs > MAX_REPAIRS:
             self.blame(f"the app of {life.key} was repaired more than {MAX_REPAIRS} times")
-        stored = "spawnai", bundle_name(paid.session, paid.version)
-        age = self.now - self.server.secrets_made_at.get(stored, self.now)
-        if stored in self.server.secrets and age > LOOK_SECONDS:
+        if self._is_stored(paid):
             self.blame(f"an app was ordered for {life.key} although one is stored")
         # What a user forged may make a session that was over go on.
         has_one = any(
             known.whole
-            and known.session == paid.session
+            and (known.session, known.prompt, known.repairs)
+            == (paid.session, paid.prompt, paid.repairs)
             and known.process is paid.process
-            and known.version == paid.version
             for known in self.claude.orders
         )
         if has_one and not life.forged:
             self.blame(f"an app was ordered for {life.key} by an operator that has one already")
+
+    def _is_stored(self, paid: Paid) -> bool:
+        """Whether what is ordered was stored, longer ago than a look at what is stored takes."""
+        for number in count(1):
+            name = "spawnai", bundle_name(paid.session, number)
+            if name not in self.server.secrets:
+                return False
+            data, _ = self.server.secrets[name]
+            _, generation = app_of(data)
+            is_it = data[PROMPT_KEY].decode() == paid.prompt and generation.repairs >= paid.repairs
+            if is_it and self.now - self.server.secrets_made_at[name] > LOOK_SECONDS:
+                return True
+        return False
 
     # --- the API server ----------------------------------------------------------------------
 
@@ -369,6 +387,8 @@ class Judge:
             Life(uid, f"{body['metadata']['namespace']}/{body['metadata']['name']}", self.now),
         )
         life.class_name = body["spec"].get("className") or STANDARD
+        if life.prompt != body["spec"]["prompt"]:
+            life.prompt, life.prompt_changed = body["spec"]["prompt"], self.now
         annotations = body["metadata"].get("annotations") or {}
         if annotations != life.annotations:
             life.annotations, life.changed = annotations, self.now
@@ -688,7 +708,25 @@ class Judge:
             self._broken_is_said(life)
             self._is_stopped_for_its_end_only(life)
             self._waits_for_no_money_that_is_there(life)
+            self._prompt_is_served(life)
         self._no_one_outlives_his_class()
+
+    def _prompt_is_served(self, life: Life) -> None:
+        """A new prompt has its version before long, or the session says why not."""
+        runs = life.status.phase is Phase.RUNNING and life.deleted is None
+        if not runs or self._is_unsure(life) or life.ready_since is None:
+            return
+        status, wanted = life.status, prompt_digest(life.prompt)
+        known = status.revisions
+        is_known = any(one.prompt_digest == wanted for one in known)
+        told = any(one.type == ConditionType.UPDATE_FAILED for one in status.conditions)
+        if is_known or told or any(begun > life.ready_since for begun in self.starts):
+            return
+        since = max(life.prompt_changed, life.ready_since)
+        if any(one.harmed for one in self.cloud.living(life.uid)):
+            return
+        if self.now > (self._wire.disturbed(since, self.now) or since) + REVISED_SECONDS:
+            self.blame(f"{life.key} runs, and nothing became of its prompt {life.prompt!r}")
 
     def _waits_for_no_money_that_is_there(self, life: Life) -> None:
         """Whoever fits into the budget begins, whether another gave money back, or a person."""

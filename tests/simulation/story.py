@@ -385,8 +385,10 @@ def with_acme_troubles(story: Story) -> Story:
     return replace(story, happenings=(*story.happenings, *troubles))
 
 
+FIRST_PROMPT = "A retro board"
 TTLS = ("20s", "45s", "90s", "3m", "6m", "0s", "2h", "bad", None)
 NEW_TTLS = ("0s", "10s", "1m", "4m", "8m", "5h", "nonsense")
+PROMPTS = (FIRST_PROMPT, "A kanban board", "A calendar")
 EXPIRES = ("now", "+30", "+120", "-60", "+86400", "garbage", "")
 
 
@@ -452,6 +454,7 @@ def story_of(seed: int) -> Story:
         happenings += _ledgers_deleted(Random(f"{seed}/ledgers"), names)
         happenings += _budgeted(Random(f"{seed}/budget"))
         happenings += _broken(Random(f"{seed}/broken"), names)
+        happenings += _prompts(Random(f"{seed}/prompts"), names)
         happenings = _of_two_classes(Random(f"{seed}/class names"), happenings)
         settings = replace(
             settings,
@@ -754,6 +757,23 @@ def _broken(random: Random, names: list[str]) -> list[Happening]:
         happenings.append(Fault("POST action", random.choice((1, 1, 2)), kind))
     if random.random() < 0.5:
         call = random.randint(40, 220)
+        happenings.append(Crash(1, call, random.choice(MOMENTS), random.choice((1.0, 10.0))))
+    return happenings
+
+
+def _prompts(random: Random, names: list[str]) -> list[Happening]:
+    """In every sixth story somebody wants another app of a running session, or the first again."""
+    if random.random() >= 1 / 6:
+        return []
+    happenings: list[Happening] = []
+    name = random.choice(names)
+    for _ in range(random.choice((1, 1, 2, 3))):
+        at = round(random.choice((random.uniform(2, 40), random.uniform(20, 200))), 1)
+        happenings.append(Act(at, "changes the prompt of", name, random.choice(PROMPTS)))
+    if random.random() < 0.7:
+        happenings.append(Act(15.0, "sets the ttl of", name, "8m"))
+    if random.random() < 0.3:
+        call = random.randint(40, 160)
         happenings.append(Crash(1, call, random.choice(MOMENTS), random.choice((1.0, 10.0))))
     return happenings
 

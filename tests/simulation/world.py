@@ -640,6 +640,9 @@ class World:
                     at = utc(self.loop.time() + float(value)).replace(microsecond=0)
                     value = at.isoformat().replace("+00:00", "Z")
                 self._annotate(key, EXPIRES_AT_ANNOTATION, value)
+            case "changes the prompt of":
+                patch = {"spec": {"prompt": act.value}}
+                self.server.patch("user", "session", key, patch, status=False)
             case "deletes":
                 self.server.delete("user", "session", key)
             case "deletes and applies again":

@@ -6,8 +6,9 @@ from datetime import timedelta
 from spawnai.api.conditions import ConditionType
 from spawnai.controller import reconciler
 from spawnai.controller.actions import revise
+from spawnai.controller.actions.bundles import Bundles
 from spawnai.controller.health_watch import HealthWatch
-from spawnai.lifecycle import actions, build, expiry, keep, plan, summary, teardown
+from spawnai.lifecycle import actions, build, expiry, keep, plan, revisions, summary, teardown
 from spawnai.lifecycle.plan import plan as make_plan
 
 from .bug import bug
@@ -15,9 +16,11 @@ from .situations import (
     app_is_a_process_that_may_break,
     end_goes_back_to_what_it_was,
     end_is_put_off_at_the_last_moment,
+    prompt_changes,
 )
 
 _resolve, _announce = expiry.resolve, summary.announce_expiry
+_versions = Bundles.versions
 
 
 def _without_cap(wish, limits, **times):
@@ -34,6 +37,10 @@ def _notice_again(wish, limits, **times):
 def _what_the_status_says(wish, limits, **times):
     found = _resolve(wish, limits, **times)
     return replace(found, time=times["promised"] or found.time)
+
+
+async def _without_prompts(bundles, session):
+    return [replace(version, prompt="") for version in await _versions(bundles, session)]
 
 
 def _for_ever(observation, now):
@@ -109,6 +116,16 @@ KEEPING = (
         (revise, "MAX_REPAIRS", 99),
         among=app_is_a_process_that_may_break,
         seed=35,
+    ),
+    bug(
+        "a new prompt of a running app is passed over",
+        (revisions, "_fits", lambda *_: True),
+        among=prompt_changes,
+    ),
+    bug(
+        "the app of an earlier prompt is ordered again",
+        (Bundles, "versions", _without_prompts),
+        among=prompt_changes,
     ),
     bug(
         "the end of an app that stopped for good is told like any other",

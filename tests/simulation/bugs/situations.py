@@ -4,6 +4,7 @@ from dataclasses import replace
 from random import Random
 
 from tests.simulation.story import (
+    FIRST_PROMPT,
     HARM,
     METERED,
     MOMENTS,
@@ -262,6 +263,19 @@ def app_is_a_process_that_may_break(seed: int) -> Story:
     random = Random(seed)
     at = round(random.uniform(0, 20), 1)
     return _in_the_world_of(seed, [Order(at, "app", random.choice(("90s", "6m")), "api")])
+
+
+def prompt_changes(seed: int) -> Story:
+    """Somebody wants another app of a running session, and later the first one again."""
+    random = Random(seed)
+    at = round(random.uniform(0, 20), 1)
+    what = "changes the prompt of"
+    happenings: list[Happening] = [
+        Order(at, "app", "8m", random.choice(("webapp", "api"))),
+        Act(round(at + random.uniform(10, 60), 1), what, "app", "A calendar"),
+        Act(round(at + random.uniform(150, 200), 1), what, "app", FIRST_PROMPT),
+    ]
+    return _in_the_world_of(seed, happenings)
 
 
 def end_is_put_off_at_the_last_moment(seed: int) -> Story:
