@@ -496,6 +496,21 @@ class SimulatedRecords:
     async def domain_exists(self, domain, *, priority) -> bool:
         return await self._cloud.call("GET domain", lambda: domain == DOMAIN)
 
+    async def zone_names(self, domain, *, priority) -> frozenset[str]:
+        cloud = self._cloud
+        kind = cloud.wire.fault_kind("GET zone")
+
+        def effect() -> frozenset[str]:
+            if kind == "empty":
+                return frozenset()
+            return frozenset(
+                f"{known.record.name}.{domain}"
+                for known in cloud.records.values()
+                if known.listed <= cloud.now < known.gone
+            )
+
+        return await cloud.call("GET zone", effect)
+
 
 class SimulatedFirewalls:
     """What the controller knows as `Firewalls`."""

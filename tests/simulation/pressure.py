@@ -53,7 +53,7 @@ from spawnai.controller.leader import LeadershipLost
 from spawnai.digitalocean.budget import RateBudget
 from spawnai.digitalocean.client import ApiClient
 from spawnai.digitalocean.scopes import BASE, of_domain
-from spawnai.droplet.client import AgentUnreachable
+from spawnai.droplet.client import AgentStatus, AgentUnreachable
 from spawnai.generation.claude import GenerationProgress
 from spawnai.notices.sender import NoticeSender
 from spawnai.telemetry.metrics import Metrics
@@ -230,7 +230,10 @@ class SlowClaude:
 
 
 class Agents:
-    """Agents that nobody hears."""
+    """Agents that nobody hears; or, where they answer, whose apps run."""
+
+    def __init__(self, *, answer: bool) -> None:
+        self._answer = answer
 
     def gateway_certificate(self, _session) -> None:
         return None
@@ -247,8 +250,11 @@ class Agents:
     async def __aexit__(self, *_: object) -> None:
         pass
 
-    async def status(self, *, after: str | None = None) -> None:
-        raise AgentUnreachable("nobody")
+    async def status(self, *, after: str | None = None) -> AgentStatus:
+        if not self._answer:
+            raise AgentUnreachable("nobody")
+        expires_at = utc(asyncio.get_running_loop().time()) + timedelta(hours=2)
+        return AgentStatus(None, "running", None, None, 0, (), expires_at, "1")
 
     async def set_expiry(self, _expires_at, *, remaining) -> None:
         pass
@@ -279,7 +285,8 @@ class Crowd:
     A user comes in through `expire` and `order`; the rest tells what came of it.
     """
 
-    def __init__(self, sessions: int) -> None:
+    def __init__(self, sessions: int, *, agents_answer: bool = False) -> None:
+        self.agents = Agents(answer=agents_answer)
         self.clock = Clock()
         self.random = Random(1)
         self.began = self.clock.now()
@@ -560,7 +567,7 @@ class Crowd:
                 cluster=SimulatedCluster(self.server, Wire(), process, lambda: None),
                 connect=self._account,
                 claude_for=lambda _key: Claude(self.claude, self.claude),
-                agents=Agents(),
+                agents=self.agents,
                 events=self.events,
                 metrics=Metrics(self.registry),
                 redactor=Redactor(),

@@ -63,6 +63,34 @@ async def test_five_hundred_that_end_in_one_minute_are_deleted_once_each_and_as_
         await crowd.close()
 
 
+@virtual_time
+async def test_a_hundred_that_end_within_a_minute_are_deleted_at_once_and_seen_gone_in_seconds():
+    """Their deletions alone are 200 of the minute's 250 calls. Ten sessions go on."""
+    with prepared():
+        crowd = Crowd(110, agents_answer=True)
+        await crowd.operate()
+        crowd.uids = crowd.uids[:100]
+        await crowd.expire(first=60, within=MINUTE)
+        began = asyncio.get_running_loop().time()
+        seen_gone: dict[str, float] = {}
+
+        def all_gone() -> bool:
+            since = asyncio.get_running_loop().time() - began
+            for uid in crowd.uids:
+                if crowd.session(uid)["status"]["phase"] == "Destroyed":
+                    seen_gone.setdefault(uid, since)
+            return len(seen_gone) == 100
+
+        await crowd.until(all_gone, 2 * MINUTE)
+        ends = dict(zip(crowd.uids, crowd.expiries(), strict=True))
+        assert max(seen_gone[uid] - end for uid, end in ends.items()) <= 10
+        assert [len(tries) for tries in crowd.deletions().values()] == [1] * 200
+        assert sum(call.status == LIMITED for call in crowd.calls()) == 0
+        looks = [at for at in crowd.moments() if at >= 0]
+        assert len(looks) <= 200 + 60
+        await crowd.close()
+
+
 @pytest.mark.parametrize(("after", "within"), [(0, MINUTE), (10, 0.1), (20, MINUTE)])
 def test_whenever_the_resting_listing_is_due_it_does_not_come_between_the_deletions(after, within):
     """250 sessions are exactly two minutes' calls: one more, and the last waits for a third."""

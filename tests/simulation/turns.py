@@ -41,6 +41,11 @@ class Plenty:
     remaining_in_minute = 250
     hour_share = 1.0
     minute_share = 1.0
+    is_crowded = False
+    is_crowd_ahead = False
+
+    def proof_pause(self, _calls: int) -> float:
+        return 0.0
 
     @asynccontextmanager
     async def slot(self, priority: Priority) -> AsyncIterator[Slot]:

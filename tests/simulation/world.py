@@ -466,7 +466,6 @@ class World:
         firewalls = InTurn(SimulatedFirewalls(self.cloud), client)
         inventory = Inventory(
             droplets,
-            records,
             process,
             random,
             budget=budget,

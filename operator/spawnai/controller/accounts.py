@@ -133,6 +133,7 @@ class CloudAccount:
 
     async def close(self) -> None:
         """End its listings and connections."""
+        self.record_listings.cancel()
         self.task.cancel()
         await asyncio.wait([self.task])
         await self.client.close()
@@ -218,7 +219,6 @@ def account_behind(
     droplets, records, firewalls = Droplets(client), DomainRecords(client), Firewalls(client)
     inventory = Inventory(
         droplets,
-        records,
         clock,
         random,
         budget=budget,

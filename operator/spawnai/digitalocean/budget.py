@@ -14,6 +14,9 @@ unused:
   within a minute; and where those take a whole minute's calls or more, new sessions wait for them
   too. Whoever has waited for longer than that leaves them no more than its share of the windows:
   nothing starves.
+* **Crowds.** When many end, the deletions of the minute are known one by one, so proofs leave
+  little more than those. What is left is spread over the minute (`proof_pause`): else the first
+  proofs would take all of it, and the others wait until the last deletion.
 * **Others.** Another program may use the same token. `ratelimit-remaining` tells how much of the
   hour it took; a 429 in mid-minute tells that it takes part of the minute too, and our own share
   of the minute shrinks to what just worked, then grows back slowly.
@@ -65,6 +68,9 @@ _RESERVED_SHARE = {
     Priority.HOUSEKEEPING: 0.15,
     Priority.PROOF: 0.15,
 }
+# What housekeeping and proofs leave of the minute in a crowd: its deletions are counted one by one,
+# and this is for those unforeseen.
+_RESERVED_IN_A_CROWD = 0.02
 # Calls under way at once, so that no more than these can run into one 429. 250 calls of 2 s (a
 # slow creation) a minute need 9. Deletions may use twice as many as the rest, so that hanging
 # creations never stand in their way.
@@ -79,6 +85,8 @@ _AGED_EVERY = 10
 # then stands behind it. A single call between them costs the last of them up to a minute, when
 # the first 250 go in a moment.
 _MAKE_ROOM_SECONDS = 75.0
+# Between two proofs, however little room there is for them: it may come soon, and they wait for it.
+_LONGEST_PROOF_PAUSE_SECONDS = 15.0
 # How long the number of deletions to come is good for: counting a crowd for each call costs time.
 _COUNT_HOLDS_SECONDS = 1.0
 _FIRST_PROBE_SECONDS = 1.0
@@ -176,8 +184,12 @@ class RateBudget:
         # How many those were, and when that was counted.
         self._to_come = 0
         self._to_come_counted_at = -inf
+        self._done_since_counted = 0
         self._hour = _Window(HOUR_SECONDS)
         self._minute = _Window(MINUTE_SECONDS)
+        # Those of the minute that were deletions and proofs.
+        self._deletions = _Window(MINUTE_SECONDS)
+        self._proofs = _Window(MINUTE_SECONDS)
         self._under_way = 0
         self._waiting: dict[Priority, deque[_Waiter]] = {p: deque() for p in Priority}
         self._grants_since_aged = 0
@@ -229,6 +241,36 @@ class RateBudget:
     def paused_seconds(self) -> float:
         """How long DigitalOcean's last 429 still holds everyone back; 0 when it does not."""
         return max(0.0, self._paused_until - self.clock.now())
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many end that the minute does not bear a proof for each deletion."""
+        now = self.clock.now()
+        share = 1 - _RESERVED_SHARE[Priority.PROOF]
+        return 2 * self._deletions_around(now) > share * self._minute_limit(now)
+
+    @property
+    def is_crowd_ahead(self) -> bool:
+        """Whether most of a crowd is still to end."""
+        now = self.clock.now()
+        return self.is_crowded and self._deletions_left(now) > self._deletions.used(now)
+
+    def endings_within(self, seconds: float) -> float:
+        """About how many droplets are deleted in so much time, by those of these two minutes: each
+        with its name.
+        """
+        return self._deletions_around(self.clock.now()) / 2 * seconds / MINUTE_SECONDS
+
+    def proof_pause(self, calls: int) -> float:
+        """Seconds between two proofs of so many calls, for them to go beside this minute's other
+        calls and the deletions to come.
+        """
+        now = self.clock.now()
+        others = self._minute.used(now) - self._proofs.used(now) + self._deletions_left(now)
+        room = (1 - _RESERVED_IN_A_CROWD) * self._minute_limit(now) - others
+        if room <= 0:
+            return _LONGEST_PROOF_PAUSE_SECONDS
+        return min(calls * MINUTE_SECONDS / room, _LONGEST_PROOF_PAUSE_SECONDS)
 
     def waiting(self, priority: Priority) -> int:
         """How many callers of that priority wait for their turn."""
@@ -319,6 +361,11 @@ class RateBudget:
         for _ in range(slot.sent):
             self._hour.add(now)
             self._minute.add(now)
+            if slot.priority is Priority.DESTROY:
+                self._deletions.add(now)
+                self._done_since_counted += 1
+            elif slot.priority is Priority.PROOF:
+                self._proofs.add(now)
         self._serve()
 
     def _serve(self) -> None:
@@ -373,12 +420,11 @@ class RateBudget:
             at_once = _FIRST_AT_ONCE
         if self._under_way >= min(at_once, self._at_once or at_once):
             return inf
-        share = _RESERVED_SHARE[worth]
         earliest = now
-        too_many = 1 + int(share * minute_limit) - self._minute_left(now)
+        too_many = 1 + self._kept_of_minute(worth, now) - self._minute_left(now)
         if too_many > 0:
             earliest = self._minute.free_at(too_many)
-        too_many = 1 + int(share * self._hour_limit) - self._hour_left(now)
+        too_many = 1 + int(_RESERVED_SHARE[worth] * self._hour_limit) - self._hour_left(now)
         if too_many > 0:
             free_at = self._hour.free_at(too_many)
             if foreign := self._foreign_now(now):
@@ -393,14 +439,33 @@ class RateBudget:
         made_room_until = since + _MAKE_ROOM_SECONDS
         if now >= made_room_until:
             return now
-        if now >= self._to_come_counted_at + _COUNT_HOLDS_SECONDS:
-            self._to_come, self._to_come_counted_at = self._deletions_due(), now
-        minute_limit = self._minute_limit(now)
-        kept_free = int(_RESERVED_SHARE[worth] * minute_limit)
-        room = minute_limit if worth is Priority.NEW else self._minute_left(now) - kept_free
-        if self._to_come < room:
+        if worth is Priority.NEW:
+            room = self._minute_limit(now)
+        else:
+            room = self._minute_left(now) - self._kept_of_minute(worth, now)
+        if self._deletions_to_come(now) < room:
             return now
         return min(made_room_until, self._to_come_counted_at + _COUNT_HOLDS_SECONDS)
+
+    def _kept_of_minute(self, worth: Priority, now: float) -> int:
+        """How many calls of the minute a call of that worth leaves to its betters."""
+        in_crowd = worth >= Priority.HOUSEKEEPING and self.is_crowded
+        share = _RESERVED_IN_A_CROWD if in_crowd else _RESERVED_SHARE[worth]
+        return int(share * self._minute_limit(now))
+
+    def _deletions_to_come(self, now: float) -> int:
+        if now >= self._to_come_counted_at + _COUNT_HOLDS_SECONDS:
+            self._to_come, self._to_come_counted_at = self._deletions_due(), now
+            self._done_since_counted = 0
+        return self._to_come
+
+    def _deletions_left(self, now: float) -> int:
+        """Those to come without the ones that were sent since the last count."""
+        return max(0, self._deletions_to_come(now) - self._done_since_counted)
+
+    def _deletions_around(self, now: float) -> int:
+        """The deletions of the last minute and of the next."""
+        return self._deletions.used(now) + self._deletions_left(now)
 
     @property
     def _hour_limit(self) -> int:

@@ -10,7 +10,7 @@ from spawnai.digitalocean.answers import Name, member, read
 from spawnai.digitalocean.budget import Priority, Slot
 from spawnai.digitalocean.client import ApiClient, Call
 from spawnai.digitalocean.errors import NotFound
-from spawnai.digitalocean.listing import PER_PAGE, list_all, read_page
+from spawnai.digitalocean.listing import PER_PAGE, list_all, pages_of, read_page
 from spawnai.digitalocean.models import DomainRecord, Page
 
 
@@ -30,6 +30,8 @@ class DomainRecords:
 
     def __init__(self, api: ApiClient) -> None:
         self._api = api
+        # How many pages a domain's listing had last time.
+        self._pages: dict[str, int] = {}
 
     async def create(
         self,
@@ -126,6 +128,19 @@ class DomainRecords:
             return False
         return True
 
+    async def zone_names(self, domain: str, *, priority: Priority) -> frozenset[str]:
+        """The full names of all records of the domain, from its zone file: one call, however many
+        there are. Empty when DigitalOcean shows no zone file.
+
+        Raises:
+            NotFound: the account has no such domain.
+        """
+        return await self._api.call(
+            Call("GET", "/v2/domains/{domain}", {"domain": domain}),
+            lambda document, _sent_at: _names_in(member(document, "domain"), domain),
+            priority=priority,
+        )
+
     async def domains(self, *, priority: Priority) -> tuple[str, ...]:
         """The names of all domains that the account's DNS serves, complete or not at all."""
 
@@ -156,8 +171,27 @@ class DomainRecords:
                 priority=priority,
             )
 
-        records = await list_all(fetch, identity=lambda record: record.id)
+        whole = filters.keys() == {"type"}
+        records = await list_all(
+            fetch,
+            identity=lambda record: record.id,
+            pages=self._pages.get(domain, 1) if whole else 1,
+        )
+        if whole:
+            self._pages[domain] = pages_of(len(records))
         return tuple(record for record in records if record.type == filters["type"])
+
+
+def _names_in(shown: Any, domain: str) -> frozenset[str]:
+    """The owners of all records in a zone file (RFC 1035, section 5)."""
+    zone = shown.get("zone_file") if isinstance(shown, dict) else None
+    names: set[str] = set()
+    for line in zone.splitlines() if isinstance(zone, str) else ():
+        if line[:1] in ("", "$", ";", " ", "\t"):
+            continue
+        owner = line.split(maxsplit=1)[0].lower()
+        names.add(owner.removesuffix(".") if owner.endswith(".") else f"{owner}.{domain}")
+    return frozenset(names)
 
 
 def _read_record(document: Any, domain: str) -> DomainRecord:

@@ -67,9 +67,10 @@ class DomainRecordResource:
         return await self._records.delete(domain, int(line.id), priority=Priority.DESTROY)
 
     async def is_gone(self, line: LedgerEntry) -> bool:
-        """By its own 404, or by one listing of its domain for all who ask."""
+        """By its own 404, or by one look at its domain for all who ask."""
         domain, number = line.domain or "", int(line.id)
-        if not await self._listings.is_gone(domain, number, priority=Priority.PROOF):
+        gone = await self._listings.is_gone(domain, number, line.name, priority=Priority.PROOF)
+        if not gone:
             return False
         self._listings.forget(domain, number)
         return True

@@ -14,7 +14,13 @@ from spawnai.digitalocean.budget import Priority, Slot
 from spawnai.digitalocean.client import ApiClient, Call
 from spawnai.digitalocean.errors import NotFound
 from spawnai.digitalocean.images import read_action
-from spawnai.digitalocean.listing import PER_PAGE, has_no_name_of_ours, list_all, read_page
+from spawnai.digitalocean.listing import (
+    PER_PAGE,
+    has_no_name_of_ours,
+    list_all,
+    pages_of,
+    read_page,
+)
 from spawnai.digitalocean.models import Action, Droplet, DropletOrder, Page, Snapshot
 
 _LOGGER = logging.getLogger(__name__)
@@ -30,6 +36,8 @@ class Droplets:
     def __init__(self, api: ApiClient) -> None:
         self._api = api
         self._told: set[int] = set()
+        # How many pages a tag's listing had last time, where it had several.
+        self._pages: dict[str, int] = {}
 
     async def create(self, order: DropletOrder, *, priority: Priority | Slot) -> Droplet:
         """Order one droplet. It has no address yet, and its tags may show a little later.
@@ -148,10 +156,16 @@ class Droplets:
         Raises:
             Unavailable: among others, when the pages kept shifting while they were read.
         """
-        return await list_all(
+        listed = await list_all(
             lambda page: self.list_page(tag, page, priority=priority),
             identity=lambda droplet: droplet.id,
+            pages=self._pages.get(tag, 1),
         )
+        # Most tags have one: there are new ones every ten minutes.
+        self._pages.pop(tag, None)
+        if (pages := pages_of(len(listed))) > 1:
+            self._pages[tag] = pages
+        return listed
 
     async def list_by_name(self, name: str, *, priority: Priority) -> tuple[Droplet, ...]:
         """All droplets of exactly that name. Names are not unique."""

@@ -27,11 +27,10 @@ from random import Random
 
 from spawnai.clock import Clock
 from spawnai.digitalocean.budget import Priority, RateBudget
-from spawnai.digitalocean.dns import DomainRecords
 from spawnai.digitalocean.droplets import Droplets
 from spawnai.digitalocean.errors import DigitalOceanError, Unavailable
-from spawnai.digitalocean.listing import MOST_PAGES, PER_PAGE
-from spawnai.digitalocean.models import DomainRecord, Droplet, Page
+from spawnai.digitalocean.listing import MOST_PAGES, pages_of
+from spawnai.digitalocean.models import Droplet, Page
 from spawnai.digitalocean.shared import SharedLook, affordable_pause
 
 _LOGGER = logging.getLogger(__name__)
@@ -101,7 +100,6 @@ class Inventory:
 
     Args:
         droplets: the calls for droplets.
-        records: the calls for domain records.
         clock: where it gets its time from.
         random: for jitter, so that several operators do not walk in step.
         budget: asked how much is left, to look less often when that is little.
@@ -117,7 +115,6 @@ class Inventory:
     def __init__(
         self,
         droplets: Droplets,
-        records: DomainRecords,
         clock: Clock,
         random: Random,
         *,
@@ -130,7 +127,6 @@ class Inventory:
         wave_seconds: float = _WAVE_SECONDS,
     ) -> None:
         self._droplets = droplets
-        self._records = records
         self._clock = clock
         self._random = random
         self._budget = budget
@@ -150,13 +146,14 @@ class Inventory:
         self._proofs: SharedLook[Sweep] = SharedLook(
             lambda: self._list_whole(Priority.PROOF),
             clock,
-            lambda: _PROOF_SECONDS * max(1.0, self._pages / 2),
+            self.proof_pause,
+            # While many are still to end, the first listing would prove next to nothing.
+            lambda: self.proof_pause() if self._budget.is_crowd_ahead else 0.0,
         )
         self._asking = 0
         self._watched: Counter[str] = Counter()
         self._watching = asyncio.Event()
         self._whole: dict[Priority, SharedLook[Sweep]] = {}
-        self._of_domain: dict[tuple[str, Priority], SharedLook[tuple[DomainRecord, ...]]] = {}
         self.first_walk_done = asyncio.Event()
 
     def __len__(self) -> int:
@@ -173,8 +170,6 @@ class Inventory:
             self._proofs.cancel()
             for listing in self._whole.values():
                 listing.cancel()
-            for records in self._of_domain.values():
-                records.cancel()
 
     def watch(self, wave_tag: str) -> None:
         """List that wave about every second until unwatched as often as watched."""
@@ -232,21 +227,41 @@ class Inventory:
     @property
     def _pages(self) -> int:
         """How many pages a whole listing takes."""
-        return max(1, -(-len(self._known) // PER_PAGE))
+        return pages_of(len(self._known))
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many end that a call for each proof is too many."""
+        return self._budget.is_crowded
+
+    def proof_pause(self) -> float:
+        """Seconds between two rounds of proofs: a listing of droplets, and a look at the names."""
+        shortest = _PROOF_SECONDS * max(1.0, self._pages / 2)
+        return max(shortest, self._budget.proof_pause(self._pages + 1))
+
+    @property
+    def _listing_is_cheaper(self) -> bool:
+        """Whether one listing costs no more than a look at each of those who ask now, or until the
+        next one.
+        """
+        asking: float = self._asking - 1
+        if self.is_crowded:
+            asking = max(asking, self._budget.endings_within(self.proof_pause()))
+        return asking >= self._pages
 
     async def is_gone(self, droplet_id: int) -> bool:
         """Whether DigitalOcean does not show a droplet any more whose deletion it has accepted.
 
         Found out in the way that costs fewer calls: by its id, or, once more ask than a listing
-        has pages, by one listing for all of them. A droplet that was never listed may not be yet,
-        and a listing in doubt proves nothing: then its own 404 does.
+        has pages, or will in a crowd, by one listing for all of them. A droplet that was never
+        listed may not be yet, and a listing in doubt proves nothing: then its own 404 does.
 
         Raises:
             DigitalOceanError: a call failed; nothing follows then.
         """
         self._asking += 1
         try:
-            if self._asking > self._pages and droplet_id in self._listed:
+            if self._listing_is_cheaper and droplet_id in self._listed:
                 sweep = await self._proofs.get()
                 if any(droplet.id == droplet_id for droplet in sweep.droplets):
                     return False
@@ -269,19 +284,6 @@ class Inventory:
         if priority not in self._whole:
             self._whole[priority] = SharedLook(lambda: self._list_whole(priority), self._clock)
         return await self._whole[priority].get()
-
-    async def verify_records(self, domain: str, *, priority: Priority) -> tuple[DomainRecord, ...]:
-        """All A records of the domain, from a listing that began after this call.
-
-        Raises:
-            DigitalOceanError: the listing could not be had; nothing follows then.
-        """
-        key = (domain, priority)
-        if key not in self._of_domain:
-            self._of_domain[key] = SharedLook(
-                lambda: self._records.list(domain, priority=priority), self._clock
-            )
-        return await self._of_domain[key].get()
 
     async def _list_whole(self, priority: Priority) -> Sweep:
         started_at = self._clock.utc_now()

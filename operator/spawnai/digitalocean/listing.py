@@ -81,7 +81,10 @@ def _has_next(document: Mapping[str, Any]) -> bool:
 
 
 async def list_all(
-    fetch: Callable[[int], Awaitable[Page[Item]]], *, identity: Callable[[Item], Hashable]
+    fetch: Callable[[int], Awaitable[Page[Item]]],
+    *,
+    identity: Callable[[Item], Hashable],
+    pages: int = 1,
 ) -> tuple[Item, ...]:
     """Read all pages, counted from 1; several from the last to the first.
 
@@ -90,24 +93,31 @@ async def list_all(
     come at the end, which is looked at once more. If the listing says that it has more objects
     than were found even so, the walk is done again.
 
+    Args:
+        fetch: reads a page.
+        identity: tells objects apart.
+        pages: about how many there are. A right guess saves a call.
+
     Raises:
         Unavailable: three walks in a row came out short, or there are too many pages.
     """
+    last = pages
     for _ in range(_WALKS):
-        page = await fetch(1)
-        found = {identity(item): item for item in page.items}
-        unreadable = {1: page.unreadable}
-        if not page.is_last:
-            found.clear()
+        page = await fetch(last)
+        if not page.is_last or (last > 1 and not page.items):
             last = _pages(page)
-            # The last page comes again when what it showed is not all that there is by then.
-            for number in (*range(last, 0, -1), last):
+            page = await fetch(last)
+        found: dict[Hashable, Item] = {}
+        unreadable: dict[int, int] = {}
+        # The last page comes again when what it showed is not all that there is by then.
+        for number in (*range(last, 0, -1), last):
+            if unreadable:
                 page = await fetch(number)
-                found.update((identity(item), item) for item in page.items)
-                unreadable[number] = page.unreadable
-                if number == 1 and len(found) + sum(unreadable.values()) >= page.total:
-                    break
-        if len(found) + sum(unreadable.values()) >= page.total:
+            unreadable[number] = page.unreadable
+            found.update((identity(item), item) for item in page.items)
+            if number == 1 and (last == 1 or _count(found, unreadable) >= page.total):
+                break
+        if _count(found, unreadable) >= page.total:
             return tuple(found.values())
     raise Unavailable(
         f"a listing came out short {_WALKS} times in a row, because it changed while it was read;"
@@ -115,9 +125,19 @@ async def list_all(
     )
 
 
-def _pages(first: Page[Item]) -> int:
-    """How many pages a listing has, by its first one."""
-    pages = ceil(first.total / (len(first.items) + first.unreadable))
+def _count(found: Mapping[Hashable, object], unreadable: Mapping[int, int]) -> int:
+    return len(found) + sum(unreadable.values())
+
+
+def _pages(page: Page[Item]) -> int:
+    """How many pages a listing has, by one of them that is full, or by one behind its end."""
+    size = PER_PAGE if page.is_last else len(page.items) + page.unreadable
+    pages = ceil(page.total / size)
     if pages > MOST_PAGES:
         raise Unavailable(f"a listing has more than {MOST_PAGES} pages of {PER_PAGE}")
-    return max(2, pages)
+    return max(1 if page.is_last else 2, pages)
+
+
+def pages_of(count: int) -> int:
+    """How many pages so many objects take."""
+    return max(1, ceil(count / PER_PAGE))

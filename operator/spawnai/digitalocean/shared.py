@@ -35,6 +35,8 @@ class SharedLook(Generic[Answer]):
         fetch: looks.
         clock: measures the pause.
         pause: seconds from the begin of one look to the begin of the next, asked each time.
+        gather: seconds that a look waits for more callers, where none was made before it for as
+            long as that.
     """
 
     def __init__(
@@ -42,10 +44,12 @@ class SharedLook(Generic[Answer]):
         fetch: Callable[[], Awaitable[Answer]],
         clock: Clock,
         pause: Callable[[], float] = lambda: 0.0,
+        gather: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._fetch = fetch
         self._clock = clock
         self._pause = pause
+        self._gather = gather
         self._running: asyncio.Task[Answer] | None = None
         self._next: asyncio.Task[Answer] | None = None
         self._began = float("-inf")
@@ -65,7 +69,10 @@ class SharedLook(Generic[Answer]):
     async def _run(self, before: "asyncio.Task[Answer] | None") -> Answer:
         if before is not None:
             await asyncio.wait([before])
-        wait = self._began + self._pause() - self._clock.now()
+        since = self._clock.now() - self._began
+        wait, gather = self._pause() - since, self._gather()
+        if since >= gather:
+            wait = max(wait, gather)
         if wait > 0:
             await self._clock.sleep(wait)
         self._running, self._next = self._next, None

@@ -205,6 +205,9 @@ async def test_records_are_made_found_listed_and_gone(adapter, control):
     assert await adapter.records.delete(DOMAIN, made.id, priority=DESTROY) is True
     assert await adapter.records.delete(DOMAIN, made.id, priority=DESTROY) is False
     assert await adapter.records.get(DOMAIN, made.id, priority=NEW) is None
+    assert f"app-7f3a.{DOMAIN}" in await adapter.records.zone_names(DOMAIN, priority=NEW)
+    assert await adapter.records.delete(DOMAIN, twin.id, priority=DESTROY) is True
+    assert await adapter.records.zone_names(DOMAIN, priority=NEW) == {DOMAIN}
     with pytest.raises(errors.NotFound):
         await adapter.records.create("nobody.example", "a", "192.0.2.7", 30, priority=NEW)
 
@@ -300,7 +303,6 @@ async def test_a_new_droplet_that_lists_late_is_told_as_soon_as_it_shows(adapter
     told: list[tuple[str, bool]] = []
     inventory = Inventory(
         adapter.droplets,
-        adapter.records,
         SystemClock(),
         random.Random(1),
         budget=adapter.api.budget,

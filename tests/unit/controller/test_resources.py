@@ -109,7 +109,6 @@ class Desk:
         self.clock, self.cloud = VirtualClock(), Cloud()
         inventory = Inventory(
             self.cloud,
-            self.cloud,
             self.clock,
             Random(1),
             budget=RateBudget(self.clock),

@@ -194,6 +194,46 @@ async def test_a_hundred_that_end_within_a_minute_are_deleted_on_time_and_seen_g
 
 
 @virtual_time
+async def test_a_crowd_is_more_deletions_than_the_minute_bears_proofs_for():
+    due = [0]
+    clock, _, budget, _ = world(deletions_due=lambda: due[0])
+    seen = []
+    for due[0] in (0, 60, 106, 107, 200):
+        await clock.sleep(2)
+        seen.append((budget.is_crowded, budget.is_crowd_ahead))
+    assert seen == [(False, False)] * 3 + [(True, True)] * 2
+    await use_up(budget, 200)
+    due[0] = 0
+    await clock.sleep(2)
+    assert (budget.is_crowded, budget.is_crowd_ahead) == (True, False), "it has ended just now"
+    await clock.sleep(60)
+    assert not budget.is_crowded
+
+
+@virtual_time
+async def test_the_pause_between_proofs_lets_them_fit_beside_the_deletions_of_a_crowd():
+    _, _, budget, _ = world(deletions_due=lambda: 200)
+    # 245 calls, 200 deletions: 45 are left for proofs of six calls.
+    assert budget.proof_pause(6) == pytest.approx(6 * 60 / 45)
+    for _ in range(12):
+        async with budget.slot(PROOF):
+            pass
+    assert budget.proof_pause(6) == pytest.approx(6 * 60 / 45), "proofs do not slow proofs down"
+    await use_up(budget, 100)
+    assert budget.proof_pause(6) == pytest.approx(6 * 60 / 45), "what is done is not to come"
+
+
+@virtual_time
+async def test_proofs_in_a_crowd_leave_little_more_than_its_deletions():
+    clock, limiter, _, caller = world(deletions_due=lambda: 200)
+    tasks = [asyncio.create_task(caller.once(PROOF)) for _ in range(100)]
+    await clock.sleep(30)
+    assert len(limiter.accepted) == pytest.approx(45, abs=1)
+    for task in tasks:
+        task.cancel()
+
+
+@virtual_time
 async def test_nothing_comes_between_the_deletions_of_a_crowd_that_was_seen_coming():
     """One call between them costs the last one up to a minute: 250 go at once, then the next."""
     crowd_at, crowd = 1100, 1000

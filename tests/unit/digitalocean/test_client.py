@@ -670,6 +670,7 @@ class ShiftingPages:
         self.items = list(range(count))
         self.change = change
         self.reads = 0
+        self.guess = 1
 
     async def fetch(self, number: int) -> Page[int]:
         first = (number - 1) * 200
@@ -683,7 +684,7 @@ class ShiftingPages:
         return shown
 
     async def read(self) -> set[int]:
-        return set(await list_all(self.fetch, identity=lambda item: item))
+        return set(await list_all(self.fetch, identity=lambda item: item, pages=self.guess))
 
 
 async def test_nothing_slips_past_a_listing_however_many_are_deleted_while_it_is_read():
@@ -697,6 +698,23 @@ async def test_nothing_slips_past_a_listing_however_many_are_deleted_while_it_is
     found = await listing.read()
     assert set(listing.items) <= found
     assert listing.reads == 6
+
+
+@pytest.mark.parametrize(("guess", "reads"), [(5, 5), (1, 6), (3, 6), (6, 6), (40, 6)])
+async def test_a_listing_is_whole_whatever_it_was_thought_to_be_and_a_right_guess_saves_a_call(
+    guess, reads
+):
+    listing = ShiftingPages(1000, lambda _: None)
+    listing.guess = guess
+    assert await listing.read() == set(range(1000))
+    assert listing.reads == reads
+
+
+@pytest.mark.parametrize("guess", [1, 2])
+async def test_a_listing_that_has_become_empty_is_empty(guess):
+    listing = ShiftingPages(0, lambda _: None)
+    listing.guess = guess
+    assert await listing.read() == set()
 
 
 async def test_what_comes_at_the_end_while_a_listing_is_read_is_in_it():
@@ -740,6 +758,28 @@ async def test_records_are_found_by_full_name_and_only_a_records_count(server, a
     assert server.received[0][1] == (
         "/v2/domains/example.com/records?name=app.example.com&type=A&page=1&per_page=200"
     )
+
+
+async def test_the_names_of_a_zone_file_are_the_owners_of_its_records(server, api):
+    zone = (
+        "$ORIGIN example.com.\n"
+        "$TTL 1800\n"
+        "example.com. IN SOA ns1.digitalocean.com. hostmaster.example.com. 1 2 3 4 5\n"
+        "\n"
+        "; not-a-name\n"
+        "App-1.example.com. 30 IN A 192.0.2.1\n"
+        "app-2 30 IN CNAME other.example.com.\n"
+        "      30 IN TXT indented\n"
+    )
+    server.answers({"domain": {"name": "example.com", "zone_file": zone}})
+    names = await DomainRecords(api).zone_names("example.com", priority=NEW)
+    assert names == {"example.com", "app-1.example.com", "app-2.example.com"}
+
+
+@pytest.mark.parametrize("shown", [{}, {"zone_file": None}, {"zone_file": ""}, {"zone_file": 7}])
+async def test_a_domain_that_shows_no_zone_file_shows_no_names(server, api, shown):
+    server.answers({"domain": {"name": "example.com", **shown}})
+    assert await DomainRecords(api).zone_names("example.com", priority=NEW) == frozenset()
 
 
 async def test_a_record_with_a_ttl_that_digitalocean_refuses_is_not_sent(server, api):

@@ -66,7 +66,6 @@ def droplets():
 def inventory(clock, droplets):
     return Inventory(
         droplets,
-        None,
         clock,
         Random(1),
         budget=RateBudget(clock),

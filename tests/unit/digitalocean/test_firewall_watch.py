@@ -49,7 +49,6 @@ class Cloud:
         self.budget = RateBudget(self.clock)
         self.inventory = Inventory(
             self,  # type: ignore[arg-type]
-            None,  # type: ignore[arg-type]
             self.clock,
             Random(1),
             budget=self.budget,

@@ -13,7 +13,7 @@ from tests.support.virtual_time import START, VirtualClock, virtual_time
 from spawnai.digitalocean.budget import Priority, RateBudget
 from spawnai.digitalocean.errors import Unavailable
 from spawnai.digitalocean.inventory import Inventory, Sweep
-from spawnai.digitalocean.models import DomainRecord, Droplet, Page
+from spawnai.digitalocean.models import Droplet, Page
 
 CLUSTER = "cluster:1"
 WAVE = "wave:202611011200"
@@ -37,7 +37,7 @@ def droplet(number: int, *, status: str = "active", tags: Iterable[str] = (), **
 
 
 class Cloud:
-    """Droplets and records with the calls that the inventory makes, counted and made to fail."""
+    """Droplets with the calls that the inventory makes, counted and made to fail."""
 
     def __init__(self, clock: VirtualClock, *droplets: Droplet) -> None:
         self.clock = clock
@@ -48,7 +48,6 @@ class Cloud:
         self.failing = ""
         self.seconds = 0.1
         self.page_size = 200
-        self.records: list[DomainRecord] = []
 
     async def _call(self, what: str, priority: Priority) -> datetime:
         sent_at = self.clock.utc_now()
@@ -84,11 +83,6 @@ class Cloud:
     def calls_between(self, start: float, end: float) -> list[str]:
         return [what for at, what in self.calls if start <= at < end]
 
-    async def list(self, domain: str, *, priority: Priority) -> tuple[DomainRecord, ...]:
-        began = tuple(self.records)
-        await self._call(f"records {domain}", priority)
-        return began
-
 
 class Watcher:
     """Keeps what the inventory told."""
@@ -103,7 +97,6 @@ class Watcher:
 async def running(cloud: Cloud, budget: RateBudget | None = None):
     watcher = Watcher()
     inventory = Inventory(
-        cloud,
         cloud,
         cloud.clock,
         random.Random(1),
@@ -418,30 +411,6 @@ async def test_a_listing_that_lags_does_not_bring_back_what_was_seen_gone_but_a_
 
 
 @virtual_time
-async def test_records_are_verified_by_one_listing_that_began_after_all_who_wait_asked():
-    clock = VirtualClock()
-    cloud = Cloud(clock)
-    cloud.seconds = 1.0
-    async with running(cloud) as (inventory, _):
-        await clock.sleep(5)
-        before = len(cloud.calls)
-
-        async def verify() -> set[int]:
-            found = await inventory.verify_records("example.com", priority=Priority.DESTROY)
-            return {record.id for record in found}
-
-        early = asyncio.create_task(verify())
-        await clock.sleep(0.5)
-        # Made while the first listing was under way: that one may not know it, the next must.
-        cloud.records.append(DomainRecord(1, "example.com", "A", "app", "192.0.2.1", 30))
-        late = [asyncio.create_task(verify()) for _ in range(100)]
-        assert await early == set()
-        assert await asyncio.gather(*late) == [{1}] * 100
-        records = [what for _, what in cloud.calls[before:] if what.startswith("records")]
-        assert len(records) == 2
-
-
-@virtual_time
 async def test_a_verification_that_fails_fails_for_all_and_the_next_is_fresh():
     clock = VirtualClock()
     cloud = Cloud(clock, droplet(1))
@@ -534,6 +503,23 @@ def test_a_listing_that_misses_what_has_to_be_there_proves_nothing(hidden):
             assert await proofs(inventory, 1, 2, 3) == [False, False, False]
 
     story()
+
+
+@virtual_time
+async def test_a_listing_that_began_before_a_deletion_proves_nothing_of_it():
+    clock = VirtualClock()
+    cloud = Cloud(clock, *(droplet(n) for n in range(150)))
+    async with running(cloud) as (inventory, _):
+        await inventory.first_walk_done.wait()
+        for number in (1, 2, 3):
+            del cloud.droplets[number]
+        first = asyncio.create_task(proofs(inventory, 1, 2, 3))
+        await clock.sleep(0.05)
+        cloud.hidden = {7}
+        second = asyncio.create_task(proofs(inventory, 7))
+        assert await first == [True, True, True]
+        cloud.hidden = set()
+        assert await second == [False]
 
 
 @virtual_time
