@@ -94,7 +94,7 @@ async def test_behind_a_proxy_that_signs_people_in_the_page_asks_for_no_token(
         assert await page.locator("#token").count() == 0
         await page.keyboard.press("Control+Enter")
         await page.wait_for_url("**/#/s/clock-red-*")
-        name = page.url.rpartition("/")[2]
+        name = urlsplit(urlsplit(page.url).fragment).path.rpartition("/")[2]
         # Over the WebSocket, which brings no token of its own either.
         await clean.set_status(name, phase="Provisioning", progress=20)
         await expect(page.locator(".ends span").last).to_have_text("20%")
