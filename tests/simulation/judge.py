@@ -717,10 +717,12 @@ class Judge:
         if not runs or self._is_unsure(life) or life.ready_since is None:
             return
         status, wanted = life.status, prompt_digest(life.prompt)
-        known = status.revisions
-        is_known = any(one.prompt_digest == wanted for one in known)
+        is_served = any(
+            one.revision == status.revision and one.prompt_digest == wanted and not one.failed
+            for one in status.revisions
+        )
         told = any(one.type == ConditionType.UPDATE_FAILED for one in status.conditions)
-        if is_known or told or any(begun > life.ready_since for begun in self.starts):
+        if is_served or told or any(begun > life.ready_since for begun in self.starts):
             return
         since = max(life.prompt_changed, life.ready_since)
         if any(one.harmed for one in self.cloud.living(life.uid)):

@@ -191,8 +191,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._over = True
         for task in self.tasks:
             if not task.done():
-                with contextlib.suppress(BaseException), warnings.catch_warnings():
-                    # The dead have no say: what they still begin finds no running loop.
+                # The dead have no say: what they still begin finds no running loop, and goes with
+                # the error that says so, before warnings are heard again.
+                with warnings.catch_warnings(), contextlib.suppress(BaseException):
                     warnings.simplefilter("ignore", RuntimeWarning)
                     task.get_coro().close()
         self.ready.clear()
