@@ -19,6 +19,8 @@ LOCAL_HTTP_CLASS = "local-http"
 LOCAL_WILDCARD_CLASS = "local-wildcard"
 LOCAL_WILDCARD_DOMAIN = "wild.spawn-ai.test"
 """Served by the local gateway, to which all of its names lead."""
+LOCAL_BALANCED_CLASS = "local-loadbalancer"
+LOCAL_BALANCED_DOMAIN = "balanced.spawn-ai.test"
 LOCAL_DOMAIN = "apps.spawn-ai.test"
 """In the emulator's account from the start. `.test` is reserved (RFC 6761): it is nobody's."""
 
@@ -41,7 +43,8 @@ def local_classes(
     pricing: PricingSpec | None = None,
 ) -> list[dict[str, Any]]:
     """A class without a domain (its URLs are addresses), one with names in DNS, one without HTTPS,
-    and with the address of a `gateway` one whose apps are behind it.
+    one whose apps have load balancers, and with the address of a `gateway` one whose apps are
+    behind it.
 
     `ports`: where droplets answer HTTP and HTTPS. `runtime`: where they get Node.js and Caddy;
     without one, from the stand-in for the distribution. `pricing`: what users are charged; nothing
@@ -53,6 +56,9 @@ def local_classes(
         LOCAL_CLASS: direct,
         LOCAL_DNS_CLASS: direct.model_copy(update={"domain": LOCAL_DOMAIN}),
         LOCAL_HTTP_CLASS: direct.model_copy(update={"https": Https.OFF}),
+        LOCAL_BALANCED_CLASS: direct.model_copy(
+            update={"mode": ExposureMode.LOAD_BALANCER, "domain": LOCAL_BALANCED_DOMAIN}
+        ),
     }
     if gateway is not None:
         exposures[LOCAL_WILDCARD_CLASS] = direct.model_copy(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from spawnai_local.acme import AcmeServer
 from spawnai_local.address_block import claim_address_block, first_bindable_port
-from spawnai_local.classes import LOCAL_DOMAIN, LOCAL_WILDCARD_DOMAIN
+from spawnai_local.classes import LOCAL_BALANCED_DOMAIN, LOCAL_DOMAIN, LOCAL_WILDCARD_DOMAIN
 from spawnai_local.claude import ClaudeSimulator, SimulatorSettings
 from spawnai_local.cloud_settings import (
     LOCAL_ANTHROPIC_KEY,
@@ -123,6 +123,7 @@ async def local_cloud(
             )
             parts.push_async_callback(acme.stop)
             await acme.start(_port(address, _ACME_PORTS))
+            acme.trust_too(emulator.cloud.certificates.authority.root)
         report = CloudReport(
             digitalocean_url=emulator.url if emulator is not None else None,
             claude_url=claude.url if claude is not None else None,
@@ -188,7 +189,7 @@ async def _start_emulator(
             ports={80: http_port},
         ),
     )
-    for domain in (LOCAL_DOMAIN, LOCAL_WILDCARD_DOMAIN):
+    for domain in (LOCAL_DOMAIN, LOCAL_WILDCARD_DOMAIN, LOCAL_BALANCED_DOMAIN):
         emulator.cloud.domains.create({"name": domain})
     await emulator.start(
         str(address), _port(address, _API_PORTS), dns_port=_port(address, _DNS_PORTS)

@@ -50,7 +50,7 @@ class AcmeServer:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.root_path = directory / "root.pem"
-        """The root of this run's certificates: a client that trusts it sees no warning."""
+        """The roots of this run's certificates: a client that trusts them sees no warning."""
         self.ca_path = directory / "ca.crt"
         """What the server's own certificate is checked by."""
         self.front: AcmeFront
@@ -129,6 +129,10 @@ class AcmeServer:
             raise AcmeServerError(
                 f"the ACME server cannot listen at {self._address}:{port}: {error.strerror}"
             ) from error
+
+    def trust_too(self, root: bytes) -> None:
+        """Put the root of another authority beside its own: load balancers have theirs."""
+        self.root_path.write_text(f"{self.root_path.read_text().rstrip()}\n{root.decode()}")
 
     async def stop(self) -> None:
         """End it."""

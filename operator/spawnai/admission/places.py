@@ -27,6 +27,7 @@ class ClassLimits:
     active_per_user: int | None = None
     new_per_user: int | None = None
     active_per_namespace: int | None = None
+    load_balancers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class Begun:
     namespace: str
     at: datetime
     is_open: bool
+    is_balanced: bool = False
+    """Whether it has a load balancer of its own."""
 
 
 class Tally:
@@ -68,6 +71,8 @@ class Tally:
         self._open_of_user: dict[str, list[datetime]] = {}
         self._open_of_namespace: Counter[str] = Counter()
         self._starts_of_user: dict[str, list[datetime]] = {}
+        self.open_balanced = 0
+        """How many that run have a load balancer."""
 
     @classmethod
     def of(cls, begun: Iterable[Begun]) -> Self:
@@ -86,6 +91,7 @@ class Tally:
         if begun.is_open:
             insort(self._open_of_user.setdefault(begun.user, []), begun.at)
             self._open_of_namespace[begun.namespace] += 1
+            self.open_balanced += begun.is_balanced
         insort(self._starts_of_user.setdefault(begun.user, []), begun.at)
 
     def drop(self, uid: str) -> None:
@@ -96,6 +102,7 @@ class Tally:
         if begun.is_open:
             _take_out(self._open_of_user, begun.user, begun.at)
             _take_one(self._open_of_namespace, begun.namespace)
+            self.open_balanced -= begun.is_balanced
         _take_out(self._starts_of_user, begun.user, begun.at)
 
     def open_of_user(self, user: str) -> int:
@@ -179,6 +186,7 @@ def places(
     begin are counted as begun for those behind them, as are those to whom it is `promised` already.
     Positions count only those that go on waiting.
     """
+    begin = 0
     begin_of_user: Counter[str] = Counter()
     begin_of_namespace: Counter[str] = Counter()
     starts: dict[str, list[datetime]] = {}
@@ -187,6 +195,7 @@ def places(
     purse = Purse(books)
     for one in promised:
         purse.take(one.payer, one.amount or Decimal(0))
+        begin += 1
         begin_of_user[one.user] += 1
         begin_of_namespace[one.namespace] += 1
         starts.setdefault(one.user, begun.recent_starts(one.user, now)).append(now)
@@ -199,11 +208,13 @@ def places(
             begun.open_of_user(one.user) + begin_of_user[one.user],
             begun.open_of_namespace(one.namespace) + begin_of_namespace[one.namespace],
             starts[one.user],
+            balanced=begun.open_balanced + begin,
         ) or _budget_for(one, purse)
         if hold is not None:
             held.append((one, hold))
             continue
         purse.take(one.payer, one.amount or Decimal(0))
+        begin += 1
         begin_of_user[one.user] += 1
         begin_of_namespace[one.namespace] += 1
         starts[one.user].append(now)
@@ -226,7 +237,13 @@ def _in_order(waiting: Iterable[Waiting], begun: Tally, now: datetime) -> list[W
 
 
 def _limit_for(
-    one: Waiting, limits: ClassLimits, of_user: int, of_namespace: int, starts: list[datetime]
+    one: Waiting,
+    limits: ClassLimits,
+    of_user: int,
+    of_namespace: int,
+    starts: list[datetime],
+    *,
+    balanced: int,
 ) -> _Hold | None:
     """The limit that a session waits for."""
     most = limits.active_per_user
@@ -235,6 +252,9 @@ def _limit_for(
     most = limits.active_per_namespace
     if most is not None and of_namespace >= most:
         return _Hold(f"namespace {one.namespace} has {of_namespace} of {most} running")
+    most = limits.load_balancers
+    if most is not None and balanced >= most:
+        return _Hold(f"the class has {balanced} of {most} load balancers in use")
     most = limits.new_per_user
     if most is not None and len(starts) >= most:
         # The first of the last `most` starts leaves the window, and there is room for one.

@@ -35,6 +35,7 @@ class ConditionType(StrEnum):
     ADMITTED = "Admitted"
     DROPLET_READY = "DropletReady"
     FIREWALL_READY = "FirewallReady"
+    LOAD_BALANCER_READY = "LoadBalancerReady"
     DNS_READY = "DNSReady"
     CERTIFICATE_READY = "CertificateReady"
     GENERATED = "Generated"
@@ -73,12 +74,16 @@ MEANINGS: Mapping[ConditionType, str] = {
     ConditionType.FIREWALL_READY: (
         "The firewall that covers the droplet is in force. No app is started before it is."
     ),
+    ConditionType.LOAD_BALANCER_READY: (
+        "With mode LoadBalancer: the session's load balancer leads to the app. False: DigitalOcean "
+        "makes it, which takes a minute or more, or the message says why it cannot be had."
+    ),
     ConditionType.DNS_READY: "The host name of status.url leads to the droplet.",
     ConditionType.CERTIFICATE_READY: (
         "The app is served with a certificate that browsers accept. False: not yet, or the message "
         "says why none can be had and the app is reached by HTTP. On a SpawnClass with mode "
-        "Wildcard: the gateway has a certificate. False: it has none, or the message says why it "
-        "cannot be renewed."
+        "Wildcard or LoadBalancer: the gateway or the load balancers have a certificate. False: "
+        "they have none, or the message says why it cannot be renewed."
     ),
     ConditionType.GENERATED: "Claude has written the app, and what it wrote was checked and kept.",
     ConditionType.APP_HEALTHY: (

@@ -70,6 +70,30 @@ def session_certificate_name(session_uid: str) -> str:
     return f"spawn-{session_uid}-certificate"
 
 
+def load_balancer_name(cluster_uid: str, session_uid: str) -> str:
+    """The deterministic name of a session's load balancer. Load balancers have no tags of ours: the
+    name says whose it is.
+    """
+    return f"{load_balancer_prefix(cluster_uid)}{session_uid}"
+
+
+def load_balancer_prefix(cluster_uid: str) -> str:
+    """How the names of all load balancers of a cluster begin."""
+    return f"lb-spawn-{cluster_uid}-"
+
+
+def hosted_certificate_name(class_uid: str, contents: str) -> str:
+    """The deterministic name of a certificate that DigitalOcean holds for a class's load balancers.
+    `contents`: a digest of what it is for, since it cannot be changed.
+    """
+    return f"{hosted_certificate_prefix(class_uid)}{contents}"
+
+
+def hosted_certificate_prefix(class_uid: str) -> str:
+    """How the names of all hosted certificates of a class begin."""
+    return f"spawn-class-{class_uid}-hosted-"
+
+
 def class_certificate_name(class_uid: str, number: int) -> str:
     """The deterministic name of the nth certificate of a class, and of the Secret with its key."""
     return f"spawn-class-{class_uid}-certificate-{number}"

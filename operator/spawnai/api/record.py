@@ -21,10 +21,18 @@ class ResourceKind(StrEnum):
     FIREWALL = "Firewall"
     CERTIFICATE = "Certificate"
     IMAGE = "Image"
+    LOAD_BALANCER = "LoadBalancer"
+    HOSTED_CERTIFICATE = "HostedCertificate"
 
 
 SESSION_OWNER, CLASS_OWNER, IMAGE_OWNER = "SpawnSession", "SpawnClass", "SpawnImage"
 """Whose ledger a record is. A SpawnImage is no object: its ledger is all there is of it."""
+
+
+_KINDS = (
+    "Droplet, DomainRecord, Firewall, Certificate, Image, LoadBalancer or HostedCertificate "
+    "(one that DigitalOcean holds)."
+)
 
 
 class Presence(StrEnum):
@@ -56,7 +64,7 @@ class OwnerReference(ApiModel):
 class PlannedResource(ApiModel):
     """What will be made, under which deterministic name: the intent, written first."""
 
-    kind: ResourceKind = Field(description="Droplet, DomainRecord, Firewall, Certificate or Image.")
+    kind: ResourceKind = Field(description=_KINDS)
     name: Identifier = Field(description="The name it will have, made from the UID.")
 
 
@@ -82,7 +90,7 @@ class ImageIntent(ApiModel):
 class BegunExposure(ApiModel):
     """How the app is reached, as the class had it when the session began."""
 
-    mode: Identifier = Field(description="Direct or Wildcard.")
+    mode: Identifier = Field(description="Direct, Wildcard or LoadBalancer.")
     domain: Identifier | None = Field(
         default=None, description="The domain below which its name is; none: its address is used."
     )
@@ -179,16 +187,17 @@ class RecordSpec(ApiModel):
 class LedgerEntry(ApiModel):
     """One external resource: when made, when seen gone, what it cost."""
 
-    kind: ResourceKind = Field(description="Droplet, DomainRecord, Firewall, Certificate or Image.")
+    kind: ResourceKind = Field(description=_KINDS)
     id: Identifier = Field(
         description=(
-            "DigitalOcean's id of it; the URL of a certificate's order. `pending-` and a digest: a "
-            "class is about to make it."
+            "DigitalOcean's id of it; the URL of a certificate's order; the name of a hosted "
+            "certificate, whose id changes. `pending-` and a digest: a class is about to make it."
         )
     )
     name: Identifier = Field(description="Its name.")
     region: Identifier | None = Field(
-        default=None, description="The region of a droplet, or that an image was made in."
+        default=None,
+        description="The region of a droplet or load balancer, or that an image was made in.",
     )
     size: Identifier | None = Field(default=None, description="The size of a droplet.")
     domain: Identifier | None = Field(
@@ -197,7 +206,10 @@ class LedgerEntry(ApiModel):
     )
     ip: Identifier | None = Field(
         default=None,
-        description="The address of a droplet, or what a DNS record or certificate leads to.",
+        description=(
+            "The address of a droplet or load balancer, or what a DNS record or certificate leads "
+            "to."
+        ),
     )
     content: Identifier | None = Field(
         default=None, description="The text of a DNS record of type TXT."

@@ -415,8 +415,8 @@ class SessionStatus(ApiModel):
     )
     conditions: list[Condition] = conditions_field(
         "What is true about the session, for machines: Ready, Reconciling, Stalled, Admitted, "
-        "DropletReady, FirewallReady, DNSReady, CertificateReady, Generated, AppHealthy, "
-        "Inspected, Degraded, UpdateFailed, ExpiringSoon, Expired, CleanupComplete."
+        "DropletReady, FirewallReady, LoadBalancerReady, DNSReady, CertificateReady, Generated, "
+        "AppHealthy, Inspected, Degraded, UpdateFailed, ExpiringSoon, Expired, CleanupComplete."
     )
     url: Text | None = Field(default=None, description="Where the app answers.")
     class_name: Identifier | None = Field(

@@ -113,6 +113,7 @@ class ExposureMode(StrEnum):
 
     DIRECT = "Direct"
     WILDCARD = "Wildcard"
+    LOAD_BALANCER = "LoadBalancer"
 
 
 class Https(StrEnum):
@@ -427,7 +428,7 @@ class ModelSpec(ApiModel):
 
 
 class TlsSpec(ApiModel):
-    """Whose certificate the gateway has."""
+    """Whose certificate the gateway or the load balancers have."""
 
     secret_name: str = Field(
         description=(
@@ -448,6 +449,21 @@ class TlsSpec(ApiModel):
     )
 
 
+class LoadBalancerSpec(ApiModel):
+    """The load balancers of a class."""
+
+    max: int = Field(
+        default=10,
+        ge=1,
+        le=1000,
+        description=(
+            "How many sessions with a load balancer of their own may live at once; each costs "
+            "DigitalOcean's price for one node. More of them wait in a queue. The account has a "
+            "limit of its own, often 10."
+        ),
+    )
+
+
 class ExposureSpec(ApiModel):
     """How apps are reached."""
 
@@ -458,15 +474,32 @@ class ExposureSpec(ApiModel):
                 message="mode Wildcard needs a domain: write the one that the gateway serves",
             ),
             Rule(
+                rule="!has(self.mode) || self.mode != 'LoadBalancer' || has(self.domain)",
+                message="mode LoadBalancer needs a domain: write the one that apps get names below",
+            ),
+            Rule(
+                rule="!has(self.mode) || self.mode != 'LoadBalancer' || !has(self.https) || "
+                "self.https != 'Off'",
+                message="mode LoadBalancer serves HTTPS by its load balancers: leave https out, or "
+                "set mode Direct",
+            ),
+            Rule(
+                rule="!has(self.loadBalancer) || (has(self.mode) && self.mode == 'LoadBalancer')",
+                message="loadBalancer is for mode LoadBalancer: remove it or set it",
+            ),
+            Rule(
                 rule="!has(self.mode) || self.mode != 'Wildcard' || !has(self.https) || "
                 "self.https != 'Off'",
                 message="mode Wildcard serves HTTPS by its gateway: leave https out, or set mode "
                 "Direct",
             ),
             Rule(
-                rule="(!has(self.tls) && !has(self.gatewayAddress)) || "
-                "(has(self.mode) && self.mode == 'Wildcard')",
-                message="tls and gatewayAddress are for mode Wildcard: remove them or set it",
+                rule="!has(self.gatewayAddress) || (has(self.mode) && self.mode == 'Wildcard')",
+                message="gatewayAddress is for mode Wildcard: remove it or set it",
+            ),
+            Rule(
+                rule="!has(self.tls) || (has(self.mode) && self.mode != 'Direct')",
+                message="tls is for the modes Wildcard and LoadBalancer: remove it or set one",
             ),
         )
     )
@@ -477,7 +510,8 @@ class ExposureSpec(ApiModel):
             "Direct: each app is reached at its droplet, by a DNS record and a certificate of its "
             "own. Wildcard: all apps are reached through a gateway, to which *.domain leads and "
             "which has the certificate for it; a session then costs no DNS record and no "
-            "certificate. Wildcard needs a domain."
+            "certificate. LoadBalancer: each app has a DigitalOcean load balancer of its own, "
+            "which costs more than most droplets and takes minutes. Both need a domain."
         ),
     )
     domain: str | None = Field(
@@ -502,8 +536,9 @@ class ExposureSpec(ApiModel):
     tls: TlsSpec | None = Field(
         default=None,
         description=(
-            "With mode Wildcard: the Secret that holds the gateway's certificate. Not set: the "
-            "operator orders it, renews it and keeps it in Secret spawnai-gateway-tls."
+            "With mode Wildcard or LoadBalancer: the Secret that holds the certificate for "
+            "*.domain. Not set: with Wildcard the operator orders it, renews it and keeps it in "
+            "Secret spawnai-gateway-tls; with LoadBalancer DigitalOcean does."
         ),
     )
     gateway_address: str | None = Field(
@@ -521,6 +556,10 @@ class ExposureSpec(ApiModel):
             max_length=15,
         ),
     )
+    load_balancer: LoadBalancerSpec | None = Field(
+        default=None,
+        description="With mode LoadBalancer: how many there may be. Not set: its default.",
+    )
     record_ttl_seconds: int = Field(
         default=30,
         ge=30,
@@ -532,7 +571,7 @@ class ExposureSpec(ApiModel):
         description=(
             "Prefer: each app gets a certificate, and is reached by HTTP when none can be had; the "
             "condition CertificateReady says why. Require: an app without a certificate is not "
-            "ready. Off: apps are reached by HTTP, which mode Wildcard does not offer."
+            "ready. Off: apps are reached by HTTP, only with mode Direct."
         ),
     )
     http_port: int = Field(
@@ -541,6 +580,13 @@ class ExposureSpec(ApiModel):
     https_port: int = Field(
         default=443, ge=1, le=65535, description="The port at which apps answer HTTPS."
     )
+
+    @property
+    def most_load_balancers(self) -> int | None:
+        """How many sessions with a load balancer may live at once; None: it makes none."""
+        if self.mode is not ExposureMode.LOAD_BALANCER:
+            return None
+        return (self.load_balancer or LoadBalancerSpec()).max
 
 
 class FirewallSpec(ApiModel):

@@ -43,8 +43,17 @@ def droplet_cost_between(price_hourly: Decimal, start: datetime, end: datetime) 
     Raises:
         ValueError: the price is negative, or the end lies before the start.
     """
+    return _cost(price_hourly, billed_seconds(start, end))
+
+
+def billed_seconds(start: datetime, end: datetime) -> Decimal:
+    """The seconds from start to end, at most 672 hours of each month.
+
+    Raises:
+        ValueError: the end lies before the start.
+    """
     if end < start:
-        raise ValueError(f"A droplet created at {start} cannot have ended before that, at {end}")
+        raise ValueError(f"What was created at {start} cannot have ended before that, at {end}")
     billed = Decimal(0)
     at, end = start.astimezone(UTC), end.astimezone(UTC)
     while at < end:
@@ -52,7 +61,7 @@ def droplet_cost_between(price_hourly: Decimal, start: datetime, end: datetime) 
         until = min(end, next_month)
         billed += min(Decimal(str((until - at).total_seconds())), MONTHLY_CAP_SECONDS)
         at = until
-    return _cost(price_hourly, billed)
+    return billed
 
 
 def _cost(price_hourly: Decimal, billed_seconds: Decimal) -> Decimal:

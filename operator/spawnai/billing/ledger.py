@@ -19,6 +19,7 @@ from spawnai.api.record import (
 )
 
 from .droplet_prices import droplet_cost_between
+from .load_balancer_prices import load_balancer_cost_between
 
 CENT_FRACTION = Decimal("0.000001")
 
@@ -85,9 +86,15 @@ def with_gone(ledger: RecordStatus, kind: ResourceKind, id_: str, at: datetime) 
     if entry.price_hourly is not None:
         # The two times come from two clocks, the cloud's and ours.
         end = max(entry.created_at, entry.deletion_accepted_at or at)
-        cost = droplet_cost_between(Decimal(entry.price_hourly), entry.created_at, end)
-        changes["cost"] = money(cost)
+        changes["cost"] = money(_cost_until(entry, Decimal(entry.price_hourly), end))
     return _with_changed(ledger, kind, id_, changes)
+
+
+def _cost_until(entry: LedgerEntry, price_hourly: Decimal, end: datetime) -> Decimal:
+    """Dollars for one thing from its creation to then."""
+    is_balancer = entry.kind is ResourceKind.LOAD_BALANCER
+    cost_between = load_balancer_cost_between if is_balancer else droplet_cost_between
+    return cost_between(price_hourly, entry.created_at, end)
 
 
 def with_found(ledger: RecordStatus, entry: LedgerEntry) -> RecordStatus:
@@ -207,9 +214,9 @@ def known_cost(ledger: RecordStatus) -> Decimal:
 def cost_by(ledger: RecordStatus, now: datetime) -> Decimal:
     """What has been spent by that moment, in dollars: what lives is billed until then."""
     living = (
-        droplet_cost_between(
+        _cost_until(
+            entry,
             Decimal(entry.price_hourly),
-            entry.created_at,
             # The two times come from two clocks, the cloud's and ours.
             max(entry.created_at, entry.deletion_accepted_at or now),
         )

@@ -18,6 +18,7 @@ from spawnai import background
 from spawnai.clock import Clock
 from spawnai.digitalocean.account import Catalog
 from spawnai.digitalocean.budget import RateBudget
+from spawnai.digitalocean.certificates import Certificates
 from spawnai.digitalocean.client import ApiClient, CallOutcome
 from spawnai.digitalocean.dns import DomainRecords
 from spawnai.digitalocean.droplets import Droplets
@@ -25,6 +26,7 @@ from spawnai.digitalocean.firewall_watch import FirewallWatch
 from spawnai.digitalocean.firewalls import Firewalls
 from spawnai.digitalocean.images import Images
 from spawnai.digitalocean.inventory import Inventory, Sweep
+from spawnai.digitalocean.load_balancers import LoadBalancers
 from spawnai.digitalocean.models import Droplet
 from spawnai.digitalocean.record_listings import RecordListings
 
@@ -123,6 +125,8 @@ class CloudAccount:
     record_listings: RecordListings
     task: asyncio.Task[None]
     prices: dict[str, Decimal] = field(default_factory=dict)
+    certificate_ids: dict[str, str] = field(default_factory=dict)
+    """The ids that hosted certificates had when they were looked for last, by name."""
     scopes: set[tuple[str, str]] = field(default_factory=set)
     """What the token has shown that it may do: scopes, and the paths they were shown at."""
 
@@ -130,6 +134,16 @@ class CloudAccount:
     def images(self) -> Images:
         """The images of the account."""
         return Images(self.client)
+
+    @property
+    def load_balancers(self) -> LoadBalancers:
+        """The load balancers of the account."""
+        return LoadBalancers(self.client)
+
+    @property
+    def certificates(self) -> Certificates:
+        """The certificates that the account holds."""
+        return Certificates(self.client)
 
     async def close(self) -> None:
         """End its listings and connections."""

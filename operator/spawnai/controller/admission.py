@@ -23,6 +23,7 @@ from spawnai.admission.places import Begun, ClassLimits, Place, Tally, Waiting, 
 from spawnai.api.session import Phase
 from spawnai.api.spawnclass import ClassSpec
 from spawnai.billing.ledger import known_cost
+from spawnai.lifecycle.exposure import began_with_load_balancer
 from spawnai.lifecycle.observation import Session
 
 from .store import Store, StoredBudget, StoredRecord
@@ -166,7 +167,8 @@ class Admission:
             self._count(class_name, queue, limits)
             known = queue.places[session.uid]
         if known.may_begin:
-            self._let_in(queue, session, payer, known.amount)
+            balanced = limits.load_balancers is not None
+            self._let_in(queue, session, payer, known.amount, is_balanced=balanced)
             return known
         return self._tell(queue, session.uid, known)
 
@@ -349,6 +351,7 @@ class Admission:
                 charge.payer.namespace,
                 charge.begun_at,
                 is_open=charge.closed_at is None,
+                is_balanced=began_with_load_balancer(record.spec),
             )
             self._tally(charge.payer.class_name).put(uid, begun)
             self._put(charge)
@@ -387,10 +390,18 @@ class Admission:
         return place.look_again_at is not None and now >= place.look_again_at
 
     def _let_in(
-        self, queue: _ClassQueue, session: Session, payer: Payer, amount: Decimal | None
+        self,
+        queue: _ClassQueue,
+        session: Session,
+        payer: Payer,
+        amount: Decimal | None,
+        *,
+        is_balanced: bool,
     ) -> None:
         _leave(queue, session.uid)
-        begun = Begun(payer.user, payer.namespace, self._utc_now(), is_open=True)
+        begun = Begun(
+            payer.user, payer.namespace, self._utc_now(), is_open=True, is_balanced=is_balanced
+        )
         queue.let_in[session.uid] = begun, amount
         self._tally(payer.class_name).put(session.uid, begun)
         self._put(_charge_of_let_in(session.uid, payer.class_name, begun, amount))
@@ -486,6 +497,7 @@ def limits_of(spec: ClassSpec) -> ClassLimits:
         active_per_user=spec.limits.per_user.active,
         new_per_user=spec.limits.per_user.new_in15_minutes,
         active_per_namespace=spec.limits.per_namespace.active,
+        load_balancers=spec.exposure.most_load_balancers,
     )
 
 

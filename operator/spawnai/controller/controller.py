@@ -53,6 +53,7 @@ from .actions.droplets import DropletSteps
 from .actions.generate import Generate
 from .actions.inspect import Inspect
 from .actions.kinds import steps_of_all_kinds
+from .actions.load_balancers import LoadBalancerSteps
 from .actions.replace import Replace, ReplacementPace
 from .actions.reserve import Reservations
 from .actions.resources import Resources
@@ -278,6 +279,7 @@ class Controller:
                             no_capacity=regions.refuse,
                             images=images,
                         ),
+                        LoadBalancerSteps(clock, outside.cluster_uid, outside.probes),
                         clock,
                         certificates,
                     )
@@ -721,12 +723,19 @@ def _droplet_of(book: RecordStatus) -> LedgerEntry | None:
     )
 
 
+_DELETED_FIRST = (
+    ResourceKind.DOMAIN_RECORD,
+    ResourceKind.LOAD_BALANCER,
+    ResourceKind.DROPLET,
+)
+
+
 def _left_to_delete(book: RecordStatus) -> int:
-    """How many names and droplets of a session are not deleted yet."""
+    """How many names, load balancers and droplets of a session are not deleted yet."""
     return sum(
         1
         for entry in book.resources
-        if entry.kind in (ResourceKind.DOMAIN_RECORD, ResourceKind.DROPLET)
+        if entry.kind in _DELETED_FIRST
         and entry.presence is not Presence.GONE
         and entry.deletion_accepted_at is None
     )

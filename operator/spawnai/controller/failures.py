@@ -16,6 +16,10 @@ class NotYet(Exception):
     """Looked, and it is not so yet: look again. Its text is for people."""
 
 
+class CreationErrored(NotYet):
+    """What was ordered could not be made: it is to be deleted, and made again."""
+
+
 class NotOurs(NotYet):
     """What is to be deleted does not show that it is ours: a person has to look at it."""
 

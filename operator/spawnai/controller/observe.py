@@ -243,6 +243,7 @@ class Observer:
             uid=stored.uid,
             spec=spec,
             firewall_id=state.firewall_id,
+            hosted_certificate=state.hosted.name if state.hosted is not None else None,
             problem=problem,
             prices=state.account.prices if state.account is not None else {},
             claude_answers=self._classes.claude_answers(class_name),

@@ -194,7 +194,7 @@ class Reporter:
         stored = self._store.record(uid)
         if stored is None:
             return None
-        named = any(KINDS[one.kind].follows is not None for one in stored.spec.planned)
+        named = any(KINDS[one.kind].follows for one in stored.spec.planned)
         within = AT_ONCE if at_once else write_within(stored.status, memory.book, named=named)
         if within is None:
             memory.ledger_waits_since = None

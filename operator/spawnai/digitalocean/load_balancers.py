@@ -6,7 +6,6 @@ account, so a name with the owner's UID is a mark of it.
 """
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -17,11 +16,6 @@ from spawnai.digitalocean.client import ApiClient, Call
 from spawnai.digitalocean.errors import NotFound
 from spawnai.digitalocean.listing import PER_PAGE, has_no_name_of_ours, list_all, read_page
 from spawnai.digitalocean.models import ForwardingRule, LoadBalancer, LoadBalancerOrder, Page
-
-NODE_PRICE_HOURLY = Decimal("0.01786")
-"""Dollars for a node and hour: $12 a month of 672 hours. DigitalOcean's price list of 2026-11; no
-call tells it.
-"""
 
 _LOAD_BALANCER = TypeAdapter(LoadBalancer)
 # A fresh droplet gets traffic after two good answers: DigitalOcean's own 10 s x 5 keep it waiting

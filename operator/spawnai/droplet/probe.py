@@ -12,6 +12,7 @@ import errno
 import os
 import selectors
 import socket
+import ssl
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -56,7 +57,7 @@ class _Look:
 
 @dataclass(slots=True)
 class Probes:
-    """The two looks: at the app's web server, and at the agent's door.
+    """The looks: at the app's web server, through a load balancer, and at the agent's door.
 
     Addresses are IPv4 in digits: a name would be resolved while the event loop waits.
     """
@@ -67,6 +68,31 @@ class Probes:
         """Ask for /health. Never raises but for cancellation."""
         request = f"GET /health HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n"
         return await self._look(address, port, seconds, request.encode())
+
+    async def serves(self, address: str, port: int, host: str, seconds: float) -> bool:
+        """Whether an app answers /health by HTTPS at an address, for a host. Never raises but for
+        cancellation.
+
+        It proves the way there. The certificate is not looked at: whom clients trust is not known
+        here, and nothing is said that only the app may hear.
+        """
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        request = f"GET /health HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        writer = None
+        try:
+            async with asyncio.timeout(seconds):
+                reader, writer = await asyncio.open_connection(
+                    address, port, ssl=context, server_hostname=host
+                )
+                writer.write(request.encode())
+                received = await reader.read(ANSWER_MAX_BYTES)
+        except (OSError, TimeoutError):
+            return False
+        finally:
+            if writer is not None:
+                writer.transport.abort()
+        return read_answer(received) is ProbeAnswer.UP
 
     async def knock(self, address: str, port: int, seconds: float) -> ProbeAnswer:
         """Find out whether anybody listens there. Never raises but for cancellation."""

@@ -14,6 +14,7 @@ from spawnai.admission.places import Place
 from spawnai.api.conditions import ConditionType
 from spawnai.api.durations import parse_duration
 from spawnai.api.names import (
+    load_balancer_name,
     session_certificate_name,
     session_droplet_name,
     session_firewall_name,
@@ -40,6 +41,7 @@ from .actions import (
     GenerateApp,
     key_of,
 )
+from .balancing import entry_address, has_load_balancer, load_balancer
 from .costs import expected_tokens, say_cost
 from .expiry import Wish, resolve
 from .exposure import begun_exposure
@@ -75,7 +77,13 @@ def planned_record(
 ) -> RecordSpec:
     """The intent that is written before anything is made."""
     planned = [PlannedResource(kind=ResourceKind.DROPLET, name=session_droplet_name(o.uid))]
-    if offer.spec.firewall.mode is FirewallMode.PER_SESSION:
+    if has_load_balancer(offer):
+        planned.append(
+            PlannedResource(
+                kind=ResourceKind.LOAD_BALANCER, name=load_balancer_name(o.cluster_uid, o.uid)
+            )
+        )
+    if _has_own_firewall(offer):
         planned.append(
             PlannedResource(kind=ResourceKind.FIREWALL, name=session_firewall_name(o.uid))
         )
@@ -115,6 +123,11 @@ def planned_record(
     )
 
 
+def _has_own_firewall(offer: Offer) -> bool:
+    """Whether each session has one: its load balancer is let in by that alone."""
+    return offer.spec.firewall.mode is FirewallMode.PER_SESSION or has_load_balancer(offer)
+
+
 def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -> None:
     """Plan the next steps of a session that is to run."""
     o = d.observation
@@ -148,10 +161,11 @@ def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -
     _generation(d, o)
     _droplet(d, session, offer, o.record, now)
     _firewall(d, offer, o.record, now)
+    is_let_in = load_balancer(d, session, offer, o.record)
     _name(d, session, offer, o.record)
     _put_right(d, session, offer, o.record)
     state = certificate(d, session, offer, o.record)
-    _app(d, session, offer, state)
+    _app(d, session, offer, state, is_let_in=is_let_in)
     keeps = d.previous.ready_at is not None and not o.is_replacing
     _say_the_rest(d, session, offer, wish, now, keeps=keeps)
 
@@ -218,8 +232,8 @@ def _put_right(d: Draft, session: Session, offer: Offer, record: Record) -> None
         return
     names = {line.name for line in record.in_use(ResourceKind.DOMAIN_RECORD)}
     if not _leads_to(url, {ip, *names}):
-        by_gateway = offer.spec.exposure.mode is ExposureMode.WILDCARD
-        served = by_gateway or d.has(ConditionType.CERTIFICATE_READY)
+        is_direct = offer.spec.exposure.mode is ExposureMode.DIRECT
+        served = not is_direct or d.has(ConditionType.CERTIFICATE_READY)
         d.put(url=url_of(session, offer, ip, https=served))
 
 
@@ -331,7 +345,7 @@ def _firewall(d: Draft, offer: Offer, record: Record, now: datetime) -> None:
         d.set_true(ConditionType.FIREWALL_READY, "InForce", "The firewall covers the droplet")
         return
     firewall_id = offer.firewall_id
-    if offer.spec.firewall.mode is FirewallMode.PER_SESSION:
+    if _has_own_firewall(offer):
         own = next(iter(record.in_use(ResourceKind.FIREWALL)), None)
         firewall_id = own.id if own is not None else None
         if own is None:
@@ -350,16 +364,17 @@ def _firewall(d: Draft, offer: Offer, record: Record, now: datetime) -> None:
 def _name(d: Draft, session: Session, offer: Offer, record: Record) -> None:
     o = d.observation
     domain = offer.spec.exposure.domain
-    ip = d.address
+    ip = entry_address(d, offer, record)
     if domain is None or not has_own_name(offer):
         return
     label = session_host_label(session.name, o.uid)
     if record.in_use(ResourceKind.DOMAIN_RECORD):
-        d.set_true(ConditionType.DNS_READY, "Created", f"{label}.{domain} points at the droplet")
+        what = "load balancer" if has_load_balancer(offer) else "droplet"
+        d.set_true(ConditionType.DNS_READY, "Created", f"{label}.{domain} points at the {what}")
         return
     d.set_false(ConditionType.DNS_READY, "Creating", f"{label}.{domain} is being made")
     if ip is None or not record.stores_address(ip):
-        # A name is found again by its address, also when the droplet has gone meanwhile.
+        # A name is found again by its address, also when what it leads to has gone meanwhile.
         return
     ttl = offer.spec.exposure.record_ttl_seconds
     wanted = WantedRecord(f"{label}.{domain}", domain, ip, ttl)
@@ -374,6 +389,8 @@ def _app(
     session: Session,
     offer: Offer,
     certificate: CertificateState,
+    *,
+    is_let_in: bool,
 ) -> None:
     o, now = d.observation, d.now
     ip = d.address
@@ -397,7 +414,7 @@ def _app(
         d.set_true(ConditionType.APP_HEALTHY, "Answers", "The app answers")
     if certificate is CertificateState.AWAITED and not gives_up(d, offer, effort.done_at, now):
         return
-    if not has_own_name(offer) or d.has(ConditionType.DNS_READY):
+    if is_let_in and (not has_own_name(offer) or d.has(ConditionType.DNS_READY)):
         https = certificate is CertificateState.SERVED
         url = url_of(session, offer, ip, https=https)
         if o.is_replacing and o.record is not None:

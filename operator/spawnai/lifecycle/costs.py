@@ -10,6 +10,7 @@ from spawnai.billing.ledger import cost_by, money, tokens_cost
 from spawnai.billing.prices import is_measured, price_of, price_range, terms_of
 from spawnai.billing.usage import factors_of
 
+from .balancing import price_of_entry
 from .expiry import read_wish
 from .limits import limits_of
 from .observation import Offer, Record, Session
@@ -106,10 +107,17 @@ def _ran(record: Record, ready_at: datetime) -> timedelta:
 
 
 def _hourly(d: Draft, session: Session, offer: Offer, record: Record | None) -> Decimal | None:
-    """Dollars an hour for the droplet: the one there is, or the one that is ordered first."""
+    """Dollars an hour for the droplet, the one there is or the one that is ordered first, and for
+    its load balancer.
+    """
     if record is not None and record.droplet is not None and record.droplet.price_hourly:
-        return Decimal(record.droplet.price_hourly)
-    return offer.prices.get(d.get("size") or offer.tier(session.tier).sizes[0])
+        droplet = Decimal(record.droplet.price_hourly)
+    else:
+        known = offer.prices.get(d.get("size") or offer.tier(session.tier).sizes[0])
+        if known is None:
+            return None
+        droplet = known
+    return droplet + price_of_entry(offer.spec)
 
 
 def _life(d: Draft, session: Session, offer: Offer) -> timedelta:

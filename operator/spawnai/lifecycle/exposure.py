@@ -23,6 +23,11 @@ def as_begun(spec: ClassSpec, record: RecordSpec | None) -> ClassSpec:
     return spec.model_copy(update={"exposure": spec.exposure.model_copy(update=began)})
 
 
+def began_with_load_balancer(record: RecordSpec) -> bool:
+    """Whether a session has a load balancer of its own, by its ledger."""
+    return record.exposure is not None and record.exposure.mode == ExposureMode.LOAD_BALANCER.value
+
+
 def began_behind_gateway(record: RecordSpec) -> bool:
     """Whether a session's app is reached through its class's gateway, by its ledger."""
     return record.exposure is not None and record.exposure.mode == ExposureMode.WILDCARD.value

@@ -67,7 +67,8 @@ class ProbeTarget:
 def probe_target(o: Observation, status: SessionStatus) -> ProbeTarget | None:
     """Where the session's app is to be looked at; None: not now.
 
-    Behind a gateway only the gateway may reach its web server; then its agent's door is looked at.
+    Behind a gateway or a load balancer only that may reach its web server; then its agent's door is
+    looked at.
     """
     record, offer = o.record, o.offer
     if record is None or offer is None or status.phase is not Phase.RUNNING:
@@ -85,7 +86,7 @@ def probe_target(o: Observation, status: SessionStatus) -> ProbeTarget | None:
     health, exposure = offer.spec.health, offer.spec.exposure
     return ProbeTarget(
         ip,
-        None if exposure.mode is ExposureMode.WILDCARD else exposure.http_port,
+        exposure.http_port if exposure.mode is ExposureMode.DIRECT else None,
         parse_duration(health.interval).total_seconds(),
         parse_duration(health.timeout).total_seconds(),
         health.failures,

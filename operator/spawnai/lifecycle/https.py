@@ -56,7 +56,7 @@ def wants_certificate(offer: Offer) -> bool:
 def has_own_name(offer: Offer) -> bool:
     """Whether each app gets a DNS record; a gateway has one for all."""
     exposure = offer.spec.exposure
-    return exposure.domain is not None and exposure.mode is ExposureMode.DIRECT
+    return exposure.domain is not None and exposure.mode is not ExposureMode.WILDCARD
 
 
 def host_of(session: Session, offer: Offer, ip: str) -> str:
@@ -85,8 +85,8 @@ def certificate(d: Draft, session: Session, offer: Offer, record: Record) -> Cer
             _once_ready(d, session, offer, record, ready_at)
         served = d.has(ConditionType.CERTIFICATE_READY)
         return CertificateState.SERVED if served else CertificateState.WITHOUT
-    if offer.spec.exposure.mode is ExposureMode.WILDCARD:
-        return CertificateState.SERVED  # by the gateway, for all apps
+    if offer.spec.exposure.mode is not ExposureMode.DIRECT:
+        return CertificateState.SERVED  # by the gateway or the load balancer, with the class's
     if not wants_certificate(offer):
         return CertificateState.WITHOUT
     ip = d.address

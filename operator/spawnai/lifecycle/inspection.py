@@ -27,8 +27,8 @@ def look_of(session: Session, offer: Offer, url: str, ip: str) -> PageLook | Non
     has_page = session.order.app_type in _WITH_PAGES
     if not offer.inspector or wanted is Inspection.OFF or not has_page:
         return None
-    # What a gateway serves is found where DNS says.
-    address = None if offer.spec.exposure.mode is ExposureMode.WILDCARD else ip
+    # What a gateway or a load balancer serves is found where DNS says.
+    address = ip if offer.spec.exposure.mode is ExposureMode.DIRECT else None
     return PageLook(url, address, repairs=wanted is Inspection.REQUIRE)
 
 

@@ -30,6 +30,7 @@ clients of its API."""
 class MakesWay(StrEnum):
     """From when on a thing that is deleted holds up nothing that is deleted after it."""
 
+    ASKED = "asked"  # its deletion was asked for: whatever came of it is tried again beside
     ACCEPTED = "accepted"  # DigitalOcean took the deletion, or it is not ours to delete
     GONE = "gone"  # it was seen gone
 
@@ -51,7 +52,7 @@ class Kind:
         garbage_collected: it wears our tags, so that one that appears after its ledger was closed
             is found by a listing.
         follows: it is made only once the ledger stores one of that kind with its address, and is
-            found by that address.
+            found by that address. Of several the first that the ledger's intent names.
         holds_the_log: it goes only after the app's log was taken.
     """
 
@@ -63,7 +64,7 @@ class Kind:
     close_after: timedelta
     unique: bool = False
     garbage_collected: bool = False
-    follows: ResourceKind | None = None
+    follows: tuple[ResourceKind, ...] = ()
     holds_the_log: bool = False
 
 
@@ -77,7 +78,18 @@ KINDS: Mapping[ResourceKind, Kind] = {
         makes_way=MakesWay.ACCEPTED,
         resend_after=APPEARS_WITHIN,
         close_after=APPEARS_WITHIN,
-        follows=ResourceKind.DROPLET,
+        follows=(ResourceKind.LOAD_BALANCER, ResourceKind.DROPLET),
+    ),
+    # A new or busy one refuses to be deleted for minutes: the droplet does not run on for that.
+    ResourceKind.LOAD_BALANCER: Kind(
+        noun="load balancer",
+        condition=ConditionType.LOAD_BALANCER_READY,
+        teardown_order=20,
+        makes_way=MakesWay.ASKED,
+        resend_after=timedelta(),
+        close_after=APPEARS_WITHIN,
+        unique=True,
+        garbage_collected=True,
     ),
     ResourceKind.DROPLET: Kind(
         noun="droplet",
@@ -109,7 +121,7 @@ KINDS: Mapping[ResourceKind, Kind] = {
         resend_after=timedelta(),
         close_after=timedelta(),
         unique=True,
-        follows=ResourceKind.DROPLET,
+        follows=(ResourceKind.DROPLET,),
     ),
     # A baked image belongs to no session: `baking.py` decides about it.
     ResourceKind.IMAGE: Kind(
@@ -120,6 +132,17 @@ KINDS: Mapping[ResourceKind, Kind] = {
         resend_after=timedelta(),
         close_after=LISTED_WITHIN,
         garbage_collected=True,
+    ),
+    # A class's, for its load balancers (controller/classes/hosted.py). It is refused while one of
+    # them uses it.
+    ResourceKind.HOSTED_CERTIFICATE: Kind(
+        noun="class's certificate at DigitalOcean",
+        condition=ConditionType.CERTIFICATE_READY,
+        teardown_order=70,
+        makes_way=MakesWay.GONE,
+        resend_after=timedelta(),
+        close_after=APPEARS_WITHIN,
+        unique=True,
     ),
 }
 
@@ -157,6 +180,16 @@ class WantedFirewall(Wanted):
 
     kind: ClassVar[ResourceKind] = ResourceKind.FIREWALL
     droplet_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class WantedLoadBalancer(Wanted):
+    """A session's load balancer before its droplet. `certificate`: the name of the class's."""
+
+    kind: ClassVar[ResourceKind] = ResourceKind.LOAD_BALANCER
+    region: str
+    droplet_id: int
+    certificate: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,8 @@ class Offer:
     uid: str
     spec: ClassSpec
     firewall_id: str | None = None
+    hosted_certificate: str | None = None
+    """The name of the certificate at DigitalOcean for load balancers."""
     problem: Failure | None = None
     prices: Mapping[str, Decimal] = field(default_factory=dict)
     claude_answers: bool = False

@@ -15,6 +15,7 @@ from spawnai.billing.estimates import most_order_cost
 from spawnai.billing.ledger import CENT_FRACTION, known_cost, tokens_cost
 from spawnai.billing.token_prices import UnknownModelPrice
 
+from .balancing import price_of_entry
 from .expiry import Wish
 from .limits import limits_of
 from .observation import Offer, Record, Session
@@ -130,7 +131,7 @@ def _longest_life(offer: Offer, session: Session, wish: Wish, begins: datetime) 
 
 
 def _dearest(offer: Offer, tier: Tier) -> Decimal:
-    """Dollars an hour for the dearest size of a tier."""
+    """Dollars an hour for the dearest size of a tier, and for its load balancer."""
     sizes = offer.tier(tier).sizes
     unknown = [size for size in sizes if size not in offer.prices]
     if unknown:
@@ -138,15 +139,17 @@ def _dearest(offer: Offer, tier: Tier) -> Decimal:
             f"DigitalOcean names no price for size {unknown[0]!r} of the tier {tier} in "
             f"SpawnClass {offer.name!r}"
         )
-    return max(offer.prices[size] for size in sizes)
+    return max(offer.prices[size] for size in sizes) + price_of_entry(offer.spec)
 
 
 def _droplet_of(offer: Offer, session: Session, record: Record) -> tuple[Decimal, datetime]:
-    """Dollars an hour for the droplet, and since when they are paid at the earliest."""
+    """Dollars an hour for droplet and load balancer, and since when they are paid at most."""
     line = record.droplet
     if line is None or line.price_hourly is None:
         return _dearest(offer, session.tier), record.created_at
-    return Decimal(line.price_hourly), max(record.created_at, record.begun_at(line))
+    return Decimal(line.price_hourly) + price_of_entry(offer.spec), max(
+        record.created_at, record.begun_at(line)
+    )
 
 
 def _droplet(hourly: Decimal, life: timedelta, offer: Offer) -> Decimal:

@@ -65,19 +65,26 @@ def names_of(o: Observation, record: Record) -> list[Name]:
     """
     names = []
     for planned in record.spec.planned:
-        follows = KINDS[planned.kind].follows
+        follows = _followed(record, planned.kind)
         if follows is None:
             names.append(Name(planned.kind, planned.name))
             continue
         lines = [line for line in record.status.resources if line.kind is follows]
         # That of the latest: what led to one before was settled before it was given up.
         addresses = [line.ip for line in reversed(lines)]
-        if o.droplet is not None:
+        if o.droplet is not None and follows is ResourceKind.DROPLET:
             addresses.append(o.droplet.ip)
         address = next((ip for ip in addresses if ip is not None), None)
         if address is not None:
             names.append(Name(planned.kind, planned.name, address))
     return names
+
+
+def _followed(record: Record, kind: ResourceKind) -> ResourceKind | None:
+    """What a kind is made after, and leads to, in this ledger."""
+    planned = {one.kind for one in record.spec.planned}
+    follows = KINDS[kind].follows
+    return next((one for one in follows if one in planned), next(reversed(follows), None))
 
 
 def ensure(d: Draft, wanted: Wanted, address: str | None = None) -> None:
@@ -131,7 +138,7 @@ def unaccounted_since(o: Observation, name: Name) -> datetime | None:
         return None
     effort = o.effort(name.create_key)
     sent = effort.effects
-    if _earlier_life_may_have_sent(o, name.kind):
+    if _earlier_life_may_have_sent(o, o.record, name.kind):
         before = o.operator_started_at
         sent += 1 + sum(one.started_at < before for one in o.record.status.replacements)
     if KINDS[name.kind].unique:
@@ -141,11 +148,11 @@ def unaccounted_since(o: Observation, name: Name) -> datetime | None:
     return effort.unclear_at or o.operator_started_at
 
 
-def _earlier_life_may_have_sent(o: Observation, kind: ResourceKind) -> bool:
+def _earlier_life_may_have_sent(o: Observation, record: Record, kind: ResourceKind) -> bool:
     """What follows another kind is made once that is stored, and then that is not looked for."""
     if not o.earlier_life_may_have_created:
         return False
-    follows = KINDS[kind].follows
+    follows = _followed(record, kind)
     return follows is None or not any(
         key.action == "Find" and key.kind is follows and effort.started_at is not None
         for key, effort in o.efforts.items()
@@ -214,8 +221,11 @@ def _makes_way(o: Observation, line: LedgerEntry) -> bool:
     What somebody changed is his now: it is left alone, and the ledger says so. What answers 404
     while it is young may still show up; its deletion goes on being tried, and nothing waits for it.
     """
-    if KINDS[line.kind].makes_way is MakesWay.GONE:
+    makes_way = KINDS[line.kind].makes_way
+    if makes_way is MakesWay.GONE:
         return line.presence is Presence.GONE
+    if makes_way is MakesWay.ASKED and o.effort(Delete(line).key).failure is not None:
+        return True
     return (
         line.deletion_accepted_at is not None
         or line.presence is Presence.UNKNOWN

@@ -16,7 +16,9 @@ from .replacing import REPLACING
 from .revisions import change_under_way
 from .status import Draft
 
-_USUAL_REASONS = frozenset({"Creating", "Booting", "Generating", "Pending", "Ordering", "Issuing"})
+_USUAL_REASONS = frozenset(
+    {"Balancing", "Creating", "Booting", "Generating", "Pending", "Ordering", "Issuing"}
+)
 """Why a part is not there while all goes well."""
 
 
@@ -128,6 +130,9 @@ def _progress(d: Draft, session: Session, offer: Offer, phase: Phase) -> None:
         progress, message = 100, trouble or _running(d, session, offer)
     elif phase is Phase.DEPLOYING:
         progress, message = 80, "Installing and starting the app"
+        if d.has(ConditionType.APP_HEALTHY):
+            made = d.shortfall(ConditionType.LOAD_BALANCER_READY, usual=())
+            progress, message = (90, made) if made else (progress, message)
     elif d.has(ConditionType.DROPLET_READY):
         progress = 20 + int(30 * fraction)
         message = "Claude is writing the app" if not generated else "The app is written"
@@ -162,6 +167,7 @@ def _what_holds_it_up(d: Draft) -> str | None:
     parts = (
         ConditionType.GENERATED,
         ConditionType.DROPLET_READY,
+        ConditionType.LOAD_BALANCER_READY,
         ConditionType.DNS_READY,
         ConditionType.CERTIFICATE_READY,
     )

@@ -99,7 +99,7 @@ def resources_at(clock: VirtualClock) -> Resources:
         agent_source="",
         wake=lambda _uid: None,
     )
-    return Resources(steps_of_all_kinds(droplets, clock))
+    return Resources(steps_of_all_kinds(droplets, None, clock))
 
 
 class Desk:
@@ -309,4 +309,4 @@ async def test_only_a_name_that_leads_to_the_droplet_is_taken_in():
 
 
 def test_every_kind_that_the_lifecycle_knows_is_registered():
-    assert set(steps_of_all_kinds(None, None)) == set(KINDS)
+    assert set(steps_of_all_kinds(None, None, None)) == set(KINDS)

@@ -19,6 +19,7 @@ from spawnai.lifecycle.kinds import (
     WantedCertificate,
     WantedDroplet,
     WantedFirewall,
+    WantedLoadBalancer,
     WantedRecord,
 )
 from spawnai.lifecycle.observation import (
@@ -89,6 +90,7 @@ def an_offer(*, inspector: bool = False, **spec: Any) -> Offer:
         uid="class-uid",
         spec=ClassSpec.model_validate(spec),
         firewall_id="shared-firewall",
+        hosted_certificate="spawn-class-class-uid-hosted-1",
         prices={"s-1vcpu-1gb": Decimal("0.00893"), "s-2vcpu-2gb": Decimal("0.02679")},
     )
 
@@ -112,6 +114,7 @@ class Life:
     claude_answers: bool = True
     new_droplet_status: str = "active"
     new_ip: str = IP
+    balancer_ip: str = "203.0.113.99"
     app: AppView | None = None
     app_says: AppView = field(default_factory=lambda: AppView("running", None, START))
     """What the agent answers a process that has not heard of the app."""
@@ -375,6 +378,17 @@ class Life:
             case do.Create(wanted=WantedFirewall()):
                 count = 1 + len(self.record.status.replacements if self.record else ())
                 self.note(ResourceKind.FIREWALL, f"firewall-{count}")
+            case do.Create(wanted=WantedLoadBalancer(region=region)):
+                count = 1 + sum(name_of(one) == "CreateLoadBalancer" for one in self.done[:-1])
+                self.note(
+                    ResourceKind.LOAD_BALANCER,
+                    f"balancer-{count}",
+                    region=region,
+                    price_hourly="0.01786",
+                )
+            case do.Await(kind=ResourceKind.LOAD_BALANCER, id=id_):
+                kind, ip = ResourceKind.LOAD_BALANCER, self.balancer_ip
+                self.book(lambda book: books.with_address(book, kind, id_, ip))
             case do.Create(wanted=WantedRecord(domain=domain, ip=ip)):
                 count = 5 + len(self.record.status.replacements if self.record else ())
                 self.note(ResourceKind.DOMAIN_RECORD, str(count), domain=domain, ip=ip)

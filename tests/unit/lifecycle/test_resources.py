@@ -147,7 +147,8 @@ def test_every_kind_has_a_row_a_condition_and_a_place_in_the_teardown():
     assert set(KINDS) == set(ResourceKind) == set(TEARDOWN)
     assert TEARDOWN.index(ResourceKind.DOMAIN_RECORD) < TEARDOWN.index(ResourceKind.DROPLET)
     assert TEARDOWN.index(ResourceKind.DROPLET) < TEARDOWN.index(ResourceKind.FIREWALL)
-    assert len({row.condition for row in KINDS.values()}) == len(KINDS)
+    of_sessions = set(KINDS) - {ResourceKind.HOSTED_CERTIFICATE}  # a class's, which says the same
+    assert len({KINDS[kind].condition for kind in of_sessions}) == len(of_sessions)
 
 
 def test_a_line_is_stored_when_its_kind_and_its_id_are():

@@ -15,7 +15,7 @@ from spawnai.api.names import (
     ttl_tag,
 )
 from spawnai.api.record import LedgerEntry
-from spawnai.api.spawnclass import HealthSpec, RuntimeSpec
+from spawnai.api.spawnclass import ExposureMode, HealthSpec, RuntimeSpec
 from spawnai.app_runtime.archives import CADDY, NODE
 from spawnai.billing import ledger as books
 from spawnai.clock import Clock
@@ -98,6 +98,7 @@ class DropletSteps(Steps):
         backing = work.backing
         now = self._clock.utc_now()
         expires_at = now + wanted.lifetime
+        is_balanced = backing.spec.exposure.mode is ExposureMode.LOAD_BALANCER
         return DropletOrder(
             name=wanted.name,
             region=wanted.placement.region,
@@ -107,7 +108,8 @@ class DropletSteps(Steps):
             tags=droplet_tags(
                 work.uid,
                 cluster_uid=self._cluster_uid,
-                class_uid=backing.class_uid,
+                # The class's firewall lets everyone in; what is behind a load balancer has its own.
+                class_uid=None if is_balanced else backing.class_uid,
                 now=now,
                 expires_at=expires_at,
             ),
@@ -244,15 +246,17 @@ def _refused_part(placement: Placement, error: NoCapacity | UnknownOption) -> tu
 
 
 def droplet_tags(
-    uid: str, *, cluster_uid: str, class_uid: str, now: datetime, expires_at: datetime
+    uid: str, *, cluster_uid: str, class_uid: str | None, now: datetime, expires_at: datetime
 ) -> tuple[str, ...]:
-    """The tags of a droplet that is ordered now: whose it is, and until when."""
+    """The tags of a droplet that is ordered now: whose it is, and until when. `class_uid`: of the
+    class whose Shared firewall is to cover it.
+    """
     return (
         TAG_PRODUCT,
         TAG_EPHEMERAL,
         session_tag(uid),
         cluster_tag(cluster_uid),
-        class_tag(class_uid),
+        *((class_tag(class_uid),) if class_uid is not None else ()),
         wave_tag(now),
         ttl_tag(int(expires_at.timestamp())),
     )

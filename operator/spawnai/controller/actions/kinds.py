@@ -6,7 +6,7 @@ A kind that is not here cannot be made; a test holds it against `lifecycle/kinds
 from collections.abc import Mapping
 
 from spawnai.api.record import ResourceKind
-from spawnai.api.spawnclass import ClassSpec
+from spawnai.api.spawnclass import ClassSpec, ExposureMode
 from spawnai.clock import Clock
 from spawnai.controller.accounts import CloudAccount
 from spawnai.controller.failures import NotYet
@@ -22,12 +22,16 @@ from spawnai.lifecycle.kinds import WantedFirewall, WantedRecord
 from .agents import AGENT_PORT
 from .certificates import CertificateSteps, UnrevokedCertificate
 from .droplets import DropletSteps
+from .load_balancers import HostedCertificateSteps, LoadBalancerSteps, own_firewall_order
 from .resources import Steps
 from .work import Work
 
 
 def steps_of_all_kinds(
-    droplets: DropletSteps, clock: Clock, certificates: CertificateSteps | None = None
+    droplets: DropletSteps,
+    load_balancers: LoadBalancerSteps,
+    clock: Clock,
+    certificates: CertificateSteps | None = None,
 ) -> Mapping[ResourceKind, Steps]:
     """The registry. Without an ACME server there are no certificates to make."""
     return {
@@ -36,6 +40,8 @@ def steps_of_all_kinds(
         ResourceKind.DOMAIN_RECORD: DomainRecordSteps(clock),
         ResourceKind.CERTIFICATE: certificates if certificates is not None else NoCertificates(),
         ResourceKind.IMAGE: ImageSteps(),
+        ResourceKind.LOAD_BALANCER: load_balancers,
+        ResourceKind.HOSTED_CERTIFICATE: HostedCertificateSteps(clock),
     }
 
 
@@ -67,7 +73,10 @@ class FirewallSteps(Steps):
 
     def order(self, work: Work, wanted: WantedFirewall) -> FirewallOrder:
         """A session's own firewall around its droplet."""
-        return firewall_order(wanted.name, work.backing.spec, droplet_ids=(wanted.droplet_id,))
+        spec = work.backing.spec
+        if spec.exposure.mode is ExposureMode.LOAD_BALANCER:
+            return own_firewall_order(wanted.name, spec, wanted.droplet_id, web_addresses=())
+        return firewall_order(wanted.name, spec, droplet_ids=(wanted.droplet_id,))
 
     async def wait(self, work: Work, action: do.Await) -> None:
         """Wait until the firewall, a session's own or its class's, covers the droplet."""

@@ -3,16 +3,17 @@
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from spawnai.api.spawnclass import ClassSpec, FirewallMode
+from spawnai.api.spawnclass import ClassSpec, ExposureMode, FirewallMode
 from spawnai.controller.accounts import Accounts, CloudAccount
 from spawnai.controller.store import StoredClass
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.errors import DigitalOceanError, Forbidden, Unauthorized
-from spawnai.digitalocean.scopes import BASE, IMAGES, of_domain
+from spawnai.digitalocean.scopes import BASE, IMAGES, LOAD_BALANCERS, of_domain
 
 from .firewalls import ClassFirewalls
+from .hosted import HostedCertificates
 from .memory import ClassMemory, OpenAccount
-from .state import ClassProblem
+from .state import ClassProblem, Hosted
 
 LISTED_FROM = 20
 """From how many open ledgers on all that exists is listed before the first of it is deleted. A
@@ -30,11 +31,13 @@ class ClassCloud:
         self,
         accounts: Accounts,
         firewalls: ClassFirewalls,
+        hosted: HostedCertificates,
         users_of: Callable[[str], Awaitable[list[str]]],
         users_known: Callable[[str], list[str]],
     ) -> None:
         self._accounts = accounts
         self._firewalls = firewalls
+        self._hosted = hosted
         self._users_of = users_of
         self._users_known = users_known
 
@@ -144,6 +147,7 @@ class ClassCloud:
             *BASE,
             *(of_domain(domain) if domain else ()),
             *(IMAGES if spec.image.baked else ()),
+            *(LOAD_BALANCERS if spec.exposure.mode is ExposureMode.LOAD_BALANCER else ()),
         )
         wanted = [
             scope for scope in needed if (scope.name, scope.probe.url_path) not in account.scopes
@@ -188,8 +192,9 @@ class ClassCloud:
 
     async def prepare(
         self, known: StoredClass, spec: ClassSpec, account: CloudAccount
-    ) -> str | None:
-        """Get all that new sessions need. Returns the id of the Shared firewall, if it has one.
+    ) -> tuple[str | None, Hosted | None]:
+        """Get all that new sessions need. Returns the id of the Shared firewall and the certificate
+        for load balancers, if the class has them.
 
         Raises:
             ClassProblem: something is missing; it says what.
@@ -209,7 +214,8 @@ class ClassCloud:
             )
         if known.deleting:
             # A class that ends keeps its firewall to the last session, and gets no other one.
-            return known.status.firewall_id
+            return known.status.firewall_id, None
+        firewall_id = None
         if spec.firewall.mode is FirewallMode.SHARED:
-            return await self._firewalls.ensure(known, spec, account)
-        return None
+            firewall_id = await self._firewalls.ensure(known, spec, account)
+        return firewall_id, await self._hosted.ensure(known, spec, account)

@@ -35,11 +35,18 @@ from .claude import Claude, check_claude
 from .cloud import ClassCloud
 from .firewalls import ClassFirewalls
 from .gateways import Gateway, Gateways
+from .hosted import FAILED, REFUSED, HostedCertificates
 from .keys import ClassKeys, read_keys
 from .ledger import ClassLedgers
 from .memory import ClassMemories, ClassMemory, Look, drop
 from .state import USABLE, USABLE_WORDS, CheckedFor, ClassProblem, ClassState, status_of
-from .words import SILENT, gateway_conditions, image_conditions, runtime_words
+from .words import (
+    SILENT,
+    gateway_conditions,
+    hosted_conditions,
+    image_conditions,
+    runtime_words,
+)
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -58,6 +65,9 @@ FOR_A_PERSON = frozenset(
         "AccountChanged",
         "AccountLocked",
         "AccountUnknown",
+        FAILED,
+        REFUSED,
+        "CertificateInvalid",
         "ClaudeUnauthorized",
         "DigitalOceanUnauthorized",
         "DomainMissing",
@@ -120,8 +130,9 @@ class ClassController:
         self._ledgers = ledgers
         self._gateways = gateways
         self._images = images
-        self._firewalls = ClassFirewalls(ledgers, clock)
-        self._cloud = ClassCloud(accounts, self._firewalls, self._users, self._known_users)
+        hosted = HostedCertificates(ledgers, cluster, store, clock, namespace)
+        self._firewalls = ClassFirewalls(ledgers, hosted, clock)
+        self._cloud = ClassCloud(accounts, self._firewalls, hosted, self._users, self._known_users)
         self._clock_words = clock_words
         self._wake_session = wake_session
         self._wake_class_after = wake_class_after
@@ -366,7 +377,7 @@ class ClassController:
             )
         if known.spec is None:
             raise _unreadable(known)
-        firewall_id = await self._cloud.prepare(known, known.spec, opened.account)
+        firewall_id, hosted = await self._cloud.prepare(known, known.spec, opened.account)
         if isinstance(keys.anthropic_api_key, ClassProblem):
             raise keys.anthropic_api_key
         claude = self._claude_for(keys.anthropic_api_key)
@@ -375,6 +386,7 @@ class ClassController:
             account=opened.account,
             generator=claude.generator,
             firewall_id=firewall_id,
+            hosted=hosted,
             account_uuid=opened.uuid,
             checked_at=now,
             checked_for=wanted,
@@ -506,8 +518,9 @@ class ClassController:
         status = status_of(current, state, problem, now, remark=remark)
         about_gateway = gateway_conditions(current, memory.gateway, now)
         about_image = image_conditions(current, memory.image, now)
+        about_hosted = hosted_conditions(current, state, problem, now)
         status = status.model_copy(
-            update={"conditions": [*status.conditions, *about_gateway, *about_image]}
+            update={"conditions": [*status.conditions, *about_gateway, *about_image, *about_hosted]}
         )
         status = without_secrets(self._redactor, status)
         patch = merge_patch(current.status.document(), status.document())

@@ -12,6 +12,7 @@ from spawnai.billing import ledger as books
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.resource import Resource
 from spawnai.lifecycle.kinds import TEARDOWN
+from spawnai.lifecycle.resources import may_still_appear
 
 
 async def delete_step(
@@ -23,7 +24,8 @@ async def delete_step(
     """Take the next step towards the end of all that the ledger names. Returns the ledger.
 
     What was made and not entered is found by the name in the ledger's intent. What comes later in
-    the teardown waits until what comes before it was seen gone.
+    the teardown waits until what comes before it was seen gone. A 404 proves nothing for what is
+    young and was not deleted: its line stands before it is made.
 
     Raises:
         DigitalOceanError: a call failed; what was learnt before it is learnt again.
@@ -42,7 +44,10 @@ async def delete_step(
             if line.presence is Presence.GONE:
                 continue
             ours = await adapter.is_ours(line, owner, Priority.DESTROY)
-            if ours is None:
+            if ours is None and line.deletion_accepted_at is None:
+                if not may_still_appear(line.created_at, now):
+                    ledger = books.with_gone(ledger, kind, line.id, now)
+            elif ours is None:
                 ledger = books.with_gone(ledger, kind, line.id, now)
             elif ours and await adapter.delete(line):
                 ledger = books.with_deletion_accepted(ledger, kind, line.id, now)

@@ -1,6 +1,7 @@
 """The Shared firewall of a class: it covers all droplets of the class, by their tag."""
 
 from functools import partial
+from typing import Any
 
 from spawnai.api.names import class_firewall_name, class_tag
 from spawnai.api.record import LedgerEntry, RecordStatus, ResourceKind
@@ -15,8 +16,10 @@ from spawnai.digitalocean.errors import AlreadyExists, Ambiguous
 from spawnai.digitalocean.firewall_resource import FirewallResource
 from spawnai.digitalocean.firewalls import differs
 from spawnai.digitalocean.models import Firewall
+from spawnai.digitalocean.resource import Resource
 
 from .ending import delete_step
+from .hosted import HostedCertificates
 from .ledger import ClassLedgers, lines
 from .state import ClassProblem
 
@@ -24,8 +27,9 @@ from .state import ClassProblem
 class ClassFirewalls:
     """Makes and deletes the Shared firewalls."""
 
-    def __init__(self, ledgers: ClassLedgers, clock: Clock) -> None:
+    def __init__(self, ledgers: ClassLedgers, hosted: HostedCertificates, clock: Clock) -> None:
         self._ledgers = ledgers
+        self._hosted = hosted
         self._clock = clock
 
     async def ensure(self, known: StoredClass, spec: ClassSpec, account: CloudAccount) -> str:
@@ -82,13 +86,21 @@ class ClassFirewalls:
         return None
 
     async def delete(self, record: StoredRecord, account: CloudAccount | None) -> RecordStatus:
-        """Take the next step towards its end. Returns the ledger, closed once it was seen gone."""
+        """Take the next step towards its end, and that of the certificates beside it. Returns the
+        ledger, closed once all was seen gone.
+
+        Raises:
+            Busy: a certificate is in use, or was a moment ago.
+        """
         ledger = record.status
         now = self._clock.utc_now()
         if account is None:
             return ledger.model_copy(update={"residuals": books.residuals(ledger.resources)})
-        adapter = FirewallResource(account.firewalls, self._clock)
-        ledger = await delete_step(record.spec, ledger, {ResourceKind.FIREWALL: adapter}, now)
+        adapters: dict[ResourceKind, Resource[Any]] = {
+            ResourceKind.FIREWALL: FirewallResource(account.firewalls, self._clock),
+            ResourceKind.HOSTED_CERTIFICATE: self._hosted.adapter(account),
+        }
+        ledger = await delete_step(record.spec, ledger, adapters, now)
         if books.residuals(ledger.resources):
             return ledger
         return books.closed(ledger, reason="Deleted", log=(), at=now.replace(microsecond=0))

@@ -25,6 +25,15 @@ CheckedFor = tuple[int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
+class Hosted:
+    """A certificate that load balancers can use. `not_after`: None where nobody said."""
+
+    name: str
+    host: str
+    not_after: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ClassState:
     """What a class can do now."""
 
@@ -32,6 +41,8 @@ class ClassState:
     account: CloudAccount | None = None
     generator: Generator | None = None
     firewall_id: str | None = None
+    hosted: Hosted | None = None
+    """The certificate for load balancers."""
     account_uuid: str | None = None
     checked_at: datetime | None = None
     checked_for: CheckedFor | None = None

@@ -3,12 +3,13 @@
 from datetime import datetime
 
 from spawnai.api.conditions import Condition, ConditionType
+from spawnai.api.spawnclass import ExposureMode
 from spawnai.app_runtime import NODE_VERSION
 from spawnai.controller.images.class_images import ImageNews
 from spawnai.controller.store import StoredClass
 
 from .gateways import PENDING, Gateway
-from .state import class_condition
+from .state import ClassProblem, ClassState, class_condition
 
 VALID, NAMED = "Valid", "Named"
 IN_EVERY_REGION, BAKING, BAKE_FAILED = "InEveryRegion", "Baking", "BakeFailed"
@@ -23,6 +24,33 @@ def gateway_conditions(
     if gateway is None or known.spec is None:
         return []
     return [_certificate(known, gateway, now), _name(known, gateway, now)]
+
+
+def hosted_conditions(
+    known: StoredClass, state: ClassState, problem: ClassProblem | None, now: datetime
+) -> list[Condition]:
+    """CertificateReady of a class whose sessions have load balancers; none of another."""
+    if known.spec is None or known.spec.exposure.mode is not ExposureMode.LOAD_BALANCER:
+        return []
+    hosted, reason, words = state.hosted, VALID, ""
+    if hosted is not None:
+        until = f" until {hosted.not_after:%Y-%m-%dT%H:%M:%SZ}" if hosted.not_after else ""
+        words = f"{hosted.host}{until}, at DigitalOcean for the load balancers"
+        if known.spec.exposure.tls is None:
+            words += "; DigitalOcean renews it"
+    else:
+        reason = problem.reason if problem is not None else PENDING
+        words = str(problem or "")
+    return [
+        class_condition(
+            known,
+            now,
+            ConditionType.CERTIFICATE_READY,
+            reason,
+            words,
+            is_true=hosted is not None,
+        )
+    ]
 
 
 def image_conditions(known: StoredClass, image: ImageNews | None, now: datetime) -> list[Condition]:

@@ -13,6 +13,7 @@ from spawnai.billing.ledger import money
 from spawnai.billing.prices import terms_of
 from spawnai.controller.admission import Outlook
 from spawnai.controller.store import StoredRecord
+from spawnai.lifecycle.balancing import price_of_entry
 from spawnai.lifecycle.observation import Offer
 from spawnai.lifecycle.reservations import Unpriced, usual_worst_case
 
@@ -98,7 +99,7 @@ def _tier(
     return {
         "tier": tier.value,
         "sizes": offered.sizes,
-        "hourly": None if price is None else money(price),
+        "hourly": None if price is None else money(price + price_of_entry(spec)),
         "ttlSeconds": int(parse_duration(offered.ttl).total_seconds()),
         "waitsFor": None
         if waits is None
