@@ -72,10 +72,11 @@ class ShellPace:
 class Bootstrap:
     """What user_data tells an agent."""
 
+    session_uid: str
     certificate_pem: str
     private_key_pem: str
     operator_certificate_pem: str
-    app_type: str
+    app_type: str | None
     token_sha256: str
     expires_at: float
     grace_seconds: float
@@ -95,20 +96,25 @@ class Bootstrap:
         document = yaml.load(user_data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
         files = {str(one["path"]): one for one in document.get("write_files", ())}
         try:
-            session = json.loads(files[f"{_FOLDER}/session.json"]["content"])
-            return cls(
-                certificate_pem=files[f"{_FOLDER}/agent.crt"]["content"],
-                private_key_pem=files[f"{_FOLDER}/agent.key"]["content"],
-                operator_certificate_pem=files[f"{_FOLDER}/operator.crt"]["content"],
-                app_type=session["appType"],
-                token_sha256=session["tokenSha256"],
-                expires_at=float(session["expiresAt"]),
-                grace_seconds=float(session["graceSeconds"]),
-                agent_port=int(session["agentPort"]),
-                http_port=int(session["httpPort"]),
-            )
+            return cls.of(json.loads(files[f"{_FOLDER}/session.json"]["content"]))
         except KeyError as missing:
             raise ShellError(f"the user_data has no {missing}") from None
+
+    @classmethod
+    def of(cls, session: dict[str, Any]) -> "Bootstrap":
+        """Read a session.json. Raises KeyError, TypeError or ValueError."""
+        return cls(
+            session_uid=session["sessionUid"],
+            certificate_pem=session["agent"]["certificate"],
+            private_key_pem=session["agent"]["key"],
+            operator_certificate_pem=session["operatorCertificate"],
+            app_type=session["appType"],
+            token_sha256=session["tokenSha256"],
+            expires_at=float(session["expiresAt"]),
+            grace_seconds=float(session["graceSeconds"]),
+            agent_port=int(session["agentPort"]),
+            http_port=int(session["httpPort"]),
+        )
 
     def tls(self) -> ssl.SSLContext:
         """The server's side of TLS with the agent's certificate. Its key touches no disk."""
@@ -155,6 +161,7 @@ class Shell:
         self._digest: str | None = None
         self._update: dict[str, Any] | None = None
         self._taken_at = 0.0
+        self._address = ""
         self._server: asyncio.Server | None = None
         self._web: asyncio.Server | None = None
         self._switch: asyncio.TimerHandle | None = None
@@ -166,14 +173,8 @@ class Shell:
         Raises:
             OSError: the address cannot be had.
         """
-        self._server = await asyncio.start_server(
-            self._serve,
-            address,
-            self._bootstrap.agent_port,
-            ssl=self._bootstrap.tls(),
-            backlog=_BACKLOG,
-            limit=_HEAD_MAX_BYTES,
-        )
+        self._address = address
+        self._server = await self._open_door()
         port = self._bootstrap.http_port
         try:
             self._web = await asyncio.start_server(
@@ -182,6 +183,16 @@ class Shell:
         except PermissionError:
             log.warning("port %d may not be opened here, so no shell answers /health", port)
         self._set_switch()
+
+    async def _open_door(self) -> asyncio.Server:
+        return await asyncio.start_server(
+            self._serve,
+            self._address,
+            self._bootstrap.agent_port,
+            ssl=self._bootstrap.tls(),
+            backlog=_BACKLOG,
+            limit=_HEAD_MAX_BYTES,
+        )
 
     async def _serve_health(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -219,6 +230,7 @@ class Shell:
             "log": ["an empty shell: nothing is installed or run"] if self._digest else [],
             "expiresAt": self._expires_at,
             "agentVersion": VERSION,
+            "runtime": "ok",
         }
 
     def _state(self) -> str:
@@ -241,7 +253,26 @@ class Shell:
             steps = (self._pace.install - worked, self._pace.install + self._pace.start - worked)
             await asyncio.sleep(min([left, *(step for step in steps if step > 0)]))
 
+    async def _take_over(self, document: Any) -> None:
+        """Become a session's, as the agent does."""
+        try:
+            session = Bootstrap.of(document)
+            session.tls()
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise _Refused(422, f"this is no session: {error!r}") from None
+        if self._bootstrap.app_type is not None:
+            if session.session_uid != self._bootstrap.session_uid:
+                raise _Refused(409, "this droplet is another session's")
+            return
+        self._bootstrap, self._expires_at = session, session.expires_at
+        self._set_switch()
+        if self._server is not None:
+            self._server.close()
+            self._server = await self._open_door()
+
     def _take(self, document: Any) -> int:
+        if self._bootstrap.app_type is None:
+            raise _Refused(409, "this droplet is a spare; first a session has to take it over")
         if not isinstance(document, dict) or not isinstance(document.get("digest"), str):
             raise _Refused(422, "a bundle is an object with a digest")
         if self._digest == document["digest"]:
@@ -325,6 +356,9 @@ class Shell:
             case "GET", "/v1/status":
                 await self._come_to_another(headers.get("x-spawnai-after"))
                 return 200, self.status()
+            case "PUT", "/v1/session":
+                await self._take_over(await _document(headers, reader))
+                return 200, {"accepted": True}
             case "PUT", "/v1/bundle":
                 return self._take(await _document(headers, reader)), {"accepted": True}
             case "PUT", "/v1/expiry":

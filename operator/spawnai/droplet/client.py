@@ -14,7 +14,7 @@ import json
 import os
 import re
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -22,6 +22,7 @@ from typing import Any, Self
 
 import httpx
 
+from spawnai.droplet.cloud_config import DropletBootstrap, session_document
 from spawnai.droplet.credentials import AGENT_HOST_NAME, SessionCredentials
 
 STATES = frozenset({"idle", "installing", "starting", "running", "finished", "failed", "stopped"})
@@ -35,6 +36,8 @@ CONNECT_SECONDS = 2.0
 # its disk first.
 CALL_SECONDS = 10.0
 STOP_SECONDS = 5.0
+# A spare that changes hands has done so within a second; this leaves room for a second try.
+TAKE_OVER_SECONDS = 20.0
 # 1,000 log lines of 1,000 characters, each up to 6 bytes in JSON, fit; a flood does not.
 ANSWER_MAX_BYTES = 8 * 1024 * 1024
 LOG_MAX_LINES = 100
@@ -110,7 +113,8 @@ class AgentStatus:
 
     `bundle_digest` is the bundle that serves; `update` is the last one that was tried beside it.
     `restarts` counts since that bundle began to serve. `expires_at` is what the dead man's switch
-    itself goes by.
+    itself goes by. `runtime` is "ok" when what apps run on is installed and the web server runs,
+    empty before, and otherwise says why it could not be installed.
     """
 
     bundle_digest: str | None
@@ -124,6 +128,7 @@ class AgentStatus:
     message: str | None = None
     error: str | None = None
     update: UpdateStatus | None = None
+    runtime: str = ""
 
     @property
     def progress(self) -> str:
@@ -286,6 +291,17 @@ class AgentClient:
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise self._unreadable("usage", error) from error
 
+    async def put_session(self, document: Mapping[str, Any]) -> None:
+        """Hand a spare over to a session: see `take_over`.
+
+        Raises:
+            AgentRejected: 409, the droplet is another session's; 422, this is no session; 404 from
+                an agent of an earlier version of the product, which cannot be handed over.
+            AgentUnreachable: also when the switch did not answer; ask again.
+            AgentUntrusted: see there.
+        """
+        await self._call("PUT", "/v1/session", document)
+
     async def put_challenge(self, token: str, key_authorization: str) -> None:
         """Have the droplet answer an ACME server's http-01 challenge, at port 80, before all else.
 
@@ -415,6 +431,52 @@ class AgentClient:
         )
 
 
+async def take_over(address: str, spare: SessionCredentials, bootstrap: DropletBootstrap) -> None:
+    """Hand a spare over to a session, for good: its agent is then what `bootstrap` describes.
+
+    It answers to the session's credentials and no longer to the spare's, and its switch counts the
+    session's lifetime. Safe to repeat, with whatever end: the first time decides. Whether a lost
+    answer was a yes is told by the certificate that the agent shows: it is asked with the session's
+    keys first, with the spare's where that is not trusted, and then with the session's once more.
+
+    Raises:
+        AgentUnreachable: no answer within `TAKE_OVER_SECONDS`; it may have changed hands. Repeat.
+        AgentRejected: it did not change hands, and will not: see `AgentClient.put_session`.
+        AgentUntrusted: it is neither this spare nor this session's.
+    """
+    document = session_document(bootstrap)
+
+    async def ask(credentials: SessionCredentials) -> None:
+        async with AgentClient(address, bootstrap.agent_port, credentials) as agent:
+            await agent.put_session(document)
+
+    try:
+        async with asyncio.timeout(TAKE_OVER_SECONDS):
+            try:
+                await ask(bootstrap.credentials)
+            except AgentUntrusted:
+                await _ask_spare(ask, spare, bootstrap.credentials)
+    except TimeoutError:
+        raise AgentUnreachable(
+            f"the agent at {address} did not say within {TAKE_OVER_SECONDS:.0f} s whether it has "
+            "changed hands"
+        ) from None
+
+
+async def _ask_spare(
+    ask: Callable[[SessionCredentials], Awaitable[None]],
+    spare: SessionCredentials,
+    session: SessionCredentials,
+) -> None:
+    try:
+        await ask(spare)
+    except (AgentUnreachable, AgentUntrusted) as problem:
+        try:
+            await ask(session)
+        except AgentUntrusted:
+            raise problem from None
+
+
 def _mutual(credentials: SessionCredentials) -> ssl.SSLContext:
     """Trusts exactly the agent's certificate, whatever the system trusts, and shows our own."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -463,6 +525,7 @@ def _read_status(answer: Mapping[str, Any]) -> AgentStatus:
         message=_optional_text(answer.get("message")),
         error=_optional_text(answer.get("error")),
         update=_read_update(answer.get("update")),
+        runtime=_optional_text(answer.get("runtime")) or "",
     )
 
 

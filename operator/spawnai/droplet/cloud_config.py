@@ -5,7 +5,7 @@ installed again. In the order in which cloud-init goes through it:
 
 1. `bootcmd` (early, before the files are written) leaves a helper behind that starts the units as
    soon as the last file is there, instead of at the end of the boot, seconds later.
-2. `write_files`: the agent (one archive of the files in agent/), its certificates and settings,
+2. `write_files`: the agent (one archive of the files in agent/), its settings and certificates,
    three units; last of all the mark that the helper waits for.
 3. `runcmd` (the last thing of a first boot) enables the units, so that they come back after a
    reboot, and starts them if the helper could not.
@@ -48,6 +48,9 @@ _ARCHIVES = {
     "api": ("caddy", "node"),
     "fullstack": ("caddy", "node"),
 }
+
+# A spare is taken over by a session of any app type.
+_LARGEST = "fullstack"
 
 # The agent outlives what it runs: the kernel takes anything else first, and it is never given up.
 # ProtectSystem and the rest bind an agent that was tricked; it stays root because it starts units.
@@ -201,7 +204,11 @@ class RuntimeArchive:
 
 @dataclass(frozen=True, slots=True)
 class DropletBootstrap:
-    """All that one droplet is told before it boots.
+    """All that one droplet is told before it boots, or when a session takes over a spare.
+
+    Without an `app_type` it boots as a spare, with credentials of its own: it installs what every
+    app type needs, and takes no app before a session has taken it over (`client.take_over`).
+    `session_uid` is then the UID of its ledger.
 
     `agent_source` is what `packing.read_agent_source` returns. `gateway` is the private certificate
     that the droplet serves from birth, for a gateway to know it by; without one it serves HTTPS
@@ -214,7 +221,7 @@ class DropletBootstrap:
     """
 
     session_uid: str
-    app_type: str
+    app_type: str | None
     credentials: SessionCredentials
     agent_source: str
     expires_at: datetime
@@ -234,32 +241,7 @@ def render_user_data(bootstrap: DropletBootstrap) -> str:
     Raises:
         ValueError: unknown app type, naive expiry, or the agent has grown past what fits.
     """
-    packages = _PACKAGES.get(bootstrap.app_type)
-    if packages is None:
-        raise ValueError(
-            f"unknown appType {bootstrap.app_type!r}; expected one of {', '.join(_PACKAGES)}"
-        )
-    if bootstrap.expires_at.utcoffset() is None:
-        raise ValueError("expires_at has no time zone; expected an aware datetime")
-    session: dict[str, Any] = {
-        "sessionUid": bootstrap.session_uid,
-        "appType": bootstrap.app_type,
-        "tokenSha256": bootstrap.credentials.token_sha256,
-        "expiresAt": int(bootstrap.expires_at.timestamp()),
-        "graceSeconds": bootstrap.grace_seconds,
-        "agentPort": bootstrap.agent_port,
-        "httpPort": bootstrap.http_port,
-        "httpsPort": bootstrap.https_port,
-        **bootstrap.health.document(),
-        "packages": list(packages),
-        "archives": [
-            archive.document()
-            for archive in bootstrap.archives
-            if archive.name in _ARCHIVES[bootstrap.app_type]
-        ],
-    }
-    if bootstrap.lifetime is not None:
-        session["lifetimeSeconds"] = int(bootstrap.lifetime.total_seconds())
+    session = session_document(bootstrap)
     document = {
         # Without a key DigitalOcean mails a password and lets people log in with it.
         "ssh_pwauth": False,
@@ -271,10 +253,6 @@ def render_user_data(bootstrap: DropletBootstrap) -> str:
         ],
         "write_files": [
             packed(f"{FOLDER}/agent.pyz", bootstrap.agent_source),
-            written_file(f"{FOLDER}/agent.crt", bootstrap.credentials.certificate_pem),
-            written_file(f"{FOLDER}/agent.key", bootstrap.credentials.private_key_pem),
-            written_file(f"{FOLDER}/operator.crt", bootstrap.credentials.operator_certificate_pem),
-            *_gateway_files(bootstrap.gateway),
             written_file(f"{FOLDER}/session.json", json.dumps(session, indent=2) + "\n"),
             written_file("/etc/systemd/system/spawnai-switch.service", _SWITCH_UNIT, mode="0644"),
             written_file("/etc/systemd/system/spawnai-agent.service", _AGENT_UNIT, mode="0644"),
@@ -292,6 +270,50 @@ def render_user_data(bootstrap: DropletBootstrap) -> str:
         ],
     }
     return rendered(document, "user_data", "the agent")
+
+
+def session_document(bootstrap: DropletBootstrap) -> dict[str, Any]:
+    """session.json: all that the agent goes by. Its one secret parts are the agent's own keys.
+
+    Raises:
+        ValueError: unknown app type, or naive expiry.
+    """
+    installed_for = _LARGEST if bootstrap.app_type is None else bootstrap.app_type
+    packages = _PACKAGES.get(installed_for)
+    if packages is None:
+        raise ValueError(
+            f"unknown appType {bootstrap.app_type!r}; expected one of {', '.join(_PACKAGES)}"
+        )
+    if bootstrap.expires_at.utcoffset() is None:
+        raise ValueError("expires_at has no time zone; expected an aware datetime")
+    credentials, gateway = bootstrap.credentials, bootstrap.gateway
+    document: dict[str, Any] = {
+        "sessionUid": bootstrap.session_uid,
+        "appType": bootstrap.app_type,
+        "tokenSha256": credentials.token_sha256,
+        "expiresAt": int(bootstrap.expires_at.timestamp()),
+        "graceSeconds": bootstrap.grace_seconds,
+        "agentPort": bootstrap.agent_port,
+        "httpPort": bootstrap.http_port,
+        "httpsPort": bootstrap.https_port,
+        **bootstrap.health.document(),
+        "packages": list(packages),
+        "archives": [
+            archive.document()
+            for archive in bootstrap.archives
+            if archive.name in _ARCHIVES[installed_for]
+        ],
+        "agent": {
+            "certificate": credentials.certificate_pem,
+            "key": credentials.private_key_pem,
+        },
+        "operatorCertificate": credentials.operator_certificate_pem,
+        "gateway": gateway
+        and {"certificate": gateway.certificate_pem, "key": gateway.private_key_pem},
+    }
+    if bootstrap.lifetime is not None:
+        document["lifetimeSeconds"] = int(bootstrap.lifetime.total_seconds())
+    return document
 
 
 def rendered(document: Mapping[str, Any], name: str, largest: str) -> str:
@@ -320,15 +342,6 @@ def rendered(document: Mapping[str, Any], name: str, largest: str) -> str:
 def written_file(path: str, content: str, *, mode: str = "0600") -> dict[str, str]:
     """An entry of write_files."""
     return {"path": path, "permissions": mode, "content": content}
-
-
-def _gateway_files(gateway: GatewayCertificate | None) -> list[dict[str, str]]:
-    if gateway is None:
-        return []
-    return [
-        written_file(f"{FOLDER}/door.crt", gateway.certificate_pem),
-        written_file(f"{FOLDER}/door.key", gateway.private_key_pem),
-    ]
 
 
 def packed(path: str, content: str) -> dict[str, str]:

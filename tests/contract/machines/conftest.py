@@ -71,7 +71,7 @@ async def machines_on(host: MachineHost, usual_type: str) -> AsyncIterator[MakeM
     """Makes machines of a host; they are gone in the end."""
     made = []
 
-    def make(app_type: str = usual_type) -> TestMachine:
+    def make(app_type: str | None = usual_type) -> TestMachine:
         made.append(TestMachine(host, next(IDS), app_type))
         return made[-1]
 
@@ -111,6 +111,15 @@ async def caddys_machine(caddys_host) -> AsyncIterator[MakeMachine]:
     """Makes machines with either Caddy for one test; gone after it."""
     async with machines_on(caddys_host, "webapp") as make:
         yield make
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def idle_spare(host):
+    """One spare that waits for its session; for tests that leave it so."""
+    waiting = TestMachine(host, next(IDS), None)
+    await waiting.be_a_spare()
+    yield waiting
+    await waiting.close()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -15,7 +15,6 @@ from spawnai.droplet.client import AgentClient, AgentStatus, AgentUnreachable
 from spawnai.droplet.cloud_config import (
     AGENT_PORT,
     DropletBootstrap,
-    RuntimeArchive,
     render_user_data,
 )
 from spawnai.droplet.credentials import (
@@ -63,6 +62,29 @@ def new_credentials() -> SessionCredentials:
     return derive_credentials(os.urandom(32), UID, now())
 
 
+def bootstrap(
+    app_type: str | None,
+    credentials: SessionCredentials,
+    *,
+    uid: str = UID,
+    expires_in: float = 3600.0,
+    grace_seconds: int = 600,
+    **more: Any,
+) -> DropletBootstrap:
+    """What a droplet is told; without an app type it is a spare, which no gateway knows."""
+    gateway = derive_gateway_certificate(MASTER_KEY, uid, now(), HOST_LABEL) if app_type else None
+    return DropletBootstrap(
+        session_uid=uid,
+        app_type=app_type,
+        credentials=credentials,
+        agent_source=read_agent_source(),
+        expires_at=now() + timedelta(seconds=expires_in),
+        grace_seconds=grace_seconds,
+        gateway=gateway,
+        **more,
+    )
+
+
 def now() -> datetime:
     return datetime.now(UTC)
 
@@ -83,7 +105,7 @@ class TestMachine:
 
     __test__ = False
 
-    def __init__(self, host: MachineHost, droplet_id: int, app_type: str) -> None:
+    def __init__(self, host: MachineHost, droplet_id: int, app_type: str | None) -> None:
         self.host = host
         self.id = droplet_id
         self.app_type = app_type
@@ -94,27 +116,8 @@ class TestMachine:
             base_url=f"http://{self.address}:{host.http_port}", trust_env=False
         )
 
-    def user_data(
-        self,
-        *,
-        expires_in: float = 3600.0,
-        grace_seconds: int = 600,
-        lifetime: timedelta | None = None,
-        archives: tuple[RuntimeArchive, ...] = (),
-    ) -> str:
-        return render_user_data(
-            DropletBootstrap(
-                session_uid=UID,
-                app_type=self.app_type,
-                credentials=self.credentials,
-                agent_source=read_agent_source(),
-                expires_at=now() + timedelta(seconds=expires_in),
-                grace_seconds=grace_seconds,
-                lifetime=lifetime,
-                archives=archives,
-                gateway=derive_gateway_certificate(MASTER_KEY, UID, now(), HOST_LABEL),
-            )
-        )
+    def user_data(self, **more: Any) -> str:
+        return render_user_data(bootstrap(self.app_type, self.credentials, **more))
 
     async def boot(self, user_data: str | None = None) -> None:
         await self.host.boot(self.id, self.address, user_data or self.user_data(), MEMORY_BYTES)
@@ -127,6 +130,15 @@ class TestMachine:
                 return None
 
         return await eventually(answers)
+
+    async def be_a_spare(self) -> None:
+        """Boot as one, until its runtime is installed and its agent and Caddy run."""
+        await self.boot(self.user_data(uid="the ledger of a spare"))
+
+        async def is_ready() -> bool:
+            return (await self.until_it_answers()).runtime == "ok"
+
+        await eventually(is_ready)
 
     async def until(self, *states: str) -> AgentStatus:
         """Wait for one of these states; fail early, with the log, in a final one."""

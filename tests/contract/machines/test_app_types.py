@@ -115,14 +115,14 @@ pathlib.Path("charts/one.svg").write_text("<svg/>")
 async def test_links_that_a_script_makes_lead_nowhere(machine):
     script = """
 import os
-os.symlink("../../../agent.key", "key")
+os.symlink("../../../session.json", "key")
 os.symlink("../../..", "folder")
 os.mkfifo("pipe")
 print("done")
 """
     run = machine("script")
     await run.run(bundle("script", {"main.py": script}))
-    for path in ("/files/key", "/files/folder/agent.key", "/files/pipe"):
+    for path in ("/files/key", "/files/folder/session.json", "/files/pipe"):
         answer = await run.browser.get(path)
         assert "PRIVATE KEY" not in answer.text
     assert not (run.folder / "site" / "files" / "key").exists()

@@ -7,8 +7,14 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from spawnai.droplet.client import AgentClient, AgentRejected, AgentUnreachable, AgentUntrusted
-from spawnai.droplet.cloud_config import DropletBootstrap, render_user_data
+from spawnai.droplet.client import (
+    AgentClient,
+    AgentRejected,
+    AgentUnreachable,
+    AgentUntrusted,
+    take_over,
+)
+from spawnai.droplet.cloud_config import DropletBootstrap, render_user_data, session_document
 from spawnai.droplet.credentials import derive_credentials
 from spawnai_local.address_block import claim_address_block
 from spawnai_local.machines.shell_host import ShellError, ShellHost, ShellPace
@@ -27,16 +33,14 @@ def credentials(uid="one"):
     return derive_credentials(b"k" * 32, uid, CREATED)
 
 
-def user_data(uid="one", *, app_type="webapp", lives=timedelta(hours=1), grace_seconds=60):
-    return render_user_data(
-        DropletBootstrap(
-            session_uid=uid,
-            app_type=app_type,
-            credentials=credentials(uid),
-            agent_source="",
-            expires_at=datetime.now(UTC) + lives,
-            grace_seconds=grace_seconds,
-        )
+def bootstrap(uid="one", *, app_type="webapp", lives=timedelta(hours=1), grace_seconds=60):
+    return DropletBootstrap(
+        session_uid=uid,
+        app_type=app_type,
+        credentials=credentials(uid),
+        agent_source="",
+        expires_at=datetime.now(UTC) + lives,
+        grace_seconds=grace_seconds,
     )
 
 
@@ -55,7 +59,7 @@ async def host(block):
 
 async def boot(host, droplet_id=1, **arguments):
     address = host.allocate_address()
-    await host.boot(droplet_id, address, user_data(**arguments), 1024)
+    await host.boot(droplet_id, address, render_user_data(bootstrap(**arguments)), 1024)
     return address
 
 
@@ -125,6 +129,26 @@ async def test_each_shell_shows_the_certificate_of_its_own_user_data(host):
     async with AgentClient(address, 8443, credentials("two")) as agent:
         with pytest.raises(AgentUntrusted):
             await agent.status()
+
+
+async def test_a_spare_takes_no_app_until_a_session_has_taken_it_over(host):
+    address = await boot(host, uid="spare", app_type=None)
+    wanted, other = bootstrap("one"), bootstrap("two")
+    async with AgentClient(address, 8443, credentials("spare")) as spare:
+        assert (await spare.status()).runtime == "ok"
+        with pytest.raises(AgentRejected, match="spare"):
+            await spare.push(BUNDLE)
+
+        await take_over(address, credentials("spare"), wanted)
+        await take_over(address, credentials("spare"), wanted)
+
+    with pytest.raises(AgentUntrusted):
+        await take_over(address, credentials("spare"), other)
+    async with AgentClient(address, 8443, credentials("one")) as session:
+        with pytest.raises(AgentRejected, match="another session's"):
+            await session.put_session(session_document(other))
+        await session.push(BUNDLE)
+        assert (await session.status()).bundle_digest == BUNDLE["digest"]
 
 
 async def test_a_moved_expiry_is_told(host):

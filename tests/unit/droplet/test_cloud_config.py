@@ -21,7 +21,9 @@ import yaml
 from spawnai.droplet.cloud_config import (
     MAX_USER_DATA_BYTES,
     DropletBootstrap,
+    RuntimeArchive,
     render_user_data,
+    session_document,
 )
 from spawnai.droplet.credentials import (
     SessionCredentials,
@@ -102,7 +104,17 @@ def test_of_all_secrets_only_the_agents_own_key_is_in_it():
         for path, file in files(rendered).items()
         if b"-----BEGIN PRIVATE KEY" in unpack(file)
     }
-    assert holders == {"/opt/spawnai/agent.key": "0600", "/opt/spawnai/door.key": "0600"}
+    assert holders == {"/opt/spawnai/session.json": "0600"}
+
+
+def test_a_spare_installs_what_every_app_type_needs():
+    archives = tuple(RuntimeArchive(name, "https://x/", "0" * 64, 0) for name in ("node", "caddy"))
+    spare = session_document(replace(BOOTSTRAP, app_type=None, archives=archives))
+    assert spare["appType"] is None
+    for app_type in (*APP_TYPES, "fullstack"):
+        session = session_document(replace(BOOTSTRAP, app_type=app_type, archives=archives))
+        assert set(session["packages"]) <= set(spare["packages"])
+        assert all(archive in spare["archives"] for archive in session["archives"])
 
 
 def test_the_mark_that_the_early_start_waits_for_is_written_last():

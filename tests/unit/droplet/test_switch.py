@@ -16,7 +16,19 @@ from spawnai.droplet.agent.switch import (
 DAY = 86_400.0
 EXPIRES = 1_800_000_000.0
 GRACE = 600.0
-SESSION = Session("api", "0" * 64, EXPIRES, GRACE, lifetime_seconds=3600.0)
+SESSION = Session.of(
+    {
+        "sessionUid": "uid",
+        "appType": "api",
+        "tokenSha256": "0" * 64,
+        "expiresAt": EXPIRES,
+        "graceSeconds": GRACE,
+        "lifetimeSeconds": 3600.0,
+        "agent": {"certificate": "", "key": ""},
+        "operatorCertificate": "",
+        "gateway": None,
+    }
+)
 
 
 def over(promise, clock, up_seconds=1000.0):
@@ -40,15 +52,15 @@ def test_an_operator_that_tells_no_duration_is_taken_at_its_date():
 
 def test_an_extension_counts_from_when_the_agent_heard_it():
     # Heard at second 50, taken in at second 55, two hours.
-    expiry = Expiry(3, EXPIRES + 7200, 7200.0, 50.0, "boot")
-    promise = promise_for(expiry, GRACE, Moment(55.0, EXPIRES, "boot"))
+    expiry = Expiry(3, EXPIRES + 7200, 7200.0, GRACE, 50.0, "boot")
+    promise = promise_for(expiry, Moment(55.0, EXPIRES, "boot"))
     assert (promise.number, promise.expires_at) == (3, EXPIRES + 7200)
     assert promise.deadline == 50.0 + 7200 + GRACE
 
 
 def test_what_was_heard_before_a_reboot_counts_from_now():
-    expiry = Expiry(3, EXPIRES, 100.0, 5000.0, "the boot before")
-    promise = promise_for(expiry, GRACE, Moment(3.0, EXPIRES, "boot"))
+    expiry = Expiry(3, EXPIRES, 100.0, GRACE, 5000.0, "the boot before")
+    promise = promise_for(expiry, Moment(3.0, EXPIRES, "boot"))
     assert promise.deadline == 3.0 + 100 + GRACE
 
 

@@ -87,7 +87,7 @@ def recorded(tmp_path, monkeypatch) -> Path:
 def web(base: Path, journal: Journal) -> Web:
     (base / "web").mkdir(exist_ok=True)
     routes = app_routes(MACHINE, base, is_server=True)
-    return Web(MACHINE, journal, base, is_installed=lambda: True, routes=routes)
+    return Web(MACHINE, journal, base, is_installed=lambda: True, routes=routes, private=None)
 
 
 def run_app(base: Path, recorded: Path, secrets: dict[str, str] | None = None) -> Asked:

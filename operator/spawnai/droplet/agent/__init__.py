@@ -6,10 +6,9 @@ Standard library only, Python 3.11 or newer: it runs on the droplet's own Python
 the operator imports it. Everything it reads and writes lies in the folder of the archive, so a
 machine may have its root anywhere:
 
-    session.json             what the operator decided for this droplet; never changed here
-    agent.crt, agent.key     the certificate that the operator expects
-    operator.crt             the one that the operator shows
-    door.crt, door.key       the certificate that a gateway expects
+    session.json             what the operator decided for this droplet, with the certificates that
+                             the operator and gateways expect and the one that the operator shows;
+                             replaced as a whole when a session takes over a spare
     machine.env              optional: where this machine differs from a droplet (see Machine)
     packages                 "ok", or why the packages could not be installed
     expiry.json, switch.json the operator's last word on the end, and what the switch promised

@@ -48,6 +48,8 @@ class Request:
 
 Answer = tuple[int, Mapping[str, Any]]
 Route = Callable[[Request], Answer]
+Admit = Callable[[str], Route | None]
+"""From the Authorization header to who answers its caller; None: the caller is a stranger."""
 
 
 class Door:
@@ -57,13 +59,10 @@ class Door:
         self,
         address: tuple[str, int],
         tls: ssl.SSLContext,
-        *,
-        knows: Callable[[str], bool],
-        route: Route,
+        admit: Admit,
     ) -> None:
         self._tls = tls
-        self._knows = knows
-        self._route = route
+        self._admit = admit
         self._lock = threading.Lock()
         self._strangers: dict[socket.socket, str] = {}  # in the order in which they came
         self._guests: dict[socket.socket, str] = {}
@@ -89,6 +88,13 @@ class Door:
             except RuntimeError:  # no thread can be had
                 self._forget(raw)
                 raw.close()
+
+    def change_locks(self, tls: ssl.SSLContext) -> None:
+        """From now on only these certificates open it. Who is in gets his answer, and no other."""
+        with self._lock:
+            self._tls = tls
+            for raw in (*self._strangers, *self._guests):
+                hang_up(raw, socket.SHUT_RD)
 
     def _make_room(self, caller: str) -> None:
         """The one who came first and has not shown a certificate yet has had time enough."""
@@ -124,7 +130,7 @@ class Door:
                 copy.settimeout(HANDSHAKE_SECONDS)
                 with self._tls.wrap_socket(copy, server_side=True) as secure:
                     self._let_in(raw)
-                    connection = Connection(secure, self._knows, self._route)
+                    connection = Connection(secure, self._admit)
                     while connection.serve_one():
                         pass
         except OSError:  # callers that hang up, scan or speak no TLS are not worth a line
@@ -138,10 +144,9 @@ class Door:
 class Connection:
     """Requests that come one after the other from someone who has shown his certificate."""
 
-    def __init__(self, secure: ssl.SSLSocket, knows: Callable[[str], bool], route: Route) -> None:
+    def __init__(self, secure: ssl.SSLSocket, admit: Admit) -> None:
         self._secure = secure
-        self._knows = knows
-        self._route = route
+        self._admit = admit
         self._received = b""
         self._deadline = 0.0
         self._unread = 0
@@ -175,14 +180,15 @@ class Connection:
             for name, _, value in (line.partition(":") for line in lines)
         }
         # Before anything else is looked at: not the path, not the body.
-        if not self._knows(headers.get("authorization", "")):
+        route = self._admit(headers.get("authorization", ""))
+        if route is None:
             raise Refused(401, "the bearer token is missing or wrong")
         length = headers.get("content-length", "0")
         self._unread = int(length) if length.isdecimal() and len(length) < 12 else 1  # noqa: PLR2004
         if "transfer-encoding" in headers:
             self._unread = 1
         request = Request(words[0], words[1], headers, lambda: self._read_body(headers))
-        return self._route(request)
+        return route(request)
 
     def _read_head(self) -> bytes:
         while b"\r\n\r\n" not in self._received:
@@ -261,7 +267,7 @@ def is_local(caller: str, own: str) -> bool:
     return ipaddress.ip_address(caller).is_loopback and not ipaddress.ip_address(own).is_loopback
 
 
-def hang_up(raw: socket.socket) -> None:
+def hang_up(raw: socket.socket, how: int = socket.SHUT_RDWR) -> None:
     """Whoever waits for it, in whatever thread, hears of it at once."""
     with contextlib.suppress(OSError):
-        raw.shutdown(socket.SHUT_RDWR)
+        raw.shutdown(how)

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import urllib.parse
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,21 @@ from typing import Any
 from . import switch
 from .app import App, packages
 from .bundle import Refused
-from .door import Answer, Door, Request
+from .door import Answer, Door, Request, Route
 from .install import Installer
 from .pages import say
 from .settings import VERSION, Machine, Session
-from .state import Journal, State, tell_systemd
+from .state import Journal, State, tell_systemd, write_atomically
 from .usage import Usage
-from .web import Web, app_routes, write_health
+from .web import Web, app_routes, showing, write_health
 
 AFTER_HEADER = "x-spawnai-after"
 SWITCH_SECONDS = 5.0  # that the dead man's switch has to take in a new time
 STOP_SECONDS, STOP_SECONDS_MAX = 5.0, 30.0  # from asking the app to end to ending it
 YEAR_2100 = 2**32
 ACCEPTED = {"accepted": True}
+# What a spare is asked for before it has a session; all else would be kept for a stranger.
+OF_A_SPARE = {"/v1/status", "/v1/log", "/v1/usage", "/v1/expiry", "/v1/session"}
 
 
 class Agent:
@@ -38,31 +41,27 @@ class Agent:
     def __init__(self, base: Path) -> None:
         # All of these are read before any door is opened; a failure ends the agent, systemd
         # starts it again, and until then the doors are closed.
-        self._session = Session.read(base / "session.json")
         document = json.loads((base / "session.json").read_text("utf-8"))
+        self._session = Session.of(document)
         self._machine = Machine.read(base / "machine.env", document)
         self._base = base
         self._state = State(base / "state.json", partial(write_health, base))
         self._journal = Journal(base / "app.log")
         self._usage = Usage(self._machine.sample_seconds)
-        self._expiry_lock = threading.Lock()
+        self._lock = threading.Lock()
         self.web = Web(
             self._machine,
             self._journal,
             base,
             is_installed=lambda: packages(base) == "ok",
-            routes=app_routes(
-                self._machine, base, is_server=self._session.app_type in {"api", "fullstack"}
-            ),
+            routes=self._routes(self._session, self._machine),
+            private=self._session.gateway,
         )
-        self.app = App(
-            self._session, self._machine, self._state, self._journal, web=self.web, base=base
-        )
+        self.app = self._app(self._session, self._machine)
         self._door = Door(
             (self._machine.bind_address, self._machine.agent_port),
-            tls_of(base),
-            knows=self.knows,
-            route=self.route,
+            tls_of(self._session),
+            admit=self.admit,
         )
 
     def run(self) -> None:
@@ -77,15 +76,25 @@ class Agent:
             tell_systemd("WATCHDOG=1")
             time.sleep(10)
 
-    def knows(self, authorization: str) -> bool:
-        """Whether this is the operator; takes the same time whatever is shown."""
+    def _routes(self, session: Session, machine: Machine) -> list[Any]:
+        return app_routes(machine, self._base, is_server=session.app_type in {"api", "fullstack"})
+
+    def _app(self, session: Session, machine: Machine) -> App:
+        return App(session, machine, self._state, self._journal, web=self.web, base=self._base)
+
+    def admit(self, authorization: str) -> Route | None:
+        """Let the session's operator in; takes the same time whatever is shown."""
+        session = self._session
         scheme, _, token = authorization.partition(" ")
         shown = hashlib.sha256(token.strip().encode("utf-8", "replace")).hexdigest()
-        return hmac.compare_digest(shown, self._session.token_sha256) and scheme == "Bearer"
+        knows = hmac.compare_digest(shown, session.token_sha256) and scheme == "Bearer"
+        return partial(self.route, session) if knows else None
 
-    def route(self, request: Request) -> Answer:
-        """What the operator may ask for: all of it."""
+    def route(self, session: Session, request: Request) -> Answer:
+        """What the operator of this session may ask for: all of it."""
         url = urllib.parse.urlsplit(request.target)
+        if session.app_type is None and url.path not in OF_A_SPARE:
+            raise Refused(409, "this droplet is a spare; first a session has to take it over")
         match request.method, url.path:
             case "GET", "/v1/status":
                 return 200, self.status(request.headers.get(AFTER_HEADER))
@@ -98,8 +107,10 @@ class Agent:
                 return self.app.take(request.body()), ACCEPTED
             case "PUT", "/v1/env":
                 self.app.set_environment(request.body())
+            case "PUT", "/v1/session":
+                self.take_over(session, request.body())
             case "PUT", "/v1/expiry":
-                self.move_expiry(request.body())
+                self.move_expiry(session, request.body())
             case "PUT", "/v1/certificate":
                 self.web.put_certificate(request.body())
             case "PUT", "/v1/hosts":
@@ -119,6 +130,7 @@ class Agent:
     def status(self, after: str | None) -> dict[str, Any]:
         """AgentStatus, as the operator's client reads it; `after` is the state it knows of."""
         values = self._state.snapshot(after)
+        runtime = packages(self._base)
         promise = switch.read(self._base / "switch.json", switch.Promise)
         return {
             **values,
@@ -126,34 +138,80 @@ class Agent:
             "expiresAt": promise.expires_at if promise else self._session.expires_at,
             "log": self._journal.lines(),
             "agentVersion": VERSION,
+            "runtime": "" if runtime == "ok" and self.web.problem() else runtime,
         }
 
-    def move_expiry(self, document: Any) -> None:
+    def take_over(self, under: Session, document: Any) -> None:
+        """Become the droplet of another session, as if it had booted as that; a spare alone does.
+
+        session.json is the whole of what a droplet is, so its replacement is the one moment at
+        which it changes hands, whatever ends the agent before or after. Returns once the switch has
+        taken in the new end, also to who asks again.
+        """
+        try:
+            session = Session.of(document)
+            tls = tls_of(session)
+            machine = Machine.read(self._base / "machine.env", document)
+            if session.gateway:
+                showing(session.gateway)
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise Refused(422, f"this is no session: {error!r}") from None
+        if session.app_type is None or machine.agent_port != self._machine.agent_port:
+            raise Refused(422, "a session has an app type, and its agent listens where this does")
+        with self._lock:
+            if self._session.app_type is None:
+                if under is not self._session:
+                    raise Refused(401, "another session has taken over this droplet")
+                app = self._app(session, machine)
+                owned = {**document, "expiry": asdict(self._expiry(document, session))}
+                write_atomically(self._base / "session.json", json.dumps(owned, indent=2) + "\n")
+                self._session, self._machine, self.app = session, machine, app
+                self._door.change_locks(tls)
+                self._journal.forget()
+                self._usage.forget()
+                self.web.take_over(machine, self._routes(session, machine), session.gateway)
+            elif session.uid != self._session.uid:
+                raise Refused(409, "this droplet is another session's")
+            taken = switch.read(self._base / "session.json", switch.Expiry, "expiry")
+            self._await_switch(taken.number if taken else 0)
+
+    def move_expiry(self, under: Session, document: Any) -> None:
         """The operator's alone: nothing on this droplet can lengthen its life.
 
         Returns once the switch has taken it in.
         """
         document = document if isinstance(document, dict) else {}
+        with self._lock:
+            if under is not self._session:
+                raise Refused(401, "another session has taken over this droplet")
+            expiry = self._expiry(document, under)
+            switch.write(self._base / "expiry.json", expiry)
+            self._await_switch(expiry.number)
+
+    def _expiry(self, document: Any, session: Session) -> switch.Expiry:
+        """What this document says of the end, as the operator's last word."""
         expires_at = _time(document.get("expiresAt"), "expiresAt")
         lifetime = document.get("lifetimeSeconds", expires_at - time.time())
-        with self._expiry_lock:
+        before = (
+            switch.read(self._base / "switch.json", switch.Promise),
+            *(switch.read(self._base / name, switch.Expiry, part) for name, part in switch.WORDS),
+        )
+        return switch.Expiry(
+            1 + max((one.number for one in before if one), default=0),
+            expires_at,
+            _time(lifetime, "lifetimeSeconds", least=-YEAR_2100),
+            _time(session.grace_seconds, "graceSeconds"),
+            switch.now(),
+            switch.boot_name(self._machine),
+        )
+
+    def _await_switch(self, number: int) -> None:
+        deadline = time.monotonic() + SWITCH_SECONDS
+        while time.monotonic() < deadline:
             promise = switch.read(self._base / "switch.json", switch.Promise)
-            before = switch.read(self._base / "expiry.json", switch.Expiry)
-            number = 1 + max(promise.number if promise else 0, before.number if before else 0)
-            expiry = switch.Expiry(
-                number,
-                expires_at,
-                _time(lifetime, "lifetimeSeconds", least=-YEAR_2100),
-                switch.now(),
-                switch.boot_name(self._machine),
-            )
-            switch.write(self._base / "expiry.json", expiry)
-            deadline = time.monotonic() + SWITCH_SECONDS
-            while time.monotonic() < deadline:
-                promise = switch.read(self._base / "switch.json", switch.Promise)
-                if promise is not None and promise.number >= number:
-                    return
-                time.sleep(0.02)
+            if promise is not None and promise.number >= number:
+                return
+            time.sleep(0.02)
         raise Refused(503, "the dead man's switch does not answer; ask again")
 
 
@@ -177,15 +235,13 @@ def _number(query: str) -> int:
     return int(text) if text.isdecimal() and len(text) < 12 else 0  # noqa: PLR2004
 
 
-def tls_of(base: Path) -> ssl.SSLContext:
+def tls_of(session: Session) -> ssl.SSLContext:
     """Both sides show a certificate of this session; the operator's is its own anchor."""
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.minimum_version = ssl.TLSVersion.TLSv1_3
+    tls = showing(session.own)
     tls.num_tickets = 0
-    tls.load_cert_chain(base / "agent.crt", base / "agent.key")
     tls.verify_mode = ssl.CERT_REQUIRED
     tls.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    tls.load_verify_locations(base / "operator.crt")
+    tls.load_verify_locations(cadata=session.operators)
     return tls
 
 

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,34 +18,62 @@ APP_TYPES = ("webapp", "api", "fullstack", "script")
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """A chain and its key (PEM), and the names it is for."""
+
+    chain: str
+    key: str = field(repr=False)
+    names: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(document: Mapping[str, Any]) -> "Certificate":
+        """As session.json has it."""
+        return Certificate(str(document["certificate"]), str(document["key"]))
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """What the operator decided: session.json.
 
     `expires_at` is only the first expiry, and `lifetime_seconds` how long after the droplet's first
-    boot that is, on whatever clock.
+    boot that is, on whatever clock. Without an app type the droplet is a spare: it waits for the
+    session that takes it over.
     """
 
-    app_type: str
+    uid: str
+    app_type: str | None
     token_sha256: str
     expires_at: float
     grace_seconds: float
-    lifetime_seconds: float | None = None
+    lifetime_seconds: float | None
+    own: Certificate
+    operators: str
+    gateway: Certificate | None
 
     @staticmethod
     def read(path: Path) -> "Session":
         """Read it, or raise: without it nothing may be opened, so nothing is assumed."""
-        document = json.loads(path.read_text("utf-8"))
+        return Session.of(json.loads(path.read_text("utf-8")))
+
+    @staticmethod
+    def of(document: Mapping[str, Any]) -> "Session":
+        """Raises KeyError, TypeError or ValueError where it lacks something."""
+        gateway = document["gateway"]
         session = Session(
-            app_type=str(document["appType"]),
+            uid=str(document["sessionUid"]),
+            app_type=document["appType"],
             token_sha256=str(document["tokenSha256"]),
             expires_at=float(document["expiresAt"]),
             grace_seconds=float(document["graceSeconds"]),
             lifetime_seconds=document.get("lifetimeSeconds"),
+            own=Certificate.of(document["agent"]),
+            operators=str(document["operatorCertificate"]),
+            gateway=None if gateway is None else Certificate.of(gateway),
         )
         if not re.fullmatch("[0-9a-f]{64}", session.token_sha256):
-            raise ValueError(f"{path}: tokenSha256 is not 64 hexadecimal digits")
-        if session.app_type not in APP_TYPES:
-            raise ValueError(f"{path}: appType {session.app_type!r} is not in {APP_TYPES}")
+            raise ValueError("tokenSha256 is not 64 hexadecimal digits")
+        if session.app_type not in (*APP_TYPES, None):
+            raise ValueError(f"appType {session.app_type!r} is not in {APP_TYPES}")
         return session
 
 

@@ -115,6 +115,14 @@ class Journal:
         """Never write any of these. What is shorter than a key is found in too many words."""
         self._hidden = tuple(secret for secret in secrets if len(secret) >= SECRET_CHARACTERS)
 
+    def forget(self) -> None:
+        """What was is none of the next session's."""
+        with self._lock, contextlib.suppress(OSError):
+            self._lines.clear()
+            self._count = 0
+            for path in (self._path, self._path.with_name(self._path.name + ".1")):
+                path.unlink(missing_ok=True)
+
     def write(self, text: str) -> None:
         """Add lines. The log is for reading: what steers a terminal or hides text is dropped."""
         for secret in self._hidden:

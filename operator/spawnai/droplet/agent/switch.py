@@ -6,7 +6,8 @@ nothing. What is left is written down; after a reboot the date says how long the
 and since a clock may be wrong until it has been set, a life that only the date says is over gets a
 little longer (`clock_settle_seconds`).
 
-    session.json    the first deadline: a date, and how long after the order that is
+    session.json    the first deadline: a date, and how long after the order that is. Where a
+                    session took over a spare, the agent wrote its Expiry there
     expiry.json     the operator's last word (Expiry, written by the agent)
     switch.json     what this knows and has promised (Promise, written here)
 """
@@ -28,6 +29,7 @@ LOOK_SECONDS = 0.2
 SAVE_SECONDS = 30.0
 AGAIN_SECONDS = 10.0
 RB_POWER_OFF = 0x4321FEDC  # reboot(2)
+WORDS = (("session.json", "expiry"), ("expiry.json", None))  # where the operator's stand
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Expiry:
     number: int
     expires_at: float
     lifetime_seconds: float
+    grace_seconds: float
     heard_at: float
     boot: str
 
@@ -58,11 +61,12 @@ class Promise:
 Document = TypeVar("Document", Expiry, Promise)
 
 
-def read(path: Path, kind: type[Document]) -> Document | None:
-    """What was written; None where there is nothing, or nothing that can be read."""
+def read(path: Path, kind: type[Document], part: str | None = None) -> Document | None:
+    """What was written, or a part of it; None where there is nothing that can be read."""
     try:
-        return kind(**json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+        document = json.loads(path.read_text("utf-8"))
+        return kind(**(document if part is None else document[part]))
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
@@ -117,10 +121,10 @@ def promise_without_memory(session: Session, at: Moment) -> Promise:
     return at.promise(0, session.expires_at, session.expires_at + session.grace_seconds - at.date)
 
 
-def promise_for(expiry: Expiry, grace_seconds: float, at: Moment) -> Promise:
+def promise_for(expiry: Expiry, at: Moment) -> Promise:
     """The operator's word, from when it was heard."""
     heard_at = expiry.heard_at if expiry.boot == at.boot else at.clock
-    left = heard_at + expiry.lifetime_seconds + grace_seconds - at.clock
+    left = heard_at + expiry.lifetime_seconds + expiry.grace_seconds - at.clock
     return at.promise(expiry.number, expiry.expires_at, left)
 
 
@@ -142,7 +146,7 @@ class Switch:
         self._machine = Machine.read(base / "machine.env", document)
         self._boot = boot_name(self._machine)
         self._started = now()
-        self._seen: tuple[int, int] | None = None
+        self._seen: dict[str, tuple[int, int]] = {}
         self._saved = 0.0
         self._promise = self._begin()
         self._save()
@@ -175,19 +179,19 @@ class Switch:
 
     def _listen(self) -> None:
         """Take in what the agent wrote down since the last look."""
-        path = self._base / "expiry.json"
-        try:
-            facts = path.stat()
-        except OSError:
-            return
-        if self._seen == (facts.st_mtime_ns, facts.st_ino):
-            return
-        self._seen = facts.st_mtime_ns, facts.st_ino
-        expiry = read(path, Expiry)
-        if expiry is None or expiry.number <= self._promise.number:
-            return
-        self._promise = promise_for(expiry, self._session.grace_seconds, self._moment())
-        self._save()
+        for name, part in WORDS:
+            path = self._base / name
+            try:
+                facts = path.stat()
+            except OSError:
+                continue
+            if self._seen.get(name) == (facts.st_mtime_ns, facts.st_ino):
+                continue
+            self._seen[name] = facts.st_mtime_ns, facts.st_ino
+            expiry = read(path, Expiry, part)
+            if expiry is not None and expiry.number > self._promise.number:
+                self._promise = promise_for(expiry, self._moment())
+                self._save()
 
     def _save(self) -> None:
         self._saved = now()

@@ -38,6 +38,12 @@ class Usage:
                 self._samples.append(sample)
                 self._count += 1
 
+    def forget(self) -> None:
+        """What was is none of the next session's."""
+        with self._lock:
+            self._samples.clear()
+            self._count = 0
+
     def since(self, number: int) -> dict[str, Any]:
         """The samples from this number on, and the next one's."""
         with self._lock:

@@ -30,7 +30,7 @@ from .processes import (
     Sink,
     UnitProcess,
 )
-from .settings import PATH, VERSION, Machine
+from .settings import PATH, VERSION, Certificate, Machine
 from .state import Journal, complain, write_atomically
 
 CHALLENGE_PATH = "/.well-known/acme-challenge"
@@ -49,15 +49,6 @@ UP = frozenset({"running", "finished"})
 ENDED = "ended"
 SECOND = "second"
 STREAM_DELAY = "stream_close_delay"  # of a reverse proxy, since Caddy 2.7
-
-
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """A chain and its key (PEM), and the names it is for."""
-
-    chain: str
-    key: str
-    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +322,7 @@ class Web:
         *,
         is_installed: Callable[[], bool],
         routes: list[Any],
+        private: Certificate | None,
     ) -> None:
         self._machine = machine
         self._journal = journal
@@ -338,7 +330,7 @@ class Web:
         self._folder = base / "web"
         self._is_installed = is_installed
         self._routes = routes
-        self._private = _read_private(base)
+        self._private = private
         self._exposure = _read_exposure(base / "web.json")
         self._lock = threading.Lock()
         self._delays_streams = True
@@ -348,6 +340,12 @@ class Web:
             (base / name).mkdir(mode=0o755, exist_ok=True)
 
     # What the operator and the app's life ask for
+
+    def take_over(self, machine: Machine, routes: list[Any], private: Certificate | None) -> None:
+        """Serve another session from now on; returns when Caddy does, if it runs."""
+        with self._lock:
+            self._machine, self._routes, self._private = machine, routes, private
+            self._problem = self._load()
 
     def put_challenge(self, token: str, document: Any) -> None:
         """Answer an ACME server's http-01 challenge from now on."""
@@ -419,8 +417,7 @@ class Web:
 
     def problem(self) -> str:
         """Why the app is not served, or nothing."""
-        with self._lock:
-            return self._problem
+        return self._problem
 
     def _expose(self, exposure: Exposure) -> None:
         before = self._exposure
@@ -577,24 +574,28 @@ def _checked_certificate(document: Any) -> Certificate:
         isinstance(name, str) and re.fullmatch(r"[a-z0-9.:*-]{1,253}", name) for name in names
     ):
         raise Refused(422, "names must be host names in small letters or addresses")
-    memory = os.memfd_create("certificate", os.MFD_CLOEXEC)
+    certificate = Certificate(chain, key, tuple(names))
     try:
-        os.write(memory, f"{chain}\n{key}\n".encode())
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(f"/proc/self/fd/{memory}")
+        showing(certificate)
     except (ssl.SSLError, OSError, ValueError) as error:
         raise Refused(422, f"the key does not belong to the chain: {error}") from None
+    return certificate
+
+
+def showing(certificate: Certificate) -> ssl.SSLContext:
+    """The server's side of TLS 1.3 with this certificate, whose key touches no disk.
+
+    Raises ssl.SSLError, OSError or ValueError where the key does not belong to the chain.
+    """
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.minimum_version = ssl.TLSVersion.TLSv1_3
+    memory = os.memfd_create("certificate", os.MFD_CLOEXEC)  # a context reads files only
+    try:
+        os.write(memory, f"{certificate.chain}\n{certificate.key}\n".encode())
+        tls.load_cert_chain(f"/proc/self/fd/{memory}")
     finally:
         os.close(memory)
-    return Certificate(chain, key, tuple(names))
-
-
-def _read_private(base: Path) -> Certificate | None:
-    try:
-        return Certificate(
-            (base / "door.crt").read_text("ascii"), (base / "door.key").read_text("ascii")
-        )
-    except FileNotFoundError:
-        return None
+    return tls
 
 
 def _read_exposure(path: Path) -> Exposure:
