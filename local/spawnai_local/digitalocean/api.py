@@ -17,7 +17,7 @@ from spawnai_local.digitalocean.exchange import Answer, Request, refusal
 from spawnai_local.digitalocean.faults import NO_FAULT, Fault, FaultPlan, Kind
 from spawnai_local.digitalocean.rate_limits import RateLimits
 from spawnai_local.digitalocean.router import Route
-from spawnai_local.digitalocean.scopes import Scopes, has_scope, scope_of, withheld
+from spawnai_local.digitalocean.scopes import Scopes, has_scope, scopes_of, withheld
 from spawnai_local.digitalocean.state.droplets import Anomalies
 
 BEARER = "bearer "
@@ -147,7 +147,7 @@ class Api:
 
     def _check_right(self, token: str, route: Route) -> None:
         scopes = self.tokens[token]
-        if not has_scope(scopes, scope_of(route)):
+        if not all(has_scope(scopes, scope) for scope in scopes_of(route)):
             reads_only = scopes is not None and all(one.endswith(":read") for one in scopes)
             raise errors.read_only() if reads_only else errors.missing_scope()
         if route.method == "POST" and self._cloud.account.status == "locked":

@@ -49,6 +49,12 @@ def scope_of(route: Route) -> str:
     return f"{kind}:{verb}"
 
 
+def scopes_of(route: Route) -> tuple[str, ...]:
+    """All scopes that a call needs: who tags a droplet changes it, too."""
+    also = ("droplet:update",) if route.template.endswith("/resources") else ()
+    return (scope_of(route), *also)
+
+
 def has_scope(scopes: frozenset[str] | None, scope: str) -> bool:
     """Whether a token of these scopes may do that; None is full access."""
     return (

@@ -61,8 +61,8 @@ class Delays:
     action: Delay = field(default=_delay(0.5))
     """A power action, from in-progress to completed."""
     tags: Delay = field(default=_delay(0.5))
-    """From a droplet's creation to its tags: until then it shows none and no firewall of its tags
-    covers it."""
+    """From a droplet's creation to its tags, and from tagging or untagging it to what it shows:
+    until then it shows the tags of before, and the firewalls of these cover it."""
     firewall: Delay = field(default=_delay(3.0))
     """From a change to a firewall, or a droplet it newly covers, to `succeeded`."""
     delete_visible: Delay = field(default=_delay(0.0))

@@ -83,6 +83,7 @@ class Call:
         values: what stands for the template's names.
         query: query parameters.
         body: the JSON body, if any. May hold secrets; never shown.
+        repeatable: whether a POST comes to the same end however often it is sent.
     """
 
     method: str
@@ -90,6 +91,7 @@ class Call:
     values: Mapping[str, str | int] = field(default_factory=dict)
     query: Mapping[str, str | int] = field(default_factory=dict)
     body: Mapping[str, Any] | None = field(default=None, repr=False)
+    repeatable: bool = False
 
     @property
     def endpoint(self) -> str:
@@ -227,7 +229,7 @@ class ApiClient:
             priority: what the call is for, or the turn that was waited for.
 
         Raises:
-            DigitalOceanError: see `errors.py`. Ambiguous only for a POST.
+            DigitalOceanError: see `errors.py`. Ambiguous only for a POST that is not repeatable.
             Exception: whatever `before_change` raised; a POST was not sent then.
         """
         if isinstance(priority, Slot):
@@ -288,6 +290,7 @@ class ApiClient:
                 status,
                 headers,
                 content,
+                repeatable=call.repeatable,
                 utc_now=clock.utc_now(),
                 secret=self._token,
             )
@@ -296,6 +299,7 @@ class ApiClient:
                 call.endpoint,
                 error,
                 status=status,
+                repeatable=call.repeatable,
                 has_left=departure.count > 0,
                 timeout_seconds=self._timeout_seconds,
                 secret=self._token,

@@ -111,6 +111,27 @@ class Droplets:
             priority=priority,
         )
 
+    async def rename(self, droplet_id: int, name: str, *, priority: Priority | Slot) -> Action:
+        """Begin to give the droplet another name: it shows when the action has ended.
+
+        The droplet is locked meanwhile, also for its deletion. Safe to repeat.
+
+        Raises:
+            Busy: another action is under way, such as this one, when its answer was lost.
+            NotFound: there is no such droplet.
+        """
+        return await self._api.call(
+            Call(
+                "POST",
+                "/v2/droplets/{id}/actions",
+                {"id": droplet_id},
+                body={"type": "rename", "name": name},
+                repeatable=True,
+            ),
+            read_action,
+            priority=priority,
+        )
+
     async def action(self, droplet_id: int, action_id: int, *, priority: Priority) -> Action | None:
         """An action of the droplet as it is now; None: there is none."""
         try:

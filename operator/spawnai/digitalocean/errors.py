@@ -16,7 +16,8 @@
     └── Ambiguous       no usable answer to a POST that may have been carried out: look first
 
 Only a POST can be Ambiguous: DigitalOcean has no idempotency key, so a repeated POST may make a
-second object. GET, PUT and DELETE come to the same end however often they are sent.
+second object. GET, PUT and DELETE come to the same end however often they are sent, and so do the
+POSTs that make or put on a tag, or give a name.
 """
 
 import re

@@ -80,6 +80,7 @@ def error_of_answer(
     headers: Mapping[str, str],
     content: bytes,
     *,
+    repeatable: bool = False,
     utc_now: datetime,
     secret: str,
 ) -> DigitalOceanError:
@@ -90,6 +91,7 @@ def error_of_answer(
         status: anything but 2xx.
         headers: the answer's headers.
         content: the answer's body, of whatever kind.
+        repeatable: whether a POST comes to the same end however often it is sent.
         utc_now: the time of the answer, to read a rate limit's end.
         secret: what may not be shown, even when the answer repeats it.
     """
@@ -109,6 +111,15 @@ def error_of_answer(
             secret,
         )
 
+    def unsaid() -> DigitalOceanError:
+        return error_of_sent(
+            endpoint,
+            message,
+            status=status,
+            request_id=known["request_id"],
+            repeatable=repeatable,
+        )
+
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         seconds = retry_after_seconds(headers, utc_now)
         return RateLimited(
@@ -117,12 +128,12 @@ def error_of_answer(
             **known,
         )
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:
-        return error_of_sent(endpoint, message, status=status, request_id=known["request_id"])
+        return unsaid()
     if status < HTTPStatus.BAD_REQUEST:
         return Refused(f"{message} (redirects are not followed: check the API address)", **known)
     if not identifier:
         # A proxy's page says nothing about the object: above all, its 404 does not mean "gone".
-        return error_of_sent(endpoint, message, status=status, request_id=known["request_id"])
+        return unsaid()
     if status == HTTPStatus.UNAUTHORIZED:
         return Unauthorized(message, **known)
     if status == HTTPStatus.FORBIDDEN:
@@ -139,7 +150,7 @@ def error_of_answer(
     if status == HTTPStatus.NOT_FOUND:
         if _NOT_FOUND.fullmatch(identifier):
             return NotFound(message, **known)
-        return error_of_sent(endpoint, message, status=status, request_id=known["request_id"])
+        return unsaid()
     if status == HTTPStatus.LOCKED:
         return Busy(message, **known)
     return _refusal(endpoint, message)(message, **known)
@@ -168,6 +179,7 @@ def error_without_answer(
     error: Exception,
     *,
     status: int | None = None,
+    repeatable: bool = False,
     has_left: bool,
     timeout_seconds: float,
     secret: str,
@@ -178,6 +190,7 @@ def error_without_answer(
         endpoint: the call, such as "POST /v2/droplets".
         error: what came instead of an answer, or of reading it, of whatever class.
         status: the answer's status, when there was one.
+        repeatable: whether a POST comes to the same end however often it is sent.
         has_left: whether the request had begun to leave this machine.
         timeout_seconds: the call's limit, for the message.
         secret: what may not be shown, even when the exception repeats it.
@@ -192,7 +205,7 @@ def error_without_answer(
         reason = shown(f"{type(error).__name__}: {_text_of(error)}", secret)
     if not has_left:
         return Unavailable(f"{reason}; the request was never sent", endpoint=endpoint)
-    return error_of_sent(endpoint, reason, status=status)
+    return error_of_sent(endpoint, reason, status=status, repeatable=repeatable)
 
 
 def _text_of(error: Exception) -> str:
@@ -203,10 +216,15 @@ def _text_of(error: Exception) -> str:
 
 
 def error_of_sent(
-    endpoint: str, reason: str, *, status: int | None = None, request_id: str | None = None
+    endpoint: str,
+    reason: str,
+    *,
+    status: int | None = None,
+    request_id: str | None = None,
+    repeatable: bool = False,
 ) -> DigitalOceanError:
     """The error that follows from a request that was sent and an answer that says nothing."""
-    if endpoint.startswith("POST "):
+    if endpoint.startswith("POST ") and not repeatable:
         return Ambiguous(
             f"{reason}; it may have been carried out all the same, so the operator looks "
             "before it tries again",

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from spawnai.digitalocean.answers import member, read
 from spawnai.digitalocean.budget import Priority, Slot
 from spawnai.digitalocean.client import ApiClient, Call
-from spawnai.digitalocean.errors import AlreadyExists, NotFound
+from spawnai.digitalocean.errors import NotFound
 from spawnai.digitalocean.listing import PER_PAGE, has_no_name_of_ours, list_all, read_page
 from spawnai.digitalocean.models import (
     PEER_FIELDS,
@@ -19,6 +19,7 @@ from spawnai.digitalocean.models import (
     FirewallRule,
     Page,
 )
+from spawnai.digitalocean.tags import Tags
 
 ANYWHERE = ("0.0.0.0/0", "::/0")
 # RFC 1918 and RFC 4193: what a VPC's addresses can be.
@@ -193,15 +194,8 @@ class Firewalls:
         return True
 
     async def ensure_tag(self, name: str, *, priority: Priority) -> None:
-        """Make the tag exist. A tag is its name, so doing it again changes nothing."""
-        try:
-            await self._api.call(
-                Call("POST", "/v2/tags", body={"name": name}),
-                lambda document, _sent_at: member(member(document, "tag"), "name"),
-                priority=priority,
-            )
-        except AlreadyExists:
-            return
+        """Make the tag exist: see Tags.ensure."""
+        await Tags(self._api).ensure(name, priority=priority)
 
 
 def _body(order: FirewallOrder) -> dict[str, Any]:

@@ -18,7 +18,10 @@ _VERBS = {"GET": "read", "POST": "create", "PUT": "update", "DELETE": "delete"}
 
 
 def scope_of(endpoint: str) -> str | None:
-    """The scope that a call such as "POST /v2/droplets" needs; None for one that is not known."""
+    """The scope that a call such as "POST /v2/droplets" needs; None for one that is not known.
+
+    Where it needs two, both as a person reads them.
+    """
     method, _, path = endpoint.partition(" ")
     words = path.split("/")[2:]
     verb = _VERBS.get(method)
@@ -28,5 +31,7 @@ def scope_of(endpoint: str) -> str | None:
         return f"ssh_key:{verb}"
     if words[-1] == "actions" and method == "POST":
         verb = "update"
+    if words[-1] == "resources":
+        return f"tag:{verb} or droplet:update"  # the call needs both
     kind = _KINDS.get(words[0])
     return f"{kind}:{verb}" if kind is not None else None

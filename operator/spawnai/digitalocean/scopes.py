@@ -3,8 +3,9 @@
 DigitalOcean has no call that tells the scopes of a token. Most missing ones show as a 403 at the
 first call that needs them, which names them (`scope_names.py`). The others would be noticed too
 late: without `tag:read` a droplet's tags come back empty, so that it is not known as ours, and
-without a right to delete nothing is missed before the first end. Those are probed by calls that
-change nothing: a listing of one object, and the deletion of an object that cannot exist.
+without a right to delete nothing is missed before the first end, and without a right to rename
+spares are paid that no session can ever claim. Those are probed by calls that change nothing: a
+listing of one object, and the deletion or renaming of an object that cannot exist.
 
 Scopes: docs.digitalocean.com/reference/api/scopes, read 2026-11.
 """
@@ -78,6 +79,27 @@ IMAGES = (
     ),
 )
 """Of a class with a baked image, besides."""
+
+
+POOLS = (
+    Scope(
+        "droplet:update",
+        Call(
+            "POST",
+            "/v2/droplets/{id}/actions",
+            {"id": _NO_NUMBER},
+            body={"type": "rename", "name": "nothing"},
+            repeatable=True,
+        ),
+        "no session can claim a spare droplet",
+    ),
+    Scope(
+        "tag:delete",
+        Call("DELETE", "/v2/tags/{name}", {"name": _NOTHING}),
+        "claimed droplets keep the tags of spares",
+    ),
+)
+"""Of a class with a pool, besides."""
 
 
 def of_domain(domain: str) -> tuple[Scope, ...]:

@@ -12,7 +12,7 @@ from spawnai.digitalocean.firewalls import Firewalls
 
 NEW = Priority.NEW
 DOMAIN = "example.com"
-PROBED = (*scopes.BASE, *scopes.of_domain(DOMAIN))
+PROBED = (*scopes.BASE, *scopes.of_domain(DOMAIN), *scopes.POOLS)
 
 
 @pytest.fixture

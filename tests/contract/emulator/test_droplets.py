@@ -250,6 +250,57 @@ async def test_a_droplet_can_be_renamed_and_other_actions_are_refused(account, c
     assert (await account.post(path, {"type": "resize", "size": "c-2"})).status == 422
 
 
+async def test_a_new_name_shows_when_its_action_has_ended_and_nothing_else_can_be_done_before(
+    account, control, clock
+):
+    droplet = await account.active_droplet("before")
+    path = f"/v2/droplets/{droplet['id']}"
+    await control.set_delays(action=5)
+    rename = {"type": "rename", "name": "after"}
+    assert (await account.post(f"{path}/actions", rename)).status == 201
+    assert await account.names(name="before") == ["before"]
+    for refused in (
+        await account.post(f"{path}/actions", rename),
+        await account.post(f"{path}/actions", {"type": "power_off"}),
+        await account.delete(path),
+    ):
+        assert (refused.status, refused.body["message"]) == (
+            422,
+            "Droplet already has a pending event.",
+        )
+    clock.advance(5)
+    shown = (await account.get(path)).body["droplet"]
+    assert (shown["name"], shown["status"], shown["locked"]) == ("after", "active", False)
+    assert (await account.post(f"{path}/actions", rename)).status == 201  # to the same once more
+
+
+async def test_a_droplet_that_is_still_made_or_off_the_same_rules_hold(account, control, clock):
+    await control.set_delays(boot=5)
+    droplet = await account.create_droplet("before")
+    path = f"/v2/droplets/{droplet['id']}/actions"
+    for name in ("two words", "", None, "x" * 256):
+        assert (await account.post(path, {"type": "rename", "name": name})).status == 422
+    assert (await account.post(path, {"type": "rename", "name": "after"})).status == 422
+    clock.advance(5)
+    assert (await account.post(path, {"type": "power_off"})).status == 201
+    clock.advance(5)
+    assert (await account.post(path, {"type": "rename", "name": "after"})).status == 201
+    clock.advance(5)
+    assert await account.names(name="after") == ["after"]
+    assert (await account.get("/v2/droplets")).body["droplets"][0]["status"] == "off"
+
+
+async def test_a_rename_may_fail(account, control, clock):
+    droplet = await account.active_droplet("before")
+    await control.add_faults("POST /v2/droplets/{droplet_id}/actions errored")
+    path = f"/v2/droplets/{droplet['id']}/actions"
+    action = (await account.post(path, {"type": "rename", "name": "after"})).body["action"]
+    clock.advance(5)
+    ended = (await account.get(f"/v2/actions/{action['id']}")).body["action"]
+    assert ended["status"] == "errored"
+    assert await account.names() == ["before"]
+
+
 async def test_actions_and_deletion_by_tag_reach_all_that_carry_it(account, clock):
     for name in ("a", "b"):
         await account.active_droplet(name, tags=["group"])

@@ -73,3 +73,64 @@ async def test_the_tags_of_a_new_droplet_show_later_and_a_firewall_of_theirs_cov
     clock.advance(3)
     shown = (await account.get(f"/v2/firewalls/{firewall['id']}")).body["firewall"]
     assert shown["status"] == "succeeded"
+
+
+def of(droplet):
+    return {"resources": [{"resource_id": str(droplet["id"]), "resource_type": "droplet"}]}
+
+
+async def tags_of(account, droplet):
+    shown = (await account.get(f"/v2/droplets/{droplet['id']}")).body["droplet"]
+    return shown["tags"]
+
+
+async def test_what_is_tagged_or_untagged_shows_later_and_firewalls_follow_then(
+    account, control, clock
+):
+    droplet = await account.active_droplet(tags=["spare"])
+    await control.set_delays(tags=2, firewall=3)
+    for name in ("blue", "red"):
+        await account.post("/v2/tags", {"name": name})
+    rule = {"protocol": "tcp", "ports": "80", "sources": {"addresses": ["0.0.0.0/0"]}}
+    order = {"name": "fw", "inbound_rules": [rule], "tags": ["blue"]}
+    firewall = (await account.post("/v2/firewalls", order)).body["firewall"]
+    clock.advance(3)
+
+    assert (await account.post("/v2/tags/blue/resources", of(droplet))).status == 204
+    assert (await account.delete("/v2/tags/spare/resources", of(droplet))).status == 204
+
+    assert await tags_of(account, droplet) == ["spare"]
+    assert await account.names(tag_name="spare") == ["web-1"]
+    clock.advance(2)
+    assert await tags_of(account, droplet) == ["blue"]
+    assert await account.names(tag_name="blue") == ["web-1"]
+    assert await account.names(tag_name="spare") == []
+    shown = (await account.get(f"/v2/firewalls/{firewall['id']}")).body["firewall"]
+    assert [one["droplet_id"] for one in shown["pending_changes"]] == [droplet["id"]]
+
+
+async def test_a_droplet_is_tagged_by_the_first_spelling_of_a_tag_only(account):
+    droplet = await account.active_droplet()
+    await account.post("/v2/tags", {"name": "PROD"})
+    assert (await account.post("/v2/tags/prod/resources", of(droplet))).status == 404
+    assert (await account.post("/v2/tags/PROD/resources", of(droplet))).status == 204
+    assert (await account.post("/v2/tags/PROD/resources", of(droplet))).status == 204
+    assert await tags_of(account, droplet) == ["PROD"]
+
+
+async def test_what_is_gone_can_be_neither_tagged_nor_untagged(account):
+    droplet = await account.active_droplet(tags=["blue"])
+    await account.delete(f"/v2/droplets/{droplet['id']}")
+    assert (await account.post("/v2/tags/blue/resources", of(droplet))).status == 404
+    assert (await account.delete("/v2/tags/blue/resources", of(droplet))).status == 404
+
+
+async def test_who_tags_a_droplet_needs_the_right_to_change_it(account, control):
+    droplet = await account.active_droplet()
+    await account.post("/v2/tags", {"name": "blue"})
+    for scopes in (["tag:create", "tag:delete"], ["droplet:update"]):
+        await control.set_token("local-token", scopes)
+        assert (await account.post("/v2/tags/blue/resources", of(droplet))).status == 403
+        assert (await account.delete("/v2/tags/blue/resources", of(droplet))).status == 403
+    await control.set_token("local-token", ["tag:create", "tag:delete", "droplet:update"])
+    assert (await account.post("/v2/tags/blue/resources", of(droplet))).status == 204

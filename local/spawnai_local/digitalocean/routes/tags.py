@@ -66,7 +66,7 @@ class TagRoutes:
     def untag(self, request: Request) -> Answer:
         """Take a tag off droplets."""
         tag = self._tags.get(request.parameters["tag_id"])
-        self._droplets.unset_tag(tag.name, _droplet_ids(request.document()))
+        self._droplets.begin_untag(tag.name, _droplet_ids(request.document()))
         return nothing()
 
 

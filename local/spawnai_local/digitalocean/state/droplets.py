@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -181,6 +182,8 @@ class Droplets:
         """The session of each droplet there ever was, where its tags named one."""
         self._snapshots: dict[int, str | None] = {}
         """The name of what each snapshot action under way makes; None: it ends in error."""
+        self._names: dict[int, str | None] = {}
+        """The name that each rename under way gives; None: it ends in error."""
         self.images = Images(world, catalogue, actions, bill)
         if self._machines is not None:
             self.images.on_deleted = self._machines.drop_disk
@@ -280,9 +283,7 @@ class Droplets:
         elif kind == "rename":
             name = _checked_name(order.get("name"))
             action = self._actions.begin("rename", droplet_id, droplet.region)
-            self._of_name[droplet.name.lower()].pop(droplet_id, None)
-            droplet.name = name
-            self._of_name.setdefault(name.lower(), {})[droplet_id] = None
+            self._names[action.id] = None if anomalies.errored else name
         else:
             if kind == "power_on" and droplet.status == "active":
                 raise errors.unprocessable("Droplet is already powered on.")
@@ -306,20 +307,28 @@ class Droplets:
             self._world.record("droplet off", droplet_id, name=droplet.name)
 
     def set_tag(self, name: str, droplet_ids: list[int]) -> None:
-        """Put a tag on droplets.
+        """Begin to put a tag on droplets: it shows a little later.
 
         Raises:
             ApiError: 404, one of them does not exist.
         """
         droplets = [self.get(droplet_id) for droplet_id in droplet_ids]
         for droplet in droplets:
-            if name not in droplet.tags:
-                droplet.tags = [*droplet.tags, name]
-                droplet.text = None
-                self._tags.attach(name, droplet.id)
-                self.firewalls.droplet_tagged(droplet.id, [name])
-                if (session := session_of([name])) is not None:
-                    self.sessions[droplet.id] = session
+            if (session := session_of([name])) is not None:
+                self.sessions[droplet.id] = session
+            self._later(partial(self._show_tags, droplet, [name]))
+
+    def begin_untag(self, name: str, droplet_ids: list[int]) -> None:
+        """Begin to take a tag off droplets: it shows for a little longer.
+
+        Raises:
+            ApiError: 404, one of them does not exist.
+        """
+        for droplet_id in [self.get(droplet_id).id for droplet_id in droplet_ids]:
+            self._later(partial(self.unset_tag, name, [droplet_id]))
+
+    def _later(self, action: Callable[[], None]) -> None:
+        self._soon(self._world.draw(self._world.delays.tags), action)
 
     def unset_tag(self, name: str, droplet_ids: Collection[int]) -> None:
         """Take a tag off droplets."""
@@ -502,11 +511,11 @@ class Droplets:
             droplet.text = None
 
     def _show_tags(self, droplet: Droplet, tags: list[str]) -> None:
-        """Put the tags of its order on a droplet, which happens after it was made."""
-        if droplet.deleted_at is not None:
+        """Put tags on a droplet, which happens after it was made, or after it was asked for."""
+        tags = [name for name in tags if name not in droplet.tags]
+        if droplet.deleted_at is not None or not tags:
             return
-        for name in tags:
-            self._tags.attach(name, droplet.id)
+        tags = [self._tags.attach(name, droplet.id).name for name in tags]
         droplet.tags = list(dict.fromkeys([*droplet.tags, *tags]))
         droplet.text = None
         self.firewalls.droplet_tagged(droplet.id, tags)
@@ -547,13 +556,31 @@ class Droplets:
         if action.type == "snapshot":
             self._end_snapshot(droplet, action)
             return
+        if action.type == "rename":
+            self._end_rename(droplet, action)
+            return
         self._actions.end(action)
         if action.type in ("power_off", "shutdown"):
             droplet.status = "off"
             self._world.record("droplet off", droplet.id, name=droplet.name)
-        elif action.type != "rename":
+        else:
             droplet.status = "active"
             self._boot(droplet)
+
+    def _end_rename(self, droplet: Droplet, action: Action) -> None:
+        name = self._names.pop(action.id)
+        self._actions.end(action, "errored" if name is None else "completed")
+        if name is not None:
+            self._unname(droplet)
+            droplet.name = name
+            self._of_name.setdefault(name.lower(), {})[droplet.id] = None
+            self._world.record("droplet renamed", droplet.id, name=name)
+
+    def _unname(self, droplet: Droplet) -> None:
+        named = self._of_name[droplet.name.lower()]
+        named.pop(droplet.id, None)
+        if not named:
+            del self._of_name[droplet.name.lower()]
 
     def _end_snapshot(self, droplet: Droplet, action: Action) -> None:
         name = self._snapshots.pop(action.id)
@@ -593,9 +620,7 @@ class Droplets:
     def _forget(self, droplet: Droplet) -> None:
         self._going -= 1
         del self._droplets[droplet.id]
-        self._of_name[droplet.name.lower()].pop(droplet.id, None)
-        if not self._of_name[droplet.name.lower()]:
-            del self._of_name[droplet.name.lower()]
+        self._unname(droplet)
         for tag in droplet.tags:
             self._tags.detach(tag, droplet.id)
         self.firewalls.droplet_gone(droplet.id)
