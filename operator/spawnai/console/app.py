@@ -61,7 +61,7 @@ def build_app(
         sessions,
         Inside(door, sessions),
         History(api, door, sessions, history_database),
-        Me(api, sessions, searches_all=history_database is not None),
+        Me(api, sessions),
         Docs(app.openapi),
         Assets(read_assets()),
     ):

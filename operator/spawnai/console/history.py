@@ -16,7 +16,7 @@ from spawnai.api.history import MOST, Search
 
 from .api_server import ApiServer
 from .caller import Caller
-from .errors import RETRY_SECONDS, Problem
+from .errors import Problem
 from .models import EndedSession, HistoryAnswer, Namespace
 from .operator_door import AWAY, OperatorDoor
 from .rights import require_list
@@ -32,11 +32,6 @@ OPERATOR_AWAY = {
     "notice": "the operator does not answer; this is what the history database holds, and "
     "sessions that ended in the last minute may be missing",
 }
-
-NO_DATABASE = (
-    "all namespaces are searched in the history database, and this console has none: ask for one "
-    "namespace, or see SPAWNAI_DATABASE_URL"
-)
 
 
 class DatabaseAway(Exception):
@@ -102,8 +97,7 @@ class History:
             bool,
             Query(
                 alias="allNamespaces",
-                description="Of all namespaces, for callers who may list their sessions; from the "
-                "history database alone.",
+                description="Of all namespaces, for callers who may list their sessions.",
             ),
         ] = False,
         user: Annotated[str | None, Query(max_length=253)] = None,
@@ -123,29 +117,13 @@ class History:
         `user` is whom limits and cost belong to: the namespace for an order without a user.
         """
         wanted = Search(user, class_name, search, since, until)
-        if all_namespaces:
-            return await self._ended_anywhere(caller, wanted)
-        return await self._ended(caller, self._sessions.namespace_of(caller, namespace), wanted)
+        place = None if all_namespaces else self._sessions.namespace_of(caller, namespace)
+        return await self._ended(caller, place, wanted)
 
-    async def _ended_anywhere(self, caller: Caller, search: Search) -> HistoryAnswer:
-        """What the database holds; the operator tells its ledgers for one namespace at a time."""
-        await require_list(self._api, caller, None)
-        if self._database is None:
-            raise Problem(HTTPStatus.NOT_FOUND, "NotFound", NO_DATABASE)
-        try:
-            return await self._database.ended(None, search)
-        except DatabaseAway as error:
-            raise Problem(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "DatabaseAway",
-                "the history database does not answer",
-                retry_after=RETRY_SECONDS,
-            ) from error
-
-    async def _ended(self, caller: Caller, namespace: str, search: Search) -> HistoryAnswer:
+    async def _ended(self, caller: Caller, namespace: str | None, search: Search) -> HistoryAnswer:
         if self._database is None:
             return await self._from_ledgers(caller, namespace, search)
-        # The database asks nobody: every row that it is asked for is of this one namespace.
+        # The database asks nobody for a right: it is asked for what the caller may list.
         await require_list(self._api, caller, namespace)
         try:
             kept = await self._database.ended(namespace, search)
@@ -160,8 +138,10 @@ class History:
             return kept.model_copy(update=OPERATOR_AWAY)
         return merged(ledgers, kept)
 
-    async def _from_ledgers(self, caller: Caller, namespace: str, search: Search) -> HistoryAnswer:
-        path = f"/v1/namespaces/{namespace}/history"
+    async def _from_ledgers(
+        self, caller: Caller, namespace: str | None, search: Search
+    ) -> HistoryAnswer:
+        path = "/v1/history" if namespace is None else f"/v1/namespaces/{namespace}/history"
         content = await self._door.read(caller, path, search.query)
         try:
             return HistoryAnswer.model_validate_json(content)

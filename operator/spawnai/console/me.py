@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from .api_server import ApiServer, Refused
-from .caller import Caller
 from .models import Namespace
 from .rights import may
 from .sessions import CallerOfRequest, Sessions, errors
@@ -27,10 +26,7 @@ class Rights(BaseModel):
     delete: bool
     logs: bool
     source: bool
-    search_all: bool = Field(
-        description="Search the history of all namespaces. False too where the console has no "
-        "history database."
-    )
+    search_all: bool = Field(description="Search the history of all namespaces.")
 
 
 class MeAnswer(BaseModel):
@@ -52,13 +48,11 @@ class Me:
     Args:
         api: who the caller is and what it may do.
         sessions: knows the namespace of a caller who names none.
-        searches_all: whether there is a history of all namespaces.
     """
 
-    def __init__(self, api: ApiServer, sessions: Sessions, *, searches_all: bool) -> None:
+    def __init__(self, api: ApiServer, sessions: Sessions) -> None:
         self._api = api
         self._sessions = sessions
-        self._searches_all = searches_all
         self.router = router = APIRouter(tags=["caller"])
         router.add_api_route(
             "/api/me", self.show, methods=["GET"], summary="Show the caller", responses=errors()
@@ -80,7 +74,7 @@ class Me:
         user, namespaces, search_all, *allowed = await asyncio.gather(
             self._user(caller.token),
             self._namespaces(caller.token),
-            self._may_search_all(caller),
+            may(self._api, caller, "list", None),
             *(
                 may(self._api, caller, verb, place, subresource=subresource)
                 for _, verb, subresource in rights
@@ -95,9 +89,6 @@ class Me:
                 **{name: yes for (name, _, _), yes in zip(rights, allowed, strict=True)},
             ),
         )
-
-    async def _may_search_all(self, caller: Caller) -> bool:
-        return self._searches_all and await may(self._api, caller, "list", None)
 
     async def _user(self, token: str) -> str:
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}

@@ -69,9 +69,9 @@ async def read(door, database=None, *, allowed=True, search=None):
     return await history._ended(Caller("t"), "team-a", search or Search())
 
 
-async def read_all(database, *, allowed=True):
-    history = History(ApiServer(allowed=allowed), Door(), SimpleNamespace(), database)
-    return await history._ended_anywhere(Caller("t"), Search())
+async def read_all(door, database=None, *, allowed=True):
+    history = History(ApiServer(allowed=allowed), door, SimpleNamespace(), database)
+    return await history._ended(Caller("t"), None, Search())
 
 
 async def test_without_a_database_it_is_what_the_operator_tells():
@@ -115,18 +115,16 @@ async def test_the_database_is_not_asked_for_whom_kubernetes_refuses():
     with pytest.raises(Refused, match=r"may not GET /apis/.*/namespaces/team-a/spawnsessions"):
         await read(Door(ended("1", 12)), database, allowed=False)
     with pytest.raises(Refused, match=r"may not GET /apis/spawn-ai.com/v1alpha1/spawnsessions"):
-        await read_all(database, allowed=False)
+        await read_all(Door(ended("1", 12)), database, allowed=False)
     assert not database.asked
 
 
-async def test_all_namespaces_are_searched_in_the_database_alone():
-    database = Database(ended("1", 12))
-    assert [one.uid for one in (await read_all(database)).items] == ["1"]
-    assert database.asked == "all"
-    for none, status in ((None, 404), (Database(away=True), 503)):
-        with pytest.raises(Problem) as caught:
-            await read_all(none)
-        assert caught.value.status == status
+async def test_all_namespaces_are_searched_in_the_ledgers_and_in_the_database():
+    door, database = Door(ended("2", 13)), Database(ended("1", 12))
+    assert [one.uid for one in (await read_all(door, database)).items] == ["2", "1"]
+    assert (door.asked, database.asked) == (("/v1/history", {}), "all")
+    # Without a database the operator decides who may.
+    assert [one.uid for one in (await read_all(door)).items] == ["2"]
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"items": [{"uid": 1}]}'])

@@ -11,15 +11,17 @@ from spawnai.controller.store import StoredRecord
 
 
 def history_document(
-    records: Iterable[StoredRecord], namespace: str, search: Search
+    records: Iterable[StoredRecord], namespace: str | None, search: Search
 ) -> dict[str, Any]:
-    """A namespace's ended sessions that match, the newest first; `more`: it has others, older."""
+    """The ended sessions of a namespace, or of all, that match, the newest first; `more`: there are
+    others, older.
+    """
     found = sorted(
         (
             (ended_at, one)
             for one in records
             if one.spec.owner.kind == SESSION_OWNER
-            and one.spec.owner.namespace == namespace
+            and namespace in {None, one.spec.owner.namespace}
             and (ended_at := one.status.completed_at) is not None
             and _matches(one, ended_at, search)
         ),

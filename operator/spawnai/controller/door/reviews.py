@@ -27,10 +27,12 @@ class Denied(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A verb on spawnsessions, or on a made-up subresource of them that only RBAC knows."""
+    """A verb on spawnsessions, or on a made-up subresource of them that only RBAC knows; without a
+    namespace: in all of them.
+    """
 
     verb: str
-    namespace: str
+    namespace: str | None
     name: str | None = None
     subresource: str | None = None
 
@@ -108,7 +110,8 @@ def _sentence(user: str, access: Access) -> str:
     """A refusal in Kubernetes' own words."""
     resource = "spawnsessions" + (f"/{access.subresource}" if access.subresource else "")
     subject = f' "{access.name}"' if access.name else ""
+    where = f'in the namespace "{access.namespace}"' if access.namespace else "at the cluster scope"
     return (
         f'spawnsessions.{GROUP}{subject} is forbidden: User "{user}" cannot {access.verb} resource '
-        f'"{resource}" in API group "{GROUP}" in the namespace "{access.namespace}"'
+        f'"{resource}" in API group "{GROUP}" {where}'
     )

@@ -107,6 +107,7 @@ class Door:
                 web.get(f"{session}/receipt", self._receipt),
                 web.get("/v1/namespaces/{namespace}/offer", self._offer),
                 web.get("/v1/namespaces/{namespace}/history", self._history),
+                web.get("/v1/history", self._history),
             ]
         )
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
@@ -277,8 +278,8 @@ class Door:
         )
 
     async def _history(self, request: web.Request) -> web.StreamResponse:
-        """Ended sessions of a namespace from their ledgers, also of those that were deleted."""
-        namespace = request.match_info["namespace"]
+        """Ended sessions of a namespace, or of all, from their ledgers: also of deleted ones."""
+        namespace = request.match_info.get("namespace")
         await self._reviews.require(_token(request), Access("list", namespace))
         try:
             search = Search.of(request.query)

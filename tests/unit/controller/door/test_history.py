@@ -55,6 +55,7 @@ def test_what_lives_or_is_of_others_is_not_told():
     a_class = a_record(owner={"kind": "SpawnClass", "name": "standard", "uid": "c"})
     assert names(living, a_class) == []
     assert names(a_record(), namespace="team-b") == []
+    assert names(living, a_class, a_record(), namespace=None) == ["retro-board"]
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,11 @@ async def test_what_is_not_allowed_is_403_in_kubernetes_words():
     )
 
 
+async def test_what_is_not_allowed_in_all_namespaces_is_said_so():
+    with pytest.raises(Denied, match=r"cannot list resource .* at the cluster scope"):
+        await Reviews(ApiServer(), Clock()).require("dana's", Access("list", None, "quiz"))
+
+
 async def test_an_answer_is_believed_for_a_moment_and_a_revoked_right_ends_then():
     server, clock = ApiServer(), Clock()
     reviews = Reviews(server, clock)
