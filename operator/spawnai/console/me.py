@@ -1,13 +1,14 @@
 """Who the caller is, as the API server sees it, and what it may do in a namespace."""
 
 import asyncio
+from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from .api_server import ApiServer, Refused
+from .api_server import ApiServer, Refused, sessions_path
 from .models import Namespace
 from .rights import may
 from .sessions import CallerOfRequest, Sessions, errors
@@ -40,6 +41,9 @@ class MeAnswer(BaseModel):
         description="The namespaces there are; empty when the caller may not list them."
     )
     may: Rights
+    refusal: str | None = Field(
+        description="Why the caller may not order there, in Kubernetes' own words."
+    )
 
 
 class Me:
@@ -80,15 +84,23 @@ class Me:
                 for _, verb, subresource in rights
             ),
         )
+        may_do = {name: yes for (name, _, _), yes in zip(rights, allowed, strict=True)}
         return MeAnswer(
             user=user,
             namespace=place,
             namespaces=namespaces,
-            may=Rights(
-                search_all=search_all,
-                **{name: yes for (name, _, _), yes in zip(rights, allowed, strict=True)},
-            ),
+            may=Rights(search_all=search_all, **may_do),
+            refusal=None if may_do["order"] else await self._refusal(caller.token, place),
         )
+
+    async def _refusal(self, token: str, namespace: str) -> str | None:
+        """What Kubernetes says to an order. It is a dry run of none, and nothing comes of it."""
+        path, query = sessions_path(namespace), {"dryRun": "All"}
+        try:
+            await self._api.call(token, "POST", path, query=query, body={})
+        except Refused as error:
+            return str(error) if error.status == HTTPStatus.FORBIDDEN else None
+        return None
 
     async def _user(self, token: str) -> str:
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}

@@ -207,6 +207,9 @@ async def test_me_tells_who_asks_and_what_may_be_done(world: World):
         "source": True,
         "searchAll": False,
     }
+    assert 'cannot create resource "spawnsessions"' in me["refusal"]
+    async with world.client(world.editor) as client:
+        assert (await client.get("api/me")).json()["refusal"] is None
     async with world.client(world.auditor) as client:
         assert (await client.get("api/me")).json()["may"]["searchAll"] is True
 

@@ -202,7 +202,9 @@ async def test_what_failed_says_why_and_what_to_do(page: Page, clean: World):
 async def test_who_may_only_look_sees_everything_and_cannot_order(page: Page, clean: World):
     await clean.order("clock")
     await sign_in(page, clean, clean.viewer, "#/new")
-    await expect(page.locator("#notices")).to_contain_text("You can look here, but not order.")
+    notice = page.locator("#notices")
+    await expect(notice).to_contain_text("You can look here, but not order.")
+    await expect(notice).to_contain_text('cannot create resource "spawnsessions"')
     await expect(page.get_by_role("button", name="Create app")).to_have_attribute(
         "aria-disabled", "true"
     )

@@ -38,10 +38,6 @@ def _row(one: Object) -> list[str]:
         str(ready.get("status") or "Unknown"),
         ",".join(spec.get("regions") or []) or "-",
         str((spec.get("exposure") or {}).get("mode") or "-"),
-        str(
-            (spec.get("lifetime") or {}).get("max")
-            or (spec.get("lifetime") or {}).get("maxTtl")
-            or "-"
-        ),
+        str((spec.get("lifetime") or {}).get("max") or "-"),
         "" if ready.get("status") == "True" else str(ready.get("message") or ""),
     ]
