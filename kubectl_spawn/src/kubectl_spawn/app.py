@@ -58,6 +58,8 @@ class Step:
     says: str
     took: timedelta | None = None
     """How long it took; None while it is not done, or where that is not told."""
+    begun: datetime | None = None
+    """Since when it is under way; None before that, or where that is not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,11 @@ class App:
         """The number of the revision that runs, where the operator tells it."""
         value = self.status.get("revision")
         return value if isinstance(value, int) else None
+
+    @property
+    def repairs(self) -> int:
+        """How often Claude has repaired it."""
+        return int((self.status.get("generation") or {}).get("repairs") or 0)
 
     @property
     def revisions(self) -> list[Object]:
@@ -260,24 +267,28 @@ class App:
                 _step(done=server_done, busy=begun is not None),
                 f"{place}, firewall closed" if server_done else _says(droplet, firewall) or place,
                 _between(begun, server_at),
+                begun,
             ),
             Step(
                 "Code",
                 _step(done=code_done, busy=begun is not None),
                 _says(code),
                 _between(begun, code_at),
+                begun,
             ),
             Step(
                 "Start",
                 _step(done=start_done, busy=server_done and code_done),
                 _says(started),
                 _between(both_at, start_at),
+                both_at,
             ),
             Step(
                 "Check",
                 _step(done=ready is not None, busy=start_done),
                 _says(*checks),
                 _between(start_at, ready),
+                start_at,
             ),
         )
 

@@ -21,6 +21,8 @@ CLASSES = "spawnclasses.spawn-ai.com"
 RECORDS = "spawnrecords.spawn-ai.com"
 BUDGETS = "spawnbudgets.spawn-ai.com"
 
+INSTALL = "helm install spawnai helm/spawnai --namespace spawnai-system --create-namespace"
+
 FIELD_MANAGER = "spawn"
 """Who changes annotations. Flux takes over the fields of every manager named `kubectl…`."""
 
@@ -229,7 +231,7 @@ class Cluster:
             return CommandError(
                 f"SpawnAI is not installed in context {self._context_or_unknown()}",
                 cause=cause,
-                next_steps=("kubectl spawn doctor",),
+                next_steps=(INSTALL,),
             )
         if "Unable to connect" in cause or "dial tcp" in cause or "was refused" in cause:
             return UnreachableError(

@@ -4,12 +4,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from typing import Protocol, Self
 
 from kubectl_spawn.app import App, State, Step, StepState, dollars
+from kubectl_spawn.beside import Beside, Range, seconds_shown
 from kubectl_spawn.cluster import SESSIONS, Cluster
 from kubectl_spawn.durations import format_duration
-from kubectl_spawn.terminal import Terminal
+from kubectl_spawn.terminal import Terminal, harmless
 
 _TICK_SECONDS = 0.5
 _STILL_SECONDS = 30.0
@@ -62,15 +64,15 @@ def follow(
 
 
 @contextmanager
-def follower_for(terminal: Terminal) -> Iterator[Follower]:
+def follower_for(terminal: Terminal, cluster: Cluster) -> Iterator[Follower]:
     """A live picture for a terminal, lines for everything else, documents for `-o json`."""
     if terminal.as_json:
         yield _Documents(terminal)
     elif terminal.is_live:
-        with _Picture(terminal) as picture:
+        with _Picture(terminal, Beside(cluster)) as picture:
             yield picture
     else:
-        yield _Lines(terminal)
+        yield _Lines(terminal, Beside(cluster))
 
 
 class _Documents:
@@ -97,8 +99,10 @@ class _Documents:
 class _Lines:
     """One line for each step that moved, and one each half minute in which none did."""
 
-    def __init__(self, terminal: Terminal) -> None:
+    def __init__(self, terminal: Terminal, beside: Beside) -> None:
         self._terminal = terminal
+        self._beside = beside
+        self._room = False
         self._last: tuple[object, ...] = ()
         self._told_at = timedelta()
         self._silent = False
@@ -112,6 +116,11 @@ class _Lines:
         elif elapsed - self._told_at >= timedelta(seconds=_STILL_SECONDS):
             self._told_at = elapsed
             self._tell(f"still {_now_of(app)} ({format_duration(elapsed)})")
+        if app.state is State.WAITING and not self._room:
+            room = self._beside.ends_next(datetime.now(UTC))
+            if room:
+                self._room = True
+                self._terminal.say(f"  {room}")
         if not self._silent and _operator_is_silent(app, elapsed):
             self._silent = True
             self._terminal.note(SILENT)
@@ -130,11 +139,12 @@ SILENT = (
 class _Picture:
     """The four steps and a bar, redrawn in place."""
 
-    def __init__(self, terminal: Terminal) -> None:
+    def __init__(self, terminal: Terminal, beside: Beside) -> None:
         from rich.console import Console
         from rich.live import Live
 
         self._terminal = terminal
+        self._beside = beside
         console = Console(file=terminal.talk_file, highlight=False, markup=False)
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
@@ -152,24 +162,33 @@ class _Picture:
         self._live.update(picture, refresh=True)
 
     def _drawn(self, app: App, elapsed: timedelta) -> list[str]:
-        t = self._terminal
+        t, now = self._terminal, datetime.now(UTC)
         lines = [f"{t.bold(app.name)} · {_order_of(app)}"]
         if app.state is State.WAITING:
             lines.append(f"{t.yellow(t.symbols.waiting)} {_now_of(app)}")
+            room = self._beside.ends_next(now)
+            lines += [f"  {room}"] if room else []
         else:
-            width = max(20, t.width - 22)
+            usual = self._beside.ready_range(app)
+            about = f" of about {sum(usual) // 2}s" if usual else ""
+            ranges = self._beside.step_ranges(app)
             lines += [
-                f"  {self._mark(step)} {step.name:<7} {step.says[:width]}{t.dim(_took(step))}"
-                for step in app.steps
+                self._step(step, time_of(step, seconds, now))
+                for step, seconds in zip_longest(app.steps, ranges)
             ]
             filled = app.progress * _BAR_CELLS // 100
             bar = t.blue("━" * filled) + t.dim("─" * (_BAR_CELLS - filled))
             lines.append(
-                f"  {bar} {app.progress:3d}%  {format_duration(elapsed)} · Ctrl-C leaves it"
+                f"  {bar} {app.progress:3d}%  {format_duration(elapsed)}{about} · Ctrl-C leaves it"
             )
         if _operator_is_silent(app, elapsed):
             lines.append(f"{t.yellow(t.symbols.note)} {SILENT}")
         return lines
+
+    def _step(self, step: Step, time: str) -> str:
+        t = self._terminal
+        width = max(20, t.width - 16 - len(time))
+        return f"  {self._mark(step)} {step.name:<7} {step.says[:width]}  {t.dim(time)}".rstrip()
 
     def _mark(self, step: Step) -> str:
         t = self._terminal
@@ -181,8 +200,15 @@ class _Picture:
         }[step.state]
 
 
-def _took(step: Step) -> str:
-    return "" if step.took is None else f"  {format_duration(step.took)}"
+def time_of(step: Step, usual: Range | None, now: datetime) -> str:
+    """How long a step took, or has been under way, and how long it usually takes."""
+    if step.took is not None:
+        return format_duration(step.took)
+    range_ = "" if usual is None else seconds_shown(usual)
+    if step.state is not StepState.BUSY or step.begun is None:
+        return range_
+    so_far = format_duration(max(now - step.begun, timedelta()))
+    return f"{so_far} of {range_}" if range_ else so_far
 
 
 def _order_of(app: App) -> str:
@@ -196,7 +222,8 @@ def _order_of(app: App) -> str:
 
 def _now_of(app: App) -> str:
     if app.state is State.WAITING:
-        return f"waits: {app.condition('Admitted').get('message', '')}"
+        place = harmless(str(app.condition("Admitted").get("message") or ""))
+        return f"waits: {place.rstrip('.')}. It costs nothing until it starts."
     busy = [step for step in app.steps if step.state is StepState.BUSY]
     if busy:
         return "; ".join(f"{step.name.lower()}: {step.says or 'under way'}" for step in busy)

@@ -151,7 +151,7 @@ def offered() -> set[str]:
             spec=ClassSpec.model_validate({"pricing": {"model": model}}),
             prices={"s-1vcpu-1gb": Decimal("0.00893")},
             records=[],
-            ready_seconds={},
+            sessions=(),
             outlook=Outlook(3, 3, (book,), {"light": Place(1, 1, "dana has 3 of 3 running")}),
         )
         keys |= keys_of(document)

@@ -9,7 +9,7 @@ from typing import TextIO
 
 import click
 
-from kubectl_spawn.app import LIVING, TTL, UP, App, State, dollars
+from kubectl_spawn.app import LIVING, TTL, UP, App, State, StepState, dollars
 from kubectl_spawn.cli import Call, call_of, common_options
 from kubectl_spawn.cluster import (
     CLASSES,
@@ -153,7 +153,7 @@ def wait_for(call: Call, name: str, limit: timedelta | None) -> int:
     """Follow an app until it runs, has failed or ended, or the limit is over; the exit code."""
     began = time.monotonic()
     try:
-        with follower_for(call.terminal) as follower:
+        with follower_for(call.terminal, call.cluster) as follower:
             outcome = follow(call.cluster, name, _is_decided, follower, limit=limit)
     except KeyboardInterrupt:
         call.terminal.say()
@@ -201,7 +201,11 @@ def _order(call: Call, document: Object) -> Object:
                 else f"{name} exists already",
                 code=ExitCode.USAGE,
                 cause=error.cause,
-                next_steps=(f"kubectl spawn status {name}", "kubectl spawn create --name …"),
+                next_steps=(
+                    f"kubectl spawn status {name}",
+                    f"kubectl spawn revise {name}",
+                    "kubectl spawn create --name …",
+                ),
             ) from None
         except UnreachableError:
             unclear = True
@@ -252,6 +256,9 @@ def _tell(call: Call, name: str, outcome: Outcome, took: timedelta, limit: timed
             t.say(f"  Claude notes: {app.status['note']}")
         if app.state is State.IN_PART:
             t.note(f"it runs, but: {app.condition('Degraded').get('message', '')}")
+        remark = str(app.condition("Ready").get("message") or "").partition("; ")[2]
+        if remark:
+            t.note(remark)
         t.say(f"  Next: kubectl spawn open | extend | logs -f | revise | end  {name}")
         if not t.as_json:
             t.data(app.url)
@@ -266,9 +273,8 @@ def _tell(call: Call, name: str, outcome: Outcome, took: timedelta, limit: timed
             cause=app.message,
             next_steps=(f"kubectl spawn status --wait {name}",),
         )
-    reason = f" ({app.reason})" if app.reason else ""
     raise CommandError(
-        f"{name} {'failed' if app.state is State.FAILED else 'ended first'}{reason}",
+        _failure(app),
         code=ExitCode.BUDGET if "Budget" in app.reason else ExitCode.APP_FAILED,
         cause=app.message,
         next_steps=(
@@ -276,3 +282,17 @@ def _tell(call: Call, name: str, outcome: Outcome, took: timedelta, limit: timed
             f"kubectl spawn create --like {name} --edit",
         ),
     )
+
+
+def _failure(app: App) -> str:
+    """That it failed, at which step, and what was tried."""
+    reason = f" ({app.reason})" if app.reason else ""
+    if app.state is not State.FAILED:
+        return f"{app.name} ended first{reason}"
+    # Once all is gone nothing tells the steps any more.
+    steps = () if app.has_ended else app.steps
+    missing = next((step.name for step in steps if step.state is not StepState.DONE), None)
+    at = f" at {missing}" if missing else ""
+    times = {1: "once", 2: "twice"}.get(app.repairs, f"{app.repairs} times")
+    repaired = f". Claude repaired it {times}, in vain" if app.repairs else ""
+    return f"{app.name} failed{at}{reason}{repaired}"

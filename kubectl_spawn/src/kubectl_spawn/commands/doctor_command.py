@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from kubectl_spawn.cli import Call, call_of, common_options
-from kubectl_spawn.cluster import CLASSES, SESSIONS, Object
+from kubectl_spawn.cluster import CLASSES, INSTALL, SESSIONS, Object
 from kubectl_spawn.console import find_console
 from kubectl_spawn.durations import parse_time
 from kubectl_spawn.errors import CommandError, ExitCode
@@ -79,7 +79,7 @@ def examine(call: Call) -> Iterator[Finding]:
         yield Finding(
             "wrong",
             f"SpawnAI is not installed in context {cluster.context}",
-            "helm install spawnai helm/spawnai --namespace spawnai-system --create-namespace",
+            INSTALL,
         )
         return
     yield Finding("ok", "SpawnAI's kinds are installed")

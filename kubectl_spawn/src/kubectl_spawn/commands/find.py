@@ -1,9 +1,11 @@
 """The app that a person named, or a sentence that helps."""
 
 import difflib
+from datetime import UTC, datetime
 
-from kubectl_spawn.app import LIVING, App
+from kubectl_spawn.app import LIVING, App, State
 from kubectl_spawn.cluster import SESSIONS, Cluster
+from kubectl_spawn.durations import local_clock, parse_time
 from kubectl_spawn.errors import CommandError, ExitCode
 
 
@@ -27,8 +29,11 @@ def find_living_app(cluster: Cluster, name: str) -> App:
     """
     app = find_app(cluster, name)
     if app.state not in LIVING:
+        over = parse_time(app.status.get("destroyedAt"))
+        at = f" at {local_clock(over, datetime.now(UTC))}" if over else ""
         raise CommandError(
-            f"{name} has ended" + (f" ({app.reason})" if app.reason else ""),
+            f"{name} {'failed' if app.state is State.FAILED else 'ended'}{at}"
+            + (f" ({app.reason})" if app.reason else ""),
             code=ExitCode.APP_FAILED,
             next_steps=(f"kubectl spawn create --like {name}",),
         )

@@ -14,9 +14,28 @@ from kubectl_spawn.commands.find import find_living_app
 from kubectl_spawn.console import find_console
 from kubectl_spawn.durations import duration_option, format_duration
 from kubectl_spawn.errors import CommandError, ExitCode
-from kubectl_spawn.follow import Outcome, follow, follower_for
+from kubectl_spawn.follow import Follower, Outcome, follow, follower_for
+from kubectl_spawn.terminal import Terminal
 
 _USUAL = timedelta(minutes=10)
+_WAITING_FOR_BUDGET = "WaitingForBudget"
+
+
+class _Waits:
+    """Follows a change, and says once that it waits for a budget."""
+
+    def __init__(self, follower: Follower, terminal: Terminal) -> None:
+        self._follower = follower
+        self._terminal = terminal
+        self._told = False
+
+    def show(self, app: App, elapsed: timedelta) -> None:
+        self._follower.show(app, elapsed)
+        failed = app.condition("UpdateFailed")
+        if failed.get("reason") == _WAITING_FOR_BUDGET and not self._told:
+            self._told = True
+            self._terminal.note(f"{failed.get('message')}; the app runs on as it is until then")
+            self._terminal.next("kubectl spawn budgets")
 
 
 @click.command("revise")
@@ -65,7 +84,8 @@ def command(
         call.terminal.done(f"{app} is being changed")
         return ExitCode.OK
     try:
-        with follower_for(call.terminal) as follower:
+        with follower_for(call.terminal, call.cluster) as following:
+            follower = _Waits(following, call.terminal)
             outcome = follow(
                 call.cluster, app, lambda seen: is_decided(seen, text, generation), follower,
                 limit=limit,
@@ -87,7 +107,8 @@ def tell(call: Call, app: str, outcome: Outcome, took: timedelta, limit: timedel
     if last is None:
         raise CommandError(f"{app} was deleted", code=ExitCode.APP_FAILED)
     failed = last.condition("UpdateFailed")
-    if failed.get("status") == "True":
+    waits = failed.get("reason") == _WAITING_FOR_BUDGET
+    if failed.get("status") == "True" and not waits:
         raise CommandError(
             f"the new version of {app} does not work; the old one still runs",
             code=ExitCode.APP_FAILED,
@@ -105,8 +126,8 @@ def tell(call: Call, app: str, outcome: Outcome, took: timedelta, limit: timedel
         raise CommandError(
             f"the new version of {app} does not run after {format_duration(limit)}. It goes on.",
             code=ExitCode.TIMEOUT,
-            cause=last.message,
-            next_steps=(f"kubectl spawn status {app}",),
+            cause=str(failed.get("message")) if waits else last.message,
+            next_steps=("kubectl spawn budgets" if waits else f"kubectl spawn status {app}",),
         )
     number = f"version {last.revision}" if last.revision is not None else "the new version"
     call.terminal.done(f"{number} of {app} runs after {format_duration(took)} · data kept")

@@ -48,6 +48,7 @@ function readFilter() {
   const state = fromAddress('show');
   Object.assign(filter, {
     text: fromAddress('find'), state: Object.hasOwn(GROUPS, state) ? state : 'all', since: fromAddress('since'), shown: PAGE,
+    user: fromAddress('user'), className: fromAddress('class'),
     everywhere: world.me.may.searchAll && fromAddress('all') === 'yes',
   });
 }
@@ -55,13 +56,15 @@ function readFilter() {
 function keepFilter() {
   keepInAddress({
     find: filter.text,
+    user: filter.user,
+    class: filter.className,
     show: filter.state === 'all' ? '' : filter.state,
     since: filter.state === 'history' ? filter.since : '',
     all: filter.state === 'history' && filter.everywhere ? 'yes' : '',
   });
 }
 
-const clearFilter = () => keepInAddress({ find: '', show: '', since: '', all: '' });
+const clearFilter = () => keepInAddress({ find: '', user: '', class: '', show: '', since: '', all: '' });
 
 export function view({ go, render }) {
   readFilter();
@@ -117,6 +120,8 @@ export function view({ go, render }) {
     foot.replaceChildren();
     table.classList.toggle('past', isHistory());
     since.hidden = !isHistory();
+    // In the history, and where a link has narrowed the list so.
+    for (const field of [user, className]) field.hidden = !isHistory() && !field.value;
     everywhere.hidden = !isHistory() || !world.me.may.searchAll;
     setText(lastDay, t(isHistory() ? 'stateEnded' : 'ends'));
     narrowed();
@@ -125,6 +130,8 @@ export function view({ go, render }) {
   function drawSessions() {
     const text = filter.text.toLowerCase();
     const found = all().filter((one) => GROUPS[filter.state](stateOf(one))
+      && (!filter.user || (one.userId || one.namespace) === filter.user)
+      && (!filter.className || one.className === filter.className)
       && `${one.name} ${one.prompt} ${one.userId || ''}`.toLowerCase().includes(text)).sort(order);
     count.textContent = t('shown', { n: found.length, m: all().length });
     const shown = found.slice(0, filter.shown);
@@ -152,6 +159,16 @@ export function view({ go, render }) {
     oninput: () => { filter.text = search.value; narrowed(PAUSE); },
   });
   search.value = filter.text;
+  const exactly = (key, words) => {
+    const field = h('input', {
+      type: 'search', id: key, 'aria-label': words, placeholder: words, spellcheck: 'false', autocapitalize: 'none',
+      oninput: () => { filter[key] = field.value.trim(); narrowed(PAUSE); },
+    });
+    field.value = filter[key];
+    return field;
+  };
+  const user = exactly('user', t('person'));
+  const className = exactly('className', t('class'));
   const since = h('input', {
     type: 'date', id: 'since', 'aria-label': t('endedSince'), title: t('endedSince'),
     onchange: () => { filter.since = since.value; narrowed(); },
@@ -172,7 +189,7 @@ export function view({ go, render }) {
     element: h('div', h('h1', t('apps')), h('div.filters', search,
       h('div.chips', { role: 'radiogroup', 'aria-label': t('state') }, Object.keys(GROUPS).map((name) => h('label',
         h('input', { type: 'radio', name: 'group', checked: filter.state === name, onchange: () => choose(name) }),
-        h('span', t(GROUP_WORDS[name]))))), since, everywhere, count), table, foot),
+        h('span', t(GROUP_WORDS[name]))))), user, className, since, everywhere, count), table, foot),
     update: follow,
     tick: follow,
     slow: true,

@@ -8,9 +8,11 @@ import { clockTime, has, money, t } from './words.js';
 const ORDERLY = new Set(['Expired', 'Deleted']);
 
 // What ended and matches, the newest first: {items, more, missing}. `since` is a day of the reader's.
-export function receipts({ text = '', since = '', until = '', everywhere = false }) {
+export function receipts({ text = '', user = '', className = '', since = '', until = '', everywhere = false }) {
   const query = new URLSearchParams(everywhere ? { allNamespaces: 'true' } : { namespace: world.namespace });
   if (text.trim()) query.set('search', text.trim());
+  if (user) query.set('user', user);
+  if (className) query.set('class', className);
   if (since) query.set('since', new Date(`${since}T00:00`).toISOString());
   if (until) query.set('until', until);
   return call(`api/history?${query}`);

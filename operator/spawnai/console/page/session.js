@@ -5,13 +5,13 @@ import { costOf } from './money.js';
 import { fill, place } from './order.js';
 import { Refusal, blob, call, lines, serverNow } from './server.js';
 import {
-  BUILDING, ENDED, ENDING, FAILED, LIVING, SENT, WAITING, change, condition, end, extend, isTrue, own,
-  removeFromList, stateOf, world,
+  BUILDING, ENDED, ENDING, FAILED, LIVING, SENT, WAITING, change, changeOf, condition, end, extend, isTrue, latestEnd,
+  offerOf, own, removeFromList, stateOf,
 } from './sessions.js';
 import { shelf } from './shelf.js';
-import { tabs } from './tabs.js';
+import { changeWords, tabs } from './tabs.js';
 import {
-  HOUR, MINUTE, clockSeconds, clockTime, duration, durationParts, has, money, number, percent, place as placeName,
+  HOUR, MINUTE, clockSeconds, clockTime, day, duration, durationParts, has, money, number, percent, place as placeName,
   t, zone,
 } from './words.js';
 
@@ -70,8 +70,8 @@ async function attempt(work) {
 
 // ---- Being built ----------------------------------------------------------------------------
 
-const MINUTES_LIMIT = () => Math.round((world.offer?.provisioningDeadlineSeconds || 600) / 60);
-const usualSeconds = (session) => world.offer?.appTypes.find((one) => one.appType === session.appType);
+const minutesLimit = (session) => Math.round((offerOf(session)?.provisioningDeadlineSeconds || 600) / 60);
+const usualSeconds = (session) => offerOf(session)?.appTypes.find((one) => one.appType === session.appType);
 
 function building(first, { go }) {
   let session = first;
@@ -113,7 +113,7 @@ function building(first, { go }) {
     const usual = usualSeconds(session)?.readySeconds;
     const late = usual && seconds > usual[1] * 1.2;
     let about = '';
-    if (late) about = t('longer', { n: MINUTES_LIMIT() });
+    if (late) about = t('longer', { n: minutesLimit(session) });
     else if (usual) about = t('ofAbout', { n: Math.round((usual[0] + usual[1]) / 2) });
     elapsed.replaceChildren(h('p.big', number(seconds), h('small', 's')), h('p.soft.small', about));
   }
@@ -144,7 +144,7 @@ function building(first, { go }) {
 const STEP_NAMES = ['stepServer', 'stepCode', 'stepStart', 'stepCheck'];
 
 const usualOf = (usual, step) => {
-  const range = usual?.steps?.[step];
+  const range = usual?.stepSeconds?.[step];
   return range ? `${range[0]}–${range[1]}\u00a0s` : '';
 };
 
@@ -217,10 +217,12 @@ function running(first, tools) {
   const costs = h('div.stack');
   const url = h('span.url', { dir: 'auto' });
   const open = h('a.btn.pri', { target: '_blank', rel: 'noopener noreferrer', id: 'open-app' }, t('openApp'), icon('open'));
-  const figure = h('div.shot', h('p.soft', t('noPicture')));
+  const words = h('p.soft');
+  const figure = h('div.shot', words);
   const note = h('figcaption', { hidden: true });
   const plus = button('', () => extendBy(HOUR), '.num', { id: 'plus-hour' });
   const trouble = h('p.trouble', { hidden: true });
+  const changing = h('p.note', { hidden: true, dir: 'auto' });
   const feedback = askFeedback(() => session);
   const panel = tabs(session, tools);
   let pictured = null;
@@ -229,9 +231,12 @@ function running(first, tools) {
 
   async function extendBy(ms) {
     const before = until();
+    const wanted = Math.min(before + ms, latestEnd(session));
+    const capped = wanted < before + ms ? t('capped', { d: duration(offerOf(session).maxTtlSeconds * 1000) }) : '';
+    if (wanted < before + MINUTE) { toast(capped); return; }
     await attempt(async () => {
-      await extend(session, before + ms);
-      toast(t('nowEnds', { t: clockTime(before + ms, serverNow()) }), () => attempt(() => extend(session, before)));
+      await extend(session, wanted);
+      toast(`${t('nowEnds', { t: clockTime(wanted, serverNow()) })} ${capped}`.trim(), () => attempt(() => extend(session, before)));
     });
   }
 
@@ -245,12 +250,17 @@ function running(first, tools) {
     else open.removeAttribute('href');
     setText(ends, t('endsAt', { t: clockTime(until(), now), z: zone() }));
     ends.title = session.expiresAt;
-    setText(plus, t('plusHour', { t: clockTime(until() + HOUR, now) }));
+    setText(plus, t('plusHour', { t: clockTime(Math.min(until() + HOUR, Math.max(until(), latestEnd(session))), now) }));
     note.hidden = !session.note;
     if (session.note) note.replaceChildren(h('b', t('claudeNotes')), ' ', h('span', { dir: 'auto' }, session.note));
     const wrong = troubleOf(session);
     trouble.hidden = !wrong;
     setText(trouble, wrong || '');
+    const news = changeOf(session);
+    changing.hidden = !news;
+    changing.className = `note${news?.how === 'failed' ? ' bad' : news?.how === 'waits' ? ' soon' : ''}`;
+    setText(changing, news ? changeWords(session, news) : '');
+    setText(words, session.appType === 'script' ? t('scriptRan', { t: clockTime(until(), now) }) : t('noPicture'));
     feedback.draw();
     drawPicture();
     tick();
@@ -284,7 +294,7 @@ function running(first, tools) {
 
   draw();
   return {
-    element: h('div', top.element, trouble, lives, h('div.duo',
+    element: h('div', top.element, trouble, changing, lives, h('div.duo',
       h('figure.frame', h('div.bar', url,
         button([icon('copy'), h('span.wide', t('copy'))], () => copy(session.appUrl), '.quiet', { 'aria-label': `${t('copy')} ${session.appUrl}` }), open),
       figure, note),
@@ -331,8 +341,9 @@ function askFeedback(current) {
 
 // ---- Failed ---------------------------------------------------------------------------------
 
+const LARGER = { light: 'standard', standard: 'complex' };
 const ADVICE = {
-  OutOfMemory: 'doOutOfMemory', AppCrashed: 'doCrashed', AppNeverAnswered: 'doAgain', GenerationRefused: 'doRefused',
+  ScriptFailed: 'doCrashed', AppCrashed: 'doCrashed', AppNeverAnswered: 'doAgain', GenerationRefused: 'doRefused',
 };
 
 function failed(first, { go }) {
@@ -347,13 +358,15 @@ function failed(first, { go }) {
     const reason = session.terminationReason || stalled?.reason;
     const [title, ...rest] = (stalled?.message || session.message || '').split('\n');
     const known = has(reason || '') ? t(reason) : t(over ? 'failedOther' : 'failedWaits');
+    const larger = reason === 'OutOfMemory' && over ? LARGER[session.tier] : null;
+    const advice = larger ? t('doOutOfMemory', { m: t(larger).toLowerCase() }) : t(over ? ADVICE[reason] || 'doAgain' : 'doAsk');
     const repaired = session.repairs ? t('repairedInVain', { n: t(session.repairs === 1 ? 'once' : 'twice') }) : '';
     lives.replaceChildren(line(session));
     body.replaceChildren(
-      h('div.stack', h('h2.big.say', known), over ? h('p', `${repaired} ${t('payNothing')}`.trim()) : null),
+      h('div.stack', h('h2.big.say', known), over ? h('p', `${repaired} ${t(session.readyAt ? 'allDestroyed' : 'payNothing')}`.trim()) : null),
       h('div.stack', h('h2', t('firstError')), h('pre.log', { tabindex: 0, dir: 'auto' }, [title, ...rest].join('\n'))),
-      h('div.stack', h('h2', t('whatToDo')), h('p', t(over ? ADVICE[reason] || 'doAgain' : 'doAsk')),
-        h('div.row', button(t('editAgain'), () => { fill(session); go('/new'); }, '.pri'),
+      h('div.stack', h('h2', t('whatToDo')), h('p', advice),
+        h('div.row', button(t('editAgain'), () => { fill({ ...session, tier: larger || session.tier }); go('/new'); }, '.pri'),
           button(t('sameAgain'), () => place({ prompt: session.prompt, appType: session.appType, tier: session.tier, ttl: session.ttl, env: session.env }, go)),
           over ? null : button(t('cancelOrder'), () => endDialog(session)))),
       command(`kubectl spawn logs ${session.name}`));
@@ -376,36 +389,63 @@ const stepList = (session) => h('ol.steps', steps(session).map(({ kind, seconds 
 
 function ending(first) {
   let session = first;
+  let serverGone = false;
   const top = head(session);
   const lives = h('div.lives');
   const elapsed = h('p.big');
   const list = h('ol.steps');
-  const begun = () => session.endingSince || Math.min(serverNow(), Date.parse(session.expiresAt) || serverNow());
-  const started = begun();
+  const started = session.endingSince || Math.min(serverNow(), Date.parse(session.expiresAt) || serverNow());
   const left = h('p', { dir: 'auto' });
+  const closed = new AbortController();
+  const took = [null, null, null]; // seconds, of what was seen to happen here
+  let known = [];
+
+  const seconds = () => Math.max(0, serverNow() - started) / 1000;
+  const doneNow = () => {
+    const isOver = session.state === 'destroyed';
+    return [session.appUrl === null, serverGone || isOver, isOver];
+  };
+
   function draw() {
     lives.replaceChildren(line(session));
-    const dropletGone = condition(session, 'DropletReady')?.status === 'False' || !session.dropletIp;
-    const done = [session.appUrl === null, dropletGone && session.appUrl === null, session.state === 'destroyed'];
-    const first = done.indexOf(false);
+    const done = doneNow();
+    done.forEach((isDone, i) => { if (isDone && known[i] === false) took[i] = seconds(); });
+    known = done;
+    const next = done.indexOf(false);
     list.replaceChildren(...['addressOff', 'serverDestroyed', 'seenGone'].map((key, i) => h(
-      `li.${done[i] ? 'done' : i === first ? 'now' : 'todo'}`,
-      h('span.dot', { 'aria-hidden': 'true' }, done[i] ? icon('ok') : null), h('b', t(key)), h('span'))));
+      `li.${done[i] ? 'done' : i === next ? 'now' : 'todo'}`,
+      h('span.dot', { 'aria-hidden': 'true' }, done[i] ? icon('ok') : null), h('b', t(key)),
+      h('span.small.soft.num', took[i] === null ? '' : `${number(took[i], 1)}\u00a0s`))));
     const cleanup = condition(session, 'CleanupComplete');
     setText(left, cleanup?.status === 'False' && serverNow() - started > 10_000 ? cleanup.message : '');
     document.title = `${t('stateEnding')} · ${session.name}`;
     tick();
   }
   function tick() {
-    const seconds = Math.max(0, serverNow() - started) / 1000;
-    elapsed.replaceChildren(number(seconds, seconds < 60 ? 1 : 0), h('small', 's'));
+    elapsed.replaceChildren(number(seconds(), seconds() < 60 ? 1 : 0), h('small', 's'));
   }
+
+  // A status does not tell when the server was given back: the ledger does.
+  look();
+  async function look() {
+    while (!serverGone && !closed.signal.aborted) {
+      try {
+        const receipt = await call(`api/sessions/${session.id}/receipt`, { signal: closed.signal });
+        const servers = receipt.resources.filter((row) => row.kind === 'Droplet');
+        serverGone = servers.length > 0 && servers.every((row) => row.deletionAcceptedAt || row.goneAt);
+        if (serverGone) draw();
+      } catch { /* no operator: the last moment tells of both */ }
+      await new Promise((done) => { setTimeout(done, 1000); });
+    }
+  }
+
   draw();
   return {
     element: h('div', top.element, lives, h('div.duo',
       h('div.side.one', h('div', elapsed, h('p.soft.small', t('usuallyUnder'))), list, left), h('div'))),
     update(next) { session = next; top.update(next); draw(); },
     tick,
+    close() { closed.abort(); },
     fast: true,
   };
 }
@@ -456,6 +496,12 @@ function ended(first, { go }) {
   };
 }
 
+function keptUntil(session) {
+  const kept = offerOf(session)?.keptSeconds;
+  const over = Date.parse(session.destroyedAt);
+  return kept === null || kept === undefined || Number.isNaN(over) ? t('sourceStays') : t('sourceKept', { d: day(over + kept * 1000) });
+}
+
 function receiptSlip(session, receipt) {
   const cost = costOf(session);
   const onRequest = session.expiresAtAsked === 'now' || session.ttl === '0s';
@@ -474,6 +520,7 @@ function receiptSlip(session, receipt) {
     isTrue(session, 'CleanupComplete') && !left.length
       ? h('p.gone', icon('ok'), t('nothingLeft'))
       : h('p', t('somethingLeft', { w: left.map((row) => row.name).join(', ') || condition(session, 'CleanupComplete')?.message || '' })),
+    h('p.small.soft', keptUntil(session)),
     h('hr'),
     pairs([
       receipt ? [t('server'), money(server, 4)] : null,
@@ -498,10 +545,9 @@ const CHOICES = [1, 4, 8, 24];
 function extendDialog(session, extendBy) {
   let hours = 4;
   const result = h('div');
-  const cap = world.offer?.maxTtlSeconds;
-  const latest = cap ? Date.parse(session.readyAt) + cap * 1000 : Infinity;
+  const cap = offerOf(session)?.maxTtlSeconds;
   const until = Date.parse(session.expiresAt);
-  const step = () => Math.min(hours * HOUR, latest - until);
+  const step = () => Math.max(0, Math.min(hours * HOUR, latestEnd(session) - until));
   function draw() {
     const hourly = Number(session.costHourly) || 0;
     result.replaceChildren(pairs([

@@ -69,6 +69,23 @@ export function stateOf(session) {
 
 const failed = (session) => isTrue(session, 'Stalled');
 
+// What the session's class offers; null where another one's offer is known.
+export const offerOf = (session) => (
+  !session.className || session.className === world.offer?.className ? world.offer : null);
+
+// The latest end that the class allows an app that runs.
+export const latestEnd = (session) => Date.parse(session.readyAt) + (offerOf(session)?.maxTtlSeconds ?? Infinity) * 1000;
+
+// How a change of the app goes: null, or {how: 'under way', 'waits' or 'failed', message}.
+export function changeOf(session) {
+  const failure = condition(session, 'UpdateFailed');
+  if (failure?.status === 'True') {
+    return { how: failure.reason === 'WaitingForBudget' ? 'waits' : 'failed', message: failure.message };
+  }
+  const work = condition(session, 'Reconciling');
+  return work?.status === 'True' && work.reason === 'Updating' ? { how: 'under way', message: '' } : null;
+}
+
 // The reader's own that are not over, those that end first in front.
 export const own = () => all()
   .filter((one) => ![FAILED, ENDED].includes(stateOf(one)))

@@ -2,13 +2,20 @@
 import { fromAddress, keepInAddress } from './address.js';
 import { $, button, command, h, icon, pairs, save, say, setText } from './dom.js';
 import { blob, call, lines } from './server.js';
-import { change, condition, isTrue } from './sessions.js';
+import { change, changeOf } from './sessions.js';
 import { clockSeconds, number, place, t } from './words.js';
 
 const NAMES = ['change', 'logs', 'source', 'details'];
 const TITLES = { change: 'tabChange', logs: 'tabLogs', source: 'tabSource', details: 'tabDetails' };
 const FIRST = 'logs';
 let chosen = FIRST;
+
+// What is said of a change of the app, and of the version that answers meanwhile.
+export function changeWords(session, { how, message }) {
+  const n = session.revision ?? 1;
+  if (how === 'failed') return `${t('updateFailed', { n })} ${message}`;
+  return `${t(how === 'waits' ? 'changeWaits' : 'changing')} ${t('changingMore', { n })} ${message}`.trim();
+}
 
 export function tabs(first) {
   let session = first;
@@ -58,13 +65,12 @@ function changePart(first) {
   const told = h('p.hint', { id: 'change-told' });
   const versions = h('ol.revs');
   const listed = h('div', h('h2', t('versions')), versions);
-  let asked = session.prompt;
+  let shown = '';
 
   async function send(prompt) {
     if (prompt === session.prompt) { setText(told, t('changeSame')); return; }
     try {
       await change(session, { prompt });
-      asked = prompt;
       setText(told, t('changing'));
       say(t('changing'));
     } catch (error) {
@@ -104,14 +110,12 @@ function changePart(first) {
     // Not at every change: a button must not be taken from under a pointer.
     const key = JSON.stringify([session.revision, session.revisions]);
     if (key !== drawn) { drawn = key; drawVersions(); load(); }
-    const failed = condition(session, 'UpdateFailed');
-    told.className = 'hint';
-    if (failed?.status === 'True') {
-      told.className = 'err';
-      setText(told, `${t('updateFailed', { n: session.revision ?? 1 })} ${failed.message}`);
-    } else if (isTrue(session, 'Reconciling') && session.prompt === asked && asked !== first.prompt) {
-      setText(told, `${t('changing')} ${t('changingMore', { n: session.revision ?? 1 })}`);
-    } else if (told.textContent.startsWith(t('changing'))) setText(told, '');
+    const news = changeOf(session);
+    told.className = news?.how === 'failed' ? 'err' : 'hint';
+    const words = news ? changeWords(session, news) : '';
+    // What was said when the change was sent stays until the operator has taken it up.
+    if (news || told.textContent === shown) setText(told, words);
+    shown = words;
   }
   draw();
   return {

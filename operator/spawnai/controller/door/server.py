@@ -256,12 +256,6 @@ class Door:
             raise Denied(HTTPStatus.NOT_FOUND, "no class serves this namespace")
         state = self._classes.state(known.name)
         account = state.account if state is not None else None
-        took: dict[str, list[float]] = {}
-        for session in self._store.sessions():
-            ready = session.status.ready_at
-            if ready is not None and session.spec is not None:
-                seconds = (ready - session.created_at).total_seconds()
-                took.setdefault(session.spec.app_type.value, []).append(seconds)
         prices = account.prices if account is not None else {}
         # Whom the cost of an order belongs to that names no user.
         payer = Payer(request.query.get("user") or namespace, namespace, known.name)
@@ -272,7 +266,7 @@ class Door:
                 spec=known.spec,
                 prices=prices,
                 records=self._store.records(),
-                ready_seconds=took,
+                sessions=self._store.sessions(),
                 outlook=self._admission.outlook(payer, known.spec, amounts),
             )
         )
