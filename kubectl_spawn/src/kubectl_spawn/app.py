@@ -40,6 +40,11 @@ LIVING = frozenset({
 UP = frozenset({State.RUNNING, State.ENDS_SOON, State.IN_PART})
 
 
+STEPS = ("Server", "Code", "Start", "Check")
+_STEPS_BEGIN = (20, 50)
+"""The percentages at which Code and Start begin, as status.progress goes."""
+
+
 class StepState(StrEnum):
     """How far one of the four steps is."""
 
@@ -194,6 +199,15 @@ class App:
         return bool(self.reason) and self.reason not in ORDERLY_ENDS
 
     @property
+    def failed_at(self) -> str:
+        """The step at which one failed that never ran; its conditions go with its parts."""
+        if self.reason == "PageBroken":
+            return "Check"
+        if self.reason.startswith("Generation"):
+            return "Code"
+        return STEPS[sum(self.progress >= bound for bound in _STEPS_BEGIN)]
+
+    @property
     def has_ended(self) -> bool:
         """Whether nothing more will come of it."""
         return self.status.get("phase") == "Destroyed"
@@ -263,28 +277,28 @@ class App:
         both_at = max(server_at, code_at) if server_at and code_at else None
         return (
             Step(
-                "Server",
+                STEPS[0],
                 _step(done=server_done, busy=begun is not None),
                 f"{place}, firewall closed" if server_done else _says(droplet, firewall) or place,
                 _between(begun, server_at),
                 begun,
             ),
             Step(
-                "Code",
+                STEPS[1],
                 _step(done=code_done, busy=begun is not None),
                 _says(code),
                 _between(begun, code_at),
                 begun,
             ),
             Step(
-                "Start",
+                STEPS[2],
                 _step(done=start_done, busy=server_done and code_done),
                 _says(started),
                 _between(both_at, start_at),
                 both_at,
             ),
             Step(
-                "Check",
+                STEPS[3],
                 _step(done=ready is not None, busy=start_done),
                 _says(*checks),
                 _between(start_at, ready),

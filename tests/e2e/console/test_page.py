@@ -167,8 +167,18 @@ async def test_an_order_comes_to_life_step_by_step_and_ends_with_a_receipt(
     # End: it asks first, and the safe answer has the focus.
     await page.click("#end-now")
     await expect(page.get_by_role("button", name="Keep it running")).to_be_focused()
+    server = {"kind": "Droplet", "name": "spawn-1", "createdAt": begun, "presence": "Present"}
+    ledger: dict[str, Any] = {"resources": [server], "generations": []}
+    await page.route("**/receipt", lambda route: route.fulfill(json=ledger))
     await page.click("#end-app")
     await expect(page.locator(".tag").first).to_have_text("Ending")
+    done = page.locator(".steps .done")
+    await clean.set_status(name, phase="Destroying", url=None)
+    await expect(done).to_have_text([re.compile(r"Address off\d+\.\d.s")])
+    # The status has not changed; the ledger tells.
+    server["deletionAcceptedAt"] = soon()
+    await expect(done).to_have_text([re.compile("Address off"), re.compile("Server destroyed")])
+    server |= {"goneAt": soon(), "presence": "Gone"}
     await clean.set_status(
         name, phase="Destroyed", url=None, destroyedAt=soon(), terminationReason="Expired",
         cost={"estimated": "0.11", "actual": "0.0911", "hourly": "0.00893"},
@@ -178,6 +188,26 @@ async def test_an_order_comes_to_life_step_by_step_and_ends_with_a_receipt(
     await expect(receipt).to_contain_text("You ended it")
     await expect(receipt).to_contain_text("Nothing is left")
     await expect(receipt).to_contain_text("$0.0911")
+    await expect(receipt).to_contain_text("The source is kept")
+
+
+async def test_a_change_that_waits_for_a_budget_says_so_above_the_app(
+    page: Page, clean: World, ready
+):
+    await clean.order("clock")
+    waits = "The new prompt waits: budget team has no room for what Claude may take"
+    await clean.set_status(
+        "clock", **ready, readyAt=soon(minutes=-2), expirationTime=soon(hours=1), revision=2,
+        conditions=[
+            condition("Ready"),
+            condition("UpdateFailed", reason="WaitingForBudget", message=waits),
+        ],
+    )  # fmt: skip
+    await sign_in(page, clean, clean.editor, "#/s/clock")
+    said = "The change waits for its budget. Version 2 answers until then. " + waits
+    await expect(page.locator("main .note")).to_have_text(said)
+    await expect(page.locator(".tag").first).to_have_text("Running")
+    assert await look(page) == []
 
 
 async def test_what_failed_says_why_and_what_to_do(page: Page, clean: World):
@@ -189,12 +219,14 @@ async def test_what_failed_says_why_and_what_to_do(page: Page, clean: World):
             condition("Stalled", reason="AppCrashed", message="URLError: Name not known"),
             condition("CleanupComplete"),
         ],
+        progress=80,
     )  # fmt: skip
     await sign_in(page, clean, clean.editor, "#/s/stock")
     await expect(
         page.get_by_role("heading", name="The app crashed when it started")
     ).to_be_visible()
     await expect(page.locator("pre.log")).to_have_text("URLError: Name not known")
+    await expect(page.locator(".steps .fail")).to_have_text("Start")
     await page.get_by_role("button", name="Edit and order again").click()
     await expect(page.locator("#prompt")).to_have_value("Read the warehouse sales")
 
@@ -384,6 +416,15 @@ async def test_the_history_shows_receipts_also_of_what_was_deleted(page: Page, c
     await expect(count).to_contain_text("The operator does not answer")
     row = page.locator(".list tbody tr")
     await expect(row).to_have_count(2)
+    await page.fill("#user", "bob")
+    await page.fill("#className", "standard")
+    await expect(row).to_have_count(1)
+    await expect(row).to_contain_text("poll · bob")
+    assert "user=bob&class=standard" in page.url
+    await page.fill("#className", "other")
+    await expect(row).to_have_count(0)
+    await page.fill("#className", "")
+    await page.fill("#user", "")
     await page.fill("#find", "ada")
     await expect(row).to_have_count(1)
     await expect(row).to_contain_text("crossword · ada")

@@ -22,8 +22,12 @@ from spawnai.api.conditions import ConditionType
 from spawnai.api.spawnclass import ClassSpec
 from spawnai.console.me import MeAnswer, Rights
 from spawnai.console.models import ConditionAnswer, EndedSession, SessionAnswer
+from spawnai.controller.actions.deploy import APP_FAILURES
 from spawnai.controller.admission import Outlook
 from spawnai.controller.door.offers import offer_document
+from spawnai.generation.errors import GenerationInvalid, GenerationRefused, GenerationTruncated
+from spawnai.lifecycle.inspection import PAGE_BROKEN
+from spawnai.lifecycle.replacing import LOST
 from spawnai_local.paths import checkout
 
 PLUGIN = checkout() / "kubectl_spawn" / "src" / "kubectl_spawn"
@@ -210,6 +214,13 @@ def fields_read(objects: str, files: Iterable[str]) -> set[str]:
     text = "\n".join((PAGE / name).read_text() for name in files)
     code = re.sub(r"(?m)//.*$|^import .*$|^} from .*$", "", text)
     return set(re.findall(rf"{objects}\??\.([a-zA-Z]\w*)", code))
+
+
+def test_the_page_has_words_for_why_an_app_failed():
+    words = set(re.findall(r"(?m)^  (\w+): \[", (PAGE / "words.js").read_text()))
+    ends = {"ProvisioningDeadlineExceeded", "BudgetExceeded", PAGE_BROKEN, LOST}
+    of_claude = GenerationRefused, GenerationTruncated, GenerationInvalid
+    assert set(APP_FAILURES) | ends | {one.__name__ for one in of_claude} <= words
 
 
 def test_the_conditions_that_the_page_asks_for_are_some():

@@ -116,16 +116,19 @@ def test_a_question_that_fails_has_no_answer_and_disturbs_nobody():
 
 def test_a_failure_tells_the_step_and_what_was_tried():
     at_start = an_app(
-        phase="Destroying",
-        terminationReason="AppCrashed",
-        generation={"repairs": 2},
-        conditions={"DropletReady": {}, "FirewallReady": {}, "Generated": {}},
+        phase="Destroyed", progress=80, terminationReason="AppCrashed", generation={"repairs": 2}
     )
     assert create_command._failure(at_start) == (
         "clock failed at Start (AppCrashed). Claude repaired it twice, in vain"
     )
-    gone = an_app(phase="Destroyed", terminationReason="AppCrashed")
-    assert create_command._failure(gone) == "clock failed (AppCrashed)"
+    for reason, progress, step in [
+        ("ProvisioningDeadlineExceeded", 15, "Server"),
+        ("ProvisioningDeadlineExceeded", 20, "Code"),
+        ("GenerationRefused", 10, "Code"),
+        ("PageBroken", 80, "Check"),
+    ]:
+        failed = an_app(phase="Destroyed", progress=progress, terminationReason=reason)
+        assert create_command._failure(failed) == f"clock failed at {step} ({reason})"
 
 
 def test_an_app_that_has_ended_tells_when():

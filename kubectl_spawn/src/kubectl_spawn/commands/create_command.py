@@ -9,7 +9,7 @@ from typing import TextIO
 
 import click
 
-from kubectl_spawn.app import LIVING, TTL, UP, App, State, StepState, dollars
+from kubectl_spawn.app import LIVING, TTL, UP, App, State, dollars
 from kubectl_spawn.cli import Call, call_of, common_options
 from kubectl_spawn.cluster import (
     CLASSES,
@@ -289,10 +289,6 @@ def _failure(app: App) -> str:
     reason = f" ({app.reason})" if app.reason else ""
     if app.state is not State.FAILED:
         return f"{app.name} ended first{reason}"
-    # Once all is gone nothing tells the steps any more.
-    steps = () if app.has_ended else app.steps
-    missing = next((step.name for step in steps if step.state is not StepState.DONE), None)
-    at = f" at {missing}" if missing else ""
     times = {1: "once", 2: "twice"}.get(app.repairs, f"{app.repairs} times")
     repaired = f". Claude repaired it {times}, in vain" if app.repairs else ""
-    return f"{app.name} failed{at}{reason}{repaired}"
+    return f"{app.name} failed at {app.failed_at}{reason}{repaired}"

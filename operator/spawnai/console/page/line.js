@@ -19,10 +19,22 @@ export const stateWord = (session) => t(WORDS[stateOf(session)]);
 
 export const tag = (session) => h(`span.tag.${TAGS[stateOf(session)]}`, stateWord(session));
 
+// At which step an app failed that is gone: its conditions are gone, too.
+function failedAt({ terminationReason, progress }) {
+  if (terminationReason === 'PageBroken') return 3;
+  if (terminationReason?.startsWith('Generation')) return 1;
+  return [20, 50].filter((bound) => progress >= bound).length;
+}
+
 // The four steps of the building: 'done', 'now', 'todo' or 'fail', with the times they took.
 export function steps(session) {
   const over = Boolean(session.readyAt);
   const state = stateOf(session);
+  if (session.state === 'destroyed' && !over) {
+    const last = failedAt(session);
+    const kinds = [0, 1, 2, 3].map((i) => (i < last ? 'done' : i === last && state === FAILED ? 'fail' : 'todo'));
+    return kinds.map((kind) => ({ kind, seconds: null }));
+  }
   const done = [
     over || (isTrue(session, 'DropletReady') && isTrue(session, 'FirewallReady')),
     over || isTrue(session, 'Generated'),
