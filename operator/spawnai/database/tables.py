@@ -2,7 +2,7 @@
 
 Differences, and why: times carry their zone; `sessions.id` is the session's UID, and keys are made
 from the ledger, so that writing twice changes nothing; there is no `admin_token`, as no such secret
-exists; the money columns have six places, as the ledger has.
+exists; the money columns have six places, as the ledger has; a cost need not be a session's.
 """
 
 from sqlalchemy import (
@@ -95,7 +95,10 @@ cost_tracking = Table(
     "cost_tracking",
     metadata,
     Column("id", String(512), primary_key=True),
-    Column("session_id", String(64), ForeignKey("sessions.id"), nullable=False),
+    # None of what is no session's: `kind` and `owner_name` tell whose it is.
+    Column("session_id", String(64), ForeignKey("sessions.id")),
+    Column("kind", String(20), nullable=False, server_default="session"),
+    Column("owner_name", String(253)),
     Column("resource_type", String(20), nullable=False),
     Column("resource_id", String(253)),
     Column("unit_cost", Numeric(20, 12), nullable=False),
@@ -135,7 +138,11 @@ VIEWS = {
         "SELECT session_id, SUM(total_cost) AS total_cost, "
         "SUM(CASE WHEN resource_type = 'claude_api' THEN total_cost ELSE 0 END) AS claude_cost, "
         "SUM(CASE WHEN resource_type <> 'claude_api' THEN total_cost ELSE 0 END) AS infra_cost "
-        "FROM cost_tracking GROUP BY session_id"
+        "FROM cost_tracking WHERE session_id IS NOT NULL GROUP BY session_id"
+    ),
+    "shared_costs": (
+        "SELECT kind, owner_name, SUM(total_cost) AS total_cost "
+        "FROM cost_tracking WHERE session_id IS NULL GROUP BY kind, owner_name"
     ),
 }
 SOON = {

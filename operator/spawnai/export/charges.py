@@ -10,11 +10,25 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from spawnai.api.record import GenerationEntry, LedgerEntry, RecordSpec, RecordStatus
+from spawnai.api.record import (
+    CLASS_OWNER,
+    IMAGE_OWNER,
+    SESSION_OWNER,
+    GenerationEntry,
+    LedgerEntry,
+    RecordSpec,
+    RecordStatus,
+)
 from spawnai.billing.droplet_prices import droplet_cost_between
 from spawnai.billing.ledger import CENT_FRACTION
 
 _SECONDS_PER_HOUR = Decimal(3600)
+_KINDS = {
+    SESSION_OWNER: "session",
+    CLASS_OWNER: "class",
+    IMAGE_OWNER: "image",
+    "SpawnPool": "pool",
+}
 
 
 class Provider(StrEnum):
@@ -32,6 +46,16 @@ class Ledger:
     created_at: datetime
     spec: RecordSpec
     status: RecordStatus
+
+    @property
+    def kind(self) -> str:
+        """Whose it is, in a word: session, class, image or pool. Only a session's has a user."""
+        return _KINDS.get(self.spec.owner.kind, self.spec.owner.kind)
+
+    @property
+    def is_session(self) -> bool:
+        """Whether it is a session's."""
+        return self.spec.owner.kind == SESSION_OWNER
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> "Ledger":

@@ -72,10 +72,13 @@ def _row(ledger: Ledger, charge: Charge) -> dict[str, str]:
     start, end = _period(charge.start, charge.end)
     month, next_month = _month(charge.start)
     account = f"{charge.provider.lower()}/{ledger.spec.class_name or 'unknown'}"
+    whose = {"user": owner.user or owner.namespace or "", "session": owner.name}
     tags = {
-        "user": owner.user or owner.namespace or "",
+        "kind": ledger.kind,
         "class": ledger.spec.class_name or "",
-        "session": owner.name,
+        # What nobody has ordered is nobody's cost.
+        **(whose if ledger.is_session else {}),
+        **({"pool": owner.name} if ledger.kind == "pool" else {}),
         # Ledgers of before do not name these.
         **({"appType": ledger.spec.app_type} if ledger.spec.app_type else {}),
         **({"tier": ledger.spec.tier} if ledger.spec.tier else {}),
@@ -126,7 +129,7 @@ def _row(ledger: Ledger, charge: Charge) -> dict[str, str]:
         "SubAccountName": owner.namespace or owner.name,
         "SubAccountType": "Namespace" if owner.namespace else owner.kind,
         "Tags": json.dumps(tags, sort_keys=True),
-        "x_SessionId": ledger.uid,
+        "x_SessionId": ledger.uid if ledger.is_session else "",
     }
 
 

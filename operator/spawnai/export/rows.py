@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Table
 
-from spawnai.api.record import SESSION_OWNER, Presence
+from spawnai.api.record import LedgerEntry, Presence
 from spawnai.api.session import SessionSpec, SessionStatus
 from spawnai.database import tables
 
@@ -46,29 +46,19 @@ class SessionObject:
 def rows_of(
     session: SessionObject | None, ledger: Ledger | None, now: datetime
 ) -> Iterator[tuple[Table, Row]]:
-    """The rows of a session; at least one of its object and its ledger is given."""
-    if ledger is not None and ledger.spec.owner.kind != SESSION_OWNER:
+    """The rows of a session; at least one of its object and its ledger is given.
+
+    A ledger of a class, an image or a pool has droplets and charges, and no session.
+    """
+    if ledger is not None and not ledger.is_session:
+        yield from _droplet_rows(ledger)
+        yield from _charge_rows(ledger, now)
         return
     yield tables.sessions, _session_row(session, ledger)
     if ledger is None:
         return
-    for entry in ledger.status.resources:
-        if str(entry.kind) == "Droplet" and entry.id.isdecimal():
-            yield (
-                tables.droplets_pool,
-                {
-                    "droplet_id": int(entry.id),
-                    "region": entry.region,
-                    "size": entry.size,
-                    "ip_address": entry.ip,
-                    "status": _droplet_state(entry.presence, entry.deletion_accepted_at),
-                    "current_session_id": ledger.uid,
-                    "created_at": _utc(entry.created_at),
-                    "destroyed_at": _utc(entry.gone_at),
-                    "hourly_cost": Decimal(entry.price_hourly or 0),
-                    "total_cost": _amount(entry.cost),
-                },
-            )
+    yield from _droplet_rows(ledger)
+    yield from _charge_rows(ledger, now)
     for number, line in enumerate(ledger.status.log):
         yield (
             tables.session_logs,
@@ -93,6 +83,32 @@ def rows_of(
                 "created_at": _utc(ledger.status.completed_at or ledger.created_at),
             },
         )
+    yield from _alerts(session, ledger)
+
+
+def _droplet_rows(ledger: Ledger) -> Iterator[tuple[Table, Row]]:
+    if ledger.status.termination_reason == "TakenOver":
+        return  # the session that took the spare has the droplet in its own ledger
+    for entry in ledger.status.resources:
+        if str(entry.kind) == "Droplet" and entry.id.isdecimal():
+            yield (
+                tables.droplets_pool,
+                {
+                    "droplet_id": int(entry.id),
+                    "region": entry.region,
+                    "size": entry.size,
+                    "ip_address": entry.ip,
+                    "status": _droplet_state(ledger, entry),
+                    "current_session_id": ledger.uid if ledger.is_session else None,
+                    "created_at": _utc(entry.created_at),
+                    "destroyed_at": _utc(entry.gone_at),
+                    "hourly_cost": Decimal(entry.price_hourly or 0),
+                    "total_cost": _amount(entry.cost),
+                },
+            )
+
+
+def _charge_rows(ledger: Ledger, now: datetime) -> Iterator[tuple[Table, Row]]:
     for charge in charges_of(ledger, now):
         if charge.is_final:
             claude = charge.provider is Provider.ANTHROPIC
@@ -100,7 +116,9 @@ def rows_of(
                 tables.cost_tracking,
                 {
                     "id": charge.key,
-                    "session_id": ledger.uid,
+                    "session_id": ledger.uid if ledger.is_session else None,
+                    "kind": ledger.kind,
+                    "owner_name": ledger.spec.owner.name,
                     "resource_type": "claude_api" if claude else charge.kind.lower(),
                     "resource_id": charge.resource_id,
                     "unit_cost": charge.unit_price,
@@ -110,7 +128,6 @@ def rows_of(
                     "ended_at": charge.end,
                 },
             )
-    yield from _alerts(session, ledger)
 
 
 def _session_row(session: SessionObject | None, ledger: Ledger | None) -> Row:
@@ -190,10 +207,12 @@ def _alerts(session: SessionObject | None, ledger: Ledger) -> Iterator[tuple[Tab
         )
 
 
-def _droplet_state(presence: Presence, deletion_accepted_at: datetime | None) -> str:
-    if presence is Presence.GONE:
+def _droplet_state(ledger: Ledger, entry: LedgerEntry) -> str:
+    if entry.presence is Presence.GONE:
         return "destroyed"
-    return "draining" if deletion_accepted_at is not None else "in_use"
+    if entry.deletion_accepted_at is not None:
+        return "draining"
+    return "available" if ledger.kind == "pool" else "in_use"
 
 
 def _amount(value: str | None) -> Decimal | None:

@@ -10,10 +10,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
-from tests.unit.export.ledgers import UID, record_document, session_document
+from tests.unit.export.ledgers import (
+    UID,
+    image_document,
+    record_document,
+    session_document,
+    spare_document,
+)
 
+import spawnai.export.database
 from spawnai.console.history import MOST, DatabaseAway, Search
 from spawnai.console.history_database import SqlHistory, _ended_sessions
 from spawnai.database.address import database_url
@@ -23,6 +32,7 @@ from spawnai.export.database import Database
 from spawnai.export.rows import SessionObject, rows_of
 from spawnai_local.postgresql import postgresql, programs
 
+MIGRATIONS = Path(spawnai.export.database.__file__).parent / "migrations"
 NOW = datetime(2026, 11, 29, 15, 0, tzinfo=UTC)
 END = datetime(2026, 11, 29, 14, 0, 3, tzinfo=UTC)
 
@@ -80,6 +90,49 @@ async def test_the_first_descriptions_queries_answer(database):
             await connection.execute(text(f"SELECT * FROM {view}"))  # noqa: S608 - our names
         costs = (await connection.execute(text("SELECT * FROM session_costs"))).one()
     assert float(costs.total_cost) == pytest.approx(0.10386)
+
+
+def rows_of_others():
+    return [
+        row
+        for document in (spare_document(), image_document())
+        for row in rows_of(None, Ledger.of(document), NOW)
+    ]
+
+
+async def test_costs_of_no_session_are_written_once_and_stand_apart(database):
+    await database.write([*rows(), *rows_of_others()])
+    assert await database.write([*rows_of_others(), *rows()]) == 0
+    async with database._engine.connect() as connection:
+        shared = (await connection.execute(text("SELECT * FROM shared_costs"))).all()
+        owned = (await connection.execute(text("SELECT * FROM session_costs"))).all()
+    assert {(one.kind, one.owner_name): float(one.total_cost) for one in shared} == {
+        ("pool", "quick"): pytest.approx(0.01),
+        ("image", "standard"): pytest.approx(0.016429),
+    }
+    assert [one.session_id for one in owned] == [UID]
+
+
+async def test_a_database_of_before_lets_costs_be_no_sessions_and_keeps_what_it_has(database):
+    await database.write(rows())
+    async with database._engine.begin() as connection:
+        await connection.run_sync(_as_of_version_2)
+    await database.migrate()
+    await database.write([*rows(), *rows_of_others()])
+    async with database._engine.connect() as connection:
+        kinds = (
+            await connection.execute(
+                text("SELECT kind, COUNT(*) AS n FROM cost_tracking GROUP BY kind")
+            )
+        ).all()
+    assert {one.kind: one.n for one in kinds} == {"session": 2, "pool": 1, "image": 2}
+
+
+def _as_of_version_2(connection):
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.downgrade(config, "0002")
 
 
 async def test_many_sessions_are_written_in_batches(database):

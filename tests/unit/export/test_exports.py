@@ -7,7 +7,13 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from tests.unit.export.ledgers import UID, record_document, session_document
+from tests.unit.export.ledgers import (
+    UID,
+    image_document,
+    record_document,
+    session_document,
+    spare_document,
+)
 
 from spawnai.database import tables
 from spawnai.database.address import DatabaseAddressError, database_url
@@ -19,6 +25,8 @@ NOW = datetime(2026, 11, 29, 15, 0, tzinfo=UTC)
 DAY = datetime(2026, 11, 29, tzinfo=UTC)
 LEDGER = Ledger.of(record_document())
 SESSION = SessionObject.of(session_document())
+SPARE = Ledger.of(spare_document())
+IMAGE = Ledger.of(image_document())
 
 
 def test_a_ledger_charges_what_has_a_price_and_each_order():
@@ -57,21 +65,53 @@ def test_a_droplet_that_lives_is_charged_until_now_and_is_not_final():
     assert droplet.cost == Decimal("0.026790")
 
 
-def focus(**period) -> list[dict[str, str]]:
+def focus(*ledgers, **period) -> list[dict[str, str]]:
     output = io.StringIO()
-    write_focus([LEDGER], output, **{"since": DAY, "to": NOW, "now": NOW, **period})
+    write_focus(ledgers or [LEDGER], output, **{"since": DAY, "to": NOW, "now": NOW, **period})
     output.seek(0)
     return list(csv.DictReader(output))
 
 
 def test_a_focus_row_names_whose_and_what_the_session_was():
     assert json.loads(focus()[0]["Tags"]) == {
+        "kind": "session",
         "user": "dana",
         "class": "standard",
         "session": "retro-board",
         "appType": "webapp",
         "tier": "light",
     }
+
+
+def test_a_spares_cost_is_a_line_of_its_own_and_on_no_user():
+    pool, droplet, _claude = focus(SPARE, LEDGER)
+    assert json.loads(pool["Tags"]) == {
+        "kind": "pool",
+        "class": "standard",
+        "pool": "quick",
+        "tier": "light",
+    }
+    assert (pool["SubAccountType"], pool["SubAccountId"]) == ("SpawnPool", "quick")
+    assert (pool["ServiceCategory"], pool["BilledCost"], pool["x_SessionId"]) == (
+        "Compute",
+        "0.01",
+        "",
+    )
+    # The session that took the droplet pays from then on.
+    assert pool["ResourceId"] == droplet["ResourceId"] == "41"
+    assert pool["ChargePeriodEnd"] == droplet["ChargePeriodStart"] == "2026-11-29T12:00:00Z"
+    assert droplet["x_SessionId"] == UID
+
+
+def test_an_images_ledger_is_storage_and_its_builders_hours_are_on_no_user():
+    rows = focus(IMAGE, since=DAY - timedelta(days=2))
+    assert [(row["ServiceCategory"], row["ServiceName"]) for row in rows] == [
+        ("Compute", "Droplets"),
+        ("Storage", "Snapshots"),
+    ]
+    for row in rows:
+        assert json.loads(row["Tags"]) == {"kind": "image", "class": "standard"}
+        assert (row["SubAccountType"], row["x_SessionId"]) == ("SpawnImage", "")
 
 
 def test_a_focus_file_has_the_columns_of_the_specification():
@@ -119,10 +159,41 @@ def test_a_session_that_waits_has_a_row_of_its_own():
     assert [row["state"] for row in made["sessions"]] == ["requested"]
 
 
+def test_what_a_pool_pays_is_a_cost_of_no_session():
+    made = rows(session=None, ledger=SPARE)
+    (cost,) = made.pop("cost_tracking")
+    assert made == {}, "the droplet is the session's now, which has a row of it"
+    assert (cost["session_id"], cost["kind"], cost["owner_name"]) == (None, "pool", "quick")
+    assert cost["total_cost"] == Decimal("0.01")
+
+
+def test_a_spare_that_waits_is_available_and_nobodys():
+    document = spare_document(terminationReason=None, completedAt=None)
+    entry = document["status"]["resources"][0]
+    for name in ("cost", "goneAt", "deletionAcceptedAt", "presence"):
+        del entry[name]
+    made = rows(session=None, ledger=Ledger.of(document))
+    assert set(made) == {"droplets_pool"}, "what it costs is not known yet"
+    (droplet,) = made["droplets_pool"]
+    assert (droplet["status"], droplet["current_session_id"]) == ("available", None)
+
+
+def test_an_image_has_two_costs_and_its_builder_is_a_droplet_of_nobody():
+    made = rows(session=None, ledger=IMAGE)
+    assert [row["resource_type"] for row in made["cost_tracking"]] == ["droplet", "image"]
+    assert {row["kind"] for row in made["cost_tracking"]} == {"image"}
+    (builder,) = made["droplets_pool"]
+    assert (builder["status"], builder["current_session_id"]) == ("destroyed", None)
+    assert set(made) == {"cost_tracking", "droplets_pool"}
+
+
 def test_a_class_ledger_is_no_session():
     document = record_document()
-    document["spec"]["owner"]["kind"] = "SpawnClass"
-    assert rows(session=None, ledger=Ledger.of(document)) == {}
+    document["spec"]["owner"] |= {"kind": "SpawnClass", "namespace": None, "user": None}
+    document["status"]["generations"] = []
+    made = rows(session=None, ledger=Ledger.of(document))
+    assert {row["session_id"] for row in made["cost_tracking"]} == {None}
+    assert set(made) == {"cost_tracking", "droplets_pool"}
 
 
 @pytest.mark.parametrize("text", ["mysql://host/x", "nonsense", "", "http://me:hidden@h/x"])
