@@ -785,6 +785,51 @@ async def test_a_budget_shows_what_is_left_and_fills_in_the_rest(kubectl):
     assert row.startswith("team 50 Month 12.5 1.25 36.25 2096-12-01T00:00:00Z ")
 
 
+def spawn_pool(name: str, **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "SpawnPool",
+        "metadata": {"name": name},
+        "spec": {"className": "standard", **spec},
+    }
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ({"tier": "light", "size": "s-1vcpu-1gb"}, "write a tier or a size, not both"),
+        ({"tier": "huge"}, 'supported values: "light", "standard", "complex"'),
+        ({"size": "Large"}, "write a DigitalOcean size slug"),
+        ({"region": "the moon"}, "write a DigitalOcean region slug"),
+        ({"replicas": -1}, "should be greater than or equal to 0"),
+        ({"replicas": 101}, "should be less than or equal to 100"),
+        ({"replicas": 3, "maxTotal": 2}, "write at least as many as spec.replicas"),
+        ({"maxAge": "30m"}, "write a duration from 1h to 7d"),
+        ({"maxAge": "a day"}, "this is not a duration"),
+        ({"className": "No Class"}, "write the name of a SpawnClass"),
+        ({"className": None}, 'missing required field "className"'),
+    ],
+)
+async def test_a_bad_pool_is_refused_with_what_to_write(kubectl, spec, sentence):
+    bad = spawn_pool("bad", **spec)
+    bad["spec"] = {name: value for name, value in bad["spec"].items() if value is not None}
+    with pytest.raises(KubectlError) as refused:
+        await create(kubectl, bad, dry_run=True)
+    assert sentence in str(refused.value)
+
+
+async def test_a_pool_is_scaled_and_shows_how_it_stands(kubectl):
+    await create(kubectl, spawn_pool("spares"))
+    pool = await kubectl.json("get", "spawnpool", "spares")
+    assert pool["spec"] == {"className": "standard", "replicas": 1, "minReady": 0, "maxAge": "24h"}
+    assert pool["status"] == {"observedGeneration": -1}
+    await write_status(kubectl, "sp", "spares", {"ready": 1, "booting": 2, "claimed": 4})
+    await kubectl.run("scale", "spawnpool", "spares", "--replicas", "3")
+    header, row = await table(kubectl, "spawnpools", "spares")
+    assert header == "NAME CLASS WANTED READY BOOTING CLAIMED AGE"
+    assert row.startswith("spares standard 3 1 2 4 ")
+
+
 async def test_a_ledger_shows_whose_it_is_and_its_intent_is_fixed(kubectl):
     record = {
         "apiVersion": API_VERSION,

@@ -27,7 +27,7 @@ class ConditionStatus(StrEnum):
 
 
 class ConditionType(StrEnum):
-    """Every condition that a SpawnSession, SpawnClass or SpawnBudget may carry."""
+    """Every condition that a SpawnSession, SpawnClass, SpawnBudget or SpawnPool may carry."""
 
     READY = "Ready"
     RECONCILING = "Reconciling"
@@ -54,8 +54,8 @@ class ConditionType(StrEnum):
 MEANINGS: Mapping[ConditionType, str] = {
     ConditionType.READY: (
         "The app answers at status.url (on a SpawnClass: the class can be used; on a SpawnBudget: "
-        "it is counted). Absent from a session that ended in good order, whose truth is "
-        "Expired=True."
+        "it is counted; on a SpawnPool: minReady spares are ready). Absent from a session that "
+        "ended in good order, whose truth is Expired=True."
     ),
     ConditionType.RECONCILING: "The operator is at work on the object; False or absent at rest.",
     ConditionType.STALLED: (

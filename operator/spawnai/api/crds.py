@@ -14,6 +14,7 @@ import yaml
 from .budget import SPAWN_BUDGET
 from .names import GROUP, VERSION
 from .policy import policy_documents
+from .pool import SPAWN_POOL
 from .record import SPAWN_RECORD
 from .reference import reference_pages
 from .resource import Column, CustomResource
@@ -21,7 +22,7 @@ from .session import SPAWN_SESSION
 from .spawnclass import SPAWN_CLASS
 from .structural import ordered, structural_schema
 
-RESOURCES = (SPAWN_SESSION, SPAWN_CLASS, SPAWN_RECORD, SPAWN_BUDGET)
+RESOURCES = (SPAWN_SESSION, SPAWN_CLASS, SPAWN_RECORD, SPAWN_BUDGET, SPAWN_POOL)
 CATEGORY = "spawnai"
 
 NOT_PRUNED = {
@@ -57,6 +58,12 @@ def custom_resource_definition(resource: CustomResource) -> dict[str, Any]:
         "additionalPrinterColumns": [_column(column) for column in resource.columns],
         "schema": {"openAPIV3Schema": object_schema(resource)},
     }
+    if resource.scale is not None:
+        version["subresources"]["scale"] = {
+            "specReplicasPath": resource.scale.spec_replicas,
+            "statusReplicasPath": resource.scale.status_replicas,
+            "labelSelectorPath": resource.scale.selector,
+        }
     if resource.selectable:
         version["selectableFields"] = [{"jsonPath": path} for path in resource.selectable]
     return {

@@ -127,6 +127,7 @@ def _ledger_policy() -> tuple[dict[str, Any], dict[str, Any]]:
             "spawnsessions/status",
             "spawnclasses/status",
             "spawnbudgets/status",
+            "spawnpools/status",
         ],
         spec={
             "validations": [

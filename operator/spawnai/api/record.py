@@ -26,7 +26,9 @@ class ResourceKind(StrEnum):
 
 
 SESSION_OWNER, CLASS_OWNER, IMAGE_OWNER = "SpawnSession", "SpawnClass", "SpawnImage"
-"""Whose ledger a record is. A SpawnImage is no object: its ledger is all there is of it."""
+POOL_OWNER = "SpawnPool"
+"""Whose ledger a record is. A SpawnImage is no object: its ledger is all there is of it. A pool has
+a ledger for each of its spare droplets."""
 
 
 _KINDS = (
@@ -48,16 +50,22 @@ class OwnerReference(ApiModel):
 
     kind: Identifier = Field(
         description=(
-            "SpawnSession, SpawnClass for what a class shares, or SpawnImage for a baked image."
+            "SpawnSession, SpawnClass for what a class shares, SpawnImage for a baked image, or "
+            "SpawnPool for a spare droplet."
         )
     )
     namespace: Identifier | None = Field(
         default=None, description="The namespace of the session; the others have none."
     )
     name: Identifier = Field(
-        description="The name of the session or class; of an image, the name of its class."
+        description=("The name of the session, class or pool; of an image, the name of its class.")
     )
-    uid: Identifier = Field(description="Its UID, which is also the name of this record.")
+    uid: Identifier = Field(
+        description=(
+            "Its UID, which is also the name of this record. An image and a spare have one of "
+            "their own."
+        )
+    )
     user: Identifier | None = Field(default=None, description="Whom the cost belongs to.")
 
 
@@ -84,6 +92,22 @@ class ImageIntent(ApiModel):
             "True for an image that a person asked for (spawnai image bake): the operator does not "
             "replace it by itself."
         ),
+    )
+
+
+class SpareIntent(ApiModel):
+    """What a spare droplet is made for."""
+
+    region: Identifier = Field(description="The region that it is made in.")
+    size: Identifier = Field(description="Its size.")
+    contents: Identifier = Field(
+        description=(
+            "A digest of what it boots with. A session takes it only where that is what would be "
+            "ordered now."
+        )
+    )
+    pool_generation: int = Field(
+        default=0, description="The generation of the pool that it was ordered for."
     )
 
 
@@ -168,6 +192,9 @@ class RecordSpec(ApiModel):
     image: ImageIntent | None = Field(
         default=None, description="What is baked, in the ledger of an image."
     )
+    spare: SpareIntent | None = Field(
+        default=None, description="What a spare is made for, in the ledger of one."
+    )
     exposure: BegunExposure | None = Field(
         default=None,
         description=(
@@ -217,7 +244,16 @@ class LedgerEntry(ApiModel):
     price_hourly: Amount | None = Field(
         default=None, description="Its price per hour in US dollars, where it has one."
     )
-    created_at: datetime = Field(description="When it was made.")
+    spare: Identifier | None = Field(
+        default=None,
+        description=(
+            "The ledger of the spare that a droplet was before the session took it. Until its name "
+            "is the session's own, it may wear the marks of that ledger."
+        ),
+    )
+    created_at: datetime = Field(
+        description="When it was made; of a spare, when the session took it: it pays from then on."
+    )
     deletion_accepted_at: datetime | None = Field(
         default=None, description="When DigitalOcean accepted its deletion. The bill ends here."
     )
@@ -339,6 +375,17 @@ class RecordStatus(ApiModel):
         default_factory=list,
         description="The last lines of the app's log, taken before its droplet went.",
         json_schema_extra=for_api_server(max_items=_MOST_ENTRIES, x_kubernetes_list_type="atomic"),
+    )
+    taken_over_by: Identifier | None = Field(
+        default=None,
+        description="The UID of the session that took the spare; written before anything of it.",
+    )
+    taken_over_at: datetime | None = Field(
+        default=None, description="When a session took the spare. The pool pays until then."
+    )
+    abandoned_at: datetime | None = Field(
+        default=None,
+        description="When the spare was given up: no session may take it, and it is deleted.",
     )
     completed_at: datetime | None = Field(
         default=None, description="When all of it had been seen gone."

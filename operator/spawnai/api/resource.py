@@ -19,13 +19,22 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Scale:
+    """The JSON paths by which `kubectl scale` and autoscalers read and write a number of things."""
+
+    spec_replicas: str
+    status_replicas: str
+    selector: str
+
+
+@dataclass(frozen=True, slots=True)
 class CustomResource:
     """A kind, from which its CustomResourceDefinition is made.
 
     `selectable` names the fields that `--field-selector` takes, as JSON paths. `defaults`: whether
     the API server fills in what a spec leaves out. `spec_required`: whether an object without a
     spec is refused. `first_status`: what a status says before the operator has seen the object,
-    beside that it has not.
+    beside that it has not. `scale`: how it is scaled, where it can be.
     """
 
     kind: str
@@ -42,6 +51,7 @@ class CustomResource:
     defaults: bool = False
     spec_required: bool = True
     first_status: Mapping[str, Any] = field(default_factory=dict)
+    scale: Scale | None = None
 
     @property
     def singular(self) -> str:

@@ -29,6 +29,7 @@ from spawnai.digitalocean.inventory import Inventory, Sweep
 from spawnai.digitalocean.load_balancers import LoadBalancers
 from spawnai.digitalocean.models import Droplet
 from spawnai.digitalocean.record_listings import RecordListings
+from spawnai.digitalocean.tags import Tags
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -53,6 +54,10 @@ class WaitingForQuota:
         self._served_at: dict[str, int] = {}
         """The turn at which a namespace was served last."""
         self._order: list[str] | None = None
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
 
     def join(self, uid: str, created_at: datetime, namespace: str) -> None:
         """Queue up."""
@@ -134,6 +139,11 @@ class CloudAccount:
     def images(self) -> Images:
         """The images of the account."""
         return Images(self.client)
+
+    @property
+    def tags(self) -> Tags:
+        """The tags of the account."""
+        return Tags(self.client)
 
     @property
     def load_balancers(self) -> LoadBalancers:

@@ -36,7 +36,14 @@ SESSIONS = "spawnsessions"
 CLASSES = "spawnclasses"
 RECORDS = "spawnrecords"
 BUDGETS = "spawnbudgets"
-_SINGULAR = {SESSIONS: "session", CLASSES: "class", RECORDS: "record", BUDGETS: "budget"}
+POOLS = "spawnpools"
+_SINGULAR = {
+    SESSIONS: "session",
+    CLASSES: "class",
+    RECORDS: "record",
+    BUDGETS: "budget",
+    POOLS: "pool",
+}
 KINDS = frozenset(_SINGULAR)
 
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -197,6 +204,10 @@ class Cluster:
     async def patch_budget_status(self, name: str, body: Mapping[str, Any]) -> Any:
         """Merge-patch a budget's status; returns the new object."""
         return await self._patch(BUDGETS, None, name, body, status=True)
+
+    async def patch_pool_status(self, name: str, body: Mapping[str, Any]) -> Any:
+        """Merge-patch a pool's status; returns the new object."""
+        return await self._patch(POOLS, None, name, body, status=True)
 
     async def create_record(self, body: Mapping[str, Any]) -> Any:
         """Write a new ledger; raises Conflict when it is there already."""

@@ -9,16 +9,18 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from itertools import chain
 from random import Random
 from typing import Any
 
 from spawnai.acme.limits import PlacedOrder
 from spawnai.acme.nameservers import Nameservers
-from spawnai.api.names import owner_of
+from spawnai.api.names import owner_of, session_tag
 from spawnai.api.record import (
     CLASS_OWNER,
     IMAGE_OWNER,
+    POOL_OWNER,
     SESSION_OWNER,
     LedgerEntry,
     Presence,
@@ -47,6 +49,7 @@ from .actions.agents import Agents
 from .actions.app_env import AppEnvironments
 from .actions.bundles import Bundles
 from .actions.certificates import Acme, AcmeServer, CertificateSteps, Keys, orders_in
+from .actions.claim import Claim
 from .actions.custody import Custody
 from .actions.deploy import Deploy
 from .actions.droplets import DropletSteps
@@ -65,9 +68,10 @@ from .classes.controller import ClassController
 from .classes.gateways import Gateways
 from .classes.ledger import ClassLedgers
 from .classes.records import ClassRecords
+from .classes.state import ClassState
 from .clock_difference import ClockDifference
 from .clock_steps import ClockSteps
-from .cluster import BUDGETS, CLASSES, RECORDS, SESSIONS, Cluster, ObjectNotFound, pause_of
+from .cluster import BUDGETS, CLASSES, POOLS, RECORDS, SESSIONS, Cluster, ObjectNotFound, pause_of
 from .failures import is_expected
 from .health_watch import HealthWatch
 from .images.baker import Baker
@@ -75,6 +79,8 @@ from .images.class_images import ClassImages
 from .memory import Memories
 from .namespaces import NamespaceLabels
 from .observe import Observer
+from .pools.pools import Pools
+from .pools.spares import Spares
 from .reaping.reaper import Reaper, ReaperSettings
 from .reconciler import Reconciler
 from .regions import Regions
@@ -86,6 +92,7 @@ from .workqueue import WorkQueue, log_failure
 
 CLASS_PREFIX = "class/"
 BUDGET_PREFIX = "budget/"
+POOL_PREFIX = "pool/"
 
 DELETIONS_IN_SIGHT = timedelta(minutes=1)
 """How long before the end of a session its deletions are counted as due, and how long after it
@@ -166,10 +173,32 @@ class Controller:
                 clock,
                 cluster_uid=outside.cluster_uid,
                 agent_source=outside.agent_source,
-                on_cost=self._count_image,
+                on_cost=partial(self._count_cost, "image"),
             ),
             wake=lambda name: self.queue.add(CLASS_PREFIX + name),
             on_count=metrics.images,
+        )
+        self.pools = pools = Pools(
+            cluster=cluster,
+            store=self.store,
+            spares=Spares(
+                cluster=cluster,
+                store=self.store,
+                agents=outside.agents,
+                images=images,
+                clock=clock,
+                cluster_uid=outside.cluster_uid,
+                agent_source=outside.agent_source,
+                book_of=self._open_book,
+                on_cost=partial(self._count_cost, "pool"),
+            ),
+            events=outside.events,
+            metrics=metrics,
+            clock=clock,
+            random=outside.random,
+            cluster_uid=outside.cluster_uid,
+            agent_source=outside.agent_source,
+            class_state=self._class_state,
         )
         self.classes = ClassController(
             cluster=cluster,
@@ -195,6 +224,7 @@ class Controller:
                 on_look=metrics.gateway_certificate,
             ),
             images=images,
+            pools=pools,
             clock_words=outside.clock_difference.words,
             wake_session=self.queue.add,
             wake_class_after=lambda name, delay: self.queue.add_after(CLASS_PREFIX + name, delay),
@@ -222,6 +252,7 @@ class Controller:
             health=self.health,
             replacements=replacements,
             regions=regions,
+            pools=pools,
             cluster_uid=outside.cluster_uid,
             has_acme=self._acme is not None,
             has_inspector=outside.inspector is not None,
@@ -308,6 +339,15 @@ class Controller:
                     environments=environments,
                     clock=clock,
                 ),
+                claim=Claim(
+                    cluster=cluster,
+                    store=self.store,
+                    agents=outside.agents,
+                    pools=pools,
+                    metrics=metrics,
+                    clock=clock,
+                    agent_source=outside.agent_source,
+                ),
                 reservations=Reservations(self.store, self.admission.reserve),
             ),
             reporter=Reporter(
@@ -367,14 +407,17 @@ class Controller:
         known = (line for memory in self.memories for line in memory.book.resources)
         return orders_in({line.id: line for line in chain(written, known)}.values())
 
-    def _count_image(self, stored: StoredRecord, closed: RecordStatus) -> None:
-        """The ledger of an image was closed: all of its cost is known."""
+    def _count_cost(self, kind: str, stored: StoredRecord, closed: RecordStatus) -> None:
+        """The ledger of an image or a spare was closed: all of its cost is known."""
         class_name = stored.spec.class_name or "unknown"
-        self._metrics.cost(books.known_cost(closed), "image", class_name)
+        self._metrics.cost(books.known_cost(closed), kind, class_name)
 
     def _account_of(self, class_name: str | None) -> CloudAccount | None:
         state = self.classes.state(class_name or "")
         return state.account if state is not None else None
+
+    def _class_state(self, class_name: str) -> ClassState | None:
+        return self.classes.state(class_name)
 
     async def handle(self, key: str) -> None:
         """One turn of the work queue. Each line logged in it, or by what it starts, says whose it
@@ -389,7 +432,9 @@ class Controller:
                     await self.classes.reconcile(key.removeprefix(CLASS_PREFIX))
                 elif kind == "budget":
                     await self._budgets.report(key.removeprefix(BUDGET_PREFIX))
-                elif not self._is_image(key):
+                elif kind == "pool":
+                    self.pools.tend(key.removeprefix(POOL_PREFIX))
+                elif not self._is_tended_beside(key):
                     self._take_in_unlisted(key)
                     await self._reconciler.reconcile(key)
             result = "ok"
@@ -425,6 +470,8 @@ class Controller:
             self.queue.add(CLASS_PREFIX + spawn_class.name)
         for budget in self.store.budgets():
             self.queue.add(BUDGET_PREFIX + budget.name)
+        for pool in self.store.pools():
+            self.queue.add(POOL_PREFIX + pool.name)
         for session in self.store.sessions():
             self.queue.add(session.uid)
         for record in self.store.records():
@@ -434,7 +481,11 @@ class Controller:
     async def stop_acting(self) -> None:
         """End all that is under way. All of it can be ended half-way and found again."""
         await asyncio.gather(
-            self.reaper.close(), self.memories.close(), self.classes.close(), self.health.close()
+            self.reaper.close(),
+            self.memories.close(),
+            self.classes.close(),
+            self.pools.close(),
+            self.health.close(),
         )
 
     async def close(self) -> None:
@@ -458,6 +509,9 @@ class Controller:
         with suppress(ObjectNotFound):  # A kind that is not installed: there is no budget.
             async for body in self._cluster.list_all(BUDGETS):
                 self.on_budget(None, body)
+        with suppress(ObjectNotFound):  # The same of pools.
+            async for body in self._cluster.list_all(POOLS):
+                self.on_pool(None, body)
         async for body in self._cluster.list_all(SESSIONS):
             self.on_session(None, body)
 
@@ -494,6 +548,12 @@ class Controller:
                 lambda: [known.name for known in self.store.budgets()],
                 gone(self.on_budget, "name"),
             ),
+            Kind(
+                POOLS,
+                "name",
+                lambda: [known.name for known in self.store.pools()],
+                gone(self.on_pool, "name"),
+            ),
         )
 
     def on_session(self, type_: str | None, body: Mapping[str, Any]) -> None:
@@ -519,6 +579,9 @@ class Controller:
         if record is not None and record.spec.owner.kind == IMAGE_OWNER:
             self.images.wake(record.spec.owner.name)
             self.queue.add(CLASS_PREFIX + record.spec.owner.name)
+            return
+        if record is not None and record.spec.owner.kind == POOL_OWNER:
+            self.queue.add(POOL_PREFIX + record.spec.owner.name)
             return
         if record is not None:
             self.memories.of(name).take_in_ledger(record.status)
@@ -563,6 +626,18 @@ class Controller:
         elif not self.store.put_budget(body):
             return
         self.queue.add(BUDGET_PREFIX + name)
+
+    def on_pool(self, type_: str | None, body: Mapping[str, Any]) -> None:
+        """A watch showed a pool."""
+        name = body["metadata"]["name"]
+        if type_ == "DELETED":
+            self.store.remove_pool(name)
+        elif not self.store.put_pool(body):
+            return
+        self.queue.add(POOL_PREFIX + name)
+        pool = self.store.pool(name)
+        if pool is not None and pool.spec is not None:
+            self.queue.add(CLASS_PREFIX + pool.spec.class_name)  # It may need a firewall for them.
 
     def _deletions_due(self, account: CloudAccount) -> int:
         """How many names and droplets of an account are to be deleted within a minute.
@@ -649,6 +724,13 @@ class Controller:
             return memory.ledger
         return record.status if record is not None else RecordStatus()
 
+    def _open_book(self, uid: str) -> RecordStatus | None:
+        """A session's ledger with all that is known; None: it is closed, or there is none."""
+        record = self.store.record(uid)
+        if record is None or record.status.completed_at is not None:
+            return None
+        return self._book(uid)
+
     def _adopt(self, uid: str, droplet: Droplet) -> None:
         """Enter a droplet that turned up in the open ledger of its session.
 
@@ -656,8 +738,8 @@ class Controller:
         own plan looks after it: it takes it, or deletes it where it has one already. A closed
         ledger stays closed; what turns up after it is the reaper's.
         """
-        if self._is_image(uid):
-            return  # The image's own look finds it by its name.
+        if self._is_tended_beside(uid):
+            return  # The look of the image or the spare finds it by its name.
         book = self._book(uid)
         if self.store.record(uid) is None or book.completed_at is not None:
             return
@@ -673,21 +755,26 @@ class Controller:
         self.queue.add(uid)
 
     def _session_of(self, droplet: Droplet) -> str | None:
-        """The session whose plan looks after a droplet; None: it has no ledger, or an image's."""
-        tags = (tag.removeprefix("session:") for tag in droplet.tags if tag.startswith("session:"))
-        uid = next(tags, None)
-        if uid is None or self.store.record(uid) is None or self._is_image(uid):
-            return None
-        return uid
+        """The session whose plan looks after a droplet; None: it has no ledger, or an image's or
+        a spare's. One that changes hands wears the marks of both for a moment.
+        """
+        return next(
+            (
+                uid
+                for uid in _owners_of(droplet)
+                if self.store.record(uid) is not None and not self._is_tended_beside(uid)
+            ),
+            None,
+        )
 
-    def _is_image(self, uid: str) -> bool:
-        """Whether a ledger is that of a baked image, which no session's plan looks after."""
+    def _is_tended_beside(self, uid: str) -> bool:
+        """Whether a ledger is that of an image or a spare, which no session's plan looks after."""
         record = self.store.record(uid)
-        return record is not None and record.spec.owner.kind == IMAGE_OWNER
+        return record is not None and record.spec.owner.kind in (IMAGE_OWNER, POOL_OWNER)
 
     def _forget_ledger(self, uid: str) -> None:
         """A ledger was written beside the session's own plan: read it again."""
-        if self._is_image(uid):
+        if self._is_tended_beside(uid):
             return
         stored = self.store.record(uid)
         self.memories.of(uid).ledger = stored.status if stored is not None else None
@@ -697,6 +784,8 @@ class Controller:
         """A droplet was deleted outside the operator; DigitalOcean itself says so."""
         uid = self._session_of(droplet)
         if uid is None:
+            for spare in _owners_of(droplet):
+                self.pools.droplet_gone(spare)
             return
         self.memories.of(uid).ledger = books.with_gone(
             self._book(uid), ResourceKind.DROPLET, str(droplet.id), self._clock.utc_now()
@@ -708,7 +797,15 @@ def _kind_of(key: str) -> str:
     """What a key of the work queue is about."""
     if key.startswith(CLASS_PREFIX):
         return "class"
+    if key.startswith(POOL_PREFIX):
+        return "pool"
     return "budget" if key.startswith(BUDGET_PREFIX) else "session"
+
+
+def _owners_of(droplet: Droplet) -> list[str]:
+    """The UIDs of those whose marks a droplet wears."""
+    prefix = session_tag("")
+    return sorted(tag.removeprefix(prefix) for tag in droplet.tags if tag.startswith(prefix))
 
 
 def _droplet_of(book: RecordStatus) -> LedgerEntry | None:

@@ -1,7 +1,7 @@
 """Puts together what is known of one session: from the store, the classes and the memory."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from spawnai.admission.places import Place
@@ -16,6 +16,7 @@ from spawnai.lifecycle.observation import (
     Record,
     Session,
 )
+from spawnai.lifecycle.pooling import OfferedSpare
 from spawnai.lifecycle.reservations import Unpriced, worst_case
 from spawnai.lifecycle.tenancy import needs_labels, refusal
 
@@ -26,6 +27,7 @@ from .classes.controller import ClassController
 from .health_watch import HealthWatch
 from .memory import Memories
 from .namespaces import NamespaceLabels
+from .pools.pools import Pools
 from .regions import Regions
 from .store import Store, StoredRecord
 
@@ -51,6 +53,7 @@ class Observer:
         health: HealthWatch,
         replacements: ReplacementPace,
         regions: Regions,
+        pools: Pools,
         cluster_uid: str,
         has_acme: bool = False,
         has_inspector: bool = False,
@@ -65,6 +68,7 @@ class Observer:
         self._health = health
         self._replacements = replacements
         self._regions = regions
+        self._pools = pools
         self._cluster_uid = cluster_uid
         self._has_acme = has_acme
         self._has_inspector = has_inspector
@@ -142,6 +146,7 @@ class Observer:
             efforts=dict(memory.efforts),
             rejected={**self._regions.refused(class_name or ""), **memory.rejected},
             load=self._load(offer, record),
+            spares=self._spares(offer, record, uid),
             generation_fraction=memory.generation_fraction,
             queue_position=backing.account.quota.position(uid) if backing is not None else None,
             place=self._place(session, record, offer),
@@ -160,6 +165,14 @@ class Observer:
         if record is not None and record.droplet is not None:
             return {}
         return self._regions.load(offer.name)
+
+    def _spares(
+        self, offer: Offer | None, record: Record | None, uid: str
+    ) -> Sequence[OfferedSpare]:
+        """The spares that a session may take which has no droplet."""
+        if offer is None or record is None or record.droplet is not None:
+            return ()
+        return self._pools.offered(offer.name, uid)
 
     def _place(
         self, session: Session | None, record: Record | None, offer: Offer | None

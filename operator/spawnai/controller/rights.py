@@ -62,6 +62,8 @@ RIGHTS: tuple[Right, ...] = (
     *_rights("patch", GROUP, "spawnclasses/status", "no class shows whether it can be used"),
     *_rights("list watch", GROUP, "spawnbudgets", "no budget holds anything back"),
     *_rights("patch", GROUP, "spawnbudgets/status", "no budget shows how much is left"),
+    *_rights("list watch", GROUP, "spawnpools", "no spare droplet is kept"),
+    *_rights("patch", GROUP, "spawnpools/status", "no pool shows how many spares are ready"),
     *_rights(
         "get list watch create patch delete keep",
         GROUP,

@@ -22,7 +22,8 @@ from spawnai.api.names import (
     GITOPS_MARKS,
     TTL_ANNOTATION,
 )
-from spawnai.api.record import SESSION_OWNER, RecordSpec, RecordStatus
+from spawnai.api.pool import PoolSpec, PoolStatus
+from spawnai.api.record import POOL_OWNER, SESSION_OWNER, RecordSpec, RecordStatus
 from spawnai.api.session import Phase, SessionSpec, SessionStatus
 from spawnai.api.spawnclass import ClassSpec, ClassStatus, CredentialsSpec
 from spawnai.lifecycle.observation import Session
@@ -84,6 +85,19 @@ class StoredBudget:
     """Of one that cannot be read: one that selects as it says, or all sessions, and has nothing."""
     spec_problem: str | None
     status: BudgetStatus
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPool:
+    """A pool and how new what we know of it is."""
+
+    resource_version: int
+    name: str
+    uid: str
+    generation: int
+    spec: PoolSpec | None
+    spec_problem: str | None
+    status: PoolStatus
 
 
 def parse_session(body: Mapping[str, Any]) -> Session:
@@ -197,6 +211,9 @@ class Store:
         self._classes: dict[str, StoredClass] = {}
         self._records: dict[str, StoredRecord] = {}
         self._budgets: dict[str, StoredBudget] = {}
+        self._pools: dict[str, StoredPool] = {}
+        self._spares: set[str] = set()
+        """The names of the ledgers of spares: few, and looked for with each session that begins."""
 
     def put_session(self, body: Mapping[str, Any]) -> bool:
         """Take in a session; False when something newer is known."""
@@ -238,6 +255,8 @@ class Store:
             deleting=metadata.get("deletionTimestamp") is not None,
         )
         self._records[name] = record
+        if record.spec.owner.kind == POOL_OWNER:
+            self._spares.add(name)
         self._tell_of(name, record)
         return True
 
@@ -312,6 +331,45 @@ class Store:
         if self._budgets.pop(name, None) is not None and self.listener is not None:
             self.listener.budget_changed(name)
 
+    def put_pool(self, body: Mapping[str, Any]) -> bool:
+        """Take in a pool; False when something newer is known."""
+        metadata, version = body["metadata"], _version(body)
+        known = self._pools.get(metadata["name"])
+        if known is not None and known.uid == metadata["uid"] and known.resource_version >= version:
+            return False
+        spec, problem = None, None
+        try:
+            spec = PoolSpec.model_validate(body.get("spec") or {})
+        except ValidationError as error:
+            problem = _problems(error)
+        self._pools[metadata["name"]] = StoredPool(
+            resource_version=version,
+            name=metadata["name"],
+            uid=metadata["uid"],
+            generation=int(metadata.get("generation", 1)),
+            spec=spec,
+            spec_problem=problem,
+            status=PoolStatus.model_validate(body.get("status") or {}),
+        )
+        return True
+
+    def remove_pool(self, name: str) -> None:
+        """The pool is gone from the API server."""
+        self._pools.pop(name, None)
+
+    def pool(self, name: str) -> StoredPool | None:
+        """The pool of that name."""
+        return self._pools.get(name)
+
+    def pools(self) -> Iterator[StoredPool]:
+        """All pools."""
+        yield from list(self._pools.values())
+
+    def spares(self) -> Iterator[StoredRecord]:
+        """The ledgers of all spares."""
+        for name in list(self._spares):
+            yield self._records[name]
+
     def remove_session(self, uid: str) -> None:
         """The session is gone from the API server."""
         self._forget_end(uid)
@@ -326,6 +384,7 @@ class Store:
     def remove_record(self, name: str) -> None:
         """The ledger is gone from the API server."""
         record = self._records.pop(name, None)
+        self._spares.discard(name)
         if record is not None:
             self._tell_of(name, record)
 

@@ -22,7 +22,7 @@ from kopf._cogs.structs.references import Insights
 from spawnai import background
 from spawnai.api.names import GROUP, VERSION
 
-from .cluster import BUDGETS, CLASSES, KINDS, RECORDS, SESSIONS, Cluster, ClusterError
+from .cluster import BUDGETS, CLASSES, KINDS, POOLS, RECORDS, SESSIONS, Cluster, ClusterError
 from .controller import Controller
 from .resync import Resync
 
@@ -176,6 +176,11 @@ def _registry(controller: Controller, resync: Resync) -> kopf.OperatorRegistry:
     async def on_budget(event: Mapping[str, Any], **_: Any) -> None:
         note(event)
         controller.on_budget(event["type"], event["object"])
+
+    @kopf.on.event(GROUP, VERSION, POOLS, registry=registry)
+    async def on_pool(event: Mapping[str, Any], **_: Any) -> None:
+        note(event)
+        controller.on_pool(event["type"], event["object"])
 
     return registry
 

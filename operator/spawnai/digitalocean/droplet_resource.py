@@ -42,14 +42,15 @@ class DropletResource:
         ]
 
     async def is_ours(self, line: LedgerEntry, owner: str, priority: Priority) -> bool | None:
-        """By the tags of its session and its cluster."""
+        """By the tags of its session (or of the spare that it was) and its cluster."""
         known = {droplet.id: droplet for droplet in self._inventory.snapshot_of(owner)}
         droplet = known.get(int(line.id))
         if droplet is None:
             droplet = await self._droplets.get(int(line.id), priority=priority)
         if droplet is None:
             return None
-        return {session_tag(owner), cluster_tag(self._cluster_uid)} <= droplet.tags
+        marks = {session_tag(one) for one in (owner, line.spare) if one is not None}
+        return cluster_tag(self._cluster_uid) in droplet.tags and bool(marks & droplet.tags)
 
     def seems_changed(self, line: LedgerEntry, owner: str) -> bool:  # noqa: ARG002
         """Nobody can take another one's id."""

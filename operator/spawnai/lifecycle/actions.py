@@ -5,7 +5,7 @@ plan can be made as often as one likes. `controller/actions` carries them out.
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import ClassVar, NamedTuple
 
@@ -294,6 +294,32 @@ class ReplaceDroplet(Action):
     def key(self) -> ActionKey:
         """Once for each droplet."""
         return ActionKey("ReplaceDroplet", id=self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimSpare(Action):
+    """Take a spare: write who has it into its ledger, then its droplet into the session's own."""
+
+    spare: str
+    droplet: str
+
+    @property
+    def key(self) -> ActionKey:
+        """One claim for each spare."""
+        return ActionKey("ClaimSpare", id=self.spare)
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver(Action):
+    """Make a droplet that was a spare the session's own: its agent, its name and its tags."""
+
+    droplet: str
+    lifetime: timedelta
+
+    @property
+    def key(self) -> ActionKey:
+        """One for each droplet."""
+        return ActionKey("TakeOver", id=self.droplet)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from .beside import OwnDroplet
 from .kinds import LISTED_WITHIN
 
 BAKED_WITHIN = timedelta(minutes=30)
@@ -36,16 +37,6 @@ RETRY_AFTER = timedelta(minutes=30)
 
 BAKE_VERSION = 1
 """Counted up whenever the builder's script changes, so that images are made anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class Builder:
-    """A builder as DigitalOcean showed it last. `shows_marks`: it wears all our tags already."""
-
-    id: int
-    status: str
-    locked: bool
-    shows_marks: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +71,7 @@ class Bake:
 
     begun_at: datetime
     settles_at: datetime | None
-    builders: tuple[Builder, ...]
+    builders: tuple[OwnDroplet, ...]
     builder_gone_at: datetime | None
     images: tuple[SeenImage, ...]
     regions: tuple[str, ...]
@@ -174,7 +165,7 @@ def plan_bake(bake: Bake, now: datetime) -> Step:
             return Wait("DigitalOcean's answer was lost: looking whether the builder exists")
         return CreateBuilder()
     builder = min(bake.builders, key=lambda one: one.id)
-    spare = next((one for one in bake.builders if one is not builder and _may_go(one)), None)
+    spare = next((one for one in bake.builders if one is not builder and one.may_go), None)
     if spare is not None:
         return DeleteBuilder(spare.id)
     if builder.locked or builder.status == "new":
@@ -215,12 +206,8 @@ def _end(bake: Bake, reason: str, now: datetime) -> Step:
 
 
 def _remove_builder(bake: Bake) -> Step:
-    builder = next((one for one in bake.builders if _may_go(one)), None)
+    builder = next((one for one in bake.builders if one.may_go), None)
     return Wait("the builder is locked") if builder is None else DeleteBuilder(builder.id)
-
-
-def _may_go(builder: Builder) -> bool:
-    return builder.shows_marks and not builder.locked
 
 
 def contents_of(

@@ -39,6 +39,7 @@ from .actions import (
     DeployApp,
     FindApp,
     GenerateApp,
+    TakeOver,
     key_of,
 )
 from .balancing import entry_address, has_load_balancer, load_balancer
@@ -159,6 +160,9 @@ def build(d: Draft, session: Session, offer: Offer, wish: Wish, now: datetime) -
             _say_the_rest(d, session, offer, wish, now, keeps=False)
             return
     _generation(d, o)
+    if _take_over(d, offer, o.record):
+        _say_the_rest(d, session, offer, wish, now, keeps=False)
+        return
     _droplet(d, session, offer, o.record, now)
     _firewall(d, offer, o.record, now)
     is_let_in = load_balancer(d, session, offer, o.record)
@@ -333,6 +337,27 @@ def _droplet(d: Draft, session: Session, offer: Offer, record: Record, now: date
         d.do(Await(entry.kind, entry.id))
         return
     d.set_true(ConditionType.DROPLET_READY, "Active", f"The droplet is active at {ip}")
+
+
+def _take_over(d: Draft, offer: Offer, record: Record) -> bool:
+    """Make a droplet that was a spare the session's own, before anything else is done with it.
+
+    Its line has the session's name once all of that was done.
+    """
+    entry = record.droplet
+    if (
+        entry is None
+        or entry.spare is None
+        or entry.name == session_droplet_name(d.observation.uid)
+    ):
+        return False
+    d.set_false(ConditionType.DROPLET_READY, "TakingSpare", "A spare droplet is being taken")
+    if not record.stores(entry):
+        d.store_ledger = True  # Or a crash would forget whose it is by now.
+    else:
+        lifetime = parse_duration(offer.spec.lifetime.provisioning_deadline)
+        d.do(TakeOver(entry.id, lifetime))
+    return True
 
 
 def _firewall(d: Draft, offer: Offer, record: Record, now: datetime) -> None:

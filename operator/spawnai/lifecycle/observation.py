@@ -1,6 +1,6 @@
 """What is known about one session at one moment: all that a plan may look at."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -20,6 +20,7 @@ from spawnai.api.session import DEFAULT_TIER, SessionSpec, SessionStatus, Tier
 from spawnai.api.spawnclass import ClassSpec, TierSpec
 
 from .actions import ActionKey
+from .pooling import OfferedSpare
 
 
 class FailureKind(StrEnum):
@@ -409,6 +410,8 @@ class Observation:
     """Refused regions and sizes (either may be `ANY`), and why."""
     load: Mapping[str, int] = field(default_factory=dict)
     """How many droplets of the class are in each region, for a class that spreads them."""
+    spares: Sequence[OfferedSpare] = ()
+    """The spare droplets that the session may take."""
     generation_fraction: float | None = None
     """How much of the app Claude has written; None until it has begun to answer."""
     queue_position: int | None = None

@@ -12,11 +12,12 @@ from spawnai.api.conditions import ConditionType
 from spawnai.api.durations import parse_duration
 from spawnai.api.names import session_droplet_name
 from spawnai.api.record import ResourceKind
-from spawnai.api.spawnclass import PlacementMode
+from spawnai.api.spawnclass import ExposureMode, PlacementMode
 
-from .actions import Create, GenerateApp
+from .actions import ClaimSpare, Create, GenerateApp
 from .kinds import ANY, KINDS, Placement, WantedDroplet
 from .observation import Effort, Failure, FailureKind, Observation, Offer, Session
+from .pooling import choose_spare
 from .resources import Name, settle
 from .status import Draft
 
@@ -89,10 +90,12 @@ def order_droplet(d: Draft, session: Session, offer: Offer, now: datetime) -> No
         d.set_false(ConditionType.DROPLET_READY, failure.reason, failure.message)
     wanted = placements(session, offer, o.load)
     open_now = [placement for placement in wanted if _refusal(o, placement, now) is None]
-    if open_now and not _claude_answers(o, offer):
+    if (open_now or o.spares) and not _claude_answers(o, offer):
         if o.effort(GenerateApp().key).failure is not None:
             message = "The droplet is made once Claude begins to write the app"
             d.set_false(ConditionType.DROPLET_READY, "WaitingForClaude", message)
+        return
+    if _claim(d, offer, wanted, effort):
         return
     if open_now:
         lifetime = parse_duration(offer.spec.lifetime.provisioning_deadline)
@@ -101,6 +104,23 @@ def order_droplet(d: Draft, session: Session, offer: Offer, now: datetime) -> No
             d.wake(now + TURN_EXPECTED)
         return
     _nowhere_to_go(d, session, offer, wanted, now)
+
+
+def _claim(d: Draft, offer: Offer, wanted: list[Placement], order: Effort) -> bool:
+    """Plan to take a spare, where one fits: whatever region or size has no room now.
+
+    An order that was sent is waited for, so that a session does not come to two droplets.
+    """
+    if offer.spec.exposure.mode is ExposureMode.LOAD_BALANCER:
+        return False  # A spare is covered by the class's firewall, which lets everyone in.
+    spare = choose_spare(d.observation.spares, wanted)
+    if spare is None or (order.running and not order.waits_for_turn):
+        return False
+    if order.running:
+        d.abandon(unsent=(ResourceKind.DROPLET,))
+    d.set_false(ConditionType.DROPLET_READY, "TakingSpare", "A spare droplet is being taken")
+    d.do(ClaimSpare(spare.uid, spare.droplet_id))
+    return True
 
 
 def _waits_for_turn(d: Draft, effort: Effort, now: datetime) -> bool:

@@ -143,7 +143,11 @@ def unaccounted_since(o: Observation, name: Name) -> datetime | None:
         sent += 1 + sum(one.started_at < before for one in o.record.status.replacements)
     if KINDS[name.kind].unique:
         sent = min(sent, 1)
-    if sum(1 for line in o.record.status.resources if line.kind is name.kind) >= sent:
+    # A droplet that was a spare accounts for no order of the session's own.
+    made = (
+        line for line in o.record.status.resources if line.kind is name.kind and line.spare is None
+    )
+    if sum(1 for _ in made) >= sent:
         return None
     return effort.unclear_at or o.operator_started_at
 

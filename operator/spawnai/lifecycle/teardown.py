@@ -35,7 +35,17 @@ RESIDUAL_AFTER = timedelta(seconds=15)
 ORDERS = tuple(sorted({one.__name__ for one in PaidAction.__subclasses__()}))
 """What may order from Claude: an app, a repair, a change."""
 
-ABANDONED = (*ORDERS, "Await", "SetExpiry", "CheckApp", "StopApp", "RestartApp", "FindApp")
+ABANDONED = (
+    *ORDERS,
+    "Await",
+    "SetExpiry",
+    "CheckApp",
+    "StopApp",
+    "RestartApp",
+    "FindApp",
+    "ClaimSpare",
+    "TakeOver",
+)
 """What only a session that goes on needs."""
 
 

@@ -6,7 +6,7 @@ series does not grow with the number of sessions.
 """
 
 from collections import Counter as Tally
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -335,6 +335,19 @@ class Metrics:
             ["class", "state"],
             registry=registry,
         )
+        self._pool_spares = Gauge(
+            "spawnai_pool_spares",
+            "Droplets of a pool by state: ready, booting, leaving, or claimed by sessions",
+            ["pool", "state"],
+            registry=registry,
+        )
+        self._pool_claims = Counter(
+            "spawnai_pool_claims_total",
+            "Spares that sessions took, and what came of it: taken, lost to another session, or "
+            "given back because the droplet could not be handed over",
+            ["result"],
+            registry=registry,
+        )
         self._acme_remaining = Gauge(
             "spawnai_acme_limit_remaining",
             "How many more orders the ACME server's limit allows now, by limit",
@@ -652,6 +665,19 @@ class Metrics:
         """
         for state, count in (("offered", offered), ("baking", baking)):
             self._images.labels(class_name, state).set(count)
+
+    def pool(self, name: str, counts: Mapping[str, int] | None) -> None:
+        """How many droplets of a pool are in each state; None: there is no such pool any more."""
+        for state in ("ready", "booting", "leaving", "claimed"):
+            if counts is not None:
+                self._pool_spares.labels(name, state).set(counts[state])
+            else:
+                with suppress(KeyError):
+                    self._pool_spares.remove(name, state)
+
+    def pool_claim(self, result: str) -> None:
+        """A session took a spare: "taken", "lost" or "given_back"."""
+        self._pool_claims.labels(result).inc()
 
     def watch_acme_limit(self, limit: str, remaining: Callable[[], float]) -> None:
         """Show what is left of a limit, asked for at each scrape."""

@@ -70,9 +70,10 @@ def test_a_deleted_session_is_progressing_until_it_is_gone():
         ),
     ],
 )
-def test_a_class_is_as_its_conditions_say(conditions, expected):
+@pytest.mark.parametrize("kind", ["SpawnClass", "SpawnPool"])
+def test_a_class_or_pool_is_as_its_conditions_say(kind, conditions, expected):
     document = {
-        "kind": "SpawnClass",
+        "kind": kind,
         "metadata": {"name": "standard", "generation": 1},
         "status": {"observedGeneration": 1, "conditions": conditions},
     }

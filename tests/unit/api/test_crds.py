@@ -157,13 +157,15 @@ def test_a_definition_names_what_people_type(resource):
     names = definition["spec"]["names"]
     assert names["categories"] == ["spawnai"]
     assert names["singular"] == resource.kind.lower()
-    assert definition["spec"]["versions"][0]["subresources"] == {"status": {}}
+    subresources = definition["spec"]["versions"][0]["subresources"]
+    assert subresources["status"] == {}
+    assert ("scale" in subresources) == (resource.kind == "SpawnPool")
 
 
 def test_short_names_take_none_of_kubernetes_own():
     taken = {"sc", "svc", "sa", "sts", "po", "ns", "no", "pv", "pvc", "rs", "rc", "ds", "ep", "ev"}
     short = [name for resource in RESOURCES for name in resource.short_names]
-    assert short == ["ss", "sr", "sb"]
+    assert short == ["ss", "sr", "sb", "sp"]
     assert not taken & set(short)
 
 

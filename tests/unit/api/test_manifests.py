@@ -95,7 +95,7 @@ def test_no_prune_takes_what_sessions_need_to_end():
     ]
     kinds = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
     needed = [*definitions, the("Namespace", "spawnai-system"), *map(the, kinds)]
-    assert len(definitions) == 4
+    assert len(definitions) == 5
     for one in needed:
         annotations = one["metadata"].get("annotations", {})
         assert annotations.get("argocd.argoproj.io/sync-options") == "Prune=false", one["metadata"]

@@ -45,7 +45,16 @@ def creating(budget: RateBudget) -> tuple[Actor, Work]:
     backing = SimpleNamespace(account=SimpleNamespace(client=client))
     effort = Effort(running=True, started_at=clock.utc_now())
     memory = Memory(efforts={CREATION.key: effort})
-    names = ("custody", "generate", "deploy", "inspect", "revise", "reservations", "replace")
+    names = (
+        "custody",
+        "generate",
+        "deploy",
+        "inspect",
+        "revise",
+        "reservations",
+        "replace",
+        "claim",
+    )
     others = {name: Nothing() for name in names}
     actor = Actor(resources=Resources(), **others)
     return actor, Work("uid", None, memory, backing, clock.utc_now)
@@ -78,7 +87,7 @@ async def test_an_order_is_not_cut_before_the_generator_gives_it_up_itself():
         await clock.sleep(DEFAULT_LIMITS.total_seconds)
         written.append(clock.now())
 
-    names = ("custody", "deploy", "inspect", "reservations", "replace", "resources")
+    names = ("custody", "deploy", "inspect", "reservations", "replace", "claim", "resources")
     others = {name: Nothing() for name in names}
     writers = SimpleNamespace(generate_app=write), SimpleNamespace(revise_app=write)
     actor = Actor(generate=writers[0], revise=writers[1], **others)

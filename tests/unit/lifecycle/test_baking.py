@@ -9,9 +9,9 @@ from spawnai.lifecycle.baking import (
     IN_USE_FOR,
     RETRY_AFTER,
     Bake,
-    Builder,
     Keeping,
     KnownBake,
+    OwnDroplet,
     SeenImage,
     keep_images,
     plan_bake,
@@ -43,18 +43,18 @@ def test_a_lost_order_is_looked_for_before_another_one_is_sent():
 
 def test_only_a_builder_that_is_off_and_not_locked_is_made_an_image_of():
     for status, locked in (("new", True), ("active", False), ("off", True)):
-        assert isinstance(step(builders=(Builder(1, status, locked),)), baking.Wait)
-    assert step(builders=(Builder(1, "off", locked=False),)) == baking.TakeSnapshot(1)
+        assert isinstance(step(builders=(OwnDroplet(1, status, locked),)), baking.Wait)
+    assert step(builders=(OwnDroplet(1, "off", locked=False),)) == baking.TakeSnapshot(1)
 
 
 def test_what_does_not_show_our_marks_is_not_deleted():
-    stranger = Builder(1, "off", locked=False, shows_marks=False)
+    stranger = OwnDroplet(1, "off", locked=False, shows_marks=False)
     assert isinstance(step(builders=(stranger,), images=(HERE,)), baking.Wait)
     assert isinstance(step(builders=(stranger,), ending="Outdated"), baking.Wait)
 
 
 def test_of_two_builders_the_older_one_is_kept():
-    two = (Builder(2, "active", locked=False), Builder(1, "active", locked=False))
+    two = (OwnDroplet(2, "active", locked=False), OwnDroplet(1, "active", locked=False))
     assert step(builders=two) == baking.DeleteBuilder(2)
 
 
@@ -64,7 +64,7 @@ def test_of_two_images_the_one_in_more_regions_is_kept():
 
 
 def test_the_builder_goes_before_the_image_is_copied():
-    there = {"images": (HERE,), "builders": (Builder(1, "off", locked=False),)}
+    there = {"images": (HERE,), "builders": (OwnDroplet(1, "off", locked=False),)}
     assert step(**there) == baking.DeleteBuilder(1)
     assert step(images=(HERE,)) == baking.Transfer(7, "sfo3")
     assert isinstance(step(images=(HERE,), transferring=True), baking.Wait)
@@ -72,7 +72,7 @@ def test_the_builder_goes_before_the_image_is_copied():
 
 
 def test_an_image_that_is_not_there_in_time_has_failed_and_one_that_is_there_has_not():
-    working = {"builders": (Builder(1, "active", locked=False),)}
+    working = {"builders": (OwnDroplet(1, "active", locked=False),)}
     almost = BAKED_WITHIN - timedelta(seconds=1)
     assert isinstance(step(almost, **working), baking.Wait)
     assert step(BAKED_WITHIN, **working) == baking.DeleteBuilder(1)

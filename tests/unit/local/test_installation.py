@@ -34,7 +34,7 @@ def test_the_repository_s_own_manifests_are_applied_without_the_deployment():
     assert not {"Deployment", "Kustomization", "Secret", "SpawnClass"} & set(kinds)
     assert manifests.namespace == "spawnai-system"
     names = {document["spec"]["names"]["kind"] for document in manifests.definitions}
-    assert names == {"SpawnSession", "SpawnClass", "SpawnRecord", "SpawnBudget"}
+    assert names == {"SpawnSession", "SpawnClass", "SpawnRecord", "SpawnBudget", "SpawnPool"}
 
 
 def test_the_operator_runs_as_the_account_that_the_deployment_names():

@@ -66,6 +66,8 @@ class Sums:
 def use_every_method(metrics: Metrics) -> None:
     metrics.acme_order("placed")
     metrics.images("standard", 2, 1)
+    metrics.pool("spares", {"ready": 1, "booting": 1, "leaving": 0, "claimed": 2})
+    metrics.pool_claim("taken")
     metrics.watch_acme_limit("orders", lambda: 300)
     metrics.gateway_certificate("wild", a_certificate())
     metrics.session_seen("uid", waiting("Queued"))

@@ -14,6 +14,7 @@ from spawnai.generation.claude import DEFAULT_LIMITS, MAX_REPAIRS
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.kinds import KINDS
 
+from .claim import Claim
 from .custody import Custody
 from .deploy import Deploy
 from .generate import Generate
@@ -26,7 +27,14 @@ from .work import Work
 
 Handler = Callable[[Work, Any], Awaitable[timedelta | None]]
 
-NEEDS_CLASS = (do.ResourceAction, do.GenerateApp, do.RecoverDroplet, do.ReplaceDroplet)
+NEEDS_CLASS = (
+    do.ResourceAction,
+    do.ClaimSpare,
+    do.GenerateApp,
+    do.RecoverDroplet,
+    do.ReplaceDroplet,
+    do.TakeOver,
+)
 """What reaches the cloud or Claude, and so has to wait for a class that can be used."""
 
 TURN_SECONDS = 6 * 3600.0
@@ -64,6 +72,8 @@ _DOING: Mapping[type[do.Action], str] = {
     do.RecoverDroplet: "having the droplet started again",
     do.ReplaceDroplet: "giving the droplet up for another one",
     do.FindApp: "finding the stored app",
+    do.ClaimSpare: "taking a spare droplet",
+    do.TakeOver: "making a spare droplet the session's own",
     do.Create: "making the {noun}",
     do.Find: "looking for the {noun}",
     do.Await: "waiting for the {noun} to be ready",
@@ -93,6 +103,7 @@ class Actor:
         revise: Revise,
         reservations: Reservations,
         replace: Replace,
+        claim: Claim,
     ) -> None:
         self._handlers: Mapping[type[do.Action], tuple[float, Handler]] = {
             do.AddFinalizer: (30, custody.add_finalizer),
@@ -126,6 +137,8 @@ class Actor:
             do.RecoverDroplet: (90, replace.recover_droplet),
             do.ReplaceDroplet: (30, replace.replace_droplet),
             do.FindApp: (60, replace.find_app),
+            do.ClaimSpare: (30, claim.claim_spare),
+            do.TakeOver: (TURN_SECONDS, claim.take_over),
         }
 
     async def carry_out(self, work: Work, action: do.Action) -> timedelta | None:

@@ -1,7 +1,9 @@
 """Droplets: their turn when the account is full, their first boot, the listing that shows it."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -15,7 +17,8 @@ from spawnai.api.names import (
     ttl_tag,
 )
 from spawnai.api.record import LedgerEntry
-from spawnai.api.spawnclass import ExposureMode, HealthSpec, RuntimeSpec
+from spawnai.api.session import AppType
+from spawnai.api.spawnclass import ClassSpec, ExposureMode, HealthSpec, RuntimeSpec
 from spawnai.app_runtime.archives import CADDY, NODE
 from spawnai.billing import ledger as books
 from spawnai.clock import Clock
@@ -38,9 +41,11 @@ from spawnai.droplet.cloud_config import (
     RuntimeArchive,
     render_user_data,
 )
+from spawnai.droplet.credentials import SessionCredentials
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.kinds import ANY, Placement, WantedDroplet
 from spawnai.lifecycle.observation import DropletView, Failure, Session
+from spawnai.lifecycle.pooling import contents_of
 from spawnai.lifecycle.resources import may_still_appear
 
 from .agents import AGENT_PORT, Agents
@@ -128,24 +133,17 @@ class DropletSteps(Steps):
     def _user_data(
         self, session: Session, backing: Backing, expires_at: datetime, lifetime: timedelta
     ) -> str:
+        bootstrap = bootstrap_of(
+            session.uid,
+            session.order.app_type,
+            self._agents.credentials(session),
+            backing.spec,
+            agent_source=self._agent_source,
+            expires_at=expires_at,
+            lifetime=lifetime,
+        )
         return render_user_data(
-            DropletBootstrap(
-                session_uid=session.uid,
-                app_type=session.order.app_type,
-                credentials=self._agents.credentials(session),
-                agent_source=self._agent_source,
-                expires_at=expires_at,
-                grace_seconds=int(
-                    parse_duration(backing.spec.lifetime.dead_man_grace).total_seconds()
-                ),
-                agent_port=AGENT_PORT,
-                http_port=backing.spec.exposure.http_port,
-                https_port=backing.spec.exposure.https_port,
-                lifetime=lifetime,
-                health=_app_health(backing.spec.health),
-                archives=runtime_archives(backing.spec.runtime),
-                gateway=self._agents.gateway_certificate(session),
-            )
+            replace(bootstrap, gateway=self._agents.gateway_certificate(session))
         )
 
     def before_creation(self, work: Work) -> None:
@@ -266,6 +264,47 @@ def wave_tag(at: datetime) -> str:
     """The creation window of ten minutes that a droplet belongs to."""
     window = at.astimezone(UTC)
     return f"{_WAVE_PREFIX}{window:%Y%m%d%H}{window.minute // 10}0"
+
+
+def bootstrap_of(
+    uid: str,
+    app_type: AppType | None,
+    credentials: SessionCredentials,
+    spec: ClassSpec,
+    *,
+    agent_source: str,
+    expires_at: datetime,
+    lifetime: timedelta,
+) -> DropletBootstrap:
+    """What a droplet of a class boots with. Without an app type it is a spare."""
+    return DropletBootstrap(
+        session_uid=uid,
+        app_type=app_type,
+        credentials=credentials,
+        agent_source=agent_source,
+        expires_at=expires_at,
+        grace_seconds=int(parse_duration(spec.lifetime.dead_man_grace).total_seconds()),
+        agent_port=AGENT_PORT,
+        http_port=spec.exposure.http_port,
+        https_port=spec.exposure.https_port,
+        lifetime=lifetime,
+        health=_app_health(spec.health),
+        archives=runtime_archives(spec.runtime),
+    )
+
+
+def spare_contents(spec: ClassSpec, agent_source: str) -> str:
+    """The digest of what a spare of a class boots with: another one does not fit its sessions."""
+    return contents_of(
+        {
+            "agent": hashlib.sha256(agent_source.encode()).hexdigest(),
+            "image": spec.image.name,
+            "archives": [one.document() for one in runtime_archives(spec.runtime)],
+            "health": _app_health(spec.health).document(),
+            "ports": [AGENT_PORT, spec.exposure.http_port, spec.exposure.https_port],
+            "grace": spec.lifetime.dead_man_grace,
+        }
+    )
 
 
 def _app_health(spec: HealthSpec) -> AppHealth:

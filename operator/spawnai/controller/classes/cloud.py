@@ -8,7 +8,7 @@ from spawnai.controller.accounts import Accounts, CloudAccount
 from spawnai.controller.store import StoredClass
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.errors import DigitalOceanError, Forbidden, Unauthorized
-from spawnai.digitalocean.scopes import BASE, IMAGES, LOAD_BALANCERS, of_domain
+from spawnai.digitalocean.scopes import BASE, IMAGES, LOAD_BALANCERS, POOLS, of_domain
 
 from .firewalls import ClassFirewalls
 from .hosted import HostedCertificates
@@ -24,7 +24,7 @@ class ClassCloud:
     """Opens the accounts of classes, and finds out whether new sessions can be made in them.
 
     `users_of(class_name)` names those whose ledgers are open; `users_known(class_name)` too, as
-    far as the watches have shown them.
+    far as the watches have shown them; `has_pool(class_name)` tells whether spares are kept for it.
     """
 
     def __init__(
@@ -32,14 +32,17 @@ class ClassCloud:
         accounts: Accounts,
         firewalls: ClassFirewalls,
         hosted: HostedCertificates,
+        *,
         users_of: Callable[[str], Awaitable[list[str]]],
         users_known: Callable[[str], list[str]],
+        has_pool: Callable[[str], bool],
     ) -> None:
         self._accounts = accounts
         self._firewalls = firewalls
         self._hosted = hosted
         self._users_of = users_of
         self._users_known = users_known
+        self._has_pool = has_pool
 
     async def open(self, known: StoredClass, memory: ClassMemory, token: str) -> OpenAccount:
         """Open the account behind the class's token.
@@ -135,8 +138,9 @@ class ClassCloud:
         sizes = await account.catalog.sizes(priority=priority)
         account.prices.update({slug: size.price_hourly for slug, size in sizes.items()})
 
-    @staticmethod
-    async def _check_scopes(known: StoredClass, spec: ClassSpec, account: CloudAccount) -> None:
+    async def _check_scopes(
+        self, known: StoredClass, spec: ClassSpec, account: CloudAccount
+    ) -> None:
         """Find out once for each token and spec whether it may do what sessions need.
 
         A token without `tag:read`, for example, makes droplets that show no tags: none of them
@@ -148,6 +152,7 @@ class ClassCloud:
             *(of_domain(domain) if domain else ()),
             *(IMAGES if spec.image.baked else ()),
             *(LOAD_BALANCERS if spec.exposure.mode is ExposureMode.LOAD_BALANCER else ()),
+            *(POOLS if self._has_pool(known.name) else ()),
         )
         wanted = [
             scope for scope in needed if (scope.name, scope.probe.url_path) not in account.scopes
@@ -216,6 +221,7 @@ class ClassCloud:
             # A class that ends keeps its firewall to the last session, and gets no other one.
             return known.status.firewall_id, None
         firewall_id = None
-        if spec.firewall.mode is FirewallMode.SHARED:
+        # A spare needs one in each mode: before a session takes it, it has no own.
+        if spec.firewall.mode is FirewallMode.SHARED or self._has_pool(known.name):
             firewall_id = await self._firewalls.ensure(known, spec, account)
         return firewall_id, await self._hosted.ensure(known, spec, account)

@@ -22,6 +22,7 @@ from spawnai.controller.cluster import RECORDS, Cluster, ClusterError, ObjectNot
 from spawnai.controller.failures import failure_of
 from spawnai.controller.finalizers import set_finalizer
 from spawnai.controller.images.class_images import ClassImages, ImageNews
+from spawnai.controller.pools.pools import Pools
 from spawnai.controller.report import merge_patch, without_secrets, write_ledger
 from spawnai.controller.store import Store, StoredClass, parse_ledger
 from spawnai.digitalocean.errors import DigitalOceanError, Unauthorized
@@ -115,6 +116,7 @@ class ClassController:
         ledgers: ClassLedgers,
         gateways: Gateways,
         images: ClassImages,
+        pools: Pools,
         clock_words: Callable[[], str],
         wake_session: Callable[[str], None],
         wake_class_after: Callable[[str, float], None],
@@ -130,9 +132,17 @@ class ClassController:
         self._ledgers = ledgers
         self._gateways = gateways
         self._images = images
+        self._pools = pools
         hosted = HostedCertificates(ledgers, cluster, store, clock, namespace)
         self._firewalls = ClassFirewalls(ledgers, hosted, clock)
-        self._cloud = ClassCloud(accounts, self._firewalls, hosted, self._users, self._known_users)
+        self._cloud = ClassCloud(
+            accounts,
+            self._firewalls,
+            hosted,
+            users_of=self._users,
+            users_known=self._known_users,
+            has_pool=pools.serve_class,
+        )
         self._clock_words = clock_words
         self._wake_session = wake_session
         self._wake_class_after = wake_class_after
@@ -219,6 +229,7 @@ class ClassController:
         self._wake_class_after(name, pause)
         if before is None or not before.is_known or before.offers_otherwise(offered):
             self._wake_sessions(name)
+            self._pools.tend_class(name)
 
     async def _gateway(self, known: StoredClass, state: ClassState) -> Gateway | None:
         """What is known of the class's gateway."""
@@ -303,7 +314,7 @@ class ClassController:
         if not known.deleting:
             await self._set_finalizer(known, present=True)
         now, before = self._clock.utc_now(), memory.state
-        wanted = (known.generation, keys.fingerprint)
+        wanted = (known.generation, keys.fingerprint, self._pools.serve_class(known.name))
         look = memory.look
         if look is not None and look.wanted != wanted and not known.deleting:
             # It asks for a class or with keys that are no more. If it is just making the firewall,
@@ -448,6 +459,15 @@ class ClassController:
             )
             await self._report(known, memory, state, ClassProblem("InUse", message))
             self._wake_class_after(known.name, PROBLEM_RETRY_SECONDS)
+            return
+        if left := self._pools.open_of_class(known.name):
+            self._pools.tend_class(known.name)
+            message = (
+                f"SpawnClass {known.name!r} is deleted, and {len(left)} spare droplets of it go "
+                "first: their SpawnRecords say what is left"
+            )
+            await self._report(known, memory, state, ClassProblem("InUse", message))
+            self._wake_class_after(known.name, 1.0)
             return
         if memory.look is not None:
             # It was begun before the class was deleted, and may be making the firewall just now.

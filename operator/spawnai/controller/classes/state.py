@@ -20,8 +20,9 @@ from spawnai.lifecycle.observation import Failure
 USABLE = "Usable"
 USABLE_WORDS = "Keys, prices and firewall are in place"
 
-CheckedFor = tuple[int, bytes]
-"""What a look was for: the generation of the class, and the fingerprint of its keys."""
+CheckedFor = tuple[int, bytes, bool]
+"""What a look was for: the generation of the class, the fingerprint of its keys, and whether spares
+of it are kept."""
 
 
 @dataclass(frozen=True, slots=True)

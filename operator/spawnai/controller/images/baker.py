@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from spawnai.api.names import image_name, owner_of, session_droplet_name
+from spawnai.api.names import image_name, session_droplet_name
 from spawnai.api.record import LedgerEntry, Presence, RecordStatus, ResourceKind
 from spawnai.api.spawnclass import ClassSpec
 from spawnai.billing import ledger as books
 from spawnai.clock import Clock
 from spawnai.controller.accounts import CloudAccount
 from spawnai.controller.actions.droplets import droplet_tags, runtime_archives
+from spawnai.controller.beside import own_droplets
 from spawnai.controller.cluster import Cluster
 from spawnai.controller.report import set_ledger_finalizer, write_ledger
 from spawnai.controller.store import Store, StoredClass, StoredRecord
@@ -29,11 +30,11 @@ from spawnai.digitalocean.errors import (
     UnknownOption,
 )
 from spawnai.digitalocean.image_resource import SNAPSHOT, image_line
-from spawnai.digitalocean.models import Droplet, DropletOrder, Image
+from spawnai.digitalocean.models import DropletOrder, Image
 from spawnai.droplet.builder import ImageBuilder, render_builder_data
 from spawnai.lifecycle import baking
-from spawnai.lifecycle.baking import Bake, Builder, SeenImage, Step
-from spawnai.lifecycle.kinds import APPEARS_WITHIN, LISTED_WITHIN
+from spawnai.lifecycle.baking import Bake, SeenImage, Step
+from spawnai.lifecycle.kinds import LISTED_WITHIN
 
 
 class NoRoom(Exception):
@@ -97,7 +98,9 @@ class Baker:
         """Find out what exists of the image. `own`: all images of the account, just listed."""
         uid = stored.spec.owner.uid
         book = stored.status
-        book, builders = await self._builders(uid, book, account)
+        book, seen = await own_droplets(
+            uid, book, account, now=self._clock.utc_now(), cluster_uid=self._cluster_uid
+        )
         book, images = await self._images(uid, book, account, own)
         stored = await self._write(stored, book)
         gone = [
@@ -109,7 +112,7 @@ class Baker:
         bake = Bake(
             begun_at=stored.created_at,
             settles_at=memory.settles_at,
-            builders=tuple(builders),
+            builders=tuple(one for one, _ in seen),
             builder_gone_at=max(gone, default=None),
             images=tuple(images),
             had_image=bool(made),
@@ -117,46 +120,6 @@ class Baker:
             transferring=await self._is_transferring(account, memory, images),
         )
         return Look(stored, bake, min(made, default=None))
-
-    async def _builders(
-        self, uid: str, book: RecordStatus, account: CloudAccount
-    ) -> tuple[RecordStatus, list[Builder]]:
-        now = self._clock.utc_now()
-        recorded = {
-            line.id: line
-            for line in _lines(book, ResourceKind.DROPLET)
-            if line.presence is not Presence.GONE
-        }
-        listed: dict[str, Droplet] = {
-            str(one.id): one
-            for one in await account.droplets.list_by_name(
-                session_droplet_name(uid), priority=Priority.HOUSEKEEPING
-            )
-            if str(one.id) in recorded or self._is_ours(one, uid)
-        }
-        builders = []
-        for droplet in listed.values():
-            book = books.with_found(book, droplet_line(droplet, account.prices))
-            builders.append(self._seen(droplet, uid))
-        for number, line in recorded.items():
-            if number in listed:
-                continue
-            shown = await account.droplets.get(int(number), priority=Priority.HOUSEKEEPING)
-            if shown is not None:
-                builders.append(self._seen(shown, uid))
-            elif line.deletion_accepted_at is None and now < line.created_at + APPEARS_WITHIN:
-                builders.append(Builder(int(number), "new", locked=True, shows_marks=False))
-            else:
-                book = books.with_gone(book, line.kind, line.id, now)
-                account.inventory.forget(int(number))
-        return book, builders
-
-    def _seen(self, droplet: Droplet, uid: str) -> Builder:
-        marks = self._is_ours(droplet, uid)
-        return Builder(droplet.id, droplet.status, droplet.locked, shows_marks=marks)
-
-    def _is_ours(self, droplet: Droplet, uid: str) -> bool:
-        return owner_of(droplet.name, droplet.tags, self._cluster_uid) == uid
 
     async def _images(
         self, uid: str, book: RecordStatus, account: CloudAccount, own: Iterable[Image]

@@ -1,0 +1,1 @@
+"""Spare droplets: kept for whoever comes, and handed to sessions."""
