@@ -237,7 +237,11 @@ class Seeder:
             {
                 "apiVersion": record["apiVersion"],
                 "kind": record["kind"],
-                "metadata": {"name": one.uid, "labels": {SESSION_UID_LABEL: one.uid}},
+                "metadata": {
+                    "name": one.uid,
+                    "labels": {SESSION_UID_LABEL: one.uid},
+                    "finalizers": [FINALIZER],
+                },
                 "spec": record["spec"],
             },
         )

@@ -162,7 +162,7 @@ def plan_bake(bake: Bake, now: datetime) -> Step:
         return Wait("the snapshot is being written")
     if not bake.builders:
         if bake.settles_at is not None and now < bake.settles_at:
-            return Wait("DigitalOcean's answer was lost: looking whether the builder exists")
+            return Wait("the builder was ordered, and DigitalOcean does not list it yet")
         return CreateBuilder()
     builder = min(bake.builders, key=lambda one: one.id)
     spare = next((one for one in bake.builders if one is not builder and one.may_go), None)

@@ -44,9 +44,9 @@ from .actions import (
 )
 from .balancing import entry_address, has_load_balancer, load_balancer
 from .costs import expected_tokens, say_cost
-from .expiry import Wish, resolve
+from .expiry import Wish
 from .exposure import begun_exposure
-from .funding import WAITING_FOR_BUDGET, allowance, give_back, paid_for, reserve_life
+from .funding import WAITING_FOR_BUDGET, allowance, give_back, reserve_life
 from .https import (
     CertificateState,
     certificate,
@@ -56,9 +56,8 @@ from .https import (
     wants_certificate,
 )
 from .inspection import inspect
-from .keep import NOT_INSTALLED, POWERED_OFF, keep, once_told, powered_off
+from .keep import NOT_INSTALLED, POWERED_OFF, expiries, keep, powered_off
 from .kinds import WantedFirewall, WantedRecord
-from .limits import limits_of
 from .observation import FailureKind, Observation, Offer, Record, Session
 from .placing import order_droplet
 from .replacing import can_replace, fault, replace_droplet, say_replacing
@@ -180,16 +179,9 @@ def _say_the_rest(
     """The expiry and what sums up; and, while the app runs, what keeps it."""
     o = d.observation
     assert o.record is not None  # noqa: S101 - as build() has seen
-    wanted = resolve(
-        wish,
-        limits_of(offer, session, o.record),
-        ready_at=d.get("ready_at"),
-        promised=d.previous.expiration_time,
-        now=now,
-    )
-    wanted = paid_for(o, session, wanted)
+    ends = expiries(o, session, offer, wish, ready_at=d.get("ready_at"), now=now)
+    wanted, expiry = ends.wanted, ends.in_force
     unpaid = reserve_life(d, session, offer, o.record, wanted)
-    expiry = once_told(o, d.previous, wanted)
     announce_expiry(d, offer, expiry, now)
     if keeps:
         repairs = repair_is_due(d, session, offer) and not waits_for_budget(d)

@@ -1,7 +1,7 @@
 """A session that runs: its dead man's switch, its health, its log."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from spawnai.api.conditions import ConditionStatus, ConditionType, find_condition
@@ -10,9 +10,11 @@ from spawnai.api.session import AppType, SessionStatus
 from spawnai.billing.prices import is_measured
 
 from .actions import CheckApp, RestartApp, SetExpiry, StopApp, TakeLog, key_of
-from .expiry import Expiry
+from .expiry import Expiry, Wish, resolve
+from .funding import paid_for
 from .health import SERVES, Verdict, outside_is, verdict
-from .observation import Effort, Observation, Reachability, Session
+from .limits import limits_of
+from .observation import Effort, Observation, Offer, Reachability, Session
 from .replacing import recover
 from .status import Draft
 
@@ -39,6 +41,36 @@ LOG_AHEAD = timedelta(seconds=5)
 STOPPED_SHARE = 0.25
 """For how much of its life an app may stand still before its end: who orders one for 4 seconds does
 not get one that is stopped for 5."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expiries:
+    """When a session ends: as it is wanted and paid for, and as it is in force until then."""
+
+    wanted: Expiry
+    in_force: Expiry
+
+
+def expiries(
+    o: Observation,
+    session: Session,
+    offer: Offer,
+    wish: Wish,
+    *,
+    ready_at: datetime | None,
+    now: datetime,
+) -> Expiries:
+    """What follows from the wish, the class's limits, the budgets and the droplet's switch."""
+    status = session.status
+    wanted = resolve(
+        wish,
+        limits_of(offer, session, o.record),
+        ready_at=ready_at,
+        promised=status.expiration_time,
+        now=now,
+    )
+    wanted = paid_for(o, session, wanted)
+    return Expiries(wanted, once_told(o, status, wanted))
 
 
 def once_told(o: Observation, status: SessionStatus, wanted: Expiry) -> Expiry:

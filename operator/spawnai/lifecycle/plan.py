@@ -43,10 +43,9 @@ from .actions import (
     key_of,
 )
 from .build import build
-from .expiry import Wish, read_wish, resolve
-from .funding import paid_for
-from .keep import app_failure, once_told
-from .limits import limits_of, provisioning_deadline
+from .expiry import Wish, read_wish
+from .keep import app_failure, expiries
+from .limits import provisioning_deadline
 from .observation import FailureKind, Observation, Record, Session
 from .replacing import LOST, can_replace, fault
 from .replacing import deadline as replacement_deadline
@@ -317,11 +316,9 @@ def _expiry_time(o: Observation, session: Session, wish: Wish, now: datetime) ->
     """When the session's time is over, as far as that is known."""
     status = session.status
     if o.offer is not None:
-        limits = limits_of(o.offer, session, o.record)
         # Without a ledger nothing was made, and nothing can be ready.
         ready_at = status.ready_at if o.record is not None else None
-        wanted = resolve(wish, limits, ready_at=ready_at, promised=status.expiration_time, now=now)
-        return once_told(o, status, paid_for(o, session, wanted)).time
+        return expiries(o, session, o.offer, wish, ready_at=ready_at, now=now).in_force.time
     if wish.now:
         return now
     return status.expiration_time or wish.expires_at

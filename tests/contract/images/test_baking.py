@@ -169,6 +169,16 @@ async def test_whatever_one_call_answers_there_is_one_image_and_no_droplet(world
     await world.until(world.is_empty)
 
 
+async def test_a_builder_that_could_not_be_written_down_is_not_ordered_again(world):
+    await fault(world, "POST /v2/droplets unseen seconds=25")
+    world.records.refuses["patch"] = 500
+    while not world.builders():
+        await world.look()
+    del world.records.refuses["patch"]
+    await world.until(world.is_ready)
+    assert world.most_builders == 1
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_an_operator_that_dies_at_any_change_leaves_one_image_and_then_none(when):
     """One world for each change that a life of an image consists of."""

@@ -68,20 +68,11 @@ def _of_its_own(switch):
 
 
 KEEPING = (
-    bug(
-        "the class's cap is ignored",
-        (build, "resolve", _without_cap),
-        (plan, "resolve", _without_cap),
-    ),
-    bug(
-        "the notice begins again at each look",
-        (build, "resolve", _notice_again),
-        (plan, "resolve", _notice_again),
-    ),
+    bug("the class's cap is ignored", (keep, "resolve", _without_cap)),
+    bug("the notice begins again at each look", (keep, "resolve", _notice_again)),
     bug(
         "the expiry is read from the status, which users can write",
-        (build, "resolve", _what_the_status_says),
-        (plan, "resolve", _what_the_status_says),
+        (keep, "resolve", _what_the_status_says),
         seed=7,
     ),
     bug("a session that is over is looked at for ever", (reconciler, "plan", _for_ever)),
@@ -95,7 +86,7 @@ KEEPING = (
         "each end is told to the droplet's switch once",
         (actions.SetExpiry, "key", property(_of_its_own)),
         (keep, "_move_switch", _told_once),
-        (build, "once_told", lambda _o, _status, wanted: wanted),
+        (keep, "once_told", lambda _o, _status, wanted: wanted),
         among=end_goes_back_to_what_it_was,
     ),
     bug("the end is warned of twice", (build, "announce_expiry", _warns_again)),

@@ -3,7 +3,7 @@
 from spawnai.controller.classes.controller import ClassController
 from spawnai.controller.classes.firewalls import ClassFirewalls
 from spawnai.controller.controller import Controller
-from spawnai.lifecycle import plan
+from spawnai.lifecycle import keep, plan
 from spawnai.lifecycle.limits import limits_of
 
 from .bug import bug
@@ -35,9 +35,9 @@ OFFERING = (
     ),
     bug(
         "a life is counted from what the status says of readiness",
-        (plan, "limits_of", _without_ledger),
+        (keep, "limits_of", _without_ledger),
         among=readiness_is_forged,
-        behind=((plan, "once_told", lambda _o, _status, wanted: wanted),),
+        behind=((keep, "once_told", lambda _o, _status, wanted: wanted),),
     ),
     bug(
         "what was listed before its ledger was known is forgotten",

@@ -235,6 +235,8 @@ class Baker:
                 memory.refused.add(region)
                 refusals.append(f"{region}: {error.message}")
                 continue
+            # A listing may miss it for a while, and the write may fail.
+            memory.settles_at = self._clock.utc_now() + LISTED_WITHIN
             line = droplet_line(droplet, account.prices)
             await self._write(stored, books.with_found(stored.status, line))
             return
