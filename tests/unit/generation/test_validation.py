@@ -74,6 +74,11 @@ def test_a_sound_app_has_no_problems(bundle):
 
 START = "import e from 'express';\nimport { env } from 'node:process';\n"
 TICK = "import asyncio\nasync def tick():\n    while True:\n        await asyncio.sleep(1)\n"
+SERVE = (
+    "import threading, time\nfrom http.server import HTTPServer, BaseHTTPRequestHandler\n"
+    "server = HTTPServer(('localhost', 0), BaseHTTPRequestHandler)\ndef serve():\n"
+)
+THREAD = "threading.Thread(target=serve"
 MAPPED = """<script type=importmap>{"imports": {"lib/": "./lib/"}}</script>
 <script type=module>import { a } from "lib/%s";</script>"""
 FILLED_IN = "<script>const data = %s;</script>"
@@ -122,6 +127,20 @@ def _sent(value: str) -> Bundle:
                 "asyncio.run(main())\n"
             ),
             script(TICK + "asyncio.run(tick())\n"),
+            "endless",
+        ),
+        (
+            script(f"{SERVE}    server.serve_forever()\n{THREAD}, daemon=True).start()\n"),
+            script(f"{SERVE}    server.serve_forever()\n{THREAD}).start()\n"),
+            "endless",
+        ),
+        (
+            script(
+                f"{SERVE}    while True:\n        time.sleep(1)\n{THREAD}, daemon=True).start()\n"
+            ),
+            script(
+                f"{SERVE}    while True:\n        time.sleep(1)\n{THREAD}, daemon=True)\nserve()\n"
+            ),
             "endless",
         ),
         (

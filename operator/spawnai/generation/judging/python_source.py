@@ -51,7 +51,7 @@ class PythonSource:
         self._parses_given_arguments = False
         self.changes_path = False
         """Whether it says itself where Python looks for modules."""
-        self._cancellable = _cancellable_loops(tree)
+        self._goes_on_aside = _cancellable_loops(tree) | _in_daemon_threads(tree)
         self._walk(tree)
         if self._parses_given_arguments:
             self.wanted_arguments = []
@@ -90,7 +90,7 @@ class PythonSource:
         elif isinstance(node, ast.Call):
             self._take_call(node, tries, shadowed)
         elif isinstance(node, ast.While):
-            if node not in self._cancellable and _never_ends(node):
+            if node not in self._goes_on_aside and _never_ends(node):
                 self.endless.append(("while True without a way out", node.lineno))
         elif isinstance(node, ast.Attribute) and node.attr == "path":
             owner = node.value
@@ -102,7 +102,7 @@ class PythonSource:
             if not any(_catches(one, _INPUT_ERRORS) for one in tries):
                 self.input_lines.append(node.lineno)
         elif isinstance(function, ast.Attribute):
-            if function.attr in _ENDLESS:
+            if function.attr in _ENDLESS and node not in self._goes_on_aside:
                 self.endless.append((_ENDLESS[function.attr], node.lineno))
             elif function.attr == "add_argument":
                 self._take_argument(node)
@@ -124,9 +124,7 @@ class PythonSource:
 
 
 def _is_for_typing(test: ast.expr) -> bool:
-    name = test.attr if isinstance(test, ast.Attribute) else ""
-    name = test.id if isinstance(test, ast.Name) else name
-    return name == "TYPE_CHECKING"
+    return _name_of(test) == "TYPE_CHECKING"
 
 
 def _top_level_names(tree: ast.Module) -> set[str] | None:
@@ -184,12 +182,8 @@ def _gives_up(handler: ast.ExceptHandler) -> bool:
     for node in ast.walk(handler):
         if isinstance(node, ast.Raise):
             return True
-        if isinstance(node, ast.Call):
-            function = node.func
-            name = function.attr if isinstance(function, ast.Attribute) else ""
-            name = function.id if isinstance(function, ast.Name) else name
-            if name in _ENDS:
-                return True
+        if isinstance(node, ast.Call) and _name_of(node.func) in _ENDS:
+            return True
     return False
 
 
@@ -200,12 +194,9 @@ def _cancellable_loops(tree: ast.Module) -> set[ast.AST]:
     for node in ast.walk(tree):
         if isinstance(node, ast.AsyncFunctionDef):
             coroutines.append(node)
-        elif isinstance(node, ast.Call):
-            function = node.func
-            name = function.attr if isinstance(function, ast.Attribute) else ""
-            if name in {"run", "run_until_complete"}:
-                started = (one.func for one in node.args if isinstance(one, ast.Call))
-                run.update(one.id for one in started if isinstance(one, ast.Name))
+        elif isinstance(node, ast.Call) and _name_of(node.func) in {"run", "run_until_complete"}:
+            started = (one.func for one in node.args if isinstance(one, ast.Call))
+            run.update(one.id for one in started if isinstance(one, ast.Name))
     return {
         inner
         for coroutine in coroutines
@@ -213,6 +204,37 @@ def _cancellable_loops(tree: ast.Module) -> set[ast.AST]:
         for inner in ast.walk(coroutine)
         if isinstance(inner, ast.While)
     }
+
+
+def _in_daemon_threads(tree: ast.Module) -> set[ast.AST]:
+    """What runs in daemon threads only, which end with the program: functions that are the target
+    of one, and that nobody calls.
+    """
+    functions: dict[str, ast.AST] = {}
+    targets: list[ast.expr] = []
+    called: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            functions[node.name] = node
+        elif isinstance(node, ast.Call):
+            called.add(_name_of(node.func))
+            keywords = {keyword.arg: keyword.value for keyword in node.keywords}
+            daemon, target = keywords.get("daemon"), keywords.get("target")
+            if target is not None and isinstance(daemon, ast.Constant) and daemon.value is True:
+                targets.append(target)
+    bodies = [
+        target if isinstance(target, ast.Lambda) else functions.get(_name_of(target))
+        for target in targets
+        if _name_of(target) not in called
+    ]
+    return {inner for body in bodies if body is not None for inner in ast.walk(body)}
+
+
+def _name_of(function: ast.expr) -> str:
+    """The last name of what is called; empty where it has none."""
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
 
 
 def _never_ends(loop: ast.While) -> bool:
@@ -230,9 +252,7 @@ def _never_ends(loop: ast.While) -> bool:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
             continue
         if isinstance(node, ast.Call):
-            function = node.func
-            name = function.attr if isinstance(function, ast.Attribute) else ""
-            name = function.id if isinstance(function, ast.Name) else name
+            name = _name_of(node.func)
             if name in _ENDS or name in {"next", "kill", "throw"}:
                 return False
             waits = waits or name == "sleep"
