@@ -188,7 +188,8 @@ class _Picture:
     def _step(self, step: Step, time: str) -> str:
         t = self._terminal
         width = max(20, t.width - 16 - len(time))
-        return f"  {self._mark(step)} {step.name:<7} {step.says[:width]}  {t.dim(time)}".rstrip()
+        says = "" if step.state is StepState.OPEN else f"{step.says[:width]}  "
+        return f"  {self._mark(step)} {step.name:<7} {says}{t.dim(time)}".rstrip()
 
     def _mark(self, step: Step) -> str:
         t = self._terminal

@@ -218,8 +218,25 @@ def test_an_end_that_the_operator_has_not_moved_is_no_success(as_json):
     app = App({"metadata": {"name": "clock"}, "status": {"expirationTime": end}})
     wanted = parse_time("2026-11-29T15:00:00Z")
     with pytest.raises(CommandError, match="has not taken it yet") as told:
-        extend_command._tell(a_call(as_json=as_json), "1h", before=app, after=app, wanted=wanted)
+        extend_command._tell(a_call(as_json=as_json), before=app, after=app, wanted=wanted)
     assert told.value.code is ExitCode.TIMEOUT
+
+
+@pytest.mark.parametrize(
+    ("wanted", "to", "undo"),
+    [("2026-11-29T15:00:00Z", "15:00", "-1h"), ("2027-01-01T00:00:00Z", "14:20", "-20m"),
+     ("2026-11-29T13:30:00Z", "13:30", "30m")],
+)  # fmt: skip
+def test_the_undo_of_an_extension_is_of_what_the_class_let_through(wanted, to, undo):
+    before, after = (
+        App({"metadata": {"name": "clock"}, "status": {"expirationTime": f"2026-11-29T{at}:00Z"}})
+        for at in ("14:00", to)
+    )
+    talk = io.StringIO()
+    call = Call(Cluster(), Terminal(io.StringIO(), talk, {}))
+    extend_command._tell(call, before=before, after=after, wanted=parse_time(wanted))
+    assert talk.getvalue().endswith(f"undo: kubectl spawn extend clock {undo}\n")
+    assert ("capped" in talk.getvalue()) == (undo == "-20m")
 
 
 def test_a_change_whose_app_ends_meanwhile_is_no_success():

@@ -65,7 +65,7 @@ def command(  # noqa: PLR0917 - click's own order
         SESSIONS, app, {"metadata": {"annotations": {EXPIRES_AT: format_time(wanted)}}}
     )
     latched = _latched(call, app, found, limit.total_seconds())
-    _tell(call, by, before=found, after=latched, wanted=wanted)
+    _tell(call, before=found, after=latched, wanted=wanted)
 
 
 def _change(by: str) -> timedelta:
@@ -88,7 +88,7 @@ def _latched(call: Call, name: str, before: App, seconds: float) -> App:
     return app
 
 
-def _tell(call: Call, by: str, *, before: App, after: App, wanted: datetime) -> None:
+def _tell(call: Call, *, before: App, after: App, wanted: datetime) -> None:
     name = after.name
     t = call.terminal
     now = datetime.now(UTC)
@@ -109,7 +109,10 @@ def _tell(call: Call, by: str, *, before: App, after: App, wanted: datetime) -> 
     if hourly is not None and before.expires is not None and after.expires > before.expires:
         hours = Decimal(str((after.expires - before.expires).total_seconds())) / 3600
         added = f" · adds about {dollars(hourly * hours, digits=2)}"
-    undo = by.removeprefix("-") if by.startswith("-") else f"-{by.removeprefix('+')}"
+    undo = ""
+    if before.expires is not None:
+        moved = after.expires - before.expires
+        undo = f"{'-' if moved > timedelta() else ''}{format_duration(abs(moved), parts=4)}"
     t.done(
         f"{name} now ends at {local_clock(after.expires, now)}, in "
         f"{format_duration(after.expires - now)}{added} · undo: kubectl spawn extend {name} {undo}"
