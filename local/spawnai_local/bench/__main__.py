@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from spawnai_local.bench import apps, crowd, https, lives, machine, money, pages, report
+from spawnai_local.bench import apps, crowd, https, lives, machine, money, pages, report, starts
 from spawnai_local.bench.figures import Figure
 from spawnai_local.interruption import run_until_interrupted
 from spawnai_local.narration import Narrator
@@ -18,6 +18,9 @@ from spawnai_local.up import READABLE_ERRORS
 CROWD_PARTS = ("rest", "restart", "expiry", "pressure")
 PARTS = ("lives", *CROWD_PARTS, "console", "apps", "https", "money")
 LARGE = "crowd10k"
+STARTS = "starts"
+ALONE = frozenset({LARGE, STARTS})
+"""What is measured only where it is named, and has a section of its own on the page."""
 LARGE_PARTS = frozenset({"rest", "restart", "expiry"})
 _LIMIT_SECONDS = 45 * 60.0
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -62,9 +65,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m spawnai_local.bench", description=__doc__)
     parser.add_argument(
         "--only",
-        choices=(*PARTS, LARGE),
+        choices=(*PARTS, *sorted(ALONE)),
         action="append",
-        help=f"measure this part; may be repeated ({LARGE} is measured only so)",
+        help=f"measure this part; may be repeated ({' and '.join(sorted(ALONE))} only so)",
     )
     parser.add_argument(
         "--storm", type=int, metavar="N", help="sessions that end in one minute in `pressure`"
@@ -147,8 +150,10 @@ async def _run(narrator: Narrator, parts: frozenset[str], size: Size) -> int:
                 shares.append(paid.queue.noise.others)
         if LARGE in parts:
             await _measure_large(narrator, directory / LARGE, size)
-            if parts == {LARGE}:
-                return 0
+        if STARTS in parts:
+            await _measure_starts(narrator, directory / STARTS, size)
+    if parts <= ALONE:
+        return 0
     narrator.step("All figures")
     report.print_table(narrator, figures)
     noise = _noise(shares)
@@ -186,6 +191,24 @@ async def _measure_large(narrator: Narrator, directory: Path, size: Size) -> Non
                 noise=_noise(found.noise_of_others()),
             ),
         )
+        narrator.say("Written down in docs/benchmarks.md.")
+
+
+async def _measure_starts(narrator: Narrator, directory: Path, size: Size) -> None:
+    """Measure what a droplet starts from, and write its section of the page."""
+    narrator.step("From order to Ready: stock image, baked image, pool")
+    is_whole = size == Size()
+    writings = tuple(starts.Writing) if is_whole else (starts.Writing.STORED,)
+    found = await starts.measure(directory, narrator, times=size.few, writings=writings)
+    _told(narrator, found.figures())
+    if is_whole:
+        text = report.starts_section(
+            found,
+            day=datetime.now(UTC).date(),
+            machine=machine.describe(),
+            noise=_noise([found.noise.others]),
+        )
+        report.write_section(_page_path(), text)
         narrator.say("Written down in docs/benchmarks.md.")
 
 

@@ -1,10 +1,12 @@
 """The figures as a table for a terminal, and as the page docs/benchmarks.md."""
 
+import re
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
 from spawnai_local.bench.figures import Figure, shown
+from spawnai_local.bench.starts import BOOT_SECONDS, Start, Starts, Writing, cost_rows
 from spawnai_local.narration import Narrator, wrap
 
 _TITLE_WIDTH = 52
@@ -23,7 +25,8 @@ which brings the local stack up several times, takes 45 minutes at most, and lea
 running. `.venv/bin/python -m spawnai_local.bench --only lives` (or `rest`, `restart`, `expiry`,
 `pressure`, `console`, `apps`, `https`, `money`) measures a part, `--quick` fewer sessions for a
 shorter time; neither writes this page.
-The last section is written by `--only crowd10k`, and stays until that is run again. To see where
+The last sections are written by `--only starts` and `--only crowd10k`, and stay until these are run
+again. To see where
 time goes, let SPAWNAI_BENCH_OPERATOR be the command that runs the operator under a profiler.
 
 Measured on {day} on {machine}. {noise}
@@ -94,7 +97,38 @@ thousand of them fit one machine, and each delay is known exactly.
 
 
 SECTION = "## Ten times as many"
-"""The heading of the section that is measured by itself."""
+STARTS_SECTION = "## What a droplet starts from"
+"""The headings of the sections that are measured by themselves."""
+
+_STARTS = (
+    STARTS_SECTION
+    + """
+
+From the order to Ready, by what a droplet starts from and what Claude has to write; measured by
+
+```
+.venv/bin/python -m spawnai_local.bench --only starts
+```
+
+on {day} on {machine}. {noise} Droplets really boot, with Caddy and an agent, on the local cloud
+with delays as in earnest: {boot} s from the order of a droplet to `active` (stock and baked), and
+Claude's time by what it writes. One session at a time.
+
+| | {writings} |
+|---|{rules}|
+{times}
+
+With the local cloud's own delays, a pool and a stored app: {local}. {spares}.
+
+What that costs beside the sessions' own droplets, on the light tier. A spare costs what a droplet
+costs ($0.00893 an hour), the image $0.18 a month. So many spares that at most one order in twenty
+finds none:
+
+| orders an hour | baked image, $ an hour | $ an order | spares | pool, $ an hour | $ an order |
+|---|---|---|---|---|---|
+{costs}
+"""
+)
 
 _SECTION = (
     SECTION
@@ -118,16 +152,55 @@ on {day} on {machine}. {noise}
 
 
 def write_page(path: Path, text: str) -> None:
-    """Write the page anew, and keep the section that is measured by itself."""
+    """Write the page anew, and keep the sections that are measured by themselves."""
     old = path.read_text() if path.exists() else ""
-    _, found, kept = old.partition(SECTION)
-    path.write_text(f"{text.rstrip()}\n\n{found}{kept}" if found else text)
+    kept = [found for heading in (STARTS_SECTION, SECTION) if (found := _section_of(old, heading))]
+    path.write_text("\n".join([text.rstrip() + "\n", *kept]) if kept else text)
 
 
 def write_section(path: Path, text: str) -> None:
-    """Write that section anew, and keep the rest of the page."""
-    page, _, _ = path.read_text().partition(SECTION)
-    path.write_text(f"{page.rstrip()}\n\n{text}")
+    """Write one of these sections anew, and keep the rest of the page."""
+    page = path.read_text()
+    old = _section_of(page, text.partition("\n")[0])
+    if old:
+        path.write_text(page.replace(old, text))
+    else:
+        path.write_text(f"{page.rstrip()}\n\n{text}")
+
+
+def _section_of(page: str, heading: str) -> str:
+    """A section with its heading, up to the next one; empty where there is none."""
+    found = re.search(rf"^{re.escape(heading)}\n.*?(?=^\n## |\Z)", page, re.MULTILINE | re.DOTALL)
+    return found[0] if found else ""
+
+
+def starts_section(found: Starts, *, day: date, machine: str, noise: str) -> str:
+    """The text of the section about what a droplet starts from."""
+    writings = [one for one in Writing if any(key[1] is one for key in found.real)]
+    times = [
+        f"| {start} | "
+        + " | ".join(shown(found.real[start, writing], "s") for writing in writings)
+        + " |"
+        for start in Start
+    ]
+    costs = [
+        f"| {row.orders} | {row.image_hour:.5f} | {row.image_order:.6f} | {row.spares} | "
+        f"{row.pool_hour:.5f} | {row.pool_order:.5f} |"
+        for row in cost_rows()
+    ]
+    hit, *_ = found.figures()
+    return _STARTS.format(
+        day=day.isoformat(),
+        machine=machine,
+        noise=noise,
+        boot=" and ".join(f"{BOOT_SECONDS[one]:g}" for one in (Start.STOCK, Start.BAKED)),
+        writings=" | ".join(writings),
+        rules="|".join("---" for _ in writings),
+        times="\n".join(times),
+        local=f"{shown(hit.median, 's')} at the median of {hit.n}",
+        spares=hit.remark,
+        costs="\n".join(costs),
+    )
 
 
 def section(
