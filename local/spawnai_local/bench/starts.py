@@ -60,6 +60,7 @@ _FIRST_TOKEN_SECONDS = 0.8
 _APP_TYPE, _PROMPT = "api", "A JSON API that keeps quotes in memory and picks one at random"
 _BAKED_CLASS, _POOL_CLASS, _POOL = "bench-baked", "bench-pool", "bench"
 _CLASSES = {Start.STOCK: LOCAL_CLASS, Start.BAKED: _BAKED_CLASS, Start.POOL: _POOL_CLASS}
+_REGION = "nyc3"
 _READY_SECONDS = 240.0
 _BAKE_SECONDS = 300.0
 _LOCAL_GOAL, _REAL_GOAL = 3.0, 10.0
@@ -124,11 +125,11 @@ async def measure(
         BenchStack(settings, progress=narrator.say) as stack,
         ClusterClient(stack.kubeconfig) as cluster,
         EmulatorControl(stack.cloud.digitalocean_url or "", LOCAL_DIGITALOCEAN_TOKEN) as emulator,
-        SessionFollower(cluster, NAMESPACE) as follower,
     ):
         await stack.until_classes_are_ready(cluster)
-        bench = _Bench(stack, cluster, emulator, follower, narrator)
-        return await stack.while_up(bench.run(times=times, writings=writings))
+        async with SessionFollower(cluster, NAMESPACE) as follower:
+            bench = _Bench(stack, cluster, emulator, follower, narrator)
+            return await stack.while_up(bench.run(times=times, writings=writings))
 
 
 class _Bench:
@@ -167,7 +168,11 @@ class _Bench:
     async def _make_classes(self) -> None:
         stock = await self._cluster.get(f"/apis/{API_VERSION}/spawnclasses/{LOCAL_CLASS}")
         for name, image in ((_BAKED_CLASS, {"baked": True}), (_POOL_CLASS, {})):
-            spec = {**stock["spec"], "image": {**stock["spec"].get("image", {}), **image}}
+            spec = {
+                **stock["spec"],
+                "regions": [_REGION],  # each would have its copy of the image
+                "image": {**stock["spec"].get("image", {}), **image},
+            }
             await self._create("spawnclasses", "SpawnClass", name, spec)
         pool = {"className": _POOL_CLASS, "tier": "light", "replicas": 1, "minReady": 1}
         await self._create("spawnpools", "SpawnPool", _POOL, pool)

@@ -13,6 +13,7 @@ from typing import Any
 from spawnai.api.record import (
     CLASS_OWNER,
     IMAGE_OWNER,
+    POOL_OWNER,
     SESSION_OWNER,
     GenerationEntry,
     LedgerEntry,
@@ -27,7 +28,7 @@ _KINDS = {
     SESSION_OWNER: "session",
     CLASS_OWNER: "class",
     IMAGE_OWNER: "image",
-    "SpawnPool": "pool",
+    POOL_OWNER: "pool",
 }
 
 

@@ -87,7 +87,7 @@ def rows_of(
 
 
 def _droplet_rows(ledger: Ledger) -> Iterator[tuple[Table, Row]]:
-    if ledger.status.termination_reason == "TakenOver":
+    if ledger.status.taken_over_by is not None:
         return  # the session that took the spare has the droplet in its own ledger
     for entry in ledger.status.resources:
         if str(entry.kind) == "Droplet" and entry.id.isdecimal():

@@ -61,6 +61,8 @@ def spare_document(uid: str = SPARE, **status: Any) -> dict[str, Any]:
                 }
             ],
             "terminationReason": "TakenOver",
+            "takenOverBy": UID,
+            "takenOverAt": "2026-11-29T12:00:00Z",
             "totalCost": "0.01",
             "completedAt": "2026-11-29T12:00:03Z",
             **status,

@@ -167,8 +167,14 @@ def test_what_a_pool_pays_is_a_cost_of_no_session():
     assert cost["total_cost"] == Decimal("0.01")
 
 
-def test_a_spare_that_waits_is_available_and_nobodys():
+def test_a_spare_that_changes_hands_is_in_one_ledgers_row_already_before_its_own_is_closed():
     document = spare_document(terminationReason=None, completedAt=None)
+    document["status"]["resources"][0] |= {"cost": None, "goneAt": None, "presence": "Present"}
+    assert rows(session=None, ledger=Ledger.of(document)) == {}
+
+
+def test_a_spare_that_waits_is_available_and_nobodys():
+    document = spare_document(takenOverBy=None, takenOverAt=None, completedAt=None)
     entry = document["status"]["resources"][0]
     for name in ("cost", "goneAt", "deletionAcceptedAt", "presence"):
         del entry[name]
