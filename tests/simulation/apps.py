@@ -204,6 +204,10 @@ class SimulatedProbes:
         await asyncio.sleep(self._random.uniform(0.01, 0.08))
         return self._agents.seen_from_outside(address)
 
+    async def serves(self, address: str, port: int, host: str, seconds: float) -> bool:
+        behind = self._agents.behind_balancer(address)
+        return behind is not None and await self.health(behind, port, seconds) is ProbeAnswer.UP
+
     async def knock(self, address: str, port: int, seconds: float) -> ProbeAnswer:
         seen = await self.health(address, port, seconds)
         return seen if seen is ProbeAnswer.NONE else ProbeAnswer.UP
@@ -221,6 +225,15 @@ class SimulatedAgents:
         self._random = Random(f"{wire.story.seed}/agents")
         self._fates: dict[tuple[int, int], tuple[float, str]] = {}
         self.machines: dict[int, Machine] = {}
+
+    def behind_balancer(self, address: str) -> str | None:
+        """The address of the droplet that an active load balancer leads to."""
+        cloud = self._cloud
+        for one in cloud.balancers.values():
+            if one.ip == address and one.active <= cloud.now < one.gone:
+                droplet = cloud.droplets.get(one.order.droplet_ids[0])
+                return droplet.ip if droplet is not None else None
+        return None
 
     def credentials(self, _session: Session) -> SessionCredentials:
         return CREDENTIALS

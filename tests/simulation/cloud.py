@@ -13,11 +13,14 @@ from spawnai.digitalocean import errors
 from spawnai.digitalocean.models import (
     Account,
     Action,
+    Certificate,
     DomainRecord,
     Droplet,
     DropletOrder,
     Firewall,
     FirewallOrder,
+    LoadBalancer,
+    LoadBalancerOrder,
     Page,
     Size,
 )
@@ -126,6 +129,11 @@ class Cloud:
     droplets: dict[int, CloudDroplet] = field(default_factory=dict)
     records: dict[int, CloudRecord] = field(default_factory=dict)
     firewalls: dict[str, CloudFirewall] = field(default_factory=dict)
+    balancers: dict[str, "CloudBalancer"] = field(default_factory=dict)
+    certificates: dict[str, float] = field(default_factory=dict)
+    """Those for load balancers, by name, and when each was ordered."""
+    dangling: list[str] = field(default_factory=list)
+    """Names that led to a load balancer when it was deleted."""
     foreign: set[tuple[str, str]] = field(default_factory=set)
     writes: int = 0
 
@@ -146,6 +154,14 @@ class Cloud:
             droplet
             for droplet in self.droplets.values()
             if droplet.session == session and droplet.accepted == NEVER
+        ]
+
+    def balancers_of(self, session: str) -> list["CloudBalancer"]:
+        """The session's load balancers that are active."""
+        return [
+            one
+            for one in self.balancers.values()
+            if one.session == session and one.active <= self.now < one.gone
         ]
 
     # --- droplets ----------------------------------------------------------------------------
@@ -627,3 +643,158 @@ class SimulatedCatalog:
                 slug: Size(slug, price, REGIONS, available=True) for slug, price in SIZES.items()
             },
         )
+
+
+BALANCER_HOURLY = Decimal("0.01786")
+
+
+@dataclass(slots=True)
+class CloudBalancer:
+    """A load balancer as the cloud itself knows it."""
+
+    id: str
+    order: LoadBalancerOrder
+    ip: str
+    made: float
+    active: float
+    errored: bool
+    session: str | None
+    gone: float = NEVER
+
+
+class SimulatedLoadBalancers:
+    """What the controller knows as `LoadBalancers`: new for a while, errored at times, and busy
+    while new.
+    """
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._random = Random(f"{cloud.wire.story.seed}/balancers")
+
+    def _shown(self, known: CloudBalancer) -> LoadBalancer:
+        is_new = self._cloud.now < known.active
+        status = "new" if is_new else "errored" if known.errored else "active"
+        return LoadBalancer(
+            id=known.id,
+            name=known.order.name,
+            status=status,
+            ip=known.ip if status == "active" else None,
+            region=known.order.region,
+            rules=known.order.rules,
+            droplet_ids=frozenset(known.order.droplet_ids),
+            tag="",
+            created_at=utc(known.made).replace(microsecond=0),
+            nodes=1,
+            writes_records=False,
+        )
+
+    def _living(self, balancer_id: str) -> CloudBalancer | None:
+        known = self._cloud.balancers.get(balancer_id)
+        return known if known is not None and self._cloud.now < known.gone else None
+
+    async def create(self, order: LoadBalancerOrder, *, priority) -> LoadBalancer:
+        cloud = self._cloud
+        kind = cloud.wire.fault_kind("POST load balancer")
+
+        def make() -> LoadBalancer:
+            if any(one.order.name == order.name and cloud.now < one.gone for one in self._all()):
+                raise errors.AlreadyExists("load balancer name is not unique")
+            number = next(cloud._ids)
+            made = CloudBalancer(
+                f"balancer-{number}",
+                order,
+                f"192.0.2.{number % 250}",
+                cloud.now,
+                cloud.now + self._random.uniform(5, 70),
+                self._random.random() < 0.1,
+                cloud.session_of(order.name),
+            )
+            cloud.balancers[made.id] = made
+            return self._shown(made)
+
+        def effect() -> LoadBalancer:
+            cloud.writes += 1
+            return cloud.now_or_late(kind, make)
+
+        return await cloud.call("POST load balancer", effect, order.name)
+
+    def _all(self) -> list[CloudBalancer]:
+        return list(self._cloud.balancers.values())
+
+    async def get(self, balancer_id: str, *, priority) -> LoadBalancer | None:
+        def effect() -> LoadBalancer | None:
+            known = self._living(balancer_id)
+            return self._shown(known) if known is not None else None
+
+        return await self._cloud.call("GET load balancer", effect, balancer_id)
+
+    async def list(self, *, priority) -> tuple[LoadBalancer, ...]:
+        return await self._cloud.call(
+            "LIST load balancers",
+            lambda: tuple(self._shown(one) for one in self._all() if self._cloud.now < one.gone),
+        )
+
+    async def delete(self, balancer_id: str, *, priority) -> bool:
+        cloud = self._cloud
+
+        def effect() -> bool:
+            known = self._living(balancer_id)
+            if known is None:
+                return False
+            if cloud.now < known.active and not known.errored:
+                raise errors.Busy("it processes previous actions")
+            leads = (
+                one
+                for one in cloud.records.values()
+                if one.record.data == known.ip and cloud.now < one.gone and not one.by_hand
+            )
+            cloud.dangling += [f"{one.record.name} still leads to {balancer_id}" for one in leads]
+            cloud.writes += 1
+            known.gone = cloud.now
+            return True
+
+        return await cloud.call("DELETE load balancer", effect, balancer_id)
+
+
+class SimulatedCertificates:
+    """What the controller knows as `Certificates`: one of each name, verified after a while."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    def _shown(self, name: str) -> Certificate:
+        made = self._cloud.certificates[name]
+        state = "verified" if self._cloud.now >= made + 8 else "pending"
+        return Certificate(f"{name}-id", name, state, "lets_encrypt", (), utc(made), None)
+
+    async def find(self, name: str, *, priority) -> Certificate | None:
+        def effect() -> Certificate | None:
+            return self._shown(name) if name in self._cloud.certificates else None
+
+        return await self._cloud.call("LIST certificates", effect, name)
+
+    async def order(self, name: str, dns_names, *, priority) -> Certificate:
+        cloud = self._cloud
+
+        def effect() -> Certificate:
+            if name in cloud.certificates:
+                raise errors.AlreadyExists("certificate name is not unique")
+            cloud.writes += 1
+            cloud.certificates[name] = cloud.now
+            return self._shown(name)
+
+        return await cloud.call("POST certificate", effect, name)
+
+    async def delete(self, identifier: str, *, priority) -> bool:
+        cloud, name = self._cloud, identifier.removesuffix("-id")
+
+        def effect() -> bool:
+            if any(
+                cloud.now < one.gone
+                and any(rule.certificate_id == identifier for rule in one.order.rules)
+                for one in cloud.balancers.values()
+            ):
+                raise errors.Busy("Make sure the certificate is not in use before deleting it")
+            return cloud.certificates.pop(name, None) is not None
+
+        return await cloud.call("DELETE certificate", effect, name)

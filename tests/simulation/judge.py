@@ -278,7 +278,9 @@ class Judge:
         if made.session is None or made.late:
             return
         target = [
-            droplet for droplet in self.cloud.living(made.session) if droplet.ip == made.record.data
+            one
+            for one in (*self.cloud.living(made.session), *self.cloud.balancers_of(made.session))
+            if one.ip == made.record.data
         ]
         if not target:
             hand = any(
@@ -288,7 +290,7 @@ class Judge:
             if not hand:
                 self.blame(
                     f"{made.record.name} was pointed at {made.record.data}, which is not "
-                    "its session's droplet"
+                    "its session's droplet or load balancer"
                 )
 
     # --- Claude ------------------------------------------------------------------------------
@@ -477,6 +479,11 @@ class Judge:
                 f"firewall {f.id}"
                 for f in self.cloud.firewalls.values()
                 if f.session == uid and now < f.gone
+            ),
+            *(
+                f"load balancer {one.id}"
+                for one in self.cloud.balancers.values()
+                if one.session == uid and now < one.gone
             ),
         ]
 
@@ -751,6 +758,9 @@ class Judge:
         runs = life.ready and not life.forged and life.status.phase is Phase.RUNNING
         # One that somebody made by hand with a session's marks has no switch.
         runs = runs and all(one.answers and not one.late for one in self.cloud.living(life.uid))
+        # The switch stands where it was set at birth while a load balancer takes its minutes.
+        replaced = self.ledgers.get(life.uid, RecordStatus()).replacements
+        runs = runs and not (self.cloud.balancers and replaced and not replaced[-1].finished_at)
         switch = self._switch_of(life.uid) if runs else None
         if promised is None or switch is None or switch >= promised:
             life.short_lived = None
@@ -782,7 +792,7 @@ class Judge:
         """A name may lead astray only after its droplet was deleted by hand, and not for long."""
         droplets = [
             droplet
-            for droplet in self.cloud.droplets.values()
+            for droplet in (*self.cloud.droplets.values(), *self.cloud.balancers.values())
             if droplet.session == known.session and droplet.ip == known.record.data
         ]
         if any(droplet.gone == NEVER for droplet in droplets):
@@ -856,6 +866,11 @@ class Judge:
         for firewall in self.cloud.firewalls.values():
             if firewall.session is not None and firewall.session in self.lives:
                 self._in_ledger(firewall.session, ResourceKind.FIREWALL, firewall.id)
+        for balancer in self.cloud.balancers.values():
+            if balancer.session is not None and balancer.session in self.lives:
+                self._in_ledger(balancer.session, ResourceKind.LOAD_BALANCER, balancer.id)
+        for words in self.cloud.dangling:
+            self.blame(words)
         for uid, life in self.lives.items():
             self._sums(uid)
             self._tokens(uid)

@@ -54,6 +54,15 @@ ACME_CALLS = (
     "AGENT certificate",
     "AGENT hosts",
 )
+BALANCER_CALLS = (
+    "POST load balancer",
+    "GET load balancer",
+    "LIST load balancers",
+    "DELETE load balancer",
+    "PUT firewall",
+    "LIST certificates",
+    "POST certificate",
+)
 # What came later is drawn apart: AGENT stop, AGENT restart, AGENT usage, POST action.
 # The calls that make or end something: faults there hurt most, so half of all fall on them.
 WRITES = (
@@ -383,6 +392,21 @@ def with_acme_troubles(story: Story) -> Story:
         seconds = random.choice((3.0, 30.0, 90.0, 600.0))
         troubles.append(Outage(random.uniform(0, 240), "the ACME server", seconds))
     return replace(story, happenings=(*story.happenings, *troubles))
+
+
+def with_load_balancers(story: Story) -> Story:
+    """The same story in a domain whose apps have load balancers, with troubles of their calls."""
+    random = Random(f"{story.seed}/balancers")
+    troubles: list[Happening] = []
+    for _ in range(random.choice((0, 1, 1, 2))):
+        call = random.choice(BALANCER_CALLS)
+        faults = (*CLOUD_FAULTS, SHOWS_LATE) if call == "POST load balancer" else CLOUD_FAULTS
+        troubles.append(Fault(call, random.choice((1, 1, 2, 3)), random.choice(tuple(faults))))
+    return replace(
+        story,
+        settings=replace(story.settings, domain=True),
+        happenings=(*story.happenings, *troubles),
+    )
 
 
 FIRST_PROMPT = "A retro board"

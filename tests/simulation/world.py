@@ -20,6 +20,7 @@ from spawnai.api.names import (
     EXPIRES_AT_ANNOTATION,
     TTL_ANNOTATION,
     cluster_tag,
+    load_balancer_name,
     session_droplet_name,
     session_firewall_name,
     session_host_label,
@@ -51,8 +52,10 @@ from .cloud import (
     DOMAIN,
     Cloud,
     SimulatedCatalog,
+    SimulatedCertificates,
     SimulatedDroplets,
     SimulatedFirewalls,
+    SimulatedLoadBalancers,
     SimulatedRecords,
 )
 from .edges import Wire
@@ -144,8 +147,11 @@ class _Events:
 class World:
     """Everything around the operators."""
 
-    def __init__(self, story: Story, *, certificates: bool = False) -> None:
+    def __init__(
+        self, story: Story, *, certificates: bool = False, load_balancers: bool = False
+    ) -> None:
         self.story = story
+        self._is_balanced = load_balancers
         self.loop = SimulatedLoop(MOST_STEPS)
         self.wire = Wire(self.loop, story)
         self.wire.on_fall = self._fall
@@ -307,6 +313,8 @@ class World:
             spec["health"] = {"onAppFailure": "Repair"}
         if settings.domain:
             spec["exposure"] = {"domain": DOMAIN}
+        if self._is_balanced:
+            spec["exposure"] = {"domain": DOMAIN, "mode": "LoadBalancer"}
         self._class_spec = spec
         self._apply_class("class-uid")
         if any(order.class_name == METERED for order in self.story.of(Order)):
@@ -486,6 +494,8 @@ class World:
             record_listings=RecordListings(inventory, records, process),
             quota=WaitingForQuota(),
             task=process.start(inventory.run(), "inventory"),
+            load_balancers=InTurn(SimulatedLoadBalancers(self.cloud), client),
+            certificates=InTurn(SimulatedCertificates(self.cloud), client),
         )
 
     def _fall(self, process: Process, fall: Crash | Handover) -> None:
@@ -608,6 +618,7 @@ class World:
         uid = self._uid()
         self._names[session_droplet_name(uid)] = uid
         self._names[session_firewall_name(uid)] = uid
+        self._names[load_balancer_name(CLUSTER_UID, uid)] = uid
         label = session_host_label(name, uid)
         self._names[label] = uid
         self._foreign_record(label)
@@ -754,7 +765,7 @@ def prepared() -> Iterator[None]:
                 gc.enable()
 
 
-def run_story(story: Story, *, certificates: bool = False) -> Outcome:
-    """Run one story; `certificates`: with an ACME server."""
+def run_story(story: Story, *, certificates: bool = False, load_balancers: bool = False) -> Outcome:
+    """Run one story; `certificates`: with an ACME server; `load_balancers`: with one for each."""
     with prepared():
-        return World(story, certificates=certificates).run()
+        return World(story, certificates=certificates, load_balancers=load_balancers).run()

@@ -128,6 +128,8 @@ class CloudAccount:
     firewall_watch: FirewallWatch
     quota: WaitingForQuota
     record_listings: RecordListings
+    load_balancers: LoadBalancers
+    certificates: Certificates
     task: asyncio.Task[None]
     prices: dict[str, Decimal] = field(default_factory=dict)
     certificate_ids: dict[str, str] = field(default_factory=dict)
@@ -144,16 +146,6 @@ class CloudAccount:
     def tags(self) -> Tags:
         """The tags of the account."""
         return Tags(self.client)
-
-    @property
-    def load_balancers(self) -> LoadBalancers:
-        """The load balancers of the account."""
-        return LoadBalancers(self.client)
-
-    @property
-    def certificates(self) -> Certificates:
-        """The certificates that the account holds."""
-        return Certificates(self.client)
 
     async def close(self) -> None:
         """End its listings and connections."""
@@ -262,6 +254,8 @@ def account_behind(
         firewall_watch=FirewallWatch(firewalls, droplets, inventory, budget),
         record_listings=RecordListings(inventory, records, clock),
         quota=WaitingForQuota(),
+        load_balancers=LoadBalancers(client),
+        certificates=Certificates(client),
         task=background.forever(inventory.run(), name="listings of a DigitalOcean account"),
     )
 

@@ -89,7 +89,6 @@ KINDS: Mapping[ResourceKind, Kind] = {
         resend_after=timedelta(),
         close_after=APPEARS_WITHIN,
         unique=True,
-        garbage_collected=True,
     ),
     ResourceKind.DROPLET: Kind(
         noun="droplet",

@@ -6,6 +6,7 @@ from ipaddress import ip_network
 import pytest
 from tests.contract.reaper.world import CLUSTER, DOMAIN, TOKEN, UID
 
+from spawnai.api.names import load_balancer_name
 from spawnai.clock import SystemClock
 from spawnai.controller.reaping.removal import SEEN_GONE_SECONDS, Estate, Removal, Result, seen
 from spawnai.digitalocean.budget import Priority, RateBudget
@@ -13,6 +14,7 @@ from spawnai.digitalocean.client import ApiClient
 from spawnai.digitalocean.dns import DomainRecords
 from spawnai.digitalocean.droplets import Droplets
 from spawnai.digitalocean.firewalls import Firewalls
+from spawnai.digitalocean.load_balancers import LoadBalancers
 from spawnai.lifecycle.reaping import Orphan
 
 
@@ -37,7 +39,14 @@ async def removal(world):
         RateBudget(SystemClock()),
         droplet_networks=(ip_network("127.0.0.0/8"),),
     )
-    yield Removal(Droplets(api), DomainRecords(api), Firewalls(api), SleepsAtOnce(), CLUSTER)
+    yield Removal(
+        Droplets(api),
+        DomainRecords(api),
+        Firewalls(api),
+        LoadBalancers(api),
+        SleepsAtOnce(),
+        CLUSTER,
+    )
     await api.close()
 
 
@@ -153,3 +162,33 @@ async def test_a_domain_that_is_gone_holds_no_names(removal, world):
     orphan = await orphan_of(removal, made["id"])
     (estate,) = await removal.survey([orphan], ["gone.example", DOMAIN])
     assert estate == replace(estate, names=(), firewall=None)
+
+
+async def test_a_load_balancer_of_an_orphan_goes_after_the_name_that_leads_to_it(removal, world):
+    made = await world.droplet()
+    cloud = world.emulator.cloud
+    balancer = cloud.load_balancers.create(
+        {
+            "name": load_balancer_name(CLUSTER, UID),
+            "region": made["region"]["slug"]
+            if isinstance(made["region"], dict)
+            else made["region"],
+            "forwarding_rules": [
+                {
+                    "entry_protocol": "http",
+                    "entry_port": 80,
+                    "target_protocol": "http",
+                    "target_port": 80,
+                }
+            ],
+            "droplet_ids": [made["id"]],
+        },
+        canary=True,  # active at once
+    )
+    await world.name("retro-board-5e550000", balancer.address)
+    (estate,) = await removal.survey([await orphan_of(removal, made["id"])], [DOMAIN])
+    assert results(await removal.remove(estate)) == [
+        ("DomainRecord", Result.DELETED),
+        ("LoadBalancer", Result.DELETED),
+        ("Droplet", Result.DELETED),
+    ]

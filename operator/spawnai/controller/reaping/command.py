@@ -33,6 +33,7 @@ from spawnai.digitalocean.errors import DigitalOceanError, Refused, Unauthorized
 from spawnai.digitalocean.firewalls import Firewalls
 from spawnai.digitalocean.image_resource import SNAPSHOT
 from spawnai.digitalocean.images import Images
+from spawnai.digitalocean.load_balancers import LoadBalancers
 from spawnai.digitalocean.models import Droplet, Firewall, Image
 from spawnai.lifecycle.reaping import (
     CloudListing,
@@ -201,6 +202,7 @@ class ReapCommand:
         self._droplets = Droplets(cloud)
         self._records = DomainRecords(cloud)
         self._firewalls = Firewalls(cloud)
+        self._load_balancers = LoadBalancers(cloud)
         self._images = Images(cloud)
         self._clock = clock
         self._write = write
@@ -321,6 +323,7 @@ class ReapCommand:
             self._droplets,
             self._records,
             self._firewalls,
+            self._load_balancers,
             self._clock,
             cluster_uid,
         )
@@ -331,7 +334,13 @@ class ReapCommand:
         leftovers: list[Leftover] = []
         if is_lost:
             shared = await removal.class_firewalls(findings.orphans)
-            looking = Leftovers(self._droplets, self._records, self._firewalls)
+            looking = Leftovers(
+                self._droplets,
+                self._records,
+                self._firewalls,
+                self._load_balancers,
+                cluster_uid,
+            )
             leftovers = await looking.find(domains or (), estates, shared.values())
         refused = domains is None and not self._without_names
         rows: list[Row]

@@ -279,6 +279,7 @@ class Reaper:
             account.droplets,
             account.records,
             account.firewalls,
+            account.load_balancers,
             self._clock,
             self._cluster_uid,
         )

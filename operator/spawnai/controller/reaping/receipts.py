@@ -22,12 +22,14 @@ from spawnai.api.record import (
     ResourceKind,
 )
 from spawnai.billing import ledger as books
+from spawnai.billing.load_balancer_prices import NODE_HOURLY
 from spawnai.clock import Clock
 from spawnai.controller.cluster import Cluster, Conflict, ObjectNotFound
 from spawnai.controller.report import record_document, write_ledger
 from spawnai.controller.store import Store, StoredRecord
 from spawnai.digitalocean.droplet_resource import droplet_line
-from spawnai.digitalocean.models import DomainRecord, Droplet, Firewall
+from spawnai.digitalocean.load_balancer_resource import load_balancer_line
+from spawnai.digitalocean.models import DomainRecord, Droplet, Firewall, LoadBalancer
 from spawnai.lifecycle.reaping import Orphan, SeenDroplet
 
 from .removal import Estate, Outcome, Result, full_name
@@ -186,6 +188,7 @@ def unfinished(record: StoredRecord) -> Estate | None:
         return None
     seen = SeenDroplet(int(droplet.id), droplet.name, frozenset(), droplet.created_at, droplet.ip)
     firewalls = (line for line in living if line.kind is ResourceKind.FIREWALL)
+    balancers = (line for line in living if line.kind is ResourceKind.LOAD_BALANCER)
     return Estate(
         Orphan(seen, record.spec.owner.uid),
         tuple(
@@ -201,12 +204,29 @@ def unfinished(record: StoredRecord) -> Estate | None:
             if line.kind is ResourceKind.DOMAIN_RECORD
         ),
         next(map(_firewall, firewalls), None),
+        next(map(_balancer, balancers), None),
     )
 
 
 def _firewall(line: LedgerEntry) -> Firewall:
     empty: frozenset[int] = frozenset()
     return Firewall(line.id, line.name, "", frozenset(), empty, empty, (), ())
+
+
+def _balancer(line: LedgerEntry) -> LoadBalancer:
+    return LoadBalancer(
+        id=line.id,
+        name=line.name,
+        status="",
+        ip=line.ip,
+        region=line.region or "",
+        rules=(),
+        droplet_ids=frozenset(),
+        tag="",
+        created_at=line.created_at,
+        nodes=1,
+        writes_records=False,
+    )
 
 
 def _lines(estate: Estate, droplet: LedgerEntry) -> list[LedgerEntry]:
@@ -232,7 +252,10 @@ def _lines(estate: Estate, droplet: LedgerEntry) -> list[LedgerEntry]:
         for firewall in (estate.firewall,)
         if firewall is not None
     ]
-    return [droplet, *names, *firewalls]
+    balancers = [
+        load_balancer_line(one, NODE_HOURLY) for one in (estate.load_balancer,) if one is not None
+    ]
+    return [droplet, *names, *balancers, *firewalls]
 
 
 def _with(ledger: RecordStatus, lines: Iterable[LedgerEntry]) -> RecordStatus:

@@ -1,23 +1,36 @@
-"""Removes what an orphan left in the cloud: its names, then the droplet, then its own firewall.
+"""Removes what an orphan left in the cloud: its names, then its load balancer, then the droplet,
+then its own firewall.
 
 An address that is given back goes to a stranger, so no name of ours may point at it by then.
 Everything is looked at again just before it is deleted, and must still show that it is ours.
 """
 
 from collections.abc import Awaitable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from spawnai.api.names import class_tag, owner_of, session_firewall_name
+from spawnai.api.names import (
+    class_tag,
+    load_balancer_name,
+    owner_of,
+    session_firewall_name,
+)
 from spawnai.clock import Clock
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.dns import DomainRecords
 from spawnai.digitalocean.droplets import Droplets
-from spawnai.digitalocean.errors import DigitalOceanError, NotFound, Unavailable
+from spawnai.digitalocean.errors import DigitalOceanError, Forbidden, NotFound, Unavailable
 from spawnai.digitalocean.firewalls import Firewalls
 from spawnai.digitalocean.images import Images
-from spawnai.digitalocean.models import DomainRecord, Droplet, Firewall, Image
+from spawnai.digitalocean.load_balancers import LoadBalancers
+from spawnai.digitalocean.models import (
+    DomainRecord,
+    Droplet,
+    Firewall,
+    Image,
+    LoadBalancer,
+)
 from spawnai.lifecycle.reaping import (
     Orphan,
     SeenDroplet,
@@ -66,6 +79,13 @@ class Estate:
     orphan: Orphan
     names: tuple[DomainRecord, ...] = ()
     firewall: Firewall | None = None
+    load_balancer: LoadBalancer | None = None
+
+    @property
+    def addresses(self) -> list[str]:
+        """What its names may lead to."""
+        balancer = self.load_balancer.ip if self.load_balancer is not None else None
+        return [ip for ip in (self.orphan.droplet.ip, balancer) if ip is not None]
 
 
 @dataclass(slots=True)
@@ -78,6 +98,7 @@ class Removal:
     droplets: Droplets
     records: DomainRecords
     firewalls: Firewalls
+    load_balancers: LoadBalancers
     clock: Clock
     cluster_uid: str
     accepted_at: dict[int, datetime] = field(default_factory=dict)
@@ -101,6 +122,7 @@ class Removal:
             firewall.name: firewall
             for firewall in await self.firewalls.list(priority=Priority.HOUSEKEEPING)
         }
+        balancers = {one.name: one for one in await shown_balancers(self.load_balancers)}
         own: dict[str, set[int]] = {}
         for orphan in orphans:
             own.setdefault(orphan.session_uid, set()).add(orphan.droplet.id)
@@ -112,14 +134,10 @@ class Removal:
                 uid, firewall.name, firewall.tags, firewall.droplet_ids, own[uid]
             ):
                 firewall = None
-            addresses = [orphan.droplet.ip] if orphan.droplet.ip is not None else []
-            estates.append(
-                Estate(
-                    orphan,
-                    tuple(one for one in names if is_name_of(uid, one.name, one.data, addresses)),
-                    firewall,
-                )
-            )
+            balancer = balancers.get(load_balancer_name(self.cluster_uid, uid))
+            estate = Estate(orphan, (), firewall, balancer)
+            led = (one for one in names if is_name_of(uid, one.name, one.data, estate.addresses))
+            estates.append(replace(estate, names=tuple(led)))
         return estates
 
     async def remove(self, estate: Estate) -> list[Outcome]:
@@ -133,6 +151,9 @@ class Removal:
             words = "a DNS record that may point at it is still there"
             left = Outcome("Droplet", str(droplet.id), droplet.name, Result.LEFT, words)
             return [*outcomes, left]
+        if (balancer := estate.load_balancer) is not None:
+            going = self._remove_balancer(estate.orphan.session_uid, balancer)
+            outcomes.append(await _told("LoadBalancer", balancer.id, balancer.name, going))
         removing = self._remove_droplet(estate.orphan)
         outcomes.append(await _told("Droplet", droplet.id, droplet.name, removing))
         if outcomes[-1].result in (Result.DELETED, Result.GONE):
@@ -147,12 +168,22 @@ class Removal:
         found = await self.records.get(name.domain, name.id, priority=Priority.HOUSEKEEPING)
         if found is None:
             return Result.GONE, ""
-        addresses = [estate.orphan.droplet.ip] if estate.orphan.droplet.ip is not None else []
-        if not is_name_of(estate.orphan.session_uid, found.name, found.data, addresses):
+        if not is_name_of(estate.orphan.session_uid, found.name, found.data, estate.addresses):
             return Result.LEFT, f"it was changed meanwhile: {found.name} points at {found.data}"
         if not await self.records.delete(name.domain, name.id, priority=Priority.DESTROY):
             return Result.GONE, ""
         return _proven(await self.records.get(name.domain, name.id, priority=Priority.HOUSEKEEPING))
+
+    async def _remove_balancer(self, session_uid: str, balancer: LoadBalancer) -> Told:
+        """One that is busy is told as failed, and tried again by the next sweep."""
+        found = await self.load_balancers.get(balancer.id, priority=Priority.HOUSEKEEPING)
+        if found is None:
+            return Result.GONE, ""
+        if found.name != load_balancer_name(self.cluster_uid, session_uid):
+            return Result.LEFT, "it has another name by now"
+        if not await self.load_balancers.delete(found.id, priority=Priority.DESTROY):
+            return Result.GONE, ""
+        return _proven(await self.load_balancers.get(found.id, priority=Priority.HOUSEKEEPING))
 
     async def _remove_droplet(self, orphan: Orphan) -> Told:
         number = orphan.droplet.id
@@ -249,6 +280,18 @@ async def remove_image(images: Images, image: Image) -> Outcome:
         return _proven(await images.get(image.id, priority=Priority.HOUSEKEEPING))
 
     return await _told("Image", image.id, image.name, removing())
+
+
+async def shown_balancers(load_balancers: LoadBalancers) -> tuple[LoadBalancer, ...]:
+    """All of the account; none where the token may not see them, as it made none then.
+
+    Raises:
+        DigitalOceanError: the listing could not be had.
+    """
+    try:
+        return await load_balancers.list(priority=Priority.HOUSEKEEPING)
+    except Forbidden:
+        return ()
 
 
 def seen(droplet: Droplet) -> SeenDroplet:

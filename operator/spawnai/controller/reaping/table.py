@@ -36,6 +36,8 @@ def estate_rows(estate: Estate, now: datetime) -> list[Row]:
         Row("DomainRecord", str(one.id), full_name(one), "", _WOULD_BE_DELETED)
         for one in estate.names
     ]
+    if (balancer := estate.load_balancer) is not None:
+        rows.append(Row("LoadBalancer", balancer.id, balancer.name, "", _WOULD_BE_DELETED))
     rows.append(droplet_row(estate.orphan.droplet, _WOULD_BE_DELETED, now))
     if estate.firewall is not None:
         rows.append(firewall_row(estate.firewall))
