@@ -10,7 +10,7 @@ from spawnai.api.spawnclass import ClassSpec, ClassStatus
 from spawnai.controller.classes.gateways import Gateway
 from spawnai.controller.classes.memory import ClassMemory
 from spawnai.controller.classes.state import ClassProblem, ClassState
-from spawnai.controller.classes.words import SILENT, gateway_conditions, runtime_words
+from spawnai.controller.classes.words import SILENT, answer_words, gateway_conditions, runtime_words
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 HOST = "*.apps.example"
@@ -103,3 +103,17 @@ def test_a_class_without_the_hash_of_nodejs_says_what_its_droplets_install_and_w
     assert "`spawnai runtime lock`" in runtime_words(KNOWN)
     spec = ClassSpec.model_validate({"runtime": {"nodeSha256": "a" * 64}})
     assert runtime_words(SimpleNamespace(spec=spec)) == ""
+
+
+def test_a_class_whose_answers_may_come_too_late_says_which_limits_to_change():
+    spec = ClassSpec.model_validate(
+        {"model": {"name": "claude-opus-5-5", "maxOutputTokens": 64000}}
+    )
+    words = answer_words(SimpleNamespace(spec=spec))
+    assert "maxOutputTokens (64000)" in words
+    assert "may take 27m10s" in words
+    assert "provisioningDeadline is 10m" in words
+
+
+def test_the_limits_of_a_class_fit_each_other_by_default():
+    assert answer_words(SimpleNamespace(spec=ClassSpec())) == ""

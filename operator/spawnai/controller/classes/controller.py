@@ -43,6 +43,7 @@ from .memory import ClassMemories, ClassMemory, Look, drop
 from .state import USABLE, USABLE_WORDS, CheckedFor, ClassProblem, ClassState, status_of
 from .words import (
     SILENT,
+    answer_words,
     gateway_conditions,
     hosted_conditions,
     image_conditions,
@@ -533,7 +534,7 @@ class ClassController:
     ) -> None:
         current = self._store.spawn_class(known.name) or known
         now = self._clock.utc_now().replace(microsecond=0)
-        remarks = (self._clock_words(), state.remark, runtime_words(current))
+        remarks = (self._clock_words(), state.remark, runtime_words(current), answer_words(current))
         remark = "; ".join(words for words in remarks if words)
         status = status_of(current, state, problem, now, remark=remark)
         about_gateway = gateway_conditions(current, memory.gateway, now)

@@ -1,12 +1,14 @@
-"""How a class's status tells of its gateway, its baked image and its runtime."""
+"""How a class's status tells of its gateway, its baked image, its runtime and its limits."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from spawnai.api.conditions import Condition, ConditionType
+from spawnai.api.durations import format_duration, parse_duration
 from spawnai.api.spawnclass import ExposureMode
 from spawnai.app_runtime import NODE_VERSION
 from spawnai.controller.images.class_images import ImageNews
 from spawnai.controller.store import StoredClass
+from spawnai.generation.claude import DEFAULT_LIMITS, seconds_for
 
 from .gateways import PENDING, Gateway
 from .state import ClassProblem, ClassState, class_condition
@@ -87,6 +89,26 @@ def runtime_words(known: StoredClass) -> str:
         "droplets install the distribution's Node.js, which may be older than the "
         f"{NODE_VERSION.partition('.')[0]} that apps are written for: put into spec.runtime what "
         "`spawnai runtime lock` prints"
+    )
+
+
+def answer_words(known: StoredClass) -> str:
+    """What a person should know of limits that do not fit each other; empty: nothing.
+
+    An answer as long as its token limit allows is paid in full, and then comes too late.
+    """
+    if known.spec is None:
+        return ""
+    model, lifetime = known.spec.model, known.spec.lifetime
+    takes = timedelta(
+        seconds=round(seconds_for(model.name, model.max_output_tokens, DEFAULT_LIMITS))
+    )
+    if takes < parse_duration(lifetime.provisioning_deadline):
+        return ""
+    return (
+        f"an answer of spec.model.maxOutputTokens ({model.max_output_tokens}) from {model.name} "
+        f"may take {format_duration(takes)}, and spec.lifetime.provisioningDeadline is "
+        f"{lifetime.provisioning_deadline}: lower the first, or raise the second"
     )
 
 
