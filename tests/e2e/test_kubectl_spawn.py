@@ -121,7 +121,7 @@ def test_without_a_right_the_exit_code_is_4(stack):
 def test_an_app_that_fails_ends_with_3_and_its_reason(stack):
     broken = run(stack, f"echo '{BROKEN}' | kubectl spawn create --type api -f -")
     assert broken.returncode == 3, broken.stderr
-    assert "failed (" in broken.stderr
+    assert "failed at Start (AppCrashed)" in broken.stderr, broken.stderr
 
 
 def test_the_time_limit_of_waiting_ends_with_6_and_the_app_goes_on(stack):
@@ -178,6 +178,8 @@ def test_a_deleted_app_is_still_listed_with_what_it_cost(stack, created):
     assert names.count("board") == 1, listed.stderr
     assert len(names) == len(set(names))
     assert "board" not in run(stack, "kubectl spawn list --ended --user nobody").stdout
+    everywhere = run(stack, "kubectl spawn list --ended -A")
+    assert re.search("(?m)^default +board ", everywhere.stdout), everywhere.stderr
     (cost,) = json.loads(run(stack, "kubectl spawn cost board -o json").stdout)["items"]
     assert float(cost["server"]) + float(cost["claude"]) == pytest.approx(float(cost["cost"]))
     assert float(cost["claude"]) > 0
