@@ -10,6 +10,7 @@ from spawnai.api.names import API_VERSION, FINALIZER
 from spawnai.controller.cluster import (
     BUDGETS,
     CLASSES,
+    POOLS,
     RECORDS,
     SESSIONS,
     ClusterError,
@@ -306,12 +307,18 @@ class SimulatedCluster:
             "delete record", name, lambda: self._server.delete(self._who, "record", name)
         )
 
+    async def patch_pool_status(self, name, body):
+        return await self._patch("patch pool-status", "pool", name, body, status=True)
+
     async def list_all(self, plural):
+        if plural == POOLS and not self._server.all("pool"):
+            raise ObjectNotFound("list pools", "not found", 404)  # The kind is not installed.
         kind = {
             RECORDS: "record",
             SESSIONS: "session",
             CLASSES: "class",
             BUDGETS: "budget",
+            POOLS: "pool",
         }[plural]
         verb = f"list {kind}s"
         is_empty = self._wire.fault_kind(f"API {verb}") == "empty"

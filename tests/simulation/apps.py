@@ -238,6 +238,24 @@ class SimulatedAgents:
     def credentials(self, _session: Session) -> SessionCredentials:
         return CREDENTIALS
 
+    def credentials_of(self, _uid: str, _created_at: datetime) -> SessionCredentials:
+        return CREDENTIALS
+
+    def spare(self, uid: str, _created_at: datetime, ip: str) -> "SimulatedSpare":
+        return SimulatedSpare(self, uid, ip)
+
+    async def take_over(self, uid: str, _created_at: datetime, ip: str, bootstrap) -> None:
+        """Safe to repeat: the session is answered once it has the droplet."""
+        session = bootstrap.session_uid
+
+        def effect(droplet: CloudDroplet, machine: Machine) -> None:
+            droplet.session = session
+            machine.expires_at = bootstrap.expires_at
+
+        droplet = self.droplet(ip)
+        holder = droplet.session if droplet is not None else None
+        await self.call("AGENT take over", ip, session if holder == session else uid, effect)
+
     def gateway_certificate(self, _session: Session) -> None:
         return None
 
@@ -361,11 +379,32 @@ class SimulatedAgents:
             droplet = self.droplet(ip)
             if droplet is None:
                 raise AgentUnreachable(f"{ip} does not answer")
-            if droplet.session != uid:
+            if (droplet.session or droplet.spare) != uid:
                 raise AgentUntrusted(f"{ip} shows another certificate")
             return effect(droplet, self.machine(droplet))
 
         return await self._wire.call(name, "every agent", happen, lost, words=ip)
+
+
+class SimulatedSpare:
+    """The client of the agent of a spare."""
+
+    def __init__(self, agents: SimulatedAgents, uid: str, ip: str) -> None:
+        self._agents = agents
+        self._uid = uid
+        self._ip = ip
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def status(self) -> SimpleNamespace:
+        def effect(_droplet: CloudDroplet, _machine: Machine) -> SimpleNamespace:
+            return SimpleNamespace(runtime="ok")
+
+        return await self._agents.call("AGENT status", self._ip, self._uid, effect)
 
 
 class SimulatedAgent:

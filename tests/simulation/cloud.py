@@ -55,6 +55,8 @@ class CloudDroplet:
     listed: float
     covered: float
     session: str | None
+    spare: str | None = None
+    """The ledger that it was made for as a spare; it stays when a session has taken it."""
     accepted: float = NEVER
     gone: float = NEVER
     unlisted: float = NEVER
@@ -340,6 +342,7 @@ class SimulatedDroplets:
             made = cloud.make_droplet(
                 order.name, order.region, order.size, frozenset(order.tags), session
             )
+            made.spare = order.name.removeprefix("spawn-") if session is None else None
             made.late = kind == SHOWS_LATE
             made.seen = cloud.seen_at()
             cloud.watch.droplet_made(made)
@@ -409,6 +412,16 @@ class SimulatedDroplets:
 
         return await cloud.call("POST action", effect, f"{kind} {droplet_id}")
 
+    async def rename(self, droplet_id: int, name: str, *, priority) -> None:
+        cloud = self._cloud
+
+        def effect() -> None:
+            droplet = _ours(cloud, droplet_id)
+            cloud.writes += 1
+            droplet.name = name
+
+        await cloud.call("RENAME droplet", effect, f"{droplet_id} {name}")
+
     def _list(self, chosen: Callable[[CloudDroplet], bool], asked: float) -> tuple[Droplet, ...]:
         cloud = self._cloud
         return tuple(
@@ -446,6 +459,40 @@ class SimulatedDroplets:
     async def list_page(self, tag: str, page: int, *, priority) -> Page[Droplet]:
         items = await self.list_by_tag(tag, priority=priority)
         return Page(items, len(items), is_last=True)
+
+
+def _ours(cloud: Cloud, droplet_id: int) -> CloudDroplet:
+    """A droplet that is to be changed."""
+    droplet = cloud.droplets.get(droplet_id)
+    if droplet is None or not cloud.is_shown(droplet):
+        raise errors.NotFound("no such droplet")
+    if ("droplet", str(droplet_id)) in cloud.foreign:
+        cloud.watch.foreign_touched(f"droplet {droplet_id} ({droplet.name})")
+    return droplet
+
+
+class SimulatedTags:
+    """What the controller knows as `Tags`."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    async def tag(self, name: str, droplet_id: int, *, priority) -> None:
+        await self._change("TAG droplet", name, droplet_id, lambda tags: tags | {name})
+
+    async def untag(self, name: str, droplet_id: int, *, priority) -> bool:
+        await self._change("UNTAG droplet", name, droplet_id, lambda tags: tags - {name})
+        return True
+
+    async def _change(self, call: str, name: str, droplet_id: int, change) -> None:
+        cloud = self._cloud
+
+        def effect() -> None:
+            droplet = _ours(cloud, droplet_id)
+            cloud.writes += 1
+            droplet.tags = frozenset(change(droplet.tags))
+
+        await cloud.call(call, effect, f"{droplet_id} {name}")
 
 
 class SimulatedRecords:

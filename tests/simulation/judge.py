@@ -9,7 +9,7 @@ from itertools import count
 
 from spawnai.api.conditions import ConditionType
 from spawnai.api.names import FINALIZER, class_firewall_name
-from spawnai.api.record import Presence, RecordStatus, ResourceKind, UsageTotals
+from spawnai.api.record import POOL_OWNER, Presence, RecordStatus, ResourceKind, UsageTotals
 from spawnai.api.session import Phase, SessionStatus, Tier
 from spawnai.billing.droplet_prices import droplet_cost_between
 from spawnai.controller.actions.bundles import PROMPT_KEY, app_of, bundle_name
@@ -220,7 +220,12 @@ class Judge:
             return
         if not made.late:
             self.money.begins(made.session)
-        others = [known for known in self.cloud.living(made.session) if known is not made]
+        # One that was given back is its own ledger's to delete.
+        others = [
+            known
+            for known in self.cloud.living(made.session)
+            if known is not made and (known.spare is None or self._is_listed(made.session, known))
+        ]
         if others and not (made.late or any(known.late for known in others)):
             self.blame(
                 f"a second droplet ({made.id}) was made while {others[0].id} of the same session "
@@ -232,6 +237,17 @@ class Judge:
         ledger = self.server.get("record", made.session)
         if ledger is None and not made.late:
             self.blame(f"droplet {made.id} was made before the ledger")
+
+    def _is_listed(self, uid: str, droplet: CloudDroplet) -> bool:
+        """Whether the session's ledger has the droplet, has not seen it gone, and no ledger of a
+        spare says that it was given back.
+        """
+        if self.ledgers.get(droplet.spare or "", RecordStatus()).abandoned_at is not None:
+            return False
+        return any(
+            entry.id == str(droplet.id) and entry.presence is not Presence.GONE
+            for entry in self.ledgers.get(uid, RecordStatus()).resources
+        )
 
     def droplet_deleted(self, droplet: CloudDroplet) -> None:
         for known in self.cloud.records.values():
@@ -352,6 +368,7 @@ class Judge:
                     self._noted.setdefault(entry.id, self.now)
                 self._replaced(who, uid, known)
                 if was_open and self.ledgers[uid].completed_at is not None:
+                    self._spare_is_gone_or_taken(uid)
                     self._log_is_of_the_end(uid)
                     self._was_told_to_stop(uid)
                 self._note_found(uid)
@@ -359,6 +376,12 @@ class Judge:
                 if is_held(before):
                     self._ledger_released(uid)
                 self._record_deleted(uid)
+
+    def _spare_is_gone_or_taken(self, uid: str) -> None:
+        """The ledger of a spare is closed: its droplet is gone, or a session's."""
+        for one in self.cloud.droplets.values():
+            if one.spare == uid and one.session is None and not one.late and self.now < one.gone:
+                self.blame(f"the ledger of a spare was closed while its droplet {one.id} lives")
 
     def _log_is_of_the_end(self, uid: str) -> None:
         """What the ledger keeps is what the app said shortly before its droplet went.
@@ -465,7 +488,10 @@ class Judge:
             *(
                 f"droplet {d.id}"
                 for d in self.cloud.droplets.values()
-                if d.session == uid and now < d.gone and (late or not d.late or str(d.id) in noted)
+                if d.session == uid
+                and now < d.gone
+                and (late or not d.late or str(d.id) in noted)
+                and (d.spare is None or self._is_listed(uid, d))
             ),
             *(
                 f"DNS record {r.record.id}"
@@ -821,6 +847,17 @@ class Judge:
             and ledger.completed_at is None
             and not self._rests(self.lives[uid])
         ]
+        left += [
+            f"spare {one.id}"
+            for one in self.cloud.droplets.values()
+            if one.spare is not None and one.session is None and self.now < one.gone
+        ]
+        left += [
+            f"ledger {body['metadata']['name']} of a spare"
+            for body in self.server.all("record")
+            if body["spec"]["owner"]["kind"] == POOL_OWNER
+            and not (body.get("status") or {}).get("completedAt")
+        ]
         if self._class_is_deleted() and not self._an_owner_is_awaited():
             left.append("the deleted class")
         return left
@@ -858,8 +895,9 @@ class Judge:
     def accounts(self) -> None:
         """The books, when all is over."""
         for droplet in self.cloud.droplets.values():
-            if droplet.session is not None:
+            if droplet.session is not None and droplet.spare is None:
                 self._droplet_in_ledger(droplet)
+        self._spares_are_in_the_books()
         for known in self.cloud.records.values():
             if known.session is not None and not self._was_taken_over(known):
                 self._in_ledger(known.session, ResourceKind.DOMAIN_RECORD, str(known.record.id))
@@ -877,6 +915,21 @@ class Judge:
             if life.class_name == METERED:
                 self._is_measured_once(uid)
                 self._price_follows_use(life)
+
+    def _spares_are_in_the_books(self) -> None:
+        """Each has a ledger that says what it cost, and was one session's or nobody's."""
+        for droplet in self.cloud.droplets.values():
+            if droplet.spare is None or ("droplet", str(droplet.id)) in self.cloud.foreign:
+                continue
+            self._in_ledger(droplet.spare, ResourceKind.DROPLET, str(droplet.id))
+            takers = [
+                uid
+                for uid in self.lives
+                for ledger in self._pages(uid)
+                if any(entry.id == str(droplet.id) for entry in ledger.resources)
+            ]
+            if len(set(takers)) > 1:
+                self.blame(f"the spare {droplet.id} is in the ledgers of {', '.join(takers)}")
 
     def certificates(self, acme: SimulatedAcme) -> None:
         """Each was issued once for an address of a session, stands in a ledger, and was revoked
@@ -999,6 +1052,8 @@ class Judge:
         for entry in ledger.resources:
             if entry.kind is ResourceKind.DROPLET:
                 droplet = self.cloud.droplets.get(int(entry.id))
+                if entry.spare is not None and droplet is not None and droplet.session is None:
+                    continue  # It ended before the spare's agent was handed over.
                 if droplet is None or droplet.session != uid:
                     self.blame(f"the ledger {uid} lists a foreign droplet, {entry.id}")
 

@@ -49,7 +49,7 @@ class Money:
             limit = _NO_LIMIT if after is None else Decimal(after["spec"]["limit"])
             if limit != self._limits[-1][1]:
                 self._limits.append((self._now(), limit))
-        elif kind == "record" and after is not None:
+        elif kind == "record" and after is not None and "spare" not in after["spec"]:
             uid = after["metadata"]["name"]
             if before is None:
                 self._ordered[uid] = self._now()

@@ -337,8 +337,22 @@ class BudgetSet:
         return f"{self.at:7.1f}  an administrator gives all sessions {self.limit} USD a day"
 
 
+@dataclass(frozen=True, slots=True)
+class PoolSet:
+    """The platform team keeps so many spare droplets; None: no pool any more."""
+
+    at: float
+    replicas: int | None
+
+    def __str__(self) -> str:
+        if self.replicas is None:
+            return f"{self.at:7.1f}  an administrator deletes the pool"
+        return f"{self.at:7.1f}  an administrator keeps {self.replicas} spare droplets"
+
+
 Happening = (
     Order
+    | PoolSet
     | Act
     | Fault
     | Outage

@@ -22,6 +22,9 @@ METHODS = {
     "update": "PUT",
     "delete": "DELETE",
     "act": "POST",
+    "rename": "POST",
+    "tag": "POST",
+    "untag": "DELETE",
 }
 """The method of each call of the model that changes something."""
 

@@ -57,6 +57,7 @@ from .cloud import (
     SimulatedFirewalls,
     SimulatedLoadBalancers,
     SimulatedRecords,
+    SimulatedTags,
 )
 from .edges import Wire
 from .judge import END_SECONDS, STANDARD, Judge, Violation
@@ -72,6 +73,7 @@ from .story import (
     Handover,
     MachineSleep,
     Order,
+    PoolSet,
     SecretsRefused,
     Story,
     WatchGap,
@@ -94,6 +96,8 @@ REFUSED_PAUSE_SECONDS = 40.0
 """How long after a refusal that a person had to lift an operator may wait before it tries again."""
 STILL_SECONDS = 120.0
 QUIET_SECONDS = 300.0
+SPARES_GO_SECONDS = 120.0
+"""How long after a change of its pool a spare may still be on its way out."""
 LOOKED_AGAIN_SECONDS = 70.0
 """Who waits for money is looked at once a minute, when nothing wakes him."""
 
@@ -142,6 +146,12 @@ class _Events:
     def emit(self, regarding, _type, reason, _action, note) -> None:
         self._world.wire.note(self._process.name, f"event {reason}: {note}")
         self._world.told(self._process, regarding.uid, reason, note)
+
+
+class _Account(CloudAccount):
+    """An account whose tags are the model's."""
+
+    tags: Any = None
 
 
 class World:
@@ -425,10 +435,11 @@ class World:
             "record": controller.on_record,
             "class": controller.on_class,
             "budget": controller.on_budget,
+            "pool": controller.on_pool,
         }
         self.server.watch(process, lambda kind, event, body: shows[kind](event, body))
         work = controller.queue.run(WORKERS, self._bounded(process, controller.handle))
-        if self.story.of(BudgetSet):
+        if self.story.of(BudgetSet) or self.story.of(PoolSet):
             # As in earnest: what is reserved must be known before anything is decided.
             work = self._after_loading(process, controller, work)
         process.start(work, "work queue")
@@ -482,7 +493,7 @@ class World:
             on_sweep=news.on_sweep,
             on_gone=news.on_gone,
         )
-        return CloudAccount(
+        account = _Account(
             client=client,
             budget=budget,
             droplets=droplets,
@@ -497,6 +508,8 @@ class World:
             load_balancers=InTurn(SimulatedLoadBalancers(self.cloud), client),
             certificates=InTurn(SimulatedCertificates(self.cloud), client),
         )
+        account.tags = InTurn(SimulatedTags(self.cloud), client)
+        return account
 
     def _fall(self, process: Process, fall: Crash | Handover) -> None:
         if not process.alive or process.held is not None or not process.leads:
@@ -545,6 +558,10 @@ class World:
             self.loop.outside(budget.at, self._set_budget, budget)
             seen = 1000 + budget.at + 3 * self.story.settings.watch_seconds
             self.wire.disturb(1000 + budget.at, seen + LOOKED_AGAIN_SECONDS, "the budget")
+        for pool in self.story.of(PoolSet):
+            self.loop.outside(pool.at, self._set_pool, pool)
+            seen = 1000 + pool.at + 3 * self.story.settings.watch_seconds
+            self.wire.disturb(1000 + pool.at, seen + SPARES_GO_SECONDS, "the pool")
         for crowd in self.story.of(Crowd):
             until = 1000 + crowd.at + crowd.seconds + 2
             self.wire.disturb(1000 + crowd.at, until, "the calls go to others")
@@ -577,6 +594,22 @@ class World:
                 "spec": {"limit": budget.limit, "period": "Day"},
             }
             self.server.create("admin", "budget", "all", body)
+
+    def _set_pool(self, pool: PoolSet) -> None:
+        self.wire.note("admin", str(pool).strip())
+        if pool.replicas is None:
+            self.server.delete("admin", "pool", "spares")
+        elif self.server.get("pool", "spares") is not None:
+            patch = {"spec": {"replicas": pool.replicas}}
+            self.server.patch("admin", "pool", "spares", patch, status=False)
+        else:
+            body = {
+                "apiVersion": API_VERSION,
+                "kind": "SpawnPool",
+                "metadata": {"name": "spares", "uid": "pool-uid"},
+                "spec": {"className": STANDARD, "replicas": pool.replicas},
+            }
+            self.server.create("admin", "pool", "spares", body)
 
     def _cut_watches(self, gap: WatchGap) -> None:
         self.wire.note("world", str(gap).strip())

@@ -38,7 +38,7 @@ from spawnai.controller.actions.kinds import firewall_order
 from spawnai.controller.actions.work import Backing, Work
 from spawnai.controller.classes.state import ClassState
 from spawnai.controller.cluster import Cluster, ClusterError, Conflict
-from spawnai.controller.failures import NotYet
+from spawnai.controller.failures import NotYet, failure_of
 from spawnai.controller.memory import Memory
 from spawnai.controller.pools.pools import PoolMemory, Pools
 from spawnai.controller.pools.spares import Spares
@@ -448,8 +448,9 @@ class World:
         one.memory.efforts[action.key] = replace(effort, running=True)
         try:
             await handler(self._work(one), action)
-        except Exception:
-            one.memory.efforts[action.key] = replace(effort, failures=effort.failures + 1)
+        except Exception as error:
+            failure = failure_of(error, self.clock.utc_now())
+            one.memory.efforts[action.key] = replace(effort, failure=failure)
             raise
 
     def _work(self, one: Session) -> Work:

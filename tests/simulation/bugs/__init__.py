@@ -8,6 +8,7 @@ from .ending import ENDING
 from .keeping import KEEPING
 from .offering import OFFERING
 from .paying import PAYING
+from .pooling import POOLING
 from .reaping import REAPING
 from .replacing import REPLACING
 
@@ -21,4 +22,5 @@ BUGS: tuple[Bug, ...] = (
     *REPLACING,
     *CLOCKS,
     *PAYING,
+    *POOLING,
 )

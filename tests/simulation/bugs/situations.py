@@ -21,6 +21,7 @@ from tests.simulation.story import (
     MachineSleep,
     Order,
     Outage,
+    PoolSet,
     SecretsRefused,
     Story,
     in_order,
@@ -340,6 +341,33 @@ def _order(at: float, ttl: str = "90s") -> Order:
 
 def _in_the_world_of(seed: int, happenings: list[Happening]) -> Story:
     return replace(story_of(seed), happenings=in_order(happenings))
+
+
+def spares_are_taken(seed: int) -> Story:
+    """Sessions take spares while the operator dies, calls fail, the pool is made smaller or is
+    deleted, or a session ends in the middle of it.
+    """
+    random = Random(f"spares:{seed}")
+    at = random.uniform(25, 45)
+    happenings: list[Happening] = [PoolSet(0.0, random.randint(1, 2)), PoolSet(320.0, None)]
+    for number in range(2):
+        ordered = round(at + random.choice((0.0, random.uniform(0, 30))), 1)
+        happenings.append(Order(ordered, f"app-{number}", "90s", "webapp"))
+    if random.random() < 0.5:
+        smaller = round(at + random.uniform(0, 40), 1)
+        happenings.append(PoolSet(smaller, 0))
+    if random.random() < 0.4:
+        ends = round(at + random.uniform(5, 40), 1)
+        happenings.append(Act(ends, "deletes", f"app-{random.randint(0, 1)}"))
+    if random.random() < 0.7:
+        happenings.append(Crash(1, random.randint(20, 140), random.choice(MOMENTS), 5.0))
+    calls = ("AGENT take over", "TAG droplet", "RENAME droplet", "UNTAG droplet", "POST droplet")
+    for call in calls:
+        if random.random() < 0.3:
+            kind = random.choice(("fails before", "answer lost", "hangs", "never arrives"))
+            happenings.append(Fault(call, random.randint(1, 2), kind))
+    story = _in_the_world_of(seed, happenings)
+    return replace(story, settings=replace(story.settings, droplet_limit=20, boot_seconds=12.0))
 
 
 def money_for_one(seed: int) -> Story:

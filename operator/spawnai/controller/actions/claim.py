@@ -32,9 +32,6 @@ from .agents import Agents
 from .droplets import bootstrap_of
 from .work import Work
 
-TRIES = 2
-"""So many hand-overs that fail give a spare back: another droplet is quicker."""
-
 HANDED_BACK = "HandedBack"
 
 _TTL = "ttl:"
@@ -104,7 +101,7 @@ class Claim:
         """Have the agent answer to the session, then the droplet wear its marks.
 
         Raises:
-            NotYet: the agent does not answer; the spare is given back when that stays so.
+            NotYet: the agent does not answer; the second time in a row the spare is given back.
             DigitalOceanError: a call failed, and is sent again: each can be sent twice.
         """
         line = _taken(work.memory.book, action.droplet)
@@ -157,7 +154,8 @@ class Claim:
         try:
             await self._agents.take_over(stored.spec.owner.uid, stored.created_at, ip, bootstrap)
         except AgentError as error:
-            if work.memory.efforts[action.key].failures + 1 < TRIES:
+            before = work.memory.efforts[action.key].failure
+            if before is None or before.reason != NotYet.__name__:
                 raise NotYet(f"the spare cannot be handed over yet: {error.message}") from error
             await self._give_back(work, line, stored)
 
