@@ -78,7 +78,8 @@ def _in_name(name: object) -> str | None:
     if isinstance(name, str):
         if (tagged := session_of([name])) is not None:
             return tagged
-        found = UUID.search(name.lower())
-        if found is not None:
-            return found.group()
+        # That of its cluster comes first, where a name has both.
+        found = UUID.findall(name.lower())
+        if found:
+            return str(found[-1])
     return None
