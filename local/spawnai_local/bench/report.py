@@ -112,7 +112,8 @@ From the order to Ready, by what a droplet starts from and what Claude has to wr
 
 on {day} on {machine}. {noise} Droplets really boot, with Caddy and an agent, on the local cloud
 with delays as in earnest: {boot} s from the order of a droplet to `active` (stock and baked), and
-Claude's time by what it writes. One session at a time.
+Claude's time by what it writes. One session at a time, a webapp: what the packages of a server take
+comes on top.
 
 | | {writings} |
 |---|{rules}|

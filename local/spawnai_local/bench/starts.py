@@ -57,7 +57,8 @@ WRITING_SECONDS = {Writing.PAGE: 57.0, Writing.SMALL: 17.0, Writing.STORED: 0.0}
 _REAL_DELAYS = {"network": 8.0, "action": 4.0, "tags": 2.0, "firewall": 5.0, "answer": 0.3}
 _LOCAL_DELAYS = {"boot": 1.0, "network": 0.3, "action": 0.5, "tags": 0.5, "firewall": 3.0}
 _FIRST_TOKEN_SECONDS = 0.8
-_APP_TYPE, _PROMPT = "api", "A JSON API that keeps quotes in memory and picks one at random"
+# A page has nothing to install: what a server's packages take comes on top in any case.
+_APP_TYPE, _PROMPT = "webapp", "A retro board with three columns, cards people can add and vote on"
 _BAKED_CLASS, _POOL_CLASS, _POOL = "bench-baked", "bench-pool", "bench"
 _CLASSES = {Start.STOCK: LOCAL_CLASS, Start.BAKED: _BAKED_CLASS, Start.POOL: _POOL_CLASS}
 _REGION = "nyc3"
