@@ -100,6 +100,9 @@ IN_VAIN_SECONDS = 75.0
 
 NO_ROOM_FOR = re.compile(r"has no room for the ([0-9.]+) USD")
 
+MOST_SPARES = 4
+"""No pool asks for more than two. As many may be on their way out, or come of lost answers."""
+
 DEADLINE = timedelta(minutes=4)
 MAXIMUM = timedelta(minutes=12)
 NOTICE = timedelta(seconds=40)
@@ -743,6 +746,13 @@ class Judge:
             self._waits_for_no_money_that_is_there(life)
             self._prompt_is_served(life)
         self._no_one_outlives_his_class()
+        spares = [
+            one
+            for one in self.cloud.droplets.values()
+            if one.spare is not None and one.session is None and one.accepted == NEVER
+        ]
+        if len(spares) > MOST_SPARES:
+            self.blame(f"there are {len(spares)} spares")
 
     def _prompt_is_served(self, life: Life) -> None:
         """A new prompt has its version before long, or the session says why not."""

@@ -1,15 +1,10 @@
-"""Mistakes in keeping spares, and in taking them."""
+"""Mistakes in keeping spares."""
 
-from spawnai.controller.actions.claim import Claim
 from spawnai.controller.pools import pools
-from spawnai.lifecycle.pooling import Close, plan_spare
+from spawnai.lifecycle.pooling import Close, keep_spares, plan_spare
 
 from .bug import bug
 from .situations import spares_are_taken
-
-
-async def _nobody(_claim, stored, _session_uid):
-    return stored
 
 
 def _closed_at_once(spare, now, *, abandon=None):
@@ -18,16 +13,19 @@ def _closed_at_once(spare, now, *, abandon=None):
     return plan_spare(spare, now, abandon=abandon)
 
 
+def _only_what_is_ready(spares, wanted, around, now):
+    return keep_spares([one for one in spares if one.is_ready], wanted, around, now)
+
+
 POOLING = (
-    bug(
-        "the ledger of a spare does not say who has taken it",
-        (Claim, "_write_taker", _nobody),
-        among=spares_are_taken,
-        seed=4,
-    ),
     bug(
         "a spare that is given up is not deleted",
         (pools, "plan_spare", _closed_at_once),
+        among=spares_are_taken,
+    ),
+    bug(
+        "a spare that boots does not count",
+        (pools, "keep_spares", _only_what_is_ready),
         among=spares_are_taken,
     ),
 )
