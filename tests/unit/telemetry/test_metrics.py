@@ -250,7 +250,7 @@ def test_no_label_holds_a_session(metrics, registry):
     assert labels == {
         "answer", "phase", "ready", "reason", "result", "kind", "class", "outcome", "channel",
         "endpoint", "model", "write", "window", "version", "whose", "limit", "verdict",
-        "source", "budget", "action", "state",
+        "source", "budget", "action", "state", "pool",
     }  # fmt: skip
 
 
