@@ -87,8 +87,9 @@ MEANINGS: Mapping[ConditionType, str] = {
     ),
     ConditionType.GENERATED: "Claude has written the app, and what it wrote was checked and kept.",
     ConditionType.APP_HEALTHY: (
-        "The app on the droplet answers. False: it is not up yet, or has stopped for good; "
-        "Unknown: the droplet's agent, which would know, does not answer."
+        "The app on the droplet answers; a script has ended with exit code 0. False: it is not up "
+        "yet, or has stopped for good; Unknown: the droplet's agent, which would know, does not "
+        "answer."
     ),
     ConditionType.INSPECTED: (
         "A browser opened the app's page and found nothing wrong. False: the message says what it "

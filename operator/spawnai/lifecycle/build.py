@@ -56,7 +56,7 @@ from .https import (
     wants_certificate,
 )
 from .inspection import inspect
-from .keep import NOT_INSTALLED, POWERED_OFF, expiries, keep, powered_off
+from .keep import NOT_INSTALLED, POWERED_OFF, expiries, keep, powered_off, say_it_serves
 from .kinds import WantedFirewall, WantedRecord
 from .observation import FailureKind, Observation, Offer, Record, Session
 from .placing import order_droplet
@@ -428,7 +428,7 @@ def _app(
         d.do(deploy)
         return
     if not o.is_replacing:
-        d.set_true(ConditionType.APP_HEALTHY, "Answers", "The app answers")
+        say_it_serves(d)
     if certificate is CertificateState.AWAITED and not gives_up(d, offer, effort.done_at, now):
         return
     if is_let_in and (not has_own_name(offer) or d.has(ConditionType.DNS_READY)):
@@ -458,6 +458,6 @@ def _replaced(d: Draft, url: str, record: Record, now: datetime) -> None:
     """The app answers on the droplet that took the place of another."""
     d.ledger = with_replaced(d.ledger or record.status, now.replace(microsecond=0))
     d.put(url=url)
-    d.set_true(ConditionType.APP_HEALTHY, "Answers", "The app answers")
+    say_it_serves(d)
     d.notice("Normal", "Replaced", "Replace", f"The app answers again, on another droplet: {url}")
     d.wake(now)

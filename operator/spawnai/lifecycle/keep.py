@@ -120,6 +120,24 @@ def has_log(session: Session) -> bool:
     return session.spec is None or session.spec.app_type is not AppType.WEBAPP
 
 
+def is_script(session: Session | None) -> bool:
+    """Whether the app runs once, and answers nothing itself."""
+    order = session.spec if session is not None else None
+    return order is not None and order.app_type is AppType.SCRIPT
+
+
+def what_serves(session: Session | None) -> str:
+    """What is said of an app that does what it should. Of a script only the page of its output
+    answers: its agent takes it for done once it has ended without an error.
+    """
+    return "The script has ended with exit code 0" if is_script(session) else "The app answers"
+
+
+def say_it_serves(d: Draft) -> None:
+    """Say that the app does what it should."""
+    d.set_true(ConditionType.APP_HEALTHY, "Answers", what_serves(d.observation.session))
+
+
 def is_asked_last(o: Observation) -> bool:
     """Whether the droplet is asked once more at the end: what the app has said last, or how busy
     it was, where the price depends on that.
@@ -305,7 +323,7 @@ def _say_how_the_app_is(d: Draft, *, repairs: bool) -> None:
             )
             _warn(d, d.set_unknown, "OperatorBlind", message)
         case Verdict.SERVES:
-            d.set_true(ConditionType.APP_HEALTHY, "Answers", "The app answers")
+            say_it_serves(d)
         case Verdict.UNHEARD | Verdict.UNSETTLED:
             pass
 

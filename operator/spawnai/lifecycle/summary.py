@@ -9,7 +9,7 @@ from spawnai.api.session import Phase
 from .actions import SetExpiry, key_of
 from .costs import say_cost
 from .expiry import Expiry
-from .keep import NOT_INSTALLED
+from .keep import NOT_INSTALLED, is_script, what_serves
 from .limits import provisioning_deadline
 from .observation import Offer, Session
 from .replacing import REPLACING
@@ -69,8 +69,8 @@ def sum_up(d: Draft, session: Session, offer: Offer, expiry: Expiry, unpaid: str
     remark = _remark(d, offer, expiry, unpaid)
     if phase is Phase.RUNNING:
         if d.previous.phase is not Phase.RUNNING:
-            d.notice("Normal", "Running", "Deploy", f"The app answers at {d.get('url')}")
-        _ready(d, remark)
+            d.notice("Normal", "Running", "Deploy", f"{what_serves(session)}: {d.get('url')}")
+        _ready(d, session, remark)
         changing = change_under_way(d, session, offer)
         app = d.condition(ConditionType.APP_HEALTHY)
         if app is not None and app.reason == REPLACING:
@@ -90,11 +90,11 @@ def sum_up(d: Draft, session: Session, offer: Offer, expiry: Expiry, unpaid: str
         d.set_true(ConditionType.RECONCILING, str(phase), d.get("message"))
 
 
-def _ready(d: Draft, remark: str) -> None:
+def _ready(d: Draft, session: Session, remark: str) -> None:
     """Whether the app of a running session answers, as far as its agent says."""
     app = d.condition(ConditionType.APP_HEALTHY)
     if app is None or app.status is ConditionStatus.TRUE:
-        d.set_true(ConditionType.READY, "Running", f"The app answers{remark}")
+        d.set_true(ConditionType.READY, "Running", what_serves(session) + remark)
     elif app.status is ConditionStatus.UNKNOWN:
         d.set_unknown(ConditionType.READY, app.reason, app.message + remark)
     else:
@@ -150,7 +150,9 @@ def _progress(d: Draft, session: Session, offer: Offer, phase: Phase) -> None:
 
 def _running(d: Draft, session: Session, offer: Offer) -> str:
     """Where the app is, and what is going on with it, or what Claude says of it."""
-    where, note = f"Running at {d.get('url')}", d.get("note")
+    note, where = d.get("note"), f"Running at {d.get('url')}"
+    if is_script(session):
+        where = f"{what_serves(session)}; its output is at {d.get('url')}"
     changing = change_under_way(d, session, offer)
     if changing is not None:
         return f"{where}; {changing}"

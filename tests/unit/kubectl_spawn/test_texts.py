@@ -297,6 +297,12 @@ def test_what_is_told_in_other_lines_is_not_told_again():
     told = {
         f"{where}. Cards are kept.": "",
         f"{where}; the app is being changed": "The app is being changed",
+        f"{where}, but a link is dead": "But a link is dead",
+        "The script has ended with exit code 0; its output is at https://a.example.com": (
+            "The script has ended with exit code 0"
+        ),
+        "The script has ended with exit code 0; its output is at https://a.example.com. "
+        "Cards are kept.": "The script has ended with exit code 0",
         "The droplet does not answer": "The droplet does not answer",
     }
     for message, now in told.items():

@@ -783,6 +783,16 @@ def test_the_app_type_decides_the_default_tier(app_type, size):
     assert life.status.size == size
 
 
+def test_a_script_that_has_ended_well_is_not_said_to_answer():
+    spec = SessionSpec(prompt="A report", app_type=AppType.SCRIPT)
+    life = Life(session=a_session(spec=spec, ttl="2h")).settle().pass_time(minutes=10)
+    ended = "The script has ended with exit code 0"
+    conditions = {one.type: one.message for one in life.status.conditions}
+    assert (conditions["AppHealthy"], conditions["Ready"]) == (ended, ended)
+    assert life.status.message == f"{ended}; its output is at {life.status.url}"
+    assert not [one.message for one in life.notices if "answers" in one.message]
+
+
 def test_a_name_is_made_only_once_its_droplet_s_address_is_stored():
     life = Life(offer=an_offer(**WITH_DOMAIN), held={"CreateDomainRecord"}).settle()
     life.efforts.pop(life.key("CreateDomainRecord"))

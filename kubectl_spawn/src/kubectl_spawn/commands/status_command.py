@@ -103,8 +103,12 @@ def describe(terminal: Terminal, app: App, now: datetime, *, https: str = "") ->
 def _now_of(app: App) -> str:
     """The operator's sentence, without what other lines say: the URL and Claude's note."""
     note = str(app.status.get("note") or "")
-    told = app.message.removeprefix(f"Running at {app.url}") if app.url else app.message
-    told = told.removesuffix(harmless(note)).strip(" .;,") if told != app.message else told
+    told = app.message
+    if app.url:
+        told = told.removeprefix(f"Running at {app.url}").removesuffix(f". {harmless(note)}")
+        told = (
+            told.removesuffix(f"; its output is at {app.url}").removeprefix("; ").removeprefix(", ")
+        )
     return told[:1].upper() + told[1:]
 
 
