@@ -196,6 +196,10 @@ def give_up(d: Draft, record: Record) -> bool:
     return not left
 
 
+_BEFORE_THE_DROPLET = frozenset({ResourceKind.DOMAIN_RECORD, ResourceKind.LOAD_BALANCER})
+"""What may exist of these leads to no droplet when there is a load balancer between."""
+
+
 def delete_all(d: Draft, record: Record, *, log_taken: bool) -> set[ResourceKind]:
     """Plan the next steps towards the end of all that exists, in the order of the kinds.
 
@@ -203,18 +207,22 @@ def delete_all(d: Draft, record: Record, *, log_taken: bool) -> set[ResourceKind
     """
     o = d.observation
     names = names_of(o, record)
+    is_balanced = any(one.kind is ResourceKind.LOAD_BALANCER for one in names)
     unsure: set[ResourceKind] = set()
     waited_for: set[int] = set()
     for kind in TEARDOWN:
         row, lines = KINDS[kind], record.living(kind)
-        is_next = all(order >= row.teardown_order for order in waited_for)
+        # A name that may exist leads to the load balancer, where there is one.
+        is_led_to = kind is ResourceKind.LOAD_BALANCER and ResourceKind.DOMAIN_RECORD in unsure
+        is_next = not is_led_to and all(order >= row.teardown_order for order in waited_for)
         if is_next and (log_taken or not row.holds_the_log):
             for line in lines:
                 delete(d, record, line)
         for name in names:
             if name.kind is kind and (is_creating(o, name) or settle(d, name, row.close_after)):
                 unsure.add(kind)  # It may exist already.
-        if kind in unsure or not all(_makes_way(o, line) for line in lines):
+        may_lead_on = kind in unsure and not (is_balanced and kind in _BEFORE_THE_DROPLET)
+        if may_lead_on or not (is_led_to or all(_makes_way(o, line) for line in lines)):
             waited_for.add(row.teardown_order)
     return unsure
 

@@ -131,6 +131,26 @@ def test_a_busy_load_balancer_does_not_keep_the_droplet_running():
     assert life.pass_time(seconds=2).session is None
 
 
+def test_a_name_that_may_exist_keeps_its_load_balancer_and_no_droplet():
+    life = a_life()
+    life.failing["CreateDomainRecord"] = lambda _: life.fail(FailureKind.AMBIGUOUS)
+    life.settle().change(deleting=True)
+    assert deletions(life) == [ResourceKind.DROPLET, ResourceKind.FIREWALL]
+    assert life.session is not None
+    life.failing.clear()
+    life.pass_time(minutes=3)
+    assert deletions(life)[2:] == [ResourceKind.LOAD_BALANCER]
+    assert life.session is None
+
+
+def test_a_load_balancer_that_may_exist_keeps_no_droplet_running():
+    life = a_life()
+    life.failing["CreateLoadBalancer"] = lambda _: life.fail(FailureKind.AMBIGUOUS)
+    life.settle().change(deleting=True)
+    assert ResourceKind.DROPLET in deletions(life)
+    assert life.session is not None
+
+
 def test_its_price_is_in_the_estimate():
     direct = Life(offer=an_offer(exposure={"domain": "spawn-ai.test"})).settle()
     balanced = a_life().settle()
