@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,6 +13,11 @@ import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, async_playwright, expect
 from tests.e2e.console.conftest import TEAM, World
+
+from spawnai.admission.budgets import Book
+from spawnai.admission.places import Begun, ClassLimits, Tally, Waiting, places
+from spawnai.api.budget import BudgetSpec
+from spawnai.lifecycle.placing import NO_CALL_LEFT, NO_ROOM, WAITING_FOR_LIMIT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(
@@ -81,6 +87,55 @@ def condition(type_: str, status: str = "True", reason: str = "Done", message: s
 
 
 STARTED = ("DropletReady", "FirewallReady")
+
+NOW = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
+
+
+def waits(limits: ClassLimits, limit: str | None = None) -> str:
+    """What is said of an order of 0.79 dollars where five apps run, one with a load balancer."""
+    order = Waiting("uid", "dana", "team-a", NOW, amount=Decimal("0.79"))
+    running = [Begun("dana", "team-a", NOW, is_open=True, is_balanced=n < 1) for n in range(5)]
+    books = []
+    if limit is not None:
+        spec = BudgetSpec(limit=limit, period="Month")
+        books = [Book("team", spec, NOW, NOW + timedelta(days=1), spent=Decimal(limit))]
+    return places([order], Tally.of(running), limits, NOW, books)["uid"].message
+
+
+ANY = ClassLimits()
+FRENCH_WAITS = {
+    waits(ClassLimits(active_per_user=5)): "1re sur 1 : apps en cours pour dana : 5 sur 5",
+    waits(ClassLimits(active_per_namespace=5)): (
+        "1re sur 1 : apps en cours dans l’espace de noms team-a : 5 sur 5"
+    ),
+    waits(
+        ClassLimits(load_balancers=1)
+    ): "1re sur 1 : répartiteurs de la classe en service : 1 sur 1",
+    waits(ClassLimits(new_per_user=4)): (
+        "1re sur 1 : commandes de dana en 15 minutes : 5, le maximum est de 4"
+    ),
+    waits(ANY, "5"): (
+        "1re sur 1 : le budget team (5,00 $ par mois) ne couvre plus les 0,79 $ qu’elle peut coûter"
+    ),
+    waits(ANY, "0.5"): (
+        "1re sur 1 : elle peut coûter 0,79 $, plus que tout le budget team (0,50 $ par mois) : "
+        "choisissez plus court ou une machine plus petite"
+    ),
+    "3rd of 7: budget team is used up by what began before": (
+        "3e sur 7 : le budget team est épuisé par ce qui a commencé avant"
+    ),
+    "The new prompt waits: budget team has no room for what Claude may take": (
+        "Le budget team ne couvre plus ce que Claude peut prendre."
+    ),
+    f"{WAITING_FOR_LIMIT}; position 2 in the queue (25 of 25)": (
+        "Les serveurs du compte sont tous pris ; place 2 dans la file"
+    ),
+    f"{NO_ROOM}: s-1vcpu-1gb in nyc3": (
+        "Aucun serveur libre pour l’instant ; nouvel essai automatique"
+    ),
+    NO_CALL_LEFT: "Trop d’appels chez DigitalOcean ; les suppressions passent d’abord",
+    "Something else": "Something else",
+}
 
 
 async def test_an_order_comes_to_life_step_by_step_and_ends_with_a_receipt(
@@ -195,16 +250,16 @@ async def test_a_change_that_waits_for_a_budget_says_so_above_the_app(
     page: Page, clean: World, ready
 ):
     await clean.order("clock")
-    waits = "The new prompt waits: budget team has no room for what Claude may take"
+    words = "The new prompt waits: budget team has no room for what Claude may take"
     await clean.set_status(
         "clock", **ready, readyAt=soon(minutes=-2), expirationTime=soon(hours=1), revision=2,
         conditions=[
             condition("Ready"),
-            condition("UpdateFailed", reason="WaitingForBudget", message=waits),
+            condition("UpdateFailed", reason="WaitingForBudget", message=words),
         ],
     )  # fmt: skip
     await sign_in(page, clean, clean.editor, "#/s/clock")
-    said = "The change waits for its budget. Version 2 answers until then. " + waits
+    said = "The change waits for its budget. Version 2 answers until then. " + words
     await expect(page.locator("main .note")).to_have_text(said)
     await expect(page.locator(".tag").first).to_have_text("Running")
     assert await look(page) == []
@@ -455,6 +510,93 @@ async def test_it_speaks_french(page: Page, clean: World, ready):
     await expect(page.locator(".side")).to_contain_text("0,11\u00a0$")
     english = "Running|Time left|Cost so far|Extend|Change|Details"
     assert not re.findall(english, await page.locator("main").inner_text())
+
+
+async def test_a_failed_change_says_what_it_has_cost(page: Page, clean: World, ready):
+    await clean.order("clock")
+    versions = [
+        {"revision": 1, "promptDigest": "a", "at": soon(minutes=-20)},
+        {"revision": 2, "promptDigest": "b", "at": soon(minutes=-2), "failed": True},
+    ]
+    failure = condition("UpdateFailed", reason="AppCrashed", message="The app crashed")
+    await clean.set_status(
+        "clock", **ready, readyAt=soon(minutes=-20), expirationTime=soon(hours=1), revision=1,
+        revisions=versions, conditions=[condition("Ready"), failure],
+    )  # fmt: skip
+    paid = {
+        soon(minutes=-21): "0.05",
+        soon(minutes=-4): "0.03",
+        soon(minutes=-3): "0.01",
+    }
+    await page.route(
+        "**/receipt",
+        lambda route: route.fulfill(
+            json={"generations": [{"startedAt": at, "cost": cost} for at, cost in paid.items()]}
+        ),
+    )
+    await sign_in(page, clean, clean.editor, "#/s/clock")
+    await expect(page.locator("main .note")).to_have_text(
+        "The new version did not work; version 1 is still running. The change cost $0.04. "
+        "The app crashed"
+    )
+
+
+OFFER = {
+    "className": "local",
+    "maxTtlSeconds": 259_200,
+    "provisioningDeadlineSeconds": 600,
+    "overhead": "0",
+    "tiers": [],
+    "appTypes": [
+        {
+            "appType": "webapp",
+            "claudeCost": "0.086",
+            "readySeconds": [60, 80],
+            "stepSeconds": [[30, 36], [40, 60], [6, 10], [4, 8]],
+        }
+    ],
+}
+
+
+async def test_what_an_order_and_a_change_cost_is_told_with_its_parts(
+    page: Page, clean: World, ready
+):
+    await page.route("**/api/offer?**", lambda route: route.fulfill(json=OFFER))
+    await clean.order("clock")
+    await clean.set_status("clock", **STATES["building"], **COMMON)
+    await sign_in(page, clean, clean.editor, "#/s/clock")
+    said = "About $0.11 in all: server $0.024, Claude $0.086"
+    await expect(page.locator(".side")).to_contain_text(said)
+    await clean.set_status("clock", **ready, readyAt=soon(), expirationTime=soon(hours=2))
+    await page.get_by_role("tab", name="Change").click()
+    hint = page.locator("#change-hint")
+    await expect(hint).to_contain_text("Data is kept. Usually about 64 s and $0.09.")
+
+
+async def test_what_an_order_waits_for_is_told_in_french(page: Page, clean: World):
+    """With the operator's own sentences: one that is worded anew is found here."""
+    await page.goto(clean.console.url)
+    told = await page.evaluate(
+        """async (texts) => {
+            const { setLanguage } = await import('./words.js');
+            const { told } = await import('./told.js');
+            setLanguage('fr');
+            return texts.map(told);
+        }""",
+        list(FRENCH_WAITS),
+    )
+    plain = [re.sub("[\u00a0\u202f]", " ", text) for text in told]
+    assert plain == list(FRENCH_WAITS.values())
+
+
+async def test_a_wait_for_a_budget_is_no_wait_in_line(page: Page, clean: World):
+    await clean.order("clock")
+    message = waits(ANY, "5")
+    admitted = condition("Admitted", "False", "WaitingForBudget", message)
+    await clean.set_status("clock", phase="Requested", conditions=[admitted])
+    await sign_in(page, clean, clean.editor, "#/s/clock")
+    await expect(page.locator("main")).to_contain_text("Waits for its budget")
+    await expect(page.locator("main")).to_contain_text(message)
 
 
 async def test_a_cut_connection_is_told_and_what_was_missed_comes(page: Page, clean: World):

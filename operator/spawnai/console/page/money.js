@@ -1,6 +1,6 @@
 // What a session costs by now and in all. Amounts come as decimal strings and are shown, never sent.
 import { serverNow } from './server.js';
-import { world } from './sessions.js';
+import { offerOf, world } from './sessions.js';
 import { HOUR } from './words.js';
 
 const MINIMUM = 0.01; // DigitalOcean's, for a droplet that lived for less
@@ -26,6 +26,25 @@ export function costOf(session) {
 }
 
 export const overheadShare = () => Number(world.offer?.overhead || 0);
+
+// The two parts of a first estimate, without overhead: {total, server, claude}; null where the offer
+// that it was made from is not known.
+export function partsOf(session) {
+  const kind = offerOf(session)?.appTypes.find((one) => one.appType === session.appType);
+  if (session.estimatedCost === null || !kind?.claudeCost) return null;
+  const total = Number(session.estimatedCost);
+  const claude = Number(kind.claudeCost);
+  return total > claude ? { total, claude, server: total - claude } : null;
+}
+
+// What the last change has cost, if it failed: what Claude was paid since the version before it.
+export function costOfFailure(session, receipt) {
+  const [before, last] = session.revisions.slice(-2);
+  if (!last?.failed) return 0;
+  return receipt.generations
+    .filter(({ startedAt }) => Date.parse(startedAt) >= Date.parse(before.at) && Date.parse(startedAt) <= Date.parse(last.at))
+    .reduce((sum, one) => sum + Number(one.cost), 0);
+}
 
 // The estimate before an order; null without an operator that knows the prices.
 export function estimate(appType, tier, ms) {

@@ -4,6 +4,7 @@ import { estimate } from './money.js';
 import { serverNow } from './server.js';
 import { order, send, world } from './sessions.js';
 import { shelf } from './shelf.js';
+import { told } from './told.js';
 import { HOUR, clockTime, duration, has, money, number, percent, t } from './words.js';
 
 const LONGEST = 2000;
@@ -199,11 +200,11 @@ function estimateSlip(expected, ends) {
 // Whether the order would begin at once, as the operator saw it within the last minute.
 function whatItWaitsFor(offer) {
   const waits = tierOf(draft.tier)?.waitsFor;
-  if (waits?.reason === 'Budget') return t('willWaitForMoney', { m: waits.message });
-  if (!offer?.appsLimit) return waits ? t('willWaitFor', { m: waits.message }) : '';
+  if (waits?.reason === 'Budget') return t('willWaitForMoney', { m: told(waits.message) });
+  if (!offer?.appsLimit) return waits ? t('willWaitFor', { m: told(waits.message) }) : '';
   const counts = { n: offer.appsInUse, m: offer.appsLimit };
   if (offer.appsInUse >= offer.appsLimit) return t('willWait', counts);
-  return waits ? t('willWaitFor', { m: waits.message }) : t('inUse', counts);
+  return waits ? t('willWaitFor', { m: told(waits.message) }) : t('inUse', counts);
 }
 
 // Show the order at once and send it; a refusal brings the text back to the form.

@@ -1,7 +1,7 @@
 // One app, in whatever state it is: being built, running, failed, ending, or a receipt.
 import { $, button, command, dialog, h, icon, pairs, save, say, setText, toast, copy } from './dom.js';
 import { fraction, line, steps, tag } from './line.js';
-import { costOf } from './money.js';
+import { costOf, costOfFailure, partsOf } from './money.js';
 import { fill, place } from './order.js';
 import { Refusal, blob, call, lines, serverNow } from './server.js';
 import {
@@ -10,6 +10,7 @@ import {
 } from './sessions.js';
 import { shelf } from './shelf.js';
 import { changeWords, tabs } from './tabs.js';
+import { told } from './told.js';
 import {
   HOUR, MINUTE, clockSeconds, clockTime, day, duration, durationParts, has, money, number, percent, place as placeName,
   t, zone,
@@ -80,6 +81,7 @@ function building(first, { go }) {
   const bar = h('progress.vh', { max: 100, 'aria-label': session.name });
   const files = h('ul.paper', { 'aria-label': t('stepCode') });
   const elapsed = h('div');
+  const costs = h('p.soft.small.num');
   const list = h('ol.steps');
   const url = h('span.url.soft');
   let written = null;
@@ -95,6 +97,8 @@ function building(first, { go }) {
     bar.value = session.progress;
     bar.setAttribute('aria-valuetext', `${percent(session.progress)}: ${now()[step]}`);
     setText(url, session.appUrl || session.name);
+    const parts = partsOf(session);
+    setText(costs, parts ? t('aboutInAll', { c: money(parts.total), s: money(parts.server, 3), m: money(parts.claude, 3) }) : '');
     const usual = usualSeconds(session);
     list.replaceChildren(...found.map(({ kind, seconds }, i) => h(`li.${kind}`, kind === 'now' ? { 'aria-current': 'step' } : {},
       h('span.dot', { 'aria-hidden': 'true' }, kind === 'done' ? icon('ok') : null),
@@ -132,7 +136,7 @@ function building(first, { go }) {
   return {
     element: h('div.making', top.element, lives, bar, h('div.duo',
       h('figure.frame', h('div.bar', url), files),
-      h('div.side', elapsed, list, h('p.small.soft', t('goesOn')),
+      h('div.side', elapsed, costs, list, h('p.small.soft', t('goesOn')),
         h('div', button(t('cancelOrder'), () => endDialog(session), '', { id: 'cancel-order' }))))),
     update(next) { session = next; top.update(next); draw(); },
     tick,
@@ -160,7 +164,7 @@ function nowText(session, written) {
   // What is unusual is in the operator's own words, such as a region without room.
   const unusual = condition(session, 'DropletReady');
   const held = unusual && unusual.status !== 'True' && !['Creating', 'Booting'].includes(unusual.reason);
-  return [held ? unusual.message || server : server, code(), t('nowStart'),
+  return [held ? told(unusual.message) || server : server, code(), t('nowStart'),
     t(session.appUrl?.startsWith('https:') ? 'nowCheck' : 'nowCheckPlain')];
 }
 
@@ -186,11 +190,14 @@ function waiting(first) {
   let session = first;
   const top = head(session);
   const lives = h('div.lives');
+  const headline = h('p.big.say');
   const why = h('p', { dir: 'auto' });
   const next = h('div.stack');
   function draw() {
     lives.replaceChildren(line(session));
-    setText(why, condition(session, 'Admitted')?.message || session.message);
+    const admitted = condition(session, 'Admitted');
+    setText(headline, t(admitted?.reason === 'WaitingForBudget' ? 'waitsForMoney' : 'inLine'));
+    setText(why, told(admitted?.message || session.message));
     next.replaceChildren(h('h2', t('endsNext')), ...own().filter((one) => LIVING.has(stateOf(one))).slice(0, 3)
       .map((one) => h('div.row.between', h('a', { href: `#/s/${one.name}` }, one.name),
         h('span.num', duration(Date.parse(one.expiresAt) - serverNow())))));
@@ -199,7 +206,7 @@ function waiting(first) {
   draw();
   return {
     element: h('div', top.element, lives, h('div.duo',
-      h('div.stack', h('p.big.say', t('inLine')), why, h('p', t('startsByItself'))),
+      h('div.stack', headline, why, h('p', t('startsByItself'))),
       h('div.side.one', next, h('div', button(t('cancelOrder'), () => endDialog(session)))))),
     update(after) { session = after; top.update(after); draw(); },
     tick: draw,
@@ -226,6 +233,8 @@ function running(first, tools) {
   const feedback = askFeedback(() => session);
   const panel = tabs(session, tools);
   let pictured = null;
+  let priced = null;
+  let paid = 0;
 
   const until = () => Date.parse(session.expiresAt);
 
@@ -259,7 +268,8 @@ function running(first, tools) {
     const news = changeOf(session);
     changing.hidden = !news;
     changing.className = `note${news?.how === 'failed' ? ' bad' : news?.how === 'waits' ? ' soon' : ''}`;
-    setText(changing, news ? changeWords(session, news) : '');
+    setText(changing, news ? changeWords(session, news, news.how === 'failed' ? paid : 0) : '');
+    if (news?.how === 'failed') priceFailure();
     setText(words, session.appType === 'script' ? t('scriptRan', { t: clockTime(until(), now) }) : t('noPicture'));
     feedback.draw();
     drawPicture();
@@ -280,6 +290,18 @@ function running(first, tools) {
     ];
     costs.replaceChildren(h('h2', t('costSoFar')), rows ? pairs(rows) : '');
     document.title = `${duration(left)} · ${session.name}`;
+  }
+
+  // The status does not tell what one change has cost: the ledger does.
+  async function priceFailure() {
+    const failure = session.revisions.at(-1)?.at;
+    if (priced === failure) return;
+    priced = failure;
+    paid = 0;
+    try {
+      paid = costOfFailure(session, await call(`api/sessions/${session.id}/receipt`));
+      if (paid) draw();
+    } catch { /* no operator: it is told without its cost */ }
   }
 
   async function drawPicture() {

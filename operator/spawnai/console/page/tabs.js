@@ -2,8 +2,9 @@
 import { fromAddress, keepInAddress } from './address.js';
 import { $, button, command, h, icon, pairs, save, say, setText } from './dom.js';
 import { blob, call, lines } from './server.js';
-import { change, changeOf } from './sessions.js';
-import { clockSeconds, number, place, t } from './words.js';
+import { change, changeOf, offerOf } from './sessions.js';
+import { told as inWords } from './told.js';
+import { clockSeconds, money, number, place, t } from './words.js';
 
 const NAMES = ['change', 'logs', 'source', 'details'];
 const TITLES = { change: 'tabChange', logs: 'tabLogs', source: 'tabSource', details: 'tabDetails' };
@@ -11,10 +12,20 @@ const FIRST = 'logs';
 let chosen = FIRST;
 
 // What is said of a change of the app, and of the version that answers meanwhile.
-export function changeWords(session, { how, message }) {
+// `paid`: dollars for one that failed; 0 where that is not known.
+export function changeWords(session, { how, message }, paid = 0) {
   const n = session.revision ?? 1;
-  if (how === 'failed') return `${t('updateFailed', { n })} ${message}`;
-  return `${t(how === 'waits' ? 'changeWaits' : 'changing')} ${t('changingMore', { n })} ${message}`.trim();
+  if (how === 'failed') return `${t('updateFailed', { n })} ${paid ? `${t('changeCost', { c: money(paid) })} ` : ''}${message}`;
+  return `${t(how === 'waits' ? 'changeWaits' : 'changing')} ${t('changingMore', { n })} ${inWords(message)}`.trim();
+}
+
+// What a change usually takes: all but the server, and what Claude takes for an app.
+function usualChange(session) {
+  const kind = offerOf(session)?.appTypes.find((one) => one.appType === session.appType);
+  const steps = kind?.stepSeconds?.slice(1);
+  if (!kind?.claudeCost || !steps?.every(Boolean)) return '';
+  const seconds = steps.reduce((sum, [from, to]) => sum + (from + to) / 2, 0);
+  return t('changeUsual', { n: Math.round(seconds), c: money(Number(kind.claudeCost)) });
 }
 
 export function tabs(first) {
@@ -120,7 +131,7 @@ function changePart(first) {
   draw();
   return {
     element: h('div.two', h('div.field.stack', h('label', { for: 'change-text' }, t('changeTitle')), area,
-      h('p.hint', { id: 'change-hint' }, t('changeHint')), told,
+      h('p.hint', { id: 'change-hint' }, `${t('changeHint')} ${usualChange(session)}`.trim()), told,
       h('div', button(t('changeGo'), () => send(area.value.trim()), '.pri', { id: 'change-go' }))),
     listed),
     update(next) { session = next; draw(); },

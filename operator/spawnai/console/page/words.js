@@ -105,6 +105,7 @@ const TEXTS = {
 
   // Building
   ordered: ['Ordered', 'Commandée'],
+  aboutInAll: ['About {c} in all: server {s}, Claude {m}', '{c} environ au total : serveur {s}, Claude {m}'],
   ofAbout: ['of about {n} s', 'sur {n} s environ'],
   longer: ['Longer than usual. The limit is {n} min; then it ends and costs you nothing.', 'Plus long que d’habitude. La limite est de {n} min ; au-delà, tout s’arrête et vous ne payez rien.'],
   stepServer: ['Server', 'Serveur'],
@@ -164,6 +165,8 @@ const TEXTS = {
   tabDetails: ['Details', 'Détails'],
   changeTitle: ['What should the app be now?', 'Que doit être l’app maintenant ?'],
   changeHint: ['Claude changes as little as it can. The app keeps running and switches when the new version works. Data is kept.', 'Claude change le moins possible. L’app reste en marche et bascule quand la nouvelle version marche. Les données restent.'],
+  changeUsual: ['Usually about {n} s and {c}.', 'D’habitude {n} s et {c} environ.'],
+  changeCost: ['The change cost {c}.', 'La modification a coûté {c}.'],
   changeGo: ['Change app', 'Modifier l’app'],
   changeSame: ['Change the text first.', 'Modifiez d’abord le texte.'],
   versions: ['Versions', 'Versions'],
@@ -197,6 +200,7 @@ const TEXTS = {
 
   // Waiting
   inLine: ['In line', 'Dans la file'],
+  waitsForMoney: ['Waits for its budget', 'Attend son budget'],
   startsByItself: ['This one starts by itself as soon as there is room; until then it costs nothing.', 'Celle-ci démarre seule dès qu’il y a de la place ; d’ici là, elle ne coûte rien.'],
   endsNext: ['Ends next', 'Prochaine fin'],
 
@@ -334,7 +338,7 @@ const TEXTS = {
 };
 
 // A space before these marks must not end a line in French.
-const bind = (text) => (isFrench()
+export const bind = (text) => (isFrench()
   ? text.replace(/ ([:;!?»%$])/g, '\u00a0$1').replace(/« /g, '«\u00a0')
   : text);
 
