@@ -136,9 +136,11 @@ def test_the_time_limit_of_waiting_ends_with_6_and_the_app_goes_on(stack):
 def test_revise_waits_for_the_new_version_and_goes_back_to_the_old_one(stack, created):
     prompt = "kubectl get ss board -o jsonpath='{.spec.prompt}'"
     before = stack.shell(prompt)
-    changed = run(stack, f'kubectl spawn revise board "{before}, sorted by votes" --timeout 90s')
+    changed = run(stack, 'kubectl spawn revise board "A countdown to a release" --timeout 90s')
     assert changed.returncode == 0, changed.stderr
-    assert "version 2 of board runs" in changed.stderr
+    files = r"app\.js, index\.html, style\.css changed"
+    told = rf"version 2 of board runs after \S+ \({files}\) · \$0\.\d\d · data kept"
+    assert re.search(told, changed.stderr), changed.stderr
     back = run(stack, "kubectl spawn revise board --to 1 --timeout 90s")
     assert back.returncode == 0, back.stderr
     assert stack.shell(prompt) == before

@@ -182,8 +182,7 @@ class App:
         if phase == "Destroying":
             return State.FAILED if self._failed else State.ENDING
         if not self.status.get("readyAt"):
-            admitted = self.condition("Admitted")
-            if admitted.get("status") == "False" and admitted.get("reason") == "Queued":
+            if self.condition("Admitted").get("status") == "False":
                 return State.WAITING
             return State.FAILED if self.is_true("Stalled") else State.BUILDING
         if self.condition("Ready").get("status") in {"False", "Unknown"}:

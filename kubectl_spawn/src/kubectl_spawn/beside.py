@@ -6,10 +6,11 @@ It is looked up while the app is followed, so nothing waits for it. What cannot 
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Generic, TypeVar
 from urllib.parse import urlencode
 
-from kubectl_spawn.app import UP, App
+from kubectl_spawn.app import UP, App, decimal
 from kubectl_spawn.cluster import SESSIONS, Cluster, Object
 from kubectl_spawn.console import find_console
 from kubectl_spawn.durations import format_duration
@@ -60,6 +61,10 @@ class Beside:
     def step_ranges(self, app: App) -> list[Range | None]:
         """How long each of the four steps takes; empty where that is not known."""
         return [range_of(one) for one in self._kind(app).get("stepSeconds") or []]
+
+    def claude_cost(self, app: App) -> Decimal | None:
+        """Dollars that Claude usually takes for an app of its class and type."""
+        return decimal(self._kind(app).get("claudeCost"))
 
     def ends_next(self, now: datetime) -> str:
         """Which apps end next, and the line that makes room; empty while that is not known."""

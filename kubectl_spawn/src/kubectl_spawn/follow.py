@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import zip_longest
 from typing import Protocol, Self
 
@@ -163,7 +164,7 @@ class _Picture:
 
     def _drawn(self, app: App, elapsed: timedelta) -> list[str]:
         t, now = self._terminal, datetime.now(UTC)
-        lines = [f"{t.bold(app.name)} · {_order_of(app)}"]
+        lines = [f"{t.bold(app.name)} · {order_of(app, self._beside.claude_cost(app))}"]
         if app.state is State.WAITING:
             lines.append(f"{t.yellow(t.symbols.waiting)} {_now_of(app)}")
             room = self._beside.ends_next(now)
@@ -212,12 +213,15 @@ def time_of(step: Step, usual: Range | None, now: datetime) -> str:
     return f"{so_far} of {range_}" if range_ else so_far
 
 
-def _order_of(app: App) -> str:
+def order_of(app: App, claude: Decimal | None) -> str:
+    """What was ordered, and its estimate. `claude`: dollars that Claude takes of a first one."""
     parts = [str(app.spec.get("appType", ""))]
     if app.tier:
         parts.append(app.tier)
     estimate = app.cost_in_all
     cost = f" · about {dollars(estimate, digits=2)}" if estimate is not None else ""
+    if claude is not None and estimate is not None and estimate > claude and not app.revisions:
+        cost += f" (server {estimate - claude:.3f}, Claude {claude:.3f})"
     return ", ".join(parts) + cost
 
 

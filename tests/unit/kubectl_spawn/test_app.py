@@ -35,6 +35,10 @@ QUEUED = {"status": "False", "reason": "Queued", "message": "3rd of 7: user-a ha
     [
         (app(), State.BUILDING),
         (app("Requested", conditions={"Admitted": QUEUED}), State.WAITING),
+        (
+            app("Requested", conditions={"Admitted": QUEUED | {"reason": "WaitingForBudget"}}),
+            State.WAITING,
+        ),
         (app("Provisioning"), State.BUILDING),
         (app("Deploying", conditions={"Stalled": "True"}), State.FAILED),
         (app("Running", ready=RAN, conditions={"Ready": "True"}), State.RUNNING),

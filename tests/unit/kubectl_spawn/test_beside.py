@@ -3,14 +3,16 @@
 import io
 import time
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
 from kubectl_spawn.app import App, Step, StepState
 from kubectl_spawn.beside import Beside, Later, range_of
+from kubectl_spawn.cli import Call
 from kubectl_spawn.commands import create_command, end_command, find, revise_command
 from kubectl_spawn.errors import CommandError, ExitCode
-from kubectl_spawn.follow import Outcome, time_of
+from kubectl_spawn.follow import Outcome, order_of, time_of
 from kubectl_spawn.terminal import Terminal
 
 NOW = datetime(2026, 11, 29, 14, 0, tzinfo=UTC)
@@ -168,9 +170,75 @@ def test_a_change_that_waits_for_a_budget_says_so_once():
 def test_a_change_that_still_waits_for_a_budget_has_not_failed():
     app = an_app(phase="Running", conditions={"UpdateFailed": WAITS})
     with pytest.raises(CommandError, match="It goes on") as told:
-        revise_command.tell(None, "clock", Outcome(app, timed_out=True), MINUTE, MINUTE)
+        revise_command.tell(None, app, Outcome(app, timed_out=True), MINUTE, MINUTE)
     assert told.value.code is ExitCode.TIMEOUT
     assert "no room" in told.value.cause
+
+
+# A change that is over.
+
+PAST = {"promptDigest": "a", "at": "2026-11-29T13:00:00Z"}
+
+
+def changed(**status) -> App:
+    return an_app(phase="Running", revisions=[{"revision": 1, **PAST}], **status)
+
+
+def done(monkeypatch, files) -> str:
+    """What is told of version 2, for which Claude was paid 3 cents, with those files of both."""
+
+    def source_of(_, app, version):
+        assert app.name == "clock"
+        return files[version]
+
+    monkeypatch.setattr(revise_command, "find_console", lambda _: None)
+    monkeypatch.setattr(revise_command, "source_of", source_of)
+    before = changed(revision=1, cost={"claude": "0.086"})
+    after = changed(revision=2, cost={"claude": "0.116"})
+    talk = io.StringIO()
+    call = Call(Cluster(), Terminal(io.StringIO(), talk, {}))
+    revise_command.tell(call, before, Outcome(after, timed_out=False), MINUTE, MINUTE)
+    return talk.getvalue().strip()
+
+
+def test_a_change_names_its_files_and_its_cost(monkeypatch):
+    old = {"index.html": b"1", "board.js": b"1", "old.css": b"1"}
+    new = {"index.html": b"1", "board.js": b"2", "new.css": b"1"}
+    assert done(monkeypatch, {1: old, 2: new}) == (
+        "✓ version 2 of clock runs after 1m (board.js, new.css, old.css changed) · $0.03 "
+        "· data kept"
+    )
+    many = {f"{n}.js": b"1" for n in range(6)}
+    assert "(0.js, 1.js, 2.js, 3.js and 2 more changed)" in done(monkeypatch, {1: {}, 2: many})
+
+
+def test_a_change_whose_files_cannot_be_had_is_told_without_them(monkeypatch):
+    class Gone(dict):
+        def __missing__(self, version):
+            raise CommandError("the console is away")
+
+    assert done(monkeypatch, Gone()) == "✓ version 2 of clock runs after 1m · $0.03 · data kept"
+
+
+def test_a_failed_change_names_its_cost():
+    failure = {"UpdateFailed": {"reason": "AppCrashed", "message": "it crashed"}}
+    before = changed(cost={"claude": "0.086"})
+    after = changed(cost={"claude": "0.116"}, conditions=failure)
+    with pytest.raises(CommandError, match=r"the old one still runs · \$0\.03$"):
+        revise_command.tell(None, before, Outcome(after, timed_out=False), MINUTE, MINUTE)
+    with pytest.raises(CommandError, match=r"the old one still runs$"):
+        revise_command.tell(None, after, Outcome(after, timed_out=False), MINUTE, MINUTE)
+
+
+def test_the_head_of_an_order_splits_its_estimate():
+    app = an_app(tier="light", cost={"estimated": "0.104"})
+    assert order_of(app, Decimal("0.086")) == (
+        "webapp, light · about $0.10 (server 0.018, Claude 0.086)"
+    )
+    assert order_of(app, None) == "webapp, light · about $0.10"
+    # The estimate of an app that was changed has Claude in it more than once.
+    again = changed(tier="light", cost={"estimated": "0.19"})
+    assert order_of(again, Decimal("0.086")) == "webapp, light · about $0.19"
 
 
 # The end.

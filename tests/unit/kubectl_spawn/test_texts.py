@@ -244,7 +244,7 @@ def test_a_change_whose_app_ends_meanwhile_is_no_success():
     minute = timedelta(minutes=1)
     outcome = Outcome(ended, timed_out=False)
     with pytest.raises(CommandError, match="clock ended before the new version ran") as told:
-        revise_command.tell(a_call(), "clock", outcome, minute, minute)
+        revise_command.tell(a_call(), ended, outcome, minute, minute)
     assert told.value.code is ExitCode.APP_FAILED
 
 

@@ -7,17 +7,19 @@ from typing import TextIO
 
 import click
 
-from kubectl_spawn.app import App
+from kubectl_spawn.app import App, dollars
 from kubectl_spawn.cli import Call, call_of, common_options
 from kubectl_spawn.cluster import SESSIONS, Cluster
 from kubectl_spawn.commands.find import find_living_app
+from kubectl_spawn.commands.source_command import source_of
 from kubectl_spawn.console import find_console
 from kubectl_spawn.durations import duration_option, format_duration
 from kubectl_spawn.errors import CommandError, ExitCode
 from kubectl_spawn.follow import Follower, Outcome, follow, follower_for
-from kubectl_spawn.terminal import Terminal
+from kubectl_spawn.terminal import Terminal, harmless
 
 _USUAL = timedelta(minutes=10)
+_MOST_NAMES = 4
 _WAITING_FOR_BUDGET = "WaitingForBudget"
 
 
@@ -93,24 +95,24 @@ def command(
     except KeyboardInterrupt:
         call.terminal.say(f"\nThe change of {app} goes on without this command.")
         return ExitCode.INTERRUPTED
-    tell(call, app, outcome, timedelta(seconds=time.monotonic() - began), limit)
+    tell(call, found, outcome, timedelta(seconds=time.monotonic() - began), limit)
     return ExitCode.OK
 
 
-def tell(call: Call, app: str, outcome: Outcome, took: timedelta, limit: timedelta) -> None:
-    """What became of a change.
+def tell(call: Call, before: App, outcome: Outcome, took: timedelta, limit: timedelta) -> None:
+    """What became of a change of the app that was so before.
 
     Raises:
         CommandError: the new version does not run.
     """
-    last = outcome.app
+    app, last = before.name, outcome.app
     if last is None:
         raise CommandError(f"{app} was deleted", code=ExitCode.APP_FAILED)
     failed = last.condition("UpdateFailed")
     waits = failed.get("reason") == _WAITING_FOR_BUDGET
     if failed.get("status") == "True" and not waits:
         raise CommandError(
-            f"the new version of {app} does not work; the old one still runs",
+            f"the new version of {app} does not work; the old one still runs{_paid(before, last)}",
             code=ExitCode.APP_FAILED,
             cause=str(failed.get("message") or ""),
             next_steps=(f"kubectl spawn revise {app} --edit",),
@@ -130,7 +132,33 @@ def tell(call: Call, app: str, outcome: Outcome, took: timedelta, limit: timedel
             next_steps=("kubectl spawn budgets" if waits else f"kubectl spawn status {app}",),
         )
     number = f"version {last.revision}" if last.revision is not None else "the new version"
-    call.terminal.done(f"{number} of {app} runs after {format_duration(took)} · data kept")
+    files = "" if call.terminal.as_json else _changed_files(call.cluster, before, last)
+    ran = f"{number} of {app} runs after {format_duration(took)}"
+    call.terminal.done(f"{ran}{files}{_paid(before, last)} · data kept")
+
+
+def _paid(before: App, last: App) -> str:
+    """What Claude was paid meanwhile; empty where that is nothing, or not known."""
+    if before.claude_cost is None or last.claude_cost is None:
+        return ""
+    paid = last.claude_cost - before.claude_cost
+    return f" · {dollars(paid, digits=2)}" if paid > 0 else ""
+
+
+def _changed_files(cluster: Cluster, before: App, last: App) -> str:
+    """Which files the version has changed; empty where the console does not tell."""
+    if None in {before.revision, last.revision}:
+        return ""
+    try:
+        console = find_console(cluster)
+        old, new = (source_of(console, one, one.revision) for one in (before, last))
+    except (CommandError, OSError):
+        return ""
+    names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+    if not names:
+        return ""
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return f" ({harmless(', '.join(names[:_MOST_NAMES]))}{more} changed)"
 
 
 def _text(
