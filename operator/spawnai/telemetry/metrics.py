@@ -425,6 +425,8 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        for result in ("taken", "lost", "given_back"):
+            self._pool_claims.labels(result)
         for how in ("power_on", "reboot"):
             self._recoveries.labels(how)
         for reason in ("DropletLost", "DropletFailed"):

@@ -403,6 +403,8 @@ async def test_after_a_life_each_documented_metric_is_served_and_says_what_happe
             )
         },
         "spawnai_baked_images": seen.value("spawnai_baked_images") == 0,
+        "spawnai_pool_spares": seen.value("spawnai_pool_spares") == 0,
+        "spawnai_pool_claims_total": grown("spawnai_pool_claims_total") == 0,
         "spawnai_acme_orders_total": grown("spawnai_acme_orders_total") == 0,
         "spawnai_acme_limit_remaining": isnan(
             seen.value("spawnai_acme_limit_remaining", limit="orders")
