@@ -28,8 +28,9 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def namespace(world: World) -> AsyncIterator[str]:
-    await world.kubectl.run("create", "namespace", "https")
-    yield "https"
-    await world.delete_sessions("https")
+async def namespace(world: World, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    name = request.module.__name__.rpartition(".")[2].removeprefix("test_").replace("_", "-")
+    await world.kubectl.run("create", "namespace", name)
+    yield name
+    await world.delete_sessions(name)
     await world.until_only_living_sessions_have_anything()

@@ -102,7 +102,7 @@ async def test_a_class_without_https_is_reached_by_http(world, sessions):
     assert (await fetch(plain.status["url"])).status == 200
 
 
-async def test_classes_move_between_modes_and_no_request_fails(world, sessions):
+async def test_classes_move_between_modes_and_no_request_fails(world, namespace, sessions):
     """A client asks ten times a second for an app of each mode, over moves there and back."""
     ca = world.stack.environment()["SPAWNAI_CA"]
     apps = {LOCAL_WILDCARD_CLASS: "behind", LOCAL_DNS_CLASS: "named"}
@@ -129,7 +129,7 @@ async def test_classes_move_between_modes_and_no_request_fails(world, sessions):
         kept = {field: said for field, said in before[name].items() if field != "gatewayAddress"}
         await replace_exposure(world, name, kept | {"mode": mode})
     # Who is ordered now gets a name and a certificate of his own below the gateway's domain.
-    (moved,) = await world.apply("https", session("moved", class_name=LOCAL_WILDCARD_CLASS))
+    (moved,) = await world.apply(namespace, session("moved", class_name=LOCAL_WILDCARD_CLASS))
     await moved.until("it runs", lambda seen: seen.phase == "Running", READY_SECONDS)
     for name, exposure in before.items():
         await replace_exposure(world, name, exposure)
@@ -172,7 +172,7 @@ async def test_the_ledger_lists_the_certificate_and_the_end_revokes_it(world, se
     record = await world.kubectl.json("get", "spawnrecord", bare.uid)
     kinds = [line["kind"] for line in record["status"]["resources"]]
     assert kinds.count("Certificate") == 1
-    await world.kubectl.run("delete", "spawnsession", "bare", "-n", "https", "--wait=false")
+    await bare.delete()
     await bare.until("it is gone", lambda seen: not seen.is_there, READY_SECONDS)
     record = await world.kubectl.json("get", "spawnrecord", bare.uid)
     (line,) = [one for one in record["status"]["resources"] if one["kind"] == "Certificate"]

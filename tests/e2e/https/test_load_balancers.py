@@ -87,7 +87,7 @@ async def test_the_class_says_which_certificate_its_load_balancers_have(world, b
 
 async def test_all_of_it_goes_in_order_and_the_certificate_with_the_class(world, balanced):
     made = await the_balancer(world, balanced)
-    await world.kubectl.run("delete", "spawnsession", "balanced", "-n", "https", "--wait=false")
+    await balanced.delete()
     await balanced.until("it is gone", lambda seen: not seen.is_there, READY_SECONDS)
     lines = await lines_of(world, balanced)
     assert {line["presence"] for line in lines.values()} == {"Gone"}

@@ -11,8 +11,8 @@ from tests.e2e.sessions.misbehaving import DEAD_AT_START, HARMFUL
 from tests.e2e.sessions.world import Session, World, session
 
 from spawnai.api.names import TAG_PRODUCT
-from spawnai.digitalocean.scopes import BASE, of_domain
-from spawnai_local.classes import LOCAL_DOMAIN
+from spawnai.digitalocean.scopes import BASE, LOAD_BALANCERS, of_domain
+from spawnai_local.classes import LOCAL_BALANCED_DOMAIN, LOCAL_DOMAIN
 from spawnai_local.cloud_settings import LOCAL_ANTHROPIC_KEY, LOCAL_DIGITALOCEAN_TOKEN
 
 PLAIN, NAMED, KEYED = "interrupted", "interrupted-named", "interrupted-keyed"
@@ -23,7 +23,15 @@ REST_SECONDS = 60
 MOST_CALLS_AT_REST = 4
 WRITES = ("POST ", "PUT ", "DELETE ")
 # Deletions of what cannot exist: they ask whether the token may delete.
-SCOPE_PROBES = {scope.probe.url_path for scope in (*BASE, *of_domain(LOCAL_DOMAIN))}
+SCOPE_PROBES = {
+    scope.probe.url_path
+    for scope in (
+        *BASE,
+        *LOAD_BALANCERS,
+        *of_domain(LOCAL_DOMAIN),
+        *of_domain(LOCAL_BALANCED_DOMAIN),
+    )
+}
 
 # What each session is at when the operator dies, and the call that is held there.
 HELD = {
