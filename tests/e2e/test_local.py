@@ -59,7 +59,7 @@ def test_the_env_file_is_all_that_another_terminal_needs(stack):
     names = stack.shell("kubectl get spawnclasses -o name").split()
     assert names == [
         f"spawnclass.spawn-ai.com/{name}"
-        for name in ("local", "local-dns", "local-http", "local-wildcard")
+        for name in ("local", "local-dns", "local-http", "local-loadbalancer", "local-wildcard")
     ]
     bearer = '-H "Authorization: Bearer $DIGITALOCEAN_TOKEN"'
     droplets = stack.shell(f'curl -sS {bearer} "$DIGITALOCEAN_API_URL/v2/droplets"')
