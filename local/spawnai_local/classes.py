@@ -21,6 +21,16 @@ LOCAL_WILDCARD_DOMAIN = "wild.spawn-ai.test"
 """Served by the local gateway, to which all of its names lead."""
 LOCAL_BALANCED_CLASS = "local-loadbalancer"
 LOCAL_BALANCED_DOMAIN = "balanced.spawn-ai.test"
+LOCAL_CLASSES = frozenset(
+    {
+        LOCAL_CLASS,
+        LOCAL_DNS_CLASS,
+        LOCAL_HTTP_CLASS,
+        LOCAL_BALANCED_CLASS,
+        LOCAL_WILDCARD_CLASS,
+    }
+)
+"""All that `make local` has."""
 LOCAL_DOMAIN = "apps.spawn-ai.test"
 """In the emulator's account from the start. `.test` is reserved (RFC 6761): it is nobody's."""
 

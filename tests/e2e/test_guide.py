@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.support.local_program import Local, local
 
+from spawnai_local.classes import LOCAL_CLASSES
 from spawnai_local.paths import checkout
 
 RUN = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -36,10 +37,7 @@ def test_every_command_works_as_it_stands(stack, document):
 def test_the_guide_leaves_nothing_behind_but_records(stack):
     assert stack.shell("kubectl get spawnsessions --all-namespaces -o name") == ""
     classes = stack.shell("kubectl get spawnclasses -o name").split()
-    assert classes == [
-        f"spawnclass.spawn-ai.com/{name}"
-        for name in ("local", "local-dns", "local-http", "local-wildcard")
-    ]
+    assert set(classes) == {f"spawnclass.spawn-ai.com/{name}" for name in LOCAL_CLASSES}
 
 
 def test_what_is_installed_into_a_cluster_is_accepted_by_an_api_server(stack):

@@ -24,6 +24,7 @@ from tests.support.local_program import (
     until,
 )
 
+from spawnai_local.classes import LOCAL_CLASSES
 from spawnai_local.control_plane import ControlPlane
 from spawnai_local.digitalocean import NO_DELAYS, Emulator, Settings
 from spawnai_local.paths import checkout
@@ -57,10 +58,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
 
 def test_the_env_file_is_all_that_another_terminal_needs(stack):
     names = stack.shell("kubectl get spawnclasses -o name").split()
-    assert names == [
-        f"spawnclass.spawn-ai.com/{name}"
-        for name in ("local", "local-dns", "local-http", "local-loadbalancer", "local-wildcard")
-    ]
+    assert set(names) == {f"spawnclass.spawn-ai.com/{name}" for name in LOCAL_CLASSES}
     bearer = '-H "Authorization: Bearer $DIGITALOCEAN_TOKEN"'
     droplets = stack.shell(f'curl -sS {bearer} "$DIGITALOCEAN_API_URL/v2/droplets"')
     assert json.loads(droplets)["droplets"] == []
