@@ -69,7 +69,7 @@ def _of_its_own(switch):
 
 KEEPING = (
     bug("the class's cap is ignored", (keep, "resolve", _without_cap)),
-    bug("the notice begins again at each look", (keep, "resolve", _notice_again)),
+    bug("the notice begins again at each look", (keep, "resolve", _notice_again), seed=270),
     bug(
         "the expiry is read from the status, which users can write",
         (keep, "resolve", _what_the_status_says),
