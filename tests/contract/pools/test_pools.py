@@ -227,6 +227,22 @@ async def a_life(world: World) -> None:
     await until_gone(world, one)
 
 
+async def test_a_spare_that_could_not_be_written_down_is_not_ordered_again(world):
+    await fault(world, "POST /v2/droplets unseen seconds=25")
+    world.records.refuses["patch"] = 500
+    while not world.droplets():
+        await world.look()
+    del world.records.refuses["patch"]
+    seen: set[int] = set()
+
+    def is_full() -> bool:
+        seen.update(one.id for one in world.droplets())
+        return world.is_full()
+
+    await world.until(is_full)
+    assert len(seen) == 1
+
+
 async def test_an_operator_that_dies_at_any_change_leaves_nothing():
     """Right after each change outside of it, and before the next one is begun."""
     async with a_world() as world:

@@ -291,6 +291,8 @@ class Spares:
             memory.refused, memory.words = REFUSED, error.message
             return
         account.inventory.saw(droplet)
+        # A listing may miss it for a while, and the write may fail.
+        memory.settles_at = self._clock.utc_now() + LISTED_WITHIN
         await self.write(
             stored, books.with_found(stored.status, droplet_line(droplet, account.prices))
         )
