@@ -6,8 +6,8 @@ operators itself, in a namespace of its own, and leaves nothing behind.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,8 @@ CLOUD = CloudSettings(
     droplet_limit=200,
     clock_offset_seconds=CLOUD_AHEAD_SECONDS,
 )
+LEASE_SECONDS = 6
+"""How long the lease of a replica lasts: short, so that the next one need not wait long."""
 SERVICE_ACCOUNT = "spawnai-system:spawnai-operator"
 
 
@@ -110,6 +112,19 @@ async def operator(disruption: Disruption) -> AsyncIterator[Operator]:
     await disruption.until_classes_are_ready()
     yield one
     await one.end()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def replicas(disruption: Disruption) -> AsyncIterator[Callable[[str], Operator]]:
+    """Makes operators with a short lease, and ends them."""
+    async with AsyncExitStack() as ends:
+
+        def make(name: str) -> Operator:
+            operator = disruption.operator(name, SPAWNAI_LEASE_SECONDS=str(LEASE_SECONDS))
+            ends.push_async_callback(operator.process.kill)
+            return operator
+
+        yield make
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -2,13 +2,12 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from decimal import Decimal
 
 import pytest_asyncio
 from tests.e2e.disruption.conftest import Disruption, clean_namespace
-from tests.e2e.disruption.operators import Operator
 from tests.e2e.sessions.eventually import eventually
 from tests.e2e.sessions.world import Session, World, session
 
@@ -16,7 +15,6 @@ from spawnai.api.names import API_VERSION
 
 LIMIT = Decimal(5)
 ORDERS = 60
-LEASE_SECONDS = 6
 USER = "dana"
 RECORDS_PATH = f"/apis/{API_VERSION}/spawnrecords"
 _LACKS = re.compile(r"no room for the (\d+\.\d+) USD")
@@ -60,19 +58,6 @@ async def sums_of(world: World) -> AsyncIterator[Sums]:
     finally:
         following.cancel()
         await asyncio.wait([following])
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def replicas(disruption: Disruption) -> AsyncIterator[Callable[[str], Operator]]:
-    """Makes operators with a short lease, and ends them."""
-    async with AsyncExitStack() as ends:
-
-        def make(name: str) -> Operator:
-            operator = disruption.operator(name, SPAWNAI_LEASE_SECONDS=str(LEASE_SECONDS))
-            ends.push_async_callback(operator.process.kill)
-            return operator
-
-        yield make
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -4,8 +4,7 @@ is short."""
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
 
 import pytest_asyncio
 from tests.e2e.busy import CpuWait
@@ -16,12 +15,11 @@ from tests.e2e.disruption.calls import (
     expiry,
     until_deletion_accepted,
 )
-from tests.e2e.disruption.conftest import Disruption, clean_namespace
+from tests.e2e.disruption.conftest import LEASE_SECONDS, Disruption, clean_namespace
 from tests.e2e.disruption.operators import Operator
 from tests.e2e.sessions.eventually import eventually
 from tests.e2e.sessions.world import World, in_seconds, session
 
-LEASE_SECONDS = 6
 GIVEN_BACK_SECONDS = 6.0
 END_SECONDS = 10.0
 """All has ended when the lease is given back, which takes a tenth of a second. How long Python
@@ -31,19 +29,6 @@ LATE_SECONDS = 24.0
 be sent again (30 s)."""
 START_SECONDS = 6.0
 """From the lease to the first call: a generous limit for a machine that does other things too."""
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def replicas(disruption: Disruption) -> AsyncIterator[Callable[[str], Operator]]:
-    """Makes operators with a short lease, and ends them."""
-    async with AsyncExitStack() as ends:
-
-        def make(name: str) -> Operator:
-            operator = disruption.operator(name, SPAWNAI_LEASE_SECONDS=str(LEASE_SECONDS))
-            ends.push_async_callback(operator.process.kill)
-            return operator
-
-        yield make
 
 
 @pytest_asyncio.fixture(loop_scope="session")
