@@ -14,7 +14,6 @@ from dataclasses import replace
 
 from spawnai.api.names import session_droplet_name, session_tag, ttl_tag
 from spawnai.api.record import LedgerEntry, RecordStatus, ResourceKind
-from spawnai.billing import ledger as books
 from spawnai.clock import Clock
 from spawnai.controller.cluster import Cluster, Conflict
 from spawnai.controller.failures import NotYet
@@ -79,8 +78,7 @@ class Claim:
             self._metrics.pool_claim("lost")
             raise NotYet("another session was quicker, or the spare is given up") from error
         line = _line_of(stored)
-        work.memory.ledger = books.with_resource(work.memory.book, line)
-        work.memory.proven.add((line.kind, line.id))
+        work.note(line)
         work.memory.saw_droplet(DropletView(int(line.id), "active", line.ip))
         self._pools.end_claim(action.spare)
 
@@ -104,8 +102,10 @@ class Claim:
             NotYet: the agent does not answer; the second time in a row the spare is given back.
             DigitalOceanError: a call failed, and is sent again: each can be sent twice.
         """
-        line = _taken(work.memory.book, action.droplet)
-        spare, account = line.spare or "", work.backing.account
+        line = work.line(ResourceKind.DROPLET, action.droplet)
+        if line.spare is None:
+            raise NotYet(f"droplet {line.id} was no spare")
+        spare, account = line.spare, work.backing.account
         number, mark = int(line.id), session_tag(work.uid)
         stored = self._store.record(spare)
         is_held = (
@@ -119,8 +119,8 @@ class Claim:
             await self._give_back(work, line, stored)
             return
         if mark not in shown.tags and stored is not None:
-            await self._hand_over_agent(work, action, line, stored, shown.public_ip)
-            if _droplet_line(work.memory.book, line.id) is None:
+            ip = shown.public_ip
+            if not await self._hand_over_agent(work, action, line, stored, ip):
                 return
         await self._mark(work, action, shown, spare)
         own = replace_line(work.memory.book, line, work.uid, shown.public_ip)
@@ -136,7 +136,8 @@ class Claim:
         line: LedgerEntry,
         stored: StoredRecord,
         ip: str,
-    ) -> None:
+    ) -> bool:
+        """Returns whether the agent answers to the session now; else the spare was given back."""
         session = work.session
         expires_at = self._clock.utc_now() + action.lifetime
         bootstrap = replace(
@@ -158,6 +159,8 @@ class Claim:
             if before is None or before.reason != NotYet.__name__:
                 raise NotYet(f"the spare cannot be handed over yet: {error.message}") from error
             await self._give_back(work, line, stored)
+            return False
+        return True
 
     async def _mark(self, work: Work, action: do.TakeOver, shown: Droplet, spare: str) -> None:
         """Give the droplet the session's tags and name, and take the spare's away."""
@@ -197,24 +200,6 @@ def _line_of(stored: StoredRecord) -> LedgerEntry:
     line = next(one for one in stored.status.resources if one.kind is ResourceKind.DROPLET)
     taken_at = stored.status.taken_over_at or line.created_at
     return line.model_copy(update={"spare": stored.spec.owner.uid, "created_at": taken_at})
-
-
-def _droplet_line(book: RecordStatus, droplet_id: str) -> LedgerEntry | None:
-    return next(
-        (
-            line
-            for line in book.resources
-            if line.kind is ResourceKind.DROPLET and line.id == droplet_id
-        ),
-        None,
-    )
-
-
-def _taken(book: RecordStatus, droplet_id: str) -> LedgerEntry:
-    line = _droplet_line(book, droplet_id)
-    if line is None or line.spare is None:
-        raise NotYet(f"the ledger does not list droplet {droplet_id} as one that was a spare")
-    return line
 
 
 def replace_line(book: RecordStatus, line: LedgerEntry, session_uid: str, ip: str) -> RecordStatus:

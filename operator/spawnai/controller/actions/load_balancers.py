@@ -85,7 +85,7 @@ class LoadBalancerSteps(Steps):
         The firewall lets it in before its address is entered: whoever knows the address need not
         look again.
         """
-        line = _line(work, action.id)
+        line = work.line(action.kind, action.id)
         if line.ip is None:
             await self._until_active(work, line)
             raise NotYet(f"load balancer {line.id} is active; the app is not seen through it yet")
@@ -170,15 +170,3 @@ def own_firewall_order(
     return FirewallOrder(
         name=name, inbound=inbound, outbound=outbound, tags=(), droplet_ids=(droplet_id,)
     )
-
-
-def _line(work: Work, balancer_id: str) -> LedgerEntry:
-    lines = (
-        one
-        for one in work.memory.book.resources
-        if one.kind is ResourceKind.LOAD_BALANCER and one.id == balancer_id
-    )
-    line = next(lines, None)
-    if line is None:
-        raise NotYet(f"the ledger does not list load balancer {balancer_id}")
-    return line

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from spawnai.api.record import LedgerEntry, Replacement, ResourceKind
+from spawnai.api.record import Replacement, ResourceKind
 from spawnai.billing import ledger as books
 from spawnai.clock import Clock
 from spawnai.controller.failures import NotOurs, NotYet
@@ -69,7 +69,7 @@ class Replace:
 
         Safe to repeat: one that is on is not switched on again, and a second reboot costs a minute.
         """
-        line = _line(work, action.id)
+        line = work.line(ResourceKind.DROPLET, action.id)
         account = work.backing.account
         adapter = DropletResource(
             account.droplets, account.inventory, self._cluster_uid, account.prices
@@ -119,15 +119,3 @@ class Replace:
     async def find_app(self, work: Work, action: do.FindApp) -> None:
         """Find the version of the app that ran, or the latest where that is not stored."""
         work.memory.bundle = await self._bundles.stored(work.session, action.number)
-
-
-def _line(work: Work, droplet_id: str) -> LedgerEntry:
-    lines = (
-        line
-        for line in work.memory.book.resources
-        if line.kind is ResourceKind.DROPLET and line.id == droplet_id
-    )
-    line = next(lines, None)
-    if line is None:
-        raise NotYet(f"the ledger does not list droplet {droplet_id}")
-    return line

@@ -96,6 +96,13 @@ class Work:
         self.memory.ledger = books.with_resource(self.memory.book, entry)
         self.memory.proven.add((entry.kind, entry.id))
 
+    def line(self, kind: ResourceKind, id_: str) -> LedgerEntry:
+        """The ledger's line of a thing; raises NotYet when there is none."""
+        for entry in self.memory.book.resources:
+            if entry.kind is kind and entry.id == id_:
+                return entry
+        raise NotYet(f"the ledger does not list {kind} {id_}")
+
     def known_since(self, entry: LedgerEntry) -> datetime:
         """Since when this process knows of a thing that its session's ledger lists."""
         return self.memory.known_since.get((entry.kind, entry.id), self.utc_now())
