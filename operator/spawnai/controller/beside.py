@@ -1,9 +1,12 @@
-"""Finds the droplets of a ledger that no session's plan looks after: of an image, or of a spare."""
+"""What ledgers need that no session's plan looks after: of an image, or of a spare."""
 
+from contextlib import suppress
 from datetime import datetime
 
+from spawnai.api.durations import parse_duration
 from spawnai.api.names import cluster_tag, session_droplet_name, session_tag
 from spawnai.api.record import Presence, RecordStatus, ResourceKind
+from spawnai.api.spawnclass import ClassSpec
 from spawnai.billing import ledger as books
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.droplet_resource import droplet_line
@@ -12,6 +15,9 @@ from spawnai.lifecycle.beside import OwnDroplet
 from spawnai.lifecycle.kinds import APPEARS_WITHIN
 
 from .accounts import CloudAccount
+from .cluster import Cluster, ObjectNotFound
+from .report import set_ledger_finalizer
+from .store import Store, StoredRecord
 
 Seen = tuple[OwnDroplet, Droplet | None]
 """One droplet, and how DigitalOcean shows it; None: it is too new to show."""
@@ -71,3 +77,22 @@ async def own_droplets(
 
 def _view(droplet: Droplet, marks: set[str]) -> OwnDroplet:
     return OwnDroplet(droplet.id, droplet.status, droplet.locked, marks <= droplet.tags)
+
+
+async def drop_when_old(
+    cluster: Cluster, store: Store, record: StoredRecord, spec: ClassSpec | None, now: datetime
+) -> None:
+    """Keep a closed ledger as long as those of sessions, then delete it. `spec`: of its class.
+
+    Raises:
+        ClusterError: a write failed; the next look tries again.
+    """
+    uid, closed_at = record.spec.owner.uid, record.status.completed_at
+    if closed_at is None:
+        return
+    if record.has_finalizer:
+        await set_ledger_finalizer(cluster, store, uid, present=False)
+    elif spec is not None and now >= closed_at + parse_duration(spec.records.retention):
+        with suppress(ObjectNotFound):
+            await cluster.delete_record(uid)
+        store.remove_record(uid)

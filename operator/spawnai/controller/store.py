@@ -213,7 +213,9 @@ class Store:
         self._budgets: dict[str, StoredBudget] = {}
         self._pools: dict[str, StoredPool] = {}
         self._spares: set[str] = set()
-        """The names of the ledgers of spares: few, and looked for with each session that begins."""
+        """The names of the ledgers of spares."""
+        self._open_spares: set[str] = set()
+        """Of those that are open: few, and looked for with each session that begins."""
 
     def put_session(self, body: Mapping[str, Any]) -> bool:
         """Take in a session; False when something newer is known."""
@@ -257,6 +259,8 @@ class Store:
         self._records[name] = record
         if record.spec.owner.kind == POOL_OWNER:
             self._spares.add(name)
+            is_open = record.status.completed_at is None
+            (self._open_spares.add if is_open else self._open_spares.discard)(name)
         self._tell_of(name, record)
         return True
 
@@ -366,8 +370,13 @@ class Store:
         yield from list(self._pools.values())
 
     def spares(self) -> Iterator[StoredRecord]:
-        """The ledgers of all spares."""
+        """The ledgers of all spares, also those that are closed and kept."""
         for name in list(self._spares):
+            yield self._records[name]
+
+    def open_spares(self) -> Iterator[StoredRecord]:
+        """The open ledgers of all spares."""
+        for name in list(self._open_spares):
             yield self._records[name]
 
     def remove_session(self, uid: str) -> None:
@@ -385,6 +394,7 @@ class Store:
         """The ledger is gone from the API server."""
         record = self._records.pop(name, None)
         self._spares.discard(name)
+        self._open_spares.discard(name)
         if record is not None:
             self._tell_of(name, record)
 

@@ -114,3 +114,16 @@ def test_a_ledger_made_for_an_orphan_is_closed_from_the_first(orphaned, closed):
     known = store.record(ledger["metadata"]["name"])
     assert known is not None
     assert (known.status.completed_at is not None) is closed
+
+
+def test_a_spare_whose_ledger_is_closed_is_kept_and_not_open():
+    store = Store()
+    owner = {"kind": "SpawnPool", "name": "spares", "uid": "board"}
+    opened = {**body(7), "spec": {"owner": owner, "clusterUid": "one"}}
+    store.put_record(opened)
+    assert [one.spec.owner.uid for one in store.open_spares()] == ["board"]
+    store.put_record({**body(8), "spec": opened["spec"], "status": {"completedAt": NOW}})
+    assert [one.spec.owner.uid for one in store.spares()] == ["board"]
+    assert list(store.open_spares()) == []
+    store.remove_record("board")
+    assert list(store.spares()) == []

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
@@ -30,9 +29,10 @@ from spawnai.app_runtime import npm_lock
 from spawnai.clock import Clock
 from spawnai.controller.accounts import CloudAccount
 from spawnai.controller.actions.droplets import runtime_archives
+from spawnai.controller.beside import drop_when_old
 from spawnai.controller.cluster import Cluster, ClusterError, ObjectNotFound
 from spawnai.controller.leader import LeadershipLost
-from spawnai.controller.report import record_document, set_ledger_finalizer
+from spawnai.controller.report import record_document
 from spawnai.controller.store import Store, StoredClass, StoredRecord
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.errors import DigitalOceanError
@@ -299,7 +299,8 @@ class ClassImages:
         if keeping.begin and spec is not None and not known.deleting:
             await self.begin(known, spec, memory)
         await self._remove_orphans(own, account, now)
-        await self._drop_old(known, now)
+        for record in self._records_of(known.name):
+            await drop_when_old(self._cluster, self._store, record, known.spec, now)
         return BUSY_SECONDS if busy else IDLE_SECONDS
 
     def _keep(self, known: StoredClass, memory: ClassImageMemory, looks: Sequence[Look]) -> Keeping:
@@ -381,20 +382,6 @@ class ClassImages:
                 "Image %d (%s) has no open ledger, and is deleted", image.id, image.name
             )
             await account.images.delete(image.id, priority=Priority.DESTROY)
-
-    async def _drop_old(self, known: StoredClass, now: datetime) -> None:
-        """Ledgers of images are kept as long as those of sessions."""
-        retention = parse_duration(known.spec.records.retention) if known.spec is not None else None
-        for record in self._records_of(known.name):
-            uid, closed_at = record.spec.owner.uid, record.status.completed_at
-            if closed_at is None:
-                continue
-            if record.has_finalizer:
-                await set_ledger_finalizer(self._cluster, self._store, uid, present=False)
-            elif retention is not None and now >= closed_at + retention:
-                with suppress(ObjectNotFound):
-                    await self._cluster.delete_record(uid)
-                self._store.remove_record(uid)
 
 
 def contents_wanted(spec: ClassSpec) -> str:

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
@@ -35,11 +34,12 @@ from spawnai.api.session import Tier
 from spawnai.api.spawnclass import ClassSpec, ExposureMode
 from spawnai.clock import Clock
 from spawnai.controller.actions.droplets import spare_contents
+from spawnai.controller.beside import drop_when_old
 from spawnai.controller.classes.state import ClassState
 from spawnai.controller.cluster import Cluster, ClusterError, ObjectNotFound
 from spawnai.controller.failures import NotYet
 from spawnai.controller.leader import LeadershipLost
-from spawnai.controller.report import merge_patch, record_document, set_ledger_finalizer
+from spawnai.controller.report import merge_patch, record_document
 from spawnai.controller.store import Store, StoredClass, StoredPool, StoredRecord
 from spawnai.digitalocean.errors import DigitalOceanError
 from spawnai.lifecycle.kinds import LISTED_WITHIN, Placement
@@ -155,11 +155,7 @@ class Pools:
 
     def open_of_class(self, class_name: str) -> list[StoredRecord]:
         """The open ledgers of a class's spares: it cannot go before them."""
-        return [
-            one
-            for one in self._store.spares()
-            if one.spec.class_name == class_name and one.status.completed_at is None
-        ]
+        return [one for one in self._store.open_spares() if one.spec.class_name == class_name]
 
     async def close(self) -> None:
         """End all that is under way. All of it can be ended half-way and found again."""
@@ -173,10 +169,10 @@ class Pools:
 
     def offered(self, class_name: str, session_uid: str) -> Sequence[OfferedSpare]:
         """The spares that a session of the class may take; first what it has taken already."""
-        known = self._store.spawn_class(class_name)
-        if known is None or known.spec is None or not any(True for _ in self._store.spares()):
+        known, open_now = self._store.spawn_class(class_name), list(self._store.open_spares())
+        if known is None or known.spec is None or not open_now:
             return ()
-        held = [one for one in self._store.spares() if self._is_held(one, session_uid)]
+        held = [one for one in open_now if self._is_held(one, session_uid)]
         if held:
             return tuple(_offer(one, is_held=True) for one in held)
         contents = self._contents_of(known, known.spec)
@@ -338,7 +334,11 @@ class Pools:
             for _ in range(keeping.begin):
                 await self._begin(pool, supply_now, wanted, memory)
                 busy = True
-        await self._drop_old(records, now)
+        for stored in records:
+            known = self._store.spawn_class(stored.spec.class_name or "")
+            await drop_when_old(
+                self._cluster, self._store, stored, known.spec if known is not None else None, now
+            )
         if pool is not None:
             await self._report(pool, Stand(spares, keeping, around, problem, memory.refusal))
         else:
@@ -468,21 +468,6 @@ class Pools:
         # It was made here, so nothing of it can have been ordered before.
         memory.spares[uid] = SpareMemory()
         self._store.put_record(await self._cluster.create_record(record_document(intent)))
-
-    async def _drop_old(self, records: Sequence[StoredRecord], now: datetime) -> None:
-        """Ledgers of spares are kept as long as those of sessions."""
-        for record in records:
-            uid, closed_at = record.spec.owner.uid, record.status.completed_at
-            if closed_at is None:
-                continue
-            known = self._store.spawn_class(record.spec.class_name or "")
-            retention = known.spec.records.retention if known is not None and known.spec else None
-            if record.has_finalizer:
-                await set_ledger_finalizer(self._cluster, self._store, uid, present=False)
-            elif retention is not None and now >= closed_at + parse_duration(retention):
-                with suppress(ObjectNotFound):
-                    await self._cluster.delete_record(uid)
-                self._store.remove_record(uid)
 
     async def _report(self, pool: StoredPool, stand: Stand) -> None:
         """Say how the pool stands, on the object and in the metrics."""
