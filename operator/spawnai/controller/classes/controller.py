@@ -458,8 +458,7 @@ class ClassController:
                 f"SpawnClass {known.name!r} is deleted, and still used by {', '.join(users[:5])}: "
                 "it goes when they have ended"
             )
-            await self._report(known, memory, state, ClassProblem("InUse", message))
-            self._wake_class_after(known.name, PROBLEM_RETRY_SECONDS)
+            await self._say_in_use(known, memory, state, message, again_after=PROBLEM_RETRY_SECONDS)
             return
         if left := self._pools.open_of_class(known.name):
             self._pools.tend_class(known.name)
@@ -467,8 +466,7 @@ class ClassController:
                 f"SpawnClass {known.name!r} is deleted, and {len(left)} spare droplets of it go "
                 "first: their SpawnRecords say what is left"
             )
-            await self._report(known, memory, state, ClassProblem("InUse", message))
-            self._wake_class_after(known.name, 1.0)
+            await self._say_in_use(known, memory, state, message, again_after=1.0)
             return
         if memory.look is not None:
             # It was begun before the class was deleted, and may be making the firewall just now.
@@ -483,8 +481,7 @@ class ClassController:
                 f"SpawnClass {known.name!r} is deleted, and its baked image goes first: its "
                 "SpawnRecord says what is left"
             )
-            await self._report(known, memory, state, ClassProblem("InUse", message))
-            self._wake_class_after(known.name, 1.0)
+            await self._say_in_use(known, memory, state, message, again_after=1.0)
             return
         record = await self._ledgers.get(known.uid)
         if record is not None and record.status.completed_at is None:
@@ -524,6 +521,19 @@ class ClassController:
         except ObjectNotFound:
             return []  # The definition of ledgers was deleted: those that matter are kept here.
         return users
+
+    async def _say_in_use(
+        self,
+        known: StoredClass,
+        memory: ClassMemory,
+        state: ClassState,
+        message: str,
+        *,
+        again_after: float,
+    ) -> None:
+        """Say what a deleted class waits for; `again_after`: seconds until the next look."""
+        await self._report(known, memory, state, ClassProblem("InUse", message))
+        self._wake_class_after(known.name, again_after)
 
     async def _report(
         self,
