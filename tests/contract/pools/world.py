@@ -34,7 +34,7 @@ from spawnai.api.session import AppType
 from spawnai.billing import ledger as books
 from spawnai.controller.accounts import AccountNews, connector
 from spawnai.controller.actions.claim import Claim
-from spawnai.controller.actions.kinds import firewall_order
+from spawnai.controller.actions.firewalls import firewall_order
 from spawnai.controller.actions.work import Backing, Work
 from spawnai.controller.classes.state import ClassState
 from spawnai.controller.cluster import Cluster, ClusterError, Conflict

@@ -1,7 +1,7 @@
 """The firewall that a class wants around its droplets lets in what the class says."""
 
 from spawnai.api.spawnclass import ClassSpec
-from spawnai.controller.actions.kinds import firewall_order
+from spawnai.controller.actions.firewalls import firewall_order
 from spawnai.digitalocean.firewalls import ANYWHERE, PRIVATE_RANGES
 from spawnai.droplet.cloud_config import AGENT_PORT
 

@@ -5,23 +5,21 @@ from contextlib import asynccontextmanager
 
 from spawnai.api.names import session_firewall_name
 from spawnai.api.record import LedgerEntry, Presence, ResourceKind
-from spawnai.api.spawnclass import ClassSpec
 from spawnai.billing import ledger as books
 from spawnai.billing.load_balancer_prices import NODE_HOURLY
 from spawnai.clock import Clock
 from spawnai.controller.accounts import CloudAccount
 from spawnai.controller.failures import CreationErrored, NotYet
 from spawnai.digitalocean.budget import Priority, Slot
-from spawnai.digitalocean.firewalls import session_rules
 from spawnai.digitalocean.hosted_certificate_resource import HostedCertificateResource
 from spawnai.digitalocean.load_balancer_resource import LoadBalancerResource
-from spawnai.digitalocean.models import FirewallOrder, ForwardingRule, LoadBalancerOrder
+from spawnai.digitalocean.models import ForwardingRule, LoadBalancerOrder
 from spawnai.droplet.probe import Probes
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.kinds import WantedLoadBalancer
 from spawnai.lifecycle.resources import may_still_appear
 
-from .agents import AGENT_PORT
+from .firewalls import balanced_firewall_order
 from .resources import Steps
 from .work import Work
 
@@ -137,8 +135,8 @@ class LoadBalancerSteps(Steps):
         )
         if not living or droplet is None:
             raise NotYet(f"load balancer {line.id} is active; firewall {name} is not there yet")
-        order = own_firewall_order(
-            name, work.backing.spec, int(droplet.id), web_addresses=(f"load_balancer:{line.id}",)
+        order = balanced_firewall_order(
+            name, work.backing.spec, int(droplet.id), balancer_id=line.id
         )
         await work.backing.account.firewalls.update(living[-1].id, order, priority=Priority.NEW)
 
@@ -152,21 +150,3 @@ class HostedCertificateSteps(Steps):
     def adapter(self, account: CloudAccount) -> HostedCertificateResource:
         """Those of classes."""
         return HostedCertificateResource(account.certificates, self._clock)
-
-
-def own_firewall_order(
-    name: str, spec: ClassSpec, droplet_id: int, *, web_addresses: tuple[str, ...]
-) -> FirewallOrder:
-    """The firewall around a droplet behind a load balancer. Without `web_addresses` nobody reaches
-    its web server: the load balancer is let in once it is active.
-    """
-    inbound, outbound = session_rules(
-        agent_port=AGENT_PORT,
-        web_ports=(spec.exposure.http_port,) if web_addresses else (),
-        operator_addresses=tuple(spec.firewall.operator_addresses),
-        web_addresses=web_addresses,
-        ssh_from_private_ranges=spec.firewall.ssh,
-    )
-    return FirewallOrder(
-        name=name, inbound=inbound, outbound=outbound, tags=(), droplet_ids=(droplet_id,)
-    )

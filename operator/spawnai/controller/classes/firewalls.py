@@ -9,7 +9,7 @@ from spawnai.api.spawnclass import ClassSpec
 from spawnai.billing import ledger as books
 from spawnai.clock import Clock
 from spawnai.controller.accounts import CloudAccount
-from spawnai.controller.actions.kinds import firewall_order
+from spawnai.controller.actions.firewalls import firewall_order
 from spawnai.controller.store import StoredClass, StoredRecord
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.errors import AlreadyExists, Ambiguous
