@@ -4,7 +4,6 @@ Whenever the operator dies, and whatever DigitalOcean answers, there is one imag
 none, no droplet, and no ledger that says otherwise.
 """
 
-import contextlib
 import itertools
 from collections.abc import AsyncIterator
 
@@ -12,29 +11,14 @@ import pytest
 from tests.contract.images.world import NAME, World
 
 from spawnai.controller.images import command
-from spawnai_local.digitalocean.client import ControlClient
 
 HOUR = 3600.0
 
 
-@contextlib.asynccontextmanager
-async def a_world() -> AsyncIterator[World]:
-    world = await World.begin()
-    try:
-        yield world
-    finally:
-        await world.end()
-
-
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    async with a_world() as begun:
+    async with World.alive() as begun:
         yield begun
-
-
-async def fault(world: World, line: str) -> None:
-    async with ControlClient(world.emulator.url) as control:
-        await control.add_faults(line)
 
 
 async def test_an_image_is_made_once_and_its_builder_is_gone(world):
@@ -163,14 +147,14 @@ FAULTS = [
 
 @pytest.mark.parametrize("line", FAULTS)
 async def test_whatever_one_call_answers_there_is_one_image_and_no_droplet(world, line):
-    await fault(world, line)
+    await world.fault(line)
     await world.until(world.is_ready)
     world.deleting = True
     await world.until(world.is_empty)
 
 
 async def test_a_builder_that_could_not_be_written_down_is_not_ordered_again(world):
-    await fault(world, "POST /v2/droplets unseen seconds=25")
+    await world.fault("POST /v2/droplets unseen seconds=25")
     world.records.refuses["patch"] = 500
     while not world.builders():
         await world.look()
@@ -183,7 +167,7 @@ async def test_a_builder_that_could_not_be_written_down_is_not_ordered_again(wor
 async def test_an_operator_that_dies_at_any_change_leaves_one_image_and_then_none(when):
     """One world for each change that a life of an image consists of."""
     for number in itertools.count(1):
-        async with a_world() as world:
+        async with World.alive() as world:
             world.killed_at = (number, when)
             await world.until(world.is_ready)
             world.deleting = True

@@ -15,24 +15,10 @@ from spawnai_local.digitalocean.client import ControlClient
 HOUR = 3600.0
 
 
-@contextlib.asynccontextmanager
-async def a_world() -> AsyncIterator[World]:
-    world = await World.begin()
-    try:
-        yield world
-    finally:
-        await world.end()
-
-
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    async with a_world() as begun:
+    async with World.alive() as begun:
         yield begun
-
-
-async def fault(world: World, line: str) -> None:
-    async with ControlClient(world.emulator.url) as control:
-        await control.add_faults(line)
 
 
 async def until_gone(world: World, *sessions: Session) -> None:
@@ -131,7 +117,7 @@ async def test_a_spare_that_does_not_answer_is_never_offered_and_given_up(world)
 
 
 async def test_three_that_came_to_nothing_end_the_trying_until_the_pool_is_changed(world):
-    await fault(world, "POST /v2/droplets error_before status=422 times=1000")
+    await world.fault("POST /v2/droplets error_before status=422 times=1000")
     await world.until(lambda: world.reasons().count("OrderRefused") == 3)
     for _ in range(20):
         await world.look()
@@ -214,7 +200,7 @@ async def test_no_spare_is_ordered_while_the_class_cannot_be_used(world):
 
 
 async def test_a_lost_answer_to_an_order_makes_no_second_spare(world):
-    await fault(world, "POST /v2/droplets error_after status=500")
+    await world.fault("POST /v2/droplets error_after status=500")
     await world.until(world.is_full)
     assert len(world.droplets()) == 1
 
@@ -228,7 +214,7 @@ async def a_life(world: World) -> None:
 
 
 async def test_a_spare_that_could_not_be_written_down_is_not_ordered_again(world):
-    await fault(world, "POST /v2/droplets unseen seconds=25")
+    await world.fault("POST /v2/droplets unseen seconds=25")
     world.records.refuses["patch"] = 500
     while not world.droplets():
         await world.look()
@@ -245,26 +231,26 @@ async def test_a_spare_that_could_not_be_written_down_is_not_ordered_again(world
 
 async def test_an_operator_that_dies_at_any_change_leaves_nothing():
     """Right after each change outside of it, and before the next one is begun."""
-    async with a_world() as world:
+    async with World.alive() as world:
         await a_life(world)
         total = world.changes
     assert total > 15
     for number in range(1, total + 1):
-        async with a_world() as world:
+        async with World.alive() as world:
             world.killed_at = (number, "after")
             await a_life(world)
 
 
 @pytest.mark.parametrize("meanwhile", ["the session ends", "the pool goes", "it is scaled to none"])
 async def test_what_happens_between_the_steps_of_a_claim_leaves_nothing(meanwhile):
-    async with a_world() as world:
+    async with World.alive() as world:
         await world.until(world.is_full)
         before = world.changes
         one = await world.begin_session()
         await world.until(lambda: world.has_own(one))
         steps = world.changes - before
     for number in range(1, steps + 1):
-        async with a_world() as world:
+        async with World.alive() as world:
             await world.until(world.is_full)
             one = await world.begin_session()
             world.killed_at = (world.changes + number, "after")

@@ -8,17 +8,23 @@ import copy
 import itertools
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_network
 from types import SimpleNamespace
 from typing import Any, Self
 
 from aiohttp import web
-from kubernetes.aio import client
-from tests.contract.images.world import CLASS, CLUSTER, NAME, EmulatorClock, Killed, Records
 from tests.contract.reaper.api_server import GROUP_PATH
+from tests.support.mortal_world import (
+    CLASS,
+    CLUSTER,
+    NAME,
+    STEP_SECONDS,
+    Killed,
+    MortalWorld,
+    Records,
+)
 
 from spawnai.api.names import (
     TAG_EPHEMERAL,
@@ -32,18 +38,16 @@ from spawnai.api.names import (
 from spawnai.api.record import RecordStatus, ResourceKind
 from spawnai.api.session import AppType
 from spawnai.billing import ledger as books
-from spawnai.controller.accounts import AccountNews, connector
 from spawnai.controller.actions.claim import Claim
 from spawnai.controller.actions.firewalls import firewall_order
 from spawnai.controller.actions.work import Backing, Work
 from spawnai.controller.classes.state import ClassState
-from spawnai.controller.cluster import Cluster, ClusterError, Conflict
+from spawnai.controller.cluster import ClusterError, Conflict
 from spawnai.controller.failures import NotYet, failure_of
 from spawnai.controller.memory import Memory
 from spawnai.controller.pools.pools import PoolMemory, Pools
 from spawnai.controller.pools.spares import Spares
 from spawnai.controller.report import write_ledger
-from spawnai.controller.store import Store
 from spawnai.digitalocean.budget import Priority
 from spawnai.digitalocean.droplet_resource import DropletResource
 from spawnai.digitalocean.errors import DigitalOceanError
@@ -52,13 +56,10 @@ from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.kinds import Placement
 from spawnai.lifecycle.observation import Effort
 from spawnai.lifecycle.pooling import choose_spare
-from spawnai_local.digitalocean import NO_DELAYS, Emulator, ManualClock, Settings
-from spawnai_local.digitalocean.client import ControlClient
+from spawnai_local.digitalocean import Emulator, ManualClock
 from spawnai_local.digitalocean.state.droplets import Droplet
 
 POOL, POOL_UID = "spares", "f0010000-0000-4000-8000-000000000001"
-STEP_SECONDS = 10.0
-MOST_LOOKS = 300
 PLACES = [Placement("nyc3", "s-1vcpu-1gb")]
 LIFETIME = timedelta(minutes=20)
 
@@ -185,52 +186,28 @@ class Session:
         return SimpleNamespace(app_type=AppType.API)
 
 
-class World:
+class World(MortalWorld):
     """One pool, looked after by one operator after another."""
 
+    records_type = PoolRecords
+    most_looks = 300
+
     def __init__(self, emulator: Emulator, records: PoolRecords) -> None:
-        self.emulator, self.records = emulator, records
+        super().__init__(emulator, records)
         self.spec: dict[str, Any] = {"className": NAME, "replicas": 1}
         self.class_spec: dict[str, Any] = {"regions": ["nyc3"]}
         self.agents = Agents(self)
         self.metrics = Counted()
         self.sessions: dict[str, Session] = {}
         self.usable = True
-        self.changes = 0
-        self.killed_at: tuple[int, str] | None = None
-        self.last_error: Exception | None = None
         self._versions = itertools.count(10_000)
         self._numbers = itertools.count(1)
-        self._api: client.ApiClient | None = None
-        self._account: Any = None
         self._firewall = ""
         self._generation = 1
 
-    @classmethod
-    async def begin(cls) -> "World":
-        clock = ManualClock()
-        emulator = Emulator(clock, settings=Settings(delays=NO_DELAYS))
-        await emulator.start(dns_port=None)
-        records = PoolRecords(clock)
-        await records.start()
-        world = cls(emulator, records)
-        async with ControlClient(emulator.url) as control:
-            await control.seed(droplets=[{"name": "database", "tags": ["production"]}])
-        world.apply()
-        await world.restart()
-        return world
-
-    async def end(self) -> None:
-        async with ControlClient(self.emulator.url) as control:
-            assert (await control.canaries())["touched"] == []
-        await self._stop()
-        await self.emulator.stop()
-        await self.records.stop()
-
-    async def _stop(self) -> None:
-        if self._api is not None:
-            await self._api.close()
-            await self._account.close()
+    async def begin(self) -> None:
+        self.apply()
+        await self.restart()
 
     def credentials(self, uid: str) -> Any:
         return SimpleNamespace(
@@ -261,47 +238,26 @@ class World:
         self.records.pool = {}
 
     async def restart(self) -> None:
-        """Another process takes over: it knows what the API server and DigitalOcean show."""
-        await self._stop()
-        clock = self.clock = EmulatorClock(self.emulator.clock)
-        self._api = client.ApiClient(client.Configuration(host=self.records.url))
-        cluster = self.cluster = Cluster(self._api, before_write=lambda: self.change("before"))
-        self.store = Store()
-        async for body in cluster.list_all("spawnrecords"):
-            self.store.put_record(body)
-        connect = connector(
-            base_url=self.emulator.url,
-            cluster_tag=cluster_tag(CLUSTER),
-            clock=clock,
-            random=random.Random(1),
-            on_call=lambda outcome: (
-                None if outcome.endpoint.startswith("GET") else self.change("after")
-            ),
-            before_change=lambda: self.change("before"),
-            droplet_networks=(ip_network("127.0.0.0/8"),),
-        )
-        quiet = AccountNews(on_droplet=lambda _one: None, on_gone=lambda _one: None)
-        self._account = connect("local-token", quiet)
-        self._account.task.cancel()
+        await super().restart()
         for one in self.sessions.values():
             one.memory = Memory()
         spares = Spares(
-            cluster=cluster,
+            cluster=self.cluster,
             store=self.store,
             agents=self.agents,
             images=NoImages(),
-            clock=clock,
+            clock=self.clock,
             cluster_uid=CLUSTER,
             agent_source="agent",
             book_of=self._open_book,
         )
         self.pools = Pools(
-            cluster=cluster,
+            cluster=self.cluster,
             store=self.store,
             spares=spares,
             events=SimpleNamespace(emit=lambda *_: None),
             metrics=self.metrics,
-            clock=clock,
+            clock=self.clock,
             random=random.Random(),
             cluster_uid=CLUSTER,
             agent_source="agent",
@@ -311,12 +267,12 @@ class World:
         self.memory = PoolMemory()
         self.pools._memories[POOL] = self.memory
         self.claim = Claim(
-            cluster=cluster,
+            cluster=self.cluster,
             store=self.store,
             agents=self.agents,
             pools=self.pools,
             metrics=self.metrics,
-            clock=clock,
+            clock=self.clock,
             agent_source="agent",
         )
         self._show()
@@ -337,14 +293,6 @@ class World:
             firewall_id=self._firewall,
             checked_at=self.clock.utc_now() if self.usable else None,
         )
-
-    def change(self, when: str) -> None:
-        """Something is about to change outside the process, or has changed."""
-        if when == "before":
-            self.changes += 1
-        if self.killed_at == (self.changes, when):
-            self.killed_at = None
-            raise Killed
 
     def _show(self) -> None:
         """What the watches show."""
@@ -383,14 +331,6 @@ class World:
         except (DigitalOceanError, ClusterError, NotYet) as error:
             self.last_error = error
         self.emulator.clock.advance(STEP_SECONDS)
-
-    async def until(self, condition: Callable[[], object], *, looks: int = MOST_LOOKS) -> None:
-        """Look again and again until it is so."""
-        for _ in range(looks):
-            if condition():
-                return
-            await self.look()
-        raise AssertionError(f"not within {looks} looks: {self.summary()}")
 
     # A session: only what its plan does about spares.
 
