@@ -6,7 +6,7 @@ line, also the one that failed. Orders that others place for the same domain are
 server's own word (429) comes on top.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -96,6 +96,23 @@ def remaining(
     return tuple(
         _remaining(limit, *counted[limit.name], now) for limit in limits if limit.name in counted
     )
+
+
+def of_account(
+    names: Iterable[str], history: Iterable[PlacedOrder], now: datetime
+) -> Iterator[Remaining]:
+    """What is left of the account's limit and of those of the domains that it orders for.
+
+    A wildcard of `names` has a limit of its own beside its domain's: its certificate is ordered
+    again and again. Any other name stands for all names below its registered domain.
+    """
+    orders, names = list(history), sorted(set(names))
+    yield from remaining((), orders, now, (ORDERS,))
+    for domain in sorted({registered_domain(name) for name in names}):
+        yield from remaining((domain,), orders, now, (DOMAIN,))
+    for name in names:
+        if name.startswith("*."):
+            yield from remaining((name,), orders, now, (IDENTIFIERS,))
 
 
 def check(

@@ -5,7 +5,7 @@ they hand in: the API server, the accounts, Claude, the droplets' agents, the cl
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,7 +14,7 @@ from itertools import chain
 from random import Random
 from typing import Any
 
-from spawnai.acme.limits import PlacedOrder
+from spawnai.acme.limits import ORDERS, PlacedOrder
 from spawnai.acme.nameservers import Nameservers
 from spawnai.api.names import owner_of, session_tag
 from spawnai.api.record import (
@@ -36,11 +36,12 @@ from spawnai.digitalocean.inventory import Sweep
 from spawnai.digitalocean.models import Droplet
 from spawnai.droplet.probe import Probes
 from spawnai.inspector.client import InspectorClient
+from spawnai.lifecycle.https import ordered_name
 from spawnai.lifecycle.observation import DropletView
 from spawnai.notices.sender import NoticeSender
 from spawnai.telemetry.events import EventRecorder
 from spawnai.telemetry.logs import session_context
-from spawnai.telemetry.metrics import Metrics
+from spawnai.telemetry.metrics import AcmeLimit, Metrics
 from spawnai.telemetry.redaction import Redactor
 
 from .accounts import AccountNews, Accounts, CloudAccount, Connect
@@ -158,7 +159,7 @@ class Controller:
                 history=self._placed_orders,
                 on_order=metrics.acme_order,
             )
-            metrics.watch_acme_limit("orders", self._acme.orders_left)
+            metrics.watch_acme_limits(partial(self._acme_limits, self._acme))
             certificates = CertificateSteps(self._acme, keys, outside.agents, outside.acme, clock)
         ledgers = ClassLedgers(cluster, self.store, outside.cluster_uid)
         self.images = images = ClassImages(
@@ -406,6 +407,14 @@ class Controller:
         written = (line for stored in self.store.records() for line in stored.status.resources)
         known = (line for memory in self.memories for line in memory.book.resources)
         return orders_in({line.id: line for line in chain(written, known)}.values())
+
+    def _acme_limits(self, acme: Acme) -> Iterator[AcmeLimit]:
+        """How the limits stand that the orders of the classes count against."""
+        specs = (known.spec for known in self.store.classes() if known.spec is not None)
+        names = (name for spec in specs if (name := ordered_name(spec.exposure)) is not None)
+        for one in acme.limits(names):
+            domain = "" if one.limit is ORDERS else one.about
+            yield AcmeLimit(one.limit.name, domain, one.limit.most, one.left)
 
     def _count_cost(self, kind: str, stored: StoredRecord, closed: RecordStatus) -> None:
         """The ledger of an image or a spare was closed: all of its cost is known."""

@@ -14,7 +14,7 @@ from enum import Enum, auto
 from spawnai.api.conditions import ConditionType
 from spawnai.api.names import session_certificate_name, session_host_label
 from spawnai.api.record import ResourceKind
-from spawnai.api.spawnclass import ExposureMode, Https
+from spawnai.api.spawnclass import ExposureMode, ExposureSpec, Https
 
 from .actions import Await
 from .kinds import WantedCertificate
@@ -49,8 +49,20 @@ class CertificateState(Enum):
 
 def wants_certificate(offer: Offer) -> bool:
     """Whether the class's apps get certificates of their own."""
-    is_direct = offer.spec.exposure.mode is ExposureMode.DIRECT
-    return offer.certificates and is_direct and offer.spec.exposure.https is not Https.OFF
+    return offer.certificates and _certifies_each_app(offer.spec.exposure)
+
+
+def ordered_name(exposure: ExposureSpec) -> str | None:
+    """The name that a class's orders at the ACME server are for: the gateway's wildcard, or the
+    domain below which each app has its own. None: it orders for addresses, or nothing.
+    """
+    if exposure.mode is ExposureMode.WILDCARD:
+        return f"*.{exposure.domain}" if exposure.tls is None else None
+    return exposure.domain if _certifies_each_app(exposure) else None
+
+
+def _certifies_each_app(exposure: ExposureSpec) -> bool:
+    return exposure.mode is ExposureMode.DIRECT and exposure.https is not Https.OFF
 
 
 def has_own_name(offer: Offer) -> bool:

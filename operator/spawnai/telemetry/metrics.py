@@ -6,7 +6,7 @@ series does not grow with the number of sessions.
 """
 
 from collections import Counter as Tally
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,9 @@ from enum import StrEnum
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 from spawnai import __version__
 from spawnai.api.conditions import ConditionStatus, ConditionType, find_condition, is_true
@@ -160,6 +162,44 @@ class GatewayCertificate:
     expiration: datetime | None = None
     not_before: datetime | None = None
     renewal: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AcmeLimit:
+    """A limit of the ACME server: how many orders it allows in its time, and how many more now.
+
+    `domain`: the domain or wildcard that it is for; empty for the account's own.
+    """
+
+    limit: str
+    domain: str
+    allowed: int
+    remaining: int
+
+
+class _AcmeLimits(Collector):
+    """The limits as they are when the metrics are read; the domains are those of the classes."""
+
+    def __init__(self) -> None:
+        self.ask: Callable[[], Iterable[AcmeLimit]] = tuple
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        labels = ["limit", "domain"]
+        allowed = GaugeMetricFamily(
+            "spawnai_acme_limit_allowed",
+            "How many orders a limit of the ACME server allows in its time",
+            labels=labels,
+        )
+        remaining = GaugeMetricFamily(
+            "spawnai_acme_limit_remaining",
+            "How many more orders a limit of the ACME server allows now",
+            labels=labels,
+        )
+        for one in self.ask():
+            allowed.add_metric([one.limit, one.domain], one.allowed)
+            remaining.add_metric([one.limit, one.domain], one.remaining)
+        yield allowed
+        yield remaining
 
 
 class Metrics:
@@ -348,13 +388,8 @@ class Metrics:
             ["result"],
             registry=registry,
         )
-        self._acme_remaining = Gauge(
-            "spawnai_acme_limit_remaining",
-            "How many more orders the ACME server's limit allows now, by limit",
-            ["limit"],
-            registry=registry,
-        )
-        self._acme_remaining.labels("orders").set(float("nan"))  # nothing is ordered from a server
+        self._acme_limits = _AcmeLimits()
+        registry.register(self._acme_limits)
         self._cost = Counter(
             "spawnai_cost_dollars_total",
             "Dollars spent, by kind and class",
@@ -681,9 +716,9 @@ class Metrics:
         """A session took a spare: "taken", "lost" or "given_back"."""
         self._pool_claims.labels(result).inc()
 
-    def watch_acme_limit(self, limit: str, remaining: Callable[[], float]) -> None:
-        """Show what is left of a limit, asked for at each scrape."""
-        self._acme_remaining.labels(limit).set_function(remaining)
+    def watch_acme_limits(self, limits: Callable[[], Iterable[AcmeLimit]]) -> None:
+        """Show what is left of these limits, asked for at each scrape."""
+        self._acme_limits.ask = limits
 
     def watch_leadership(self, is_held: Callable[[], bool]) -> None:
         """Ask `is_held` whether this process leads whenever the metrics are read."""

@@ -65,6 +65,14 @@ def certificate(*, expires_at: int) -> Series:
     }
 
 
+def limit(limit: str, domain: str, *, allowed: int, remaining: int) -> Series:
+    labels = f'{{limit="{limit}",domain="{domain}"}}'
+    return {
+        f"spawnai_acme_limit_allowed{labels}": f"{allowed}x10",
+        f"spawnai_acme_limit_remaining{labels}": f"{remaining}x10",
+    }
+
+
 def budget(
     *, spent: str = "0x30", reserved: str = "0x30", limit: str = "50x30", warn: str = "40x30"
 ) -> Series:
@@ -366,6 +374,20 @@ CASES = (
             'spawnai_acme_orders_total{result="refused"}': "1x70",
         },
         "65m",
+    ),
+    Case(
+        "SpawnAICertificateLimitNear",
+        "of a domain's fifty nine are left",
+        limit("domain", "example.com", allowed=50, remaining=9),
+        "5m",
+        ("warning",),
+        {"limit": "domain", "domain": "example.com"},
+    ),
+    Case(
+        "SpawnAICertificateLimitNear",
+        "of a domain's fifty ten are left",
+        limit("domain", "example.com", allowed=50, remaining=10),
+        "5m",
     ),
     # Times are seconds since the test's start: 74 minutes are 4,440.
     Case(

@@ -8,6 +8,7 @@ import pytest_asyncio
 from tests.e2e.sessions.eventually import eventually
 from tests.e2e.sessions.world import READY_SECONDS, session
 
+from spawnai.acme.limits import registered_domain
 from spawnai_local.browser import FetchError, fetch
 from spawnai_local.classes import (
     LOCAL_CLASS,
@@ -93,6 +94,19 @@ async def test_the_operator_orders_the_gateways_certificate_and_makes_its_name(w
     assert names[f"*.{LOCAL_WILDCARD_DOMAIN}"]["presence"] == "Present"
     # The proof was shown, and taken away again.
     assert names[f"_acme-challenge.{LOCAL_WILDCARD_DOMAIN}"]["presence"] == "Gone"
+
+
+async def test_each_order_is_counted_against_the_limits_of_the_acme_server(world, sessions):
+    seen = await world.scrape()
+
+    def left(limit: str, domain: str = "") -> float:
+        return seen.value("spawnai_acme_limit_remaining", limit=limit, domain=domain)
+
+    # The account's limit gains one each 36 s, the others in hours.
+    assert 300 - 3 <= left("orders") <= 300
+    # The name and the gateway are below one registered domain.
+    assert left("domain", registered_domain(LOCAL_DOMAIN)) == 50 - 2
+    assert left("identifiers", f"*.{LOCAL_WILDCARD_DOMAIN}") == 5 - 1
 
 
 async def test_a_class_without_https_is_reached_by_http(world, sessions):

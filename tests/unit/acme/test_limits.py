@@ -9,6 +9,7 @@ from spawnai.acme.limits import (
     ORDERS,
     PlacedOrder,
     check,
+    of_account,
     registered_domain,
     remaining,
 )
@@ -75,6 +76,21 @@ def test_what_is_older_than_its_time_counts_no_more():
 def test_a_bucket_refills_evenly():
     # Two at once, seven days / 5 = 33.6 h ago: one of them is back.
     assert left(ADDRESS, orders(2, *ADDRESS, ago=timedelta(days=7) / 5))["identifiers"] == 4
+
+
+def test_the_limits_of_an_account_are_one_for_each_domain_and_wildcard_that_it_orders_for():
+    history = [
+        *orders(3, "*.apps.example.com"),
+        *orders(7, "one.direct.example.com"),
+        *orders(2, *ADDRESS),
+    ]
+    names = ["*.apps.example.com", "direct.example.com", "shop.example.org"]
+    assert [(one.limit.name, one.about, one.left) for one in of_account(names, history, NOW)] == [
+        ("orders", "this account", 288),
+        ("domain", "example.com", 40),
+        ("domain", "example.org", 50),
+        ("identifiers", "*.apps.example.com", 2),
+    ]
 
 
 @pytest.mark.parametrize(

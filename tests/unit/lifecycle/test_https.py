@@ -11,7 +11,7 @@ from spawnai.api.session import Phase
 from spawnai.billing import ledger as books
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.exposure import as_begun, began_behind_gateway
-from spawnai.lifecycle.https import PATIENCE
+from spawnai.lifecycle.https import PATIENCE, ordered_name
 from spawnai.lifecycle.observation import FailureKind
 
 DOMAIN = "spawn-ai.test"
@@ -352,3 +352,18 @@ def test_a_ledger_of_an_older_version_says_nothing_and_the_class_holds():
 def test_only_what_began_behind_the_gateway_holds_its_name():
     assert began_behind_gateway(a_life(exposure=WILDCARD).settle().record.spec)
     assert not began_behind_gateway(a_life(exposure=NAMED).settle().record.spec)
+
+
+@pytest.mark.parametrize(
+    ("exposure", "name"),
+    [
+        ({"domain": DOMAIN}, DOMAIN),
+        ({}, None),
+        ({"domain": DOMAIN, "https": "Off"}, None),
+        ({"domain": DOMAIN, "mode": "Wildcard"}, f"*.{DOMAIN}"),
+        ({"domain": DOMAIN, "mode": "Wildcard", "tls": {"secretName": "ours"}}, None),
+        ({"domain": DOMAIN, "mode": "LoadBalancer"}, None),
+    ],
+)
+def test_the_orders_of_a_class_are_for_its_domain_or_for_its_gateway(exposure, name):
+    assert ordered_name(an_offer(exposure=exposure).spec.exposure) == name

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from spawnai.api.conditions import Condition, ConditionType
 from spawnai.api.session import Phase, SessionStatus
-from spawnai.telemetry.metrics import GatewayCertificate, Metrics
+from spawnai.telemetry.metrics import AcmeLimit, GatewayCertificate, Metrics
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
 
@@ -68,7 +68,7 @@ def use_every_method(metrics: Metrics) -> None:
     metrics.images("standard", 2, 1)
     metrics.pool("spares", {"ready": 1, "booting": 1, "leaving": 0, "claimed": 2})
     metrics.pool_claim("taken")
-    metrics.watch_acme_limit("orders", lambda: 300)
+    metrics.watch_acme_limits(lambda: [AcmeLimit("domain", "example.com", 50, 12)])
     metrics.gateway_certificate("wild", a_certificate())
     metrics.session_seen("uid", waiting("Queued"))
     metrics.session_ended(ended("AppCrashed", failed=True))
@@ -144,6 +144,24 @@ def test_a_gateways_certificate_is_shown_until_the_class_has_none(metrics, regis
     assert shown("spawnai_certificate_renewal_timestamp_seconds", "secret") is None
     metrics.gateway_certificate("wild", None)
     assert shown(expiration, "secret") is None
+
+
+def test_the_limits_are_asked_for_at_each_scrape_and_a_domain_without_a_class_is_gone(
+    metrics, registry
+):
+    def shown(domain: str) -> tuple[float | None, ...]:
+        labels = {"limit": "domain", "domain": domain}
+        return tuple(
+            registry.get_sample_value(f"spawnai_acme_limit_{what}", labels)
+            for what in ("allowed", "remaining")
+        )
+
+    limits = [AcmeLimit("domain", "example.com", 50, 12)]
+    metrics.watch_acme_limits(lambda: limits)
+    assert shown("example.com") == (50, 12)
+    limits[:] = [AcmeLimit("domain", "example.org", 50, 49)]
+    assert shown("example.com") == (None, None)
+    assert shown("example.org") == (50, 49)
 
 
 def test_a_session_counts_in_the_phase_it_was_seen_in_last(metrics, registry):
@@ -250,7 +268,7 @@ def test_no_label_holds_a_session(metrics, registry):
     assert labels == {
         "answer", "phase", "ready", "reason", "result", "kind", "class", "outcome", "channel",
         "endpoint", "model", "write", "window", "version", "whose", "limit", "verdict",
-        "source", "budget", "action", "state", "pool",
+        "source", "budget", "action", "state", "pool", "domain",
     }  # fmt: skip
 
 

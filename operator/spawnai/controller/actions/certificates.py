@@ -7,7 +7,7 @@ and what was issued can be fetched again by its URL.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ from spawnai.acme.errors import (
     OrderExpired,
 )
 from spawnai.acme.issuer import Issuer
-from spawnai.acme.limits import ORDERS, PlacedOrder, check, remaining
+from spawnai.acme.limits import PlacedOrder, Remaining, check, of_account
 from spawnai.acme.nameservers import Nameservers
 from spawnai.acme.order import (
     CLASSIC,
@@ -174,10 +174,9 @@ class Acme:
             self.on_order("limited")
             raise
 
-    def orders_left(self) -> int:
-        """How many more orders the account may place now."""
-        left = remaining(("",), self._history(), self._clock.utc_now(), (ORDERS,))
-        return left[0].left
+    def limits(self, names: Iterable[str]) -> Iterator[Remaining]:
+        """What is left of each limit, for an account that orders for these names (`of_account`)."""
+        return of_account(names, self._history(), self._clock.utc_now())
 
     async def close(self) -> None:
         """Close its connections."""
