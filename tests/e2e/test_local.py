@@ -127,6 +127,7 @@ def test_the_console_orders_an_app_and_shows_all_that_is_known_of_it(stack):
 
         with client.stream("GET", f"{path}/generation") as answer:
             written = [json.loads(line) for line in answer.iter_lines() if line]
+        assert (written[-1]["repairs"], written[-1]["problem"]) == (0, "")
         assert "server.js" in [file["path"] for file in written[-1]["files"]]
         until(lambda: state() == "running", what=state, limit_seconds=90)
         paths = [file["path"] for file in client.get(f"{path}/files").json()["files"]]

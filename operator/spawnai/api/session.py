@@ -464,6 +464,10 @@ class SessionStatus(ApiModel):
         description="The last versions of the app, at most five, oldest first.",
         json_schema_extra=for_api_server(max_items=5, x_kubernetes_list_type="atomic"),
     )
+    ran_seconds: int | None = Field(
+        default=None,
+        description="How long a script ran, in seconds, once it has ended well; none for others.",
+    )
     note: Text | None = Field(
         default=None, description="What Claude says of the app: what it does and what was left out."
     )

@@ -54,7 +54,8 @@ class Inside:
                 **errors(404),
                 **_stream(
                     "application/x-ndjson",
-                    "A JSON object a line when it changes: fraction, and path and bytes of files.",
+                    "A JSON object a line when it changes: fraction, path and bytes of files, the "
+                    "number of the repair (0: none), and the problem that is repaired.",
                 ),
             },
         )

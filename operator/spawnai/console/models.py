@@ -203,6 +203,7 @@ class SessionAnswer(_Answer):
     input_tokens: int
     output_tokens: int
     repairs: int
+    ran_seconds: int | None = Field(description="How long a script ran, once it has ended well.")
     cost_hourly: str | None = Field(description="US dollars an hour for the server.")
     cost_running: str | None = Field(description="US dollars spent when it was last written.")
     cost_claude: str | None = Field(description="What of costRunning was paid to Claude.")
@@ -333,6 +334,7 @@ def session_answer(document: Mapping[str, Any]) -> SessionAnswer:
         input_tokens=int(generation.get("inputTokens") or 0),
         output_tokens=int(generation.get("outputTokens") or 0),
         repairs=int(generation.get("repairs") or 0),
+        ran_seconds=status.ran_seconds,
         cost_hourly=_text(cost.get("hourly") or _hourly(cost.get("price"))),
         cost_running=_text(cost.get("running")),
         cost_claude=_text(cost.get("claude")),

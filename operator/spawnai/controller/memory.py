@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from spawnai.api.record import GenerationEntry, RecordStatus
 from spawnai.billing.ledger import merged
 from spawnai.generation.bundle import Bundle
+from spawnai.generation.claude import GenerationProgress
 from spawnai.lifecycle.actions import ActionKey
 from spawnai.lifecycle.limits import CLOCK_DOUBT
 from spawnai.lifecycle.observation import (
@@ -71,9 +72,8 @@ class Memory:
     silent_since: datetime | None = None
     log: tuple[str, ...] = ()
     switch: datetime | None = None
-    generation_fraction: float | None = None
-    generation_files: tuple[tuple[str, int], ...] = ()
-    """Path and bytes so far of each file that Claude has begun, for those who watch it."""
+    generation: GenerationProgress | None = None
+    """How far Claude is; None before it has answered, and after it has given up."""
     ledger: RecordStatus | None = None
     ledger_waits_since: float | None = None
     record_made_here: bool = False

@@ -147,7 +147,7 @@ class Observer:
             rejected={**self._regions.refused(class_name or ""), **memory.rejected},
             load=self._load(offer, record),
             spares=self._spares(offer, record, uid),
-            generation_fraction=memory.generation_fraction,
+            generation_fraction=memory.generation.fraction if memory.generation else None,
             queue_position=backing.account.quota.position(uid) if backing is not None else None,
             place=self._place(session, record, offer),
             budgets=self._admission.budgets_of_ledger(uid) if stored is not None else (),

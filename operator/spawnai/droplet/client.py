@@ -114,7 +114,8 @@ class AgentStatus:
     `bundle_digest` is the bundle that serves; `update` is the last one that was tried beside it.
     `restarts` counts since that bundle began to serve. `expires_at` is what the dead man's switch
     itself goes by. `runtime` is "ok" when what apps run on is installed and the web server runs,
-    empty before, and otherwise says why it could not be installed.
+    empty before, and otherwise says why it could not be installed. `ran_seconds` is how long a
+    script took, once it has ended well.
     """
 
     bundle_digest: str | None
@@ -129,6 +130,7 @@ class AgentStatus:
     error: str | None = None
     update: UpdateStatus | None = None
     runtime: str = ""
+    ran_seconds: float | None = None
 
     @property
     def progress(self) -> str:
@@ -526,6 +528,7 @@ def _read_status(answer: Mapping[str, Any]) -> AgentStatus:
         error=_optional_text(answer.get("error")),
         update=_read_update(answer.get("update")),
         runtime=_optional_text(answer.get("runtime")) or "",
+        ran_seconds=_optional_seconds(answer.get("ranSeconds")),
     )
 
 
@@ -546,6 +549,13 @@ def _read_update(update: Any) -> UpdateStatus | None:
         exit_code=_optional_number(update["exitCode"]),
         word=word,
     )
+
+
+def _optional_seconds(value: Any) -> float | None:
+    seconds = None if value is None else float(value)
+    if seconds is not None and not 0 <= seconds < 86_400:  # noqa: PLR2004 - a day
+        raise ValueError("a number of seconds is not between 0 and a day")
+    return seconds
 
 
 def _read_sample(sample: Any) -> UsageSample:

@@ -124,6 +124,10 @@ class GenerationProgress:
     """Path and bytes so far of each file that was begun."""
     others: tuple[tuple[str, TokenUsage], ...] = ()
     """Models that were asked before the present one, and what they were paid."""
+    repairs: int = 0
+    """Which repair this is; 0: nothing had to be repaired so far."""
+    problem: str = ""
+    """What the running repair is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,6 +398,8 @@ class _Generation:
         self._fraction = 0.0
         self._files: tuple[tuple[str, int], ...] = ()
         self._files_done = 0
+        self._repairs = 0
+        self._problem = ""
         self._reported_at = -math.inf
 
     @property
@@ -417,17 +423,15 @@ class _Generation:
         order = self._order
         current: Bundle | None = None
         seen: set[str] = set()
-        repairs = 0
         if order.before is None:
             message = order_message(order.prompt, order.app_type)
         else:
             before = order.before
-            current, repairs = sources_of(before.bundle), before.rounds
+            current, self._repairs = sources_of(before.bundle), before.rounds
             if before.findings:
                 seen.add(before.bundle.digest)
-                repairs += 1
                 problems = [Problem("deployment", printable(line, 380)) for line in before.findings]
-                message = repair_message(order.prompt, order.app_type, current, problems)
+                message = self._repair(current, problems)
             else:
                 message = change_message(order.prompt, before.prompt, current)
         while True:
@@ -438,16 +442,23 @@ class _Generation:
                 self._fraction = 1.0
                 self._files_done = len(made.files)
                 self.report()
-                return Generated(made, self.usage, repairs, self._model, self.others)
+                return Generated(made, self.usage, self._repairs, self._model, self.others)
             if reading.digest in seen or made is not None:
                 raise _invalid("Claude's repair is an answer that it gave before", reading.problems)
-            if repairs == self._limits.max_repairs:
-                raise _invalid(f"the app is still broken after {repairs} repairs", reading.problems)
+            if self._repairs == self._limits.max_repairs:
+                raise _invalid(
+                    f"the app is still broken after {self._repairs} repairs", reading.problems
+                )
             seen.add(reading.digest)
-            repairs += 1
             if reading.bundle is not None:
                 current = _without_refused_paths(reading.bundle, reading.problems)
-            message = repair_message(order.prompt, order.app_type, current, reading.problems)
+            message = self._repair(current, reading.problems)
+
+    def _repair(self, current: Bundle | None, problems: Sequence[Problem]) -> str:
+        """Begin one more repair; returns what Claude is asked."""
+        self._repairs += 1
+        self._problem = str(problems[0])
+        return repair_message(self._order.prompt, self._order.app_type, current, problems)
 
     def report(self) -> None:
         """Tell how far the generation is, now."""
@@ -461,6 +472,8 @@ class _Generation:
                 usage,
                 self._files,
                 self.others,
+                self._repairs,
+                self._problem,
             )
         )
 

@@ -135,7 +135,10 @@ def what_serves(session: Session | None) -> str:
 
 def say_it_serves(d: Draft) -> None:
     """Say that the app does what it should."""
-    d.set_true(ConditionType.APP_HEALTHY, "Answers", what_serves(d.observation.session))
+    o = d.observation
+    d.set_true(ConditionType.APP_HEALTHY, "Answers", what_serves(o.session))
+    if o.app is not None and o.app.ran_seconds is not None:
+        d.put(ran_seconds=round(o.app.ran_seconds))
 
 
 def is_asked_last(o: Observation) -> bool:

@@ -291,6 +291,8 @@ class AppView:
     at: datetime
     failure: str = ""
     """What a person is told of an app that has stopped for good, with its last lines."""
+    ran_seconds: float | None = None
+    """How long a script ran, once it has ended well."""
 
     def moved(self, step: timedelta) -> "AppView":
         """The same, as old as it was, after the clock was set by `step`."""

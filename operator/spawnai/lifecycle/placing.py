@@ -5,7 +5,7 @@ that nobody has refused; a refusal leads to the next one, and where there is non
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from spawnai.api.conditions import ConditionType
@@ -73,6 +73,8 @@ def order_droplet(d: Draft, session: Session, offer: Offer, now: datetime) -> No
         )
         return
     failure = effort.failure
+    wanted = placements(session, offer, o.load)
+    open_now = [placement for placement in wanted if _refusal(o, placement, now) is None]
     if _waits_for_turn(d, effort, now):
         d.set_false(ConditionType.DROPLET_READY, "WaitingForCalls", NO_CALL_LEFT)
         if not d.said(ConditionType.DROPLET_READY, NO_CALL_LEFT):
@@ -87,9 +89,11 @@ def order_droplet(d: Draft, session: Session, offer: Offer, now: datetime) -> No
         d.set_false(ConditionType.DROPLET_READY, failure.reason, failure.message)
         d.stall(failure.reason, failure.message, "Provision")
     elif failure is not None:
-        d.set_false(ConditionType.DROPLET_READY, failure.reason, failure.message)
-    wanted = placements(session, offer, o.load)
-    open_now = [placement for placement in wanted if _refusal(o, placement, now) is None]
+        message = failure.message
+        if failure.kind is FailureKind.NO_CAPACITY and open_now and len(open_now) < len(wanted):
+            refused = [placement for placement in wanted if placement not in open_now]
+            message = f"No room {_where(refused)}, trying {_next(refused, open_now[0])}: {message}"
+        d.set_false(ConditionType.DROPLET_READY, failure.reason, message)
     if (open_now or o.spares) and not _claude_answers(o, offer):
         if o.effort(GenerateApp().key).failure is not None:
             message = "The droplet is made once Claude begins to write the app"
@@ -158,6 +162,21 @@ def _refusal(o: Observation, placement: Placement, now: datetime) -> Failure | N
     return None
 
 
+def _where(placements: Iterable[Placement]) -> str:
+    """Such as "for s-1vcpu-1gb in nyc3, sfo3"."""
+    regions: dict[str, list[str]] = {}
+    for placement in placements:
+        regions.setdefault(placement.size, []).append(placement.region)
+    return ", ".join(f"for {size} in {', '.join(names)}" for size, names in regions.items())
+
+
+def _next(refused: Iterable[Placement], placement: Placement) -> str:
+    """What is tried now: a region, and the size where that is another one."""
+    if placement.size in {one.size for one in refused}:
+        return placement.region
+    return f"{placement.size} in {placement.region}"
+
+
 def _no_such_location(offer: Offer, location: str | None) -> str:
     known = ", ".join(sorted(offer.spec.locations)) or "none"
     return (
@@ -184,7 +203,7 @@ def _nowhere_to_go(
         d.stall(reason, message, "Provision")
         d.wake(now + CAPACITY_PAUSE)
         return
-    message = f"{NO_ROOM}: {words}"
+    message = f"{NO_ROOM} ({_where(wanted)}): {words}" if wanted else f"{NO_ROOM}: {words}"
     d.set_false(ConditionType.DROPLET_READY, "NoCapacity", message)
     if not d.said(ConditionType.DROPLET_READY, NO_ROOM):
         d.notice("Warning", "NoCapacity", "Provision", message)

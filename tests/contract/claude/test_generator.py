@@ -407,6 +407,8 @@ class TestABrokenApp:
         assert (generated.repairs, workbench.calls) == (1, 2)
         assert generated.usage == workbench.billed
         assert [call.repair for call in workbench.simulator.calls()] == [False, True]
+        told = [(news.repairs, bool(news.problem)) for news in workbench.progress]
+        assert set(told) == {(0, False), (1, True)}
 
     async def test_is_repaired_into_the_app_it_should_have_been(self, workbench):
         whole = await workbench.generate("Retro board")

@@ -102,6 +102,8 @@ pathlib.Path("charts/one.svg").write_text("<svg/>")
     run = machine("script")
     status = await run.run(bundle("script", {"main.py": script}))
     assert (status.state, status.exit_code, status.reason) == ("finished", 0, None)
+    assert status.ran_seconds is not None
+    assert 0 < status.ran_seconds < 60
     assert said_by_the_app(status) == ("<b>bold</b> & more", "to stderr")
     page = await run.browser.get("/")
     assert page.status_code == 200

@@ -1,6 +1,7 @@
 """The page in a real browser, against a real API server; a test writes what an operator would."""
 
 import asyncio
+import json
 import re
 import shutil
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from tests.e2e.console.conftest import TEAM, World
 from spawnai.admission.budgets import Book
 from spawnai.admission.places import Begun, ClassLimits, Tally, Waiting, places
 from spawnai.api.budget import BudgetSpec
+from spawnai.lifecycle.inspection import words_of
 from spawnai.lifecycle.placing import NO_CALL_LEFT, NO_ROOM, WAITING_FOR_LIMIT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -130,8 +132,11 @@ FRENCH_WAITS = {
     f"{WAITING_FOR_LIMIT}; position 2 in the queue (25 of 25)": (
         "Les serveurs du compte sont tous pris ; place 2 dans la file"
     ),
-    f"{NO_ROOM}: s-1vcpu-1gb in nyc3": (
-        "Aucun serveur libre pour l’instant ; nouvel essai automatique"
+    f"{NO_ROOM} (for s-1vcpu-1gb in nyc3, sfo3): sold out": (
+        "Aucun serveur libre à New York, San Francisco pour l’instant ; nouvel essai automatique"
+    ),
+    "No room for s-1vcpu-1gb in nyc3, trying ams3: sold out": (
+        "Aucun serveur libre à New York ; essai à Amsterdam"
     ),
     NO_CALL_LEFT: "Trop d’appels chez DigitalOcean ; les suppressions passent d’abord",
     "Something else": "Something else",
@@ -510,6 +515,75 @@ async def test_it_speaks_french(page: Page, clean: World, ready):
     await expect(page.locator(".side")).to_contain_text("0,11\u00a0$")
     english = "Running|Time left|Cost so far|Extend|Change|Details"
     assert not re.findall(english, await page.locator("main").inner_text())
+
+
+TROUBLE = {
+    ("Unknown", "AgentUnreachable"): ("nobody knows how the app is", "nul ne sait"),
+    ("Unknown", "OperatorBlind"): ("the fault is most likely not theirs", "la panne est sans"),
+    ("False", "NetworkPath"): ("nobody reaches it", "rien ne l’atteint"),
+    ("False", "PoweredOff"): ("switched off", "Son serveur est éteint."),
+    ("False", "Replacing"): ("moves to another one", "elle passe sur un autre"),
+    ("False", "AppCrashed"): ("Claude is repairing it.\nTypeError", "la répare.\nTypeError"),
+}
+
+
+async def test_what_is_wrong_with_an_app_that_ran_is_told_in_both_languages(
+    page: Page, clean: World, ready
+):
+    await clean.order("clock")
+    await sign_in(page, clean, clean.editor, "#/s/clock")
+    for language in (0, 1):
+        for (status, reason), said in TROUBLE.items():
+            message = "TypeError: x is undefined; Claude repairs the app"
+            await clean.set_status(
+                "clock", **ready, readyAt=soon(minutes=-20), expirationTime=soon(hours=1),
+                conditions=[condition("Ready", status, reason, message)],
+            )  # fmt: skip
+            trouble = page.locator(".trouble")
+            await expect(trouble).to_contain_text(said[language], use_inner_text=True)
+        await page.evaluate("localStorage.setItem('language', 'fr')")
+        await page.reload()
+        await sign_in_here(page, clean.editor)
+
+
+async def test_what_does_not_work_on_a_page_that_runs_is_told_once(page: Page, clean: World, ready):
+    await clean.order("clock")
+    words = words_of(("a click on Export threw TypeError",))
+    await clean.set_status(
+        "clock", **ready, readyAt=soon(minutes=-20), expirationTime=soon(hours=1),
+        conditions=[condition("Ready"), condition("Degraded", reason="PageBroken", message=words)],
+    )  # fmt: skip
+    await sign_in(page, clean, clean.editor, "#/s/clock")
+    await expect(page.locator(".trouble")).to_have_text(
+        "It runs, but one thing does not work: a click on Export threw TypeError"
+    )
+
+
+async def test_a_repair_is_told_with_what_it_is_for(page: Page, clean: World):
+    await clean.order("clock")
+    written = {
+        "fraction": 0.4,
+        "files": [{"path": "app.js", "bytes": 10}],
+        "repairs": 1,
+        "problem": "app.js:3: unexpected end of input",
+    }
+    await page.route("**/generation", lambda route: route.fulfill(body=json.dumps(written) + "\n"))
+    await clean.set_status("clock", **STATES["building"], **COMMON)
+    await sign_in(page, clean, clean.editor, "#/s/clock")
+    await expect(page.locator(".steps")).to_contain_text(
+        "Claude is repairing it, 1 of 2: app.js:3: unexpected end of input"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(12, "It ran for 12 s and ended well."), (None, "It ran and ended well.")]
+)
+async def test_how_long_a_script_ran_is_told(page: Page, clean: World, ready, seconds, said):
+    await clean.order("clock", appType="script")
+    status = ready | ({"ranSeconds": seconds} if seconds else {})
+    await clean.set_status("clock", **status, readyAt=soon(), expirationTime=soon(hours=1))
+    await sign_in(page, clean, clean.editor, "#/s/clock")
+    await expect(page.locator(".shot")).to_contain_text(said)
 
 
 async def test_a_failed_change_says_what_it_has_cost(page: Page, clean: World, ready):

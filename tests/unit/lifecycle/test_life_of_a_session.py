@@ -638,10 +638,12 @@ def test_that_a_ledger_is_missing_is_asked_before_it_is_believed():
 
 def test_no_room_in_one_region_leads_to_the_next():
     life = Life()
+    said = []
 
     def refuse(action: do.Action) -> Failure:
         assert is_a(action, "CreateDroplet")
-        failure = life.fail(FailureKind.NO_CAPACITY, "NoCapacity", "no room")
+        said.append(life.status.message)
+        failure = life.fail(FailureKind.NO_CAPACITY, "NoCapacity", "sold out")
         life.rejected[(action.wanted.placement.region, action.wanted.placement.size)] = failure
         if action.wanted.placement.region == "sfo3":
             life.failing.clear()
@@ -654,6 +656,7 @@ def test_no_room_in_one_region_leads_to_the_next():
     ]
     assert tried == ["nyc3", "sfo3", "ams3"]
     assert life.status.region == "ams3"
+    assert said[1] == "No room for s-1vcpu-1gb in nyc3, trying sfo3: sold out"
 
 
 def test_a_location_that_the_class_does_not_have_is_answered_with_those_it_has():
@@ -791,6 +794,16 @@ def test_a_script_that_has_ended_well_is_not_said_to_answer():
     assert (conditions["AppHealthy"], conditions["Ready"]) == (ended, ended)
     assert life.status.message == f"{ended}; its output is at {life.status.url}"
     assert not [one.message for one in life.notices if "answers" in one.message]
+    assert life.status.ran_seconds is None  # an agent from before does not say
+
+
+def test_how_long_a_script_ran_is_told():
+    spec = SessionSpec(prompt="A report", app_type=AppType.SCRIPT)
+    life = Life(session=a_session(spec=spec, ttl="2h"))
+    life.app_says = AppView("finished", None, life.now, ran_seconds=11.6)
+    life.app = life.app_says
+    life.settle().pass_time(minutes=10)
+    assert life.status.ran_seconds == 12
 
 
 def test_a_name_is_made_only_once_its_droplet_s_address_is_stored():

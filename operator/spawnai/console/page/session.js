@@ -154,7 +154,6 @@ const usualOf = (usual, step) => {
 
 function nowText(session, written) {
   const code = () => {
-    if (session.repairs) return t('nowRepair', { n: session.repairs });
     const done = percent(Math.max(1, Math.min(99, 100 * (written?.fraction ?? fraction(session, 1)))));
     const file = written?.files?.at(-1);
     if (file) return t('nowCodeFile', { f: file.path, p: done });
@@ -164,8 +163,11 @@ function nowText(session, written) {
   // What is unusual is in the operator's own words, such as a region without room.
   const unusual = condition(session, 'DropletReady');
   const held = unusual && unusual.status !== 'True' && !['Creating', 'Booting'].includes(unusual.reason);
-  return [held ? told(unusual.message) || server : server, code(), t('nowStart'),
-    t(session.appUrl?.startsWith('https:') ? 'nowCheck' : 'nowCheckPlain')];
+  // A repair may be of what was written, or of what did not start or did not pass the check.
+  const repair = written?.repairs && written.fraction < 1
+    ? t('nowRepair', { n: written.repairs, e: written.problem }) : null;
+  return [held ? told(unusual.message) || server : server, repair || code(), repair || t('nowStart'),
+    repair || t(session.appUrl?.startsWith('https:') ? 'nowCheck' : 'nowCheckPlain')];
 }
 
 function doneText(session, written) {
@@ -270,10 +272,15 @@ function running(first, tools) {
     changing.className = `note${news?.how === 'failed' ? ' bad' : news?.how === 'waits' ? ' soon' : ''}`;
     setText(changing, news ? changeWords(session, news, news.how === 'failed' ? paid : 0) : '');
     if (news?.how === 'failed') priceFailure();
-    setText(words, session.appType === 'script' ? t('scriptRan', { t: clockTime(until(), now) }) : t('noPicture'));
+    setText(words, session.appType === 'script' ? scriptWords() : t('noPicture'));
     feedback.draw();
     drawPicture();
     tick();
+  }
+
+  function scriptWords() {
+    const stays = { t: clockTime(until(), serverNow()) };
+    return session.ranSeconds === null ? t('scriptEnded', stays) : t('scriptRan', { n: number(session.ranSeconds), ...stays });
   }
 
   function tick() {
@@ -333,14 +340,20 @@ function running(first, tools) {
   };
 }
 
+// Why an app that has run is not reached though it may be well; for these there is a sentence.
+const NOT_ITS_FAULT = new Set(['AgentUnreachable', 'OperatorBlind', 'NetworkPath', 'PoweredOff', 'Replacing']);
+const REPAIRS = '; Claude repairs the app';
+
 function troubleOf(session) {
   const ready = condition(session, 'Ready');
-  if (ready?.status === 'Unknown') return t('nobodyKnows');
-  if (ready?.status === 'False') {
-    return `${t('notAnswering', { t: clockTime(Date.parse(ready.lastTransitionTime), serverNow()) })} ${ready.message}`;
+  if (ready && ready.status !== 'True') {
+    const since = t('notAnswering', { t: clockTime(Date.parse(ready.lastTransitionTime), serverNow()) });
+    if (NOT_ITS_FAULT.has(ready.reason)) return `${since} ${t(ready.reason)}`;
+    const repair = ready.message.includes(REPAIRS) ? ` ${t('repairing')}` : '';
+    return `${since}${repair}\n${ready.message.replace(REPAIRS, '')}`;
   }
   const degraded = condition(session, 'Degraded');
-  return degraded?.status === 'True' ? t('inPart', { f: degraded.message }) : null;
+  return degraded?.status === 'True' ? t('inPart', { f: degraded.message.replace(/^the page does not work: /, '') }) : null;
 }
 
 function askFeedback(current) {

@@ -1,9 +1,11 @@
 // The operator's sentences about waits, in the reader's language. What is not known here stays as it
 // came.
-import { bind, isFrench, money } from './words.js';
+import { bind, isFrench, money, place } from './words.js';
 
 const dollars = (text) => money(Number(text));
 const PERIODS = { day: 'jour', week: 'semaine', month: 'mois' };
+// "for s-1vcpu-1gb in nyc3, sfo3": the places, each once.
+const places = (where) => [...new Set((where.match(/\b[a-z]{3}\d+\b/g) || []).map(place))].join(', ');
 const limit = (amount, period) => `${dollars(amount)} par ${PERIODS[period]}`;
 
 const FRENCH = [
@@ -19,7 +21,8 @@ const FRENCH = [
   [/^budget (\S+) is used up by what began before$/, (name) => `le budget ${name} est épuisé par ce qui a commencé avant`],
   [/^The (?:new prompt|repair) waits: budget (.+) has no room for what Claude may take$/, (name) => `Le budget ${name} ne couvre plus ce que Claude peut prendre.`],
   [/^Waiting for the account's droplet limit(?:; position (\d+) in the queue)?/, (n) => `Les serveurs du compte sont tous pris${n ? ` ; place ${n} dans la file` : ''}`],
-  [/^No region of the class has room now, trying again/, () => 'Aucun serveur libre pour l’instant ; nouvel essai automatique'],
+  [/^No region of the class has room now, trying again(?: \(([^)]+)\))?/, (where) => `Aucun serveur libre${where ? ` à ${places(where)}` : ''} pour l’instant ; nouvel essai automatique`],
+  [/^No room (.+), trying (.+?): /, (where, next) => `Aucun serveur libre à ${places(where)} ; essai à ${places(next)}`],
   [/^DigitalOcean's calls are used up/, () => 'Trop d’appels chez DigitalOcean ; les suppressions passent d’abord'],
   [/^The droplet is made once Claude begins to write the app$/, () => 'Le serveur démarre dès que Claude commence à écrire'],
 ];

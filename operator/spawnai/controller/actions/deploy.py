@@ -261,7 +261,9 @@ class Deploy:
         if status.state == "failed":
             reason, failure = failure_of_app(status, work.session.order.app_type)
         work.memory.silent_since = None
-        work.memory.app = AppView(status.state, reason, self._clock.utc_now(), failure)
+        work.memory.app = AppView(
+            status.state, reason, self._clock.utc_now(), failure, status.ran_seconds
+        )
         told = work.memory.efforts.get(do.key_of(do.SetExpiry), NO_EFFORT)
         if told.started_at is None or (told.done_at is not None and told.done_at <= asked_at):
             # Otherwise the answer may be older than what the switch was told.

@@ -168,10 +168,9 @@ class Generate:
 
         def progress(news: GenerationProgress) -> None:
             nonlocal paid, others, woken
-            begins = memory.generation_fraction is None
+            begins = memory.generation is None
             paid, others = news.usage, news.others
-            memory.generation_fraction = news.fraction
-            memory.generation_files = news.files
+            memory.generation = news
             memory.note_failure(action.key, None)
             if begins:
                 self._on_answer(backing.class_name, None)
@@ -193,7 +192,7 @@ class Generate:
                 order, on_progress=progress, on_retry=retry, before_call=before_call
             )
         except GenerationError as error:
-            memory.generation_fraction = None
+            memory.generation = None
             outcome = type(error).__name__
             self._note_others(work, error.others, started)
             paid_model = error.model or model.name

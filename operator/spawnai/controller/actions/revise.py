@@ -138,7 +138,9 @@ class Revise:
                 status, _ = await self._follow(agent, version, hold=False)
         if status.state == "failed":
             return _Refused.by(status), None
-        work.memory.app = AppView(status.state, status.reason, self._clock.utc_now())
+        work.memory.app = AppView(
+            status.state, status.reason, self._clock.utc_now(), ran_seconds=status.ran_seconds
+        )
         return None, page
 
     async def _stopped(

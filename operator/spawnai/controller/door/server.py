@@ -14,6 +14,7 @@ from aiohttp import web
 
 from spawnai.admission.budgets import Payer
 from spawnai.api.history import Search
+from spawnai.api.session import SessionStatus
 from spawnai.clock import Clock
 from spawnai.controller.actions.bundles import Bundles
 from spawnai.controller.admission import Admission
@@ -22,6 +23,7 @@ from spawnai.controller.cluster import Cluster, ClusterError, ObjectNotFound
 from spawnai.controller.failures import SessionFailed
 from spawnai.controller.memory import Memories, Memory
 from spawnai.controller.store import Store
+from spawnai.generation.claude import GenerationProgress
 from spawnai.lifecycle.observation import Session
 from spawnai.telemetry.redaction import Redactor
 
@@ -177,22 +179,25 @@ class Door:
             told = b""
             while not is_gone(request):
                 current = self._store.session(session.uid)
-                document = {
-                    "fraction": round(memory.generation_fraction or 0.0, 3),
-                    "files": [
-                        {"path": path, "bytes": size} for path, size in memory.generation_files
-                    ],
-                }
-                line = json.dumps(document).encode() + b"\n"
+                line = json.dumps(self._progress(memory.generation)).encode() + b"\n"
                 if line != told:
                     told = line
                     await self._write(response, line)
-                over = current is None or current.status.ready_at is not None
-                if over or memory.bundle is not None:
+                if current is None or _is_made(current.status):
                     break
                 await self._clock.sleep(_GENERATION_LOOK_SECONDS)
             await response.write_eof()
         return response
+
+    def _progress(self, generation: GenerationProgress | None) -> dict[str, object]:
+        if generation is None:
+            return {"fraction": 0.0, "files": [], "repairs": 0, "problem": ""}
+        return {
+            "fraction": round(generation.fraction, 3),
+            "files": [{"path": path, "bytes": size} for path, size in generation.files],
+            "repairs": generation.repairs,
+            "problem": self._redactor.redact(generation.problem),
+        }
 
     async def _source(self, request: web.Request) -> web.StreamResponse:
         _, session = await self._session(request, subresource="source")
@@ -339,6 +344,11 @@ class _Stream:
 def is_gone(request: web.Request) -> bool:
     """Whether nobody reads the answer any more. A stream that is quiet has no other way to know."""
     return request.transport is None or request.transport.is_closing()
+
+
+def _is_made(status: SessionStatus) -> bool:
+    """Whether Claude has nothing more to write before the app is Ready."""
+    return status.ready_at is not None or status.termination_reason is not None
 
 
 def _token(request: web.Request) -> str:

@@ -269,6 +269,7 @@ class App:
                 bundleDigest=revision.bundle.digest,
                 revision=revision.number,
                 state=revision.final_state,
+                ranSeconds=revision.ran_seconds,
             )
             return previous
 

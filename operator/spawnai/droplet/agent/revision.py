@@ -61,6 +61,7 @@ class Revision:
         self.accepted = threading.Event()
         self.error: str | None = None
         self.exit_code: int | None = None
+        self.ran_seconds: float | None = None  # of what runs once
         self._around = around
         self._watched: Watched | None = None
 
@@ -216,6 +217,7 @@ class Script(Revision):
         limit = self._around.machine.script_seconds
         failure: AppFailed | None = None
         code = None
+        began = time.monotonic()
         try:
             code = self._until_end(watched, limit)
             if code is None:
@@ -226,7 +228,7 @@ class Script(Revision):
                 failure = AppFailed("ScriptFailed", f"the script ended with exit code {code}", code)
         except AppFailed as error:
             failure = error
-        self.exit_code = code
+        self.exit_code, self.ran_seconds = code, time.monotonic() - began
         self._write_result(output.tail(LOG_FILE_BYTES), code, failure)
         if failure:
             raise failure

@@ -52,6 +52,7 @@ class State:
             **NOTHING_WRONG,
             "state": "idle",
             "restarts": 0,
+            "ranSeconds": None,
             "update": None,
             "stateBeforeStop": None,
         }
