@@ -72,6 +72,14 @@ _SUCCESS = (
     f"/ ((sum(increase({_READY}_count[$__range])) + {_FAILED}) > 0)"
 )
 
+_CLAIMS = "sum by (class) (increase(spawnai_pool_claims_total"
+_FOUND_A_SPARE = (
+    f'{_CLAIMS}{{result="taken"}}[$__range])) '
+    f'/ ({_CLAIMS}{{result=~"taken|missed"}}[$__range])) > 0)'
+)
+
+_REFILL_FAILURES = "spawnai_pool_refill_failures_total"
+
 _PROMISES = (
     Panel(
         "Ready within 90 s",
@@ -296,6 +304,36 @@ SESSIONS = Board(
             kind="bars",
         ),
         Panel(
+            "Spares of pools",
+            "Spares that a session can take now, and those that each pool is to keep. Good: as "
+            "many as wanted but for half a minute after a claim.",
+            (
+                ('sum by (pool) (spawnai_pool_spares{state="ready"})', "{{pool}} ready"),
+                ("sum by (pool) (spawnai_pool_wanted_spares)", "{{pool}} wanted"),
+            ),
+        ),
+        Panel(
+            "Sessions that found a spare",
+            "Share of the sessions of a class that took a spare, of those that one of its pools "
+            "fits. Good: above 95 %; below, the pool needs more replicas.",
+            ((_FOUND_A_SPARE, "{{class}}"),),
+            "percentunit",
+            "bars",
+            6,
+        ),
+        Panel(
+            "Refills that failed",
+            "Spares in the shown time that came to nothing, by pool and why. Good: 0.",
+            (
+                (
+                    f"sum by (pool, reason) (increase({_REFILL_FAILURES}[$__range]))",
+                    "{{pool}} {{reason}}",
+                ),
+            ),
+            kind="bars",
+            width=6,
+        ),
+        Panel(
             "Events",
             "Kubernetes Events a second, by what became of them.",
             (("sum by (result) (rate(spawnai_events_total[$__rate_interval]))", "{{result}}"),),
@@ -371,7 +409,7 @@ COST = Board(
         ),
         Panel(
             "Dollars an hour, by kind",
-            "Droplets and Claude.",
+            "Droplets, Claude, baked images and spares.",
             (
                 (
                     "3600 * sum by (kind) (rate(spawnai_cost_dollars_total[$__rate_interval]))",
@@ -390,6 +428,19 @@ COST = Board(
                 ),
             ),
             "currencyUSD",
+        ),
+        Panel(
+            "Spares",
+            "Dollars in the shown time for spares until a session took them or they went, by "
+            "class. No session pays for them.",
+            (
+                (
+                    'sum by (class) (increase(spawnai_cost_dollars_total{kind="pool"}[$__range]))',
+                    "{{class}}",
+                ),
+            ),
+            "currencyUSD",
+            "bars",
         ),
         Panel(
             "Estimated and actual",

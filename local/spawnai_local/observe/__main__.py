@@ -17,6 +17,7 @@ from pathlib import Path
 import yaml
 
 from spawnai.api.names import API_VERSION, TTL_ANNOTATION
+from spawnai_local.classes import LOCAL_CLASS
 from spawnai_local.demo_story import CLOUD, LIFETIME, Example, StoryError, read_examples
 from spawnai_local.interruption import run_until_interrupted
 from spawnai_local.kubectl import Kubectl
@@ -52,6 +53,13 @@ _BUDGET = {
     "kind": "SpawnBudget",
     "metadata": {"name": "observed"},
     "spec": {"limit": "20"},
+}
+_POOL_NAME = "observed"
+_POOL = {
+    "apiVersion": API_VERSION,
+    "kind": "SpawnPool",
+    "metadata": {"name": _POOL_NAME},
+    "spec": {"className": LOCAL_CLASS},
 }
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
@@ -96,6 +104,7 @@ async def _run(narrator: Narrator) -> int:
             alertmanager=alertmanager.address,
         )
         try:
+            await stack.kubectl.apply(_BUDGET, _POOL)
             await alertmanager.start()
             await prometheus.start()
             narrator.part("Prometheus", f"{prometheus.url}  scrapes each second")
@@ -129,7 +138,11 @@ def _impatient_rules(directory: Path) -> Path:
 
 async def _sessions(narrator: Narrator, kubectl: Kubectl) -> None:
     examples = read_examples(checkout() / "manifests" / "examples")
-    await kubectl.apply(_BUDGET)
+    await kubectl.run(
+        *("wait", "--for=jsonpath={.status.ready}=1", f"spawnpool/{_POOL_NAME}"),
+        f"--timeout={_READY_SECONDS:.0f}s",
+        limit_seconds=_READY_SECONDS + 10,
+    )
     await kubectl.apply(*(_with_short_life(example) for example in examples))
     names = ", ".join(example.name for example in examples)
     narrator.say(f"Applied {names}, each for {_LIFE}.")
@@ -145,7 +158,8 @@ async def _sessions(narrator: Narrator, kubectl: Kubectl) -> None:
             for name in working
         )
     )
-    narrator.say(f"{len(working)} were Ready. Now their time runs out.")
+    narrator.say(f"{len(working)} were Ready. Now their time runs out, and their pool goes.")
+    await kubectl.run("delete", "spawnpool", _POOL_NAME)
     await kubectl.run(
         *("wait", "--for=jsonpath={.status.phase}=Destroyed", "spawnsessions", "--all"),
         f"--timeout={_ENDED_SECONDS:.0f}s",

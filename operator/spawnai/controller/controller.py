@@ -310,6 +310,7 @@ class Controller:
                             wake=self.queue.add,
                             no_capacity=regions.refuse,
                             images=images,
+                            missed=pools.missed,
                         ),
                         LoadBalancerSteps(clock, outside.cluster_uid, outside.probes),
                         clock,

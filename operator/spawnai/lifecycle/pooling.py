@@ -217,7 +217,7 @@ class Keeping:
         offered: those that sessions may take.
         missing: how many are wanted and neither there nor ordered now.
         has_excess: whether there are more than wanted.
-        has_failed: whether too many refills have failed for another try.
+        has_failed: whether too many refills have failed in a row, until one succeeds.
     """
 
     endings: Mapping[str, str]
@@ -254,12 +254,9 @@ def keep_spares(
     for one in good:
         if one not in fresh and _may_retire(one, good, endings, wanted, is_full=room < missing):
             endings[one.uid] = "Aged"
-    failed = (
-        around.failures >= MOST_FAILURES
-        and around.failed_at is not None
-        and now < around.failed_at + FAILURE_PAUSE
-    )
-    begin = 0 if failed or around.held_up else min(missing, room)
+    failed = around.failures >= MOST_FAILURES
+    pauses = failed and around.failed_at is not None and now < around.failed_at + FAILURE_PAUSE
+    begin = 0 if pauses or around.held_up else min(missing, room)
     return Keeping(
         endings,
         begin,

@@ -202,6 +202,25 @@ class _AcmeLimits(Collector):
         yield remaining
 
 
+POOL_STATES = ("ready", "booting", "leaving", "claimed")
+CLAIM_RESULTS = ("taken", "missed", "lost", "given_back")
+REFILL_FAILURES = ("NeverReady", "OrderRefused", "NoRoom")
+"""Why a refill came to nothing: it did not answer in time, DigitalOcean refused it, or the account
+had no room."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFigures:
+    """How a pool stands. `droplets`: how many there are in each of `POOL_STATES`; `class_name`: of
+    the class that it names, where its spec can be read.
+    """
+
+    class_name: str | None
+    wanted: int
+    is_ready: bool
+    droplets: Mapping[str, int]
+
+
 class Metrics:
     """All metrics of one operator process, in the registry it is given."""
 
@@ -381,11 +400,29 @@ class Metrics:
             ["pool", "state"],
             registry=registry,
         )
+        self._pool_wanted = Gauge(
+            "spawnai_pool_wanted_spares",
+            "Spares that a pool is to keep",
+            ["pool"],
+            registry=registry,
+        )
+        self._pool_ready = Gauge(
+            "spawnai_pool_ready_status",
+            "Whether a pool has as many ready spares as it has to, and its refills succeed",
+            ["pool"],
+            registry=registry,
+        )
         self._pool_claims = Counter(
             "spawnai_pool_claims_total",
-            "Spares that sessions took, and what came of it: taken, lost to another session, or "
-            "given back because the droplet could not be handed over",
-            ["result"],
+            "What became of sessions that a pool fits: they took a spare, lost it to another "
+            "session, gave it back because it could not be handed over, or missed one",
+            ["class", "result"],
+            registry=registry,
+        )
+        self._pool_failures = Counter(
+            "spawnai_pool_refill_failures_total",
+            "Refills of pools that came to nothing, by why",
+            ["pool", "reason"],
             registry=registry,
         )
         self._acme_limits = _AcmeLimits()
@@ -460,8 +497,6 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
-        for result in ("taken", "lost", "given_back"):
-            self._pool_claims.labels(result)
         for how in ("power_on", "reboot"):
             self._recoveries.labels(how)
         for reason in ("DropletLost", "DropletFailed"):
@@ -703,18 +738,34 @@ class Metrics:
         for state, count in (("offered", offered), ("baking", baking)):
             self._images.labels(class_name, state).set(count)
 
-    def pool(self, name: str, counts: Mapping[str, int] | None) -> None:
-        """How many droplets of a pool are in each state; None: there is no such pool any more."""
-        for state in ("ready", "booting", "leaving", "claimed"):
-            if counts is not None:
-                self._pool_spares.labels(name, state).set(counts[state])
-            else:
-                with suppress(KeyError):
+    def pool(self, name: str, figures: PoolFigures | None) -> None:
+        """A pool stands so; None: there is no such pool any more."""
+        if figures is None:
+            with suppress(KeyError):
+                self._pool_wanted.remove(name)
+                self._pool_ready.remove(name)
+                for state in POOL_STATES:
                     self._pool_spares.remove(name, state)
+                for reason in REFILL_FAILURES:
+                    self._pool_failures.remove(name, reason)
+            return
+        self._pool_wanted.labels(name).set(figures.wanted)
+        self._pool_ready.labels(name).set(figures.is_ready)
+        for state in POOL_STATES:
+            self._pool_spares.labels(name, state).set(figures.droplets[state])
+        for reason in REFILL_FAILURES:
+            self._pool_failures.labels(name, reason)
+        if figures.class_name is not None:
+            for result in CLAIM_RESULTS:
+                self._pool_claims.labels(figures.class_name, result)
 
-    def pool_claim(self, result: str) -> None:
-        """A session took a spare: "taken", "lost" or "given_back"."""
-        self._pool_claims.labels(result).inc()
+    def pool_claim(self, class_name: str, result: str) -> None:
+        """A session of the class that a pool fits came to a droplet: one of `CLAIM_RESULTS`."""
+        self._pool_claims.labels(class_name, result).inc()
+
+    def pool_refill_failed(self, pool: str, reason: str) -> None:
+        """A refill came to nothing: one of `REFILL_FAILURES`."""
+        self._pool_failures.labels(pool, reason).inc()
 
     def watch_acme_limits(self, limits: Callable[[], Iterable[AcmeLimit]]) -> None:
         """Show what is left of these limits, asked for at each scrape."""

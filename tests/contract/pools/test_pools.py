@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.contract.pools.world import Session, World
+from tests.support.mortal_world import NAME
 
 from spawnai_local.digitalocean.client import ControlClient
 
@@ -35,7 +36,10 @@ async def test_a_pool_keeps_as_many_spares_as_it_says(world):
     assert len(world.droplets()) == 3
     assert world.status()["ready"] == 3
     assert world.condition("Ready")["status"] == "True"
+    figures = world.metrics.figures
+    assert (figures.class_name, figures.wanted, figures.is_ready) == (NAME, 3, True)
     await until_gone(world)
+    assert world.metrics.figures is None
     assert world.reasons() == ["NotWanted"] * 3
 
 
@@ -123,6 +127,8 @@ async def test_three_that_came_to_nothing_end_the_trying_until_the_pool_is_chang
         await world.look()
     assert world.reasons() == ["OrderRefused"] * 3
     assert world.condition("Stalled")["reason"] == "RefillsFailed"
+    assert world.metrics.failed_refills == ["OrderRefused"] * 3
+    assert not world.metrics.figures.is_ready
     async with ControlClient(world.emulator.url) as control:
         await control.clear_faults()
     world.apply(maxAge="12h")

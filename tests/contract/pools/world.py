@@ -8,7 +8,6 @@ import copy
 import itertools
 import json
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -56,6 +55,7 @@ from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.kinds import Placement
 from spawnai.lifecycle.observation import Effort
 from spawnai.lifecycle.pooling import choose_spare
+from spawnai.telemetry.metrics import PoolFigures
 from spawnai_local.digitalocean import Emulator, ManualClock
 from spawnai_local.digitalocean.state.droplets import Droplet
 
@@ -161,16 +161,21 @@ class NoImages:
 
 
 class Counted:
-    """Metrics: what came of claims."""
+    """Metrics: what came of claims and of refills, and how the pool stands."""
 
     def __init__(self) -> None:
         self.claims: list[str] = []
+        self.failed_refills: list[str] = []
+        self.figures: PoolFigures | None = None
 
-    def pool_claim(self, result: str) -> None:
+    def pool_claim(self, _class_name: str, result: str) -> None:
         self.claims.append(result)
 
-    def pool(self, _name: str, _counts: Mapping[str, int] | None) -> None:
-        pass
+    def pool_refill_failed(self, _name: str, reason: str) -> None:
+        self.failed_refills.append(reason)
+
+    def pool(self, _name: str, figures: PoolFigures | None) -> None:
+        self.figures = figures
 
 
 @dataclass

@@ -403,7 +403,10 @@ async def test_after_a_life_each_documented_metric_is_served_and_says_what_happe
         },
         "spawnai_baked_images": seen.value("spawnai_baked_images") == 0,
         "spawnai_pool_spares": seen.value("spawnai_pool_spares") == 0,
+        "spawnai_pool_wanted_spares": seen.value("spawnai_pool_wanted_spares") == 0,
+        "spawnai_pool_ready_status": seen.value("spawnai_pool_ready_status") == 0,
         "spawnai_pool_claims_total": grown("spawnai_pool_claims_total") == 0,
+        "spawnai_pool_refill_failures_total": grown("spawnai_pool_refill_failures_total") == 0,
         "spawnai_acme_orders_total": grown("spawnai_acme_orders_total") == 0,
         # There is no ACME server.
         "spawnai_acme_limit_allowed": seen.value("spawnai_acme_limit_allowed") == 0,

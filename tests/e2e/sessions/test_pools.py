@@ -69,6 +69,8 @@ async def test_a_session_takes_a_spare_and_the_pool_makes_another_one(
     record = await one.record()
     [own] = [x for x in record["status"]["resources"] if x["kind"] == "Droplet"]
     assert own["spare"] == spare["metadata"]["name"]
+    taken = {"class": CLASS, "result": "taken"}
+    assert (await world.scrape()).value("spawnai_pool_claims_total", **taken) == 1
 
     await until_ready(world, 1)
     known = await pool(world)

@@ -14,7 +14,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from spawnai.api.conditions import Condition, ConditionType
 from spawnai.api.session import Phase, SessionStatus
-from spawnai.telemetry.metrics import AcmeLimit, GatewayCertificate, Metrics
+from spawnai.lifecycle.pooling import FAILURES, NO_ROOM
+from spawnai.telemetry.metrics import (
+    REFILL_FAILURES,
+    AcmeLimit,
+    GatewayCertificate,
+    Metrics,
+    PoolFigures,
+)
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
 
@@ -66,8 +73,9 @@ class Sums:
 def use_every_method(metrics: Metrics) -> None:
     metrics.acme_order("placed")
     metrics.images("standard", 2, 1)
-    metrics.pool("spares", {"ready": 1, "booting": 1, "leaving": 0, "claimed": 2})
-    metrics.pool_claim("taken")
+    metrics.pool("spares", some_figures())
+    metrics.pool_claim("standard", "taken")
+    metrics.pool_refill_failed("spares", "NeverReady")
     metrics.watch_acme_limits(lambda: [AcmeLimit("domain", "example.com", 50, 12)])
     metrics.gateway_certificate("wild", a_certificate())
     metrics.session_seen("uid", waiting("Queued"))
@@ -108,6 +116,11 @@ def a_certificate(**changes) -> GatewayCertificate:
     moment = datetime(2026, 11, 29, 12, tzinfo=UTC)
     times = {"expiration": moment, "not_before": moment, "renewal": moment}
     return GatewayCertificate(**({"source": "acme", "is_ready": True} | times | changes))
+
+
+def some_figures() -> PoolFigures:
+    droplets = {"ready": 1, "booting": 1, "leaving": 0, "claimed": 2}
+    return PoolFigures("standard", wanted=2, is_ready=True, droplets=droplets)
 
 
 def documented() -> dict[str, tuple[str, frozenset[str]]]:
@@ -162,6 +175,33 @@ def test_the_limits_are_asked_for_at_each_scrape_and_a_domain_without_a_class_is
     limits[:] = [AcmeLimit("domain", "example.org", 50, 49)]
     assert shown("example.com") == (None, None)
     assert shown("example.org") == (50, 49)
+
+
+def test_a_pools_series_are_there_before_anything_happens_and_go_with_it(metrics, registry):
+    def of_pool() -> set[str]:
+        return {
+            sample.name
+            for family in registry.collect()
+            for sample in family.samples
+            if sample.labels.get("pool") == "spares" and not sample.name.endswith("_created")
+        }
+
+    metrics.pool("spares", some_figures())
+    missed = {"class": "standard", "result": "missed"}
+    assert registry.get_sample_value("spawnai_pool_claims_total", missed) == 0
+    assert of_pool() == {
+        "spawnai_pool_spares",
+        "spawnai_pool_wanted_spares",
+        "spawnai_pool_ready_status",
+        "spawnai_pool_refill_failures_total",
+    }
+    metrics.pool("spares", None)
+    metrics.pool("spares", None)
+    assert of_pool() == set()
+
+
+def test_every_reason_of_a_failed_refill_is_counted():
+    assert set(REFILL_FAILURES) == {*FAILURES, NO_ROOM}
 
 
 def test_a_session_counts_in_the_phase_it_was_seen_in_last(metrics, registry):

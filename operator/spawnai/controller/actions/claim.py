@@ -75,7 +75,7 @@ class Claim:
                 raise NotYet(
                     "the spare's ledger shows that it is taken; it is read anew"
                 ) from error
-            self._metrics.pool_claim("lost")
+            self._metrics.pool_claim(work.backing.class_name, "lost")
             raise NotYet("another session was quicker, or the spare is given up") from error
         line = _line_of(stored)
         work.note(line)
@@ -126,7 +126,7 @@ class Claim:
         own = replace_line(work.memory.book, line, work.uid, shown.public_ip)
         work.memory.ledger = own
         work.memory.saw_droplet(DropletView(number, shown.status, shown.public_ip))
-        self._metrics.pool_claim("taken")
+        self._metrics.pool_claim(work.backing.class_name, "taken")
         self._pools.changed(spare)
 
     async def _hand_over_agent(
@@ -188,7 +188,7 @@ class Claim:
                 book = stored.status.model_copy(update=changes)
                 await write_ledger(self._cluster, self._store, stored, book)
             self._pools.changed(line.spare or "")
-        self._metrics.pool_claim("given_back")
+        self._metrics.pool_claim(work.backing.class_name, "given_back")
         kept = [one for one in work.memory.book.resources if one != line]
         work.memory.ledger = work.memory.book.model_copy(update={"resources": kept})
         work.memory.proven.discard((line.kind, line.id))

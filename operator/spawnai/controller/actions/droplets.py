@@ -44,7 +44,7 @@ from spawnai.droplet.cloud_config import (
 from spawnai.droplet.credentials import SessionCredentials
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.kinds import ANY, Placement, WantedDroplet
-from spawnai.lifecycle.observation import DropletView, Failure, Session
+from spawnai.lifecycle.observation import DropletView, Failure, Offer, Session
 from spawnai.lifecycle.pooling import contents_of
 from spawnai.lifecycle.resources import may_still_appear
 
@@ -83,6 +83,7 @@ class DropletSteps(Steps):
         wake: Callable[[str], None],
         no_capacity: Callable[[str, tuple[str, str], Failure], None] = lambda *_: None,
         images: BakedImages | None = None,
+        missed: Callable[[Session, Offer], None] = lambda *_: None,
     ) -> None:
         self._agents = agents
         self._clock = clock
@@ -91,6 +92,7 @@ class DropletSteps(Steps):
         self._wake = wake
         self._no_capacity = no_capacity
         self._images = images
+        self._missed = missed
 
     def adapter(self, account: CloudAccount) -> DropletResource:
         """Droplets of this cluster."""
@@ -177,7 +179,9 @@ class DropletSteps(Steps):
 
     def made(self, work: Work) -> None:
         """The next one in the queue may try."""
-        work.backing.account.quota.served(work.uid, work.session.namespace)
+        backing = work.backing
+        backing.account.quota.served(work.uid, work.session.namespace)
+        self._missed(work.session, Offer(backing.class_name, backing.class_uid, backing.spec))
         self._wake_next(work)
 
     def noted(self, work: Work, found: Found) -> None:

@@ -16,10 +16,11 @@ from spawnai import background
 from spawnai.api.conditions import (
     ConditionType,
     find_condition,
+    is_true,
 )
 from spawnai.api.durations import parse_duration
 from spawnai.api.names import API_VERSION, session_droplet_name
-from spawnai.api.pool import PoolSpec
+from spawnai.api.pool import PoolSpec, PoolStatus
 from spawnai.api.record import (
     POOL_OWNER,
     SESSION_OWNER,
@@ -43,9 +44,12 @@ from spawnai.controller.report import merge_patch, record_document
 from spawnai.controller.store import Store, StoredClass, StoredPool, StoredRecord
 from spawnai.digitalocean.errors import DigitalOceanError
 from spawnai.lifecycle.kinds import LISTED_WITHIN, Placement
+from spawnai.lifecycle.observation import Offer, Session
+from spawnai.lifecycle.placing import placements
 from spawnai.lifecycle.pooling import (
     FAILURES,
     NO_ROOM,
+    Abandon,
     Circumstances,
     Keeping,
     OfferedSpare,
@@ -56,7 +60,7 @@ from spawnai.lifecycle.pooling import (
     plan_spare,
 )
 from spawnai.telemetry.events import EventRecorder, Regarding
-from spawnai.telemetry.metrics import Metrics
+from spawnai.telemetry.metrics import REFILL_FAILURES, Metrics, PoolFigures
 
 from .spares import SpareMemory, Spares, Supply, droplets_of
 from .state import Problem, Stand, status_of
@@ -229,6 +233,20 @@ class Pools:
         self._claims.pop(uid, None)
         self.changed(uid)
 
+    def missed(self, session: Session, offer: Offer) -> None:
+        """A session has ordered a droplet of its own: count it, if it could have had a spare of a
+        pool that keeps some.
+        """
+        asked = (pool.spec for pool in self._store.pools() if pool.spec is not None)
+        kept = {
+            _place(spec, offer.spec)
+            for spec in asked
+            if spec.class_name == offer.name and spec.replicas > 0
+        }
+        is_served = offer.spec.exposure.mode is not ExposureMode.LOAD_BALANCER
+        if is_served and not kept.isdisjoint(placements(session, offer)):
+            self._metrics.pool_claim(offer.name, "missed")
+
     def changed(self, uid: str) -> None:
         """Something became of a spare: its pool looks at once, and refills."""
         stored = self._store.record(uid)
@@ -327,6 +345,8 @@ class Pools:
             of_spare = memory.spares[spare.uid]
             before = of_spare.refused
             await self._spares.take(step, stored, of_spare, supply)
+            if isinstance(step, Abandon) and step.reason in REFILL_FAILURES:
+                self._metrics.pool_refill_failed(name, step.reason)
             memory.refusal = of_spare.words or memory.refusal
             if of_spare.refused == NO_ROOM and before != NO_ROOM:
                 memory.no_room_until = self._clock.now() + NO_ROOM_SECONDS
@@ -471,8 +491,8 @@ class Pools:
 
     async def _report(self, pool: StoredPool, stand: Stand) -> None:
         """Say how the pool stands, on the object and in the metrics."""
-        self._metrics.pool(pool.name, stand.counts)
         status = status_of(pool, stand, self._clock.utc_now().replace(microsecond=0))
+        self._metrics.pool(pool.name, _figures(pool, stand, status))
         patch = merge_patch(pool.status.document(), status.document())
         if not patch:
             return
@@ -488,6 +508,16 @@ class Pools:
         if stalled is not None and (before is None or before.reason != stalled.reason):
             regarding = Regarding("SpawnPool", None, pool.name, pool.uid, API_VERSION)
             self._events.emit(regarding, "Warning", stalled.reason, "Refill", stalled.message)
+
+
+def _figures(pool: StoredPool, stand: Stand, status: PoolStatus) -> PoolFigures:
+    spec = pool.spec
+    return PoolFigures(
+        class_name=spec.class_name if spec is not None else None,
+        wanted=spec.replicas if spec is not None else 0,
+        is_ready=is_true(status.conditions, ConditionType.READY),
+        droplets=stand.counts,
+    )
 
 
 def _place(spec: PoolSpec, of_class: ClassSpec) -> Placement:
