@@ -321,6 +321,23 @@ CASES = (
         "20m",
     ),
     Case(
+        "SpawnAIPoolNotReady",
+        "its refills fail",
+        {
+            'spawnai_pool_ready_status{pool="light"}': "1x5 0x30",
+            'spawnai_pool_ready_status{pool="other"}': "1x35",
+        },
+        "25m",
+        ("warning",),
+        {"pool": "light"},
+    ),
+    Case(
+        "SpawnAIPoolNotReady",
+        "it is refilled after each claim",
+        {'spawnai_pool_ready_status{pool="light"}': "1x5 0x2 1x8 0x2 1x20"},
+        "30m",
+    ),
+    Case(
         "SpawnAINoticesFailing",
         "the webhook is gone",
         {'spawnai_notices_total{channel="Slack",result="refused"}': "0+1x40"},
