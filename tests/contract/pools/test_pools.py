@@ -6,6 +6,7 @@ nobody's, and in the end there is no droplet that no ledger explains.
 
 import contextlib
 from collections.abc import AsyncIterator
+from decimal import Decimal
 
 import pytest
 from tests.contract.pools.world import Session, World
@@ -58,6 +59,26 @@ async def test_a_session_takes_a_spare_and_the_pool_makes_another_one(world):
     assert taken["resources"][0]["deletionAcceptedAt"] == taken["takenOverAt"]
     assert line.created_at.strftime("%Y-%m-%dT%H:%M:%SZ") == taken["takenOverAt"]
     await until_gone(world, one)
+
+
+async def test_pool_and_session_pay_together_what_the_cloud_bills(world):
+    await world.until(world.is_full)
+    [spare] = world.droplets()
+    world.emulator.clock.advance(3 * HOUR)
+    one = await world.begin_session()
+    await world.until(lambda: world.has_own(one) and world.is_full())
+    world.emulator.clock.advance(5 * HOUR)
+    await until_gone(world, one)
+    [pool_paid] = [
+        Decimal(x["status"]["totalCost"])
+        for x in world.spares()
+        if x["status"]["resources"][0]["id"] == str(spare.id)
+    ]
+    session_paid = Decimal(world.records.records[one.uid]["status"]["totalCost"])
+    [line] = [x for x in world.emulator.cloud.bill.lines() if x.droplet_id == spare.id]
+    billed = line.amount(world.emulator.clock.now())
+    assert pool_paid + session_paid == pytest.approx(billed, abs=Decimal("0.00001"))
+    assert pool_paid / session_paid == pytest.approx(Decimal(3) / 5, rel=Decimal("0.02"))
 
 
 async def test_two_sessions_never_have_one_spare(world):

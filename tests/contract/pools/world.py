@@ -418,10 +418,9 @@ class World(MortalWorld):
         else:
             ours = await adapter.is_ours(line, one.uid, Priority.DESTROY)
             assert ours is not False, f"droplet {line.id} is not known as the session's"
-            if ours is None or not await adapter.delete(line):
-                one.memory.ledger = books.with_gone(
-                    self.book(one), ResourceKind.DROPLET, line.id, now
-                )
+            is_there = ours is not None and await adapter.delete(line)
+            note = books.with_deletion_accepted if is_there else books.with_gone
+            one.memory.ledger = note(self.book(one), ResourceKind.DROPLET, line.id, now)
         await self._write(one)
 
     # What there is.
