@@ -77,6 +77,7 @@ from .failures import is_expected
 from .health_watch import HealthWatch
 from .images.baker import Baker
 from .images.class_images import ClassImages
+from .leader import LeadershipLost
 from .memory import Memories
 from .namespaces import NamespaceLabels
 from .observe import Observer
@@ -452,6 +453,8 @@ class Controller:
             self._metrics.reconciled(kind, result, self._clock.now() - began)
 
     def _log_failure(self, key: str, error: BaseException, failures: int) -> None:
+        if isinstance(error, LeadershipLost):
+            return  # This process ends for it, and says so once.
         with self._log_context(key):
             log_failure(key, error, failures, is_expected=is_expected)
 

@@ -149,8 +149,9 @@ async def test_a_leader_that_slept_past_its_lease_before_a_post_does_not_send_it
         len,
     )
     assert len(leaders) == 1
-    told = [line.get("message", "") for line in first.log()]
-    assert any("ending without another write" in message for message in told)
+    lines = first.log()
+    assert any("ending without another write" in line.get("message", "") for line in lines)
+    assert [line for line in lines if "LeadershipLost" in line.get("exception", "")] == []
 
 
 async def test_a_post_on_the_wire_when_its_leader_falls_asleep_is_found_and_not_sent_again(
