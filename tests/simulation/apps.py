@@ -204,9 +204,9 @@ class SimulatedProbes:
         await asyncio.sleep(self._random.uniform(0.01, 0.08))
         return self._agents.seen_from_outside(address)
 
-    async def serves(self, address: str, port: int, host: str, seconds: float) -> bool:
+    async def health_of(self, host: str, address: str, port: int, seconds: float) -> ProbeAnswer:
         behind = self._agents.behind_balancer(address)
-        return behind is not None and await self.health(behind, port, seconds) is ProbeAnswer.UP
+        return await self.health(behind, port, seconds) if behind is not None else ProbeAnswer.NONE
 
     async def knock(self, address: str, port: int, seconds: float) -> ProbeAnswer:
         seen = await self.health(address, port, seconds)

@@ -707,6 +707,7 @@ class CloudBalancer:
     errored: bool
     session: str | None
     gone: float = NEVER
+    by_hand: bool = False
 
 
 class SimulatedLoadBalancers:

@@ -303,8 +303,8 @@ class Judge:
         ]
         if not target:
             hand = any(
-                droplet.by_hand and droplet.ip == made.record.data
-                for droplet in self.cloud.droplets.values()
+                one.by_hand and one.ip == made.record.data
+                for one in (*self.cloud.droplets.values(), *self.cloud.balancers.values())
             )
             if not hand:
                 self.blame(

@@ -416,6 +416,10 @@ def with_load_balancers(story: Story) -> Story:
         call = random.choice(BALANCER_CALLS)
         faults = (*CLOUD_FAULTS, SHOWS_LATE) if call == "POST load balancer" else CLOUD_FAULTS
         troubles.append(Fault(call, random.choice((1, 1, 2, 3)), random.choice(tuple(faults))))
+    if random.random() < 0.4:
+        name = random.choice(story.of(Order)).name
+        at = random.uniform(90, 300)
+        troubles.append(Act(at, "deletes by hand the load balancer of", name))
     return replace(
         story,
         settings=replace(story.settings, domain=True),

@@ -1,4 +1,5 @@
-"""Stories of sessions behind load balancers: slow, errored, busy, answers lost, operators killed.
+"""Stories of sessions behind load balancers: slow, errored, busy, deleted by somebody, answers
+lost, operators killed.
 
 None is left behind, each stands in a ledger, and no name leads to one that was deleted. All else
 that `judge.py` asks for holds as well.
@@ -13,7 +14,7 @@ from tests.simulation.story import story_of, with_load_balancers
 from tests.simulation.world import run_story
 
 from spawnai.api.record import ResourceKind
-from spawnai.lifecycle import resources
+from spawnai.lifecycle import keep, resources
 from spawnai.lifecycle.kinds import KINDS, TEARDOWN
 
 SEEDS = max(40, int(os.environ.get("SPAWNAI_SEEDS", "500")) // 25)
@@ -46,6 +47,11 @@ def _only_lost_answers(o, name):
 def test_one_that_a_killed_operator_made_and_nobody_looks_for_is_noticed():
     with mock.patch.object(resources, "unaccounted_since", _only_lost_answers):
         assert a_story_goes_wrong(range(70, 200), "load balancer")
+
+
+def test_one_that_somebody_deleted_and_nobody_looks_for_is_noticed():
+    with mock.patch.object(keep, "_look_at_the_way", return_value=None):
+        assert a_story_goes_wrong(range(20), "a stranger's")
 
 
 def test_one_that_goes_before_its_name_is_noticed():

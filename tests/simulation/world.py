@@ -716,6 +716,9 @@ class World:
                     droplet.hangs = droplet.hangs or act.what.startswith("hangs")
                     droplet.broken = droplet.broken or act.what.startswith("breaks")
                     self.wire.disturb(self.loop.time(), self.loop.time() + 60, act.what)
+            case "deletes by hand the load balancer of":
+                for balancer in self.cloud.balancers_of(uid):
+                    balancer.gone, balancer.by_hand = self.loop.time(), True
             case "deletes by hand the droplet of":
                 for droplet in self.cloud.living(uid):
                     self.cloud.end_droplet(droplet, by_hand=True)

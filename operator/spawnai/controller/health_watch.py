@@ -149,6 +149,10 @@ class HealthWatch:
         target = followed.target
         if target.port is None:
             answer = await self._probes.knock(target.address, AGENT_PORT, target.timeout)
+        elif target.host is not None:
+            answer = await self._probes.health_of(
+                target.host, target.address, target.port, target.timeout
+            )
         else:
             answer = await self._probes.health(target.address, target.port, target.timeout)
         if self._followed.get(uid) is not followed:

@@ -69,9 +69,9 @@ class Probes:
         request = f"GET /health HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n"
         return await self._look(address, port, seconds, request.encode())
 
-    async def serves(self, address: str, port: int, host: str, seconds: float) -> bool:
-        """Whether an app answers /health by HTTPS at an address, for a host. Never raises but for
-        cancellation.
+    async def health_of(self, host: str, address: str, port: int, seconds: float) -> ProbeAnswer:
+        """Ask for a host's /health by HTTPS at an address, such as a load balancer's. Never raises
+        but for cancellation.
 
         It proves the way there. The certificate is not looked at: whom clients trust is not known
         here, and nothing is said that only the app may hear.
@@ -88,11 +88,11 @@ class Probes:
                 writer.write(request.encode())
                 received = await reader.read(ANSWER_MAX_BYTES)
         except (OSError, TimeoutError):
-            return False
+            return ProbeAnswer.NONE
         finally:
             if writer is not None:
                 writer.transport.abort()
-        return read_answer(received) is ProbeAnswer.UP
+        return read_answer(received)
 
     async def knock(self, address: str, port: int, seconds: float) -> ProbeAnswer:
         """Find out whether anybody listens there. Never raises but for cancellation."""

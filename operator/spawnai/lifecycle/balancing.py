@@ -5,7 +5,8 @@
 
 The app is written, installed and started meanwhile. TLS ends at the load balancer, with one
 certificate for all apps of the class (controller/classes/hosted.py). DigitalOcean fails to make one
-at times; it is deleted then, and another one is made.
+at times; it is deleted then, and another one is made. So is one that somebody deletes while the app
+runs: its name goes first, since its address goes to a stranger.
 """
 
 from decimal import Decimal
@@ -54,13 +55,15 @@ def load_balancer(d: Draft, session: Session, offer: Offer, record: Record) -> b
     """Plan the next step towards the load balancer, and say how far it is. Returns whether the app
     is reached as its class wants.
     """
-    if not has_load_balancer(offer) or (d.runs and d.has(ConditionType.LOAD_BALANCER_READY)):
+    if not has_load_balancer(offer):
         return True
     o, droplet, line = d.observation, record.droplet, balancer_of(record)
     if line is None:
         _order(d, offer, droplet)
         return False
-    step = Await(line.kind, line.id, subject=_host(session, offer))
+    if d.runs and d.has(ConditionType.LOAD_BALANCER_READY):
+        return True
+    step = look_through(session, offer, line)
     effort = o.effort(step.key)
     failure = effort.failure
     if failure is not None and failure.reason == ERRORED:
@@ -78,6 +81,11 @@ def load_balancer(d: Draft, session: Session, offer: Offer, record: Record) -> b
         _say(d, MAKING, words)
     d.do(step)
     return False
+
+
+def look_through(session: Session, offer: Offer, line: LedgerEntry) -> Await:
+    """Wait until the app answers through it. One that is not there any more is noted as gone."""
+    return Await(line.kind, line.id, subject=_host(session, offer))
 
 
 def price_of_entry(spec: ClassSpec) -> Decimal:

@@ -385,12 +385,17 @@ def _name(d: Draft, session: Session, offer: Offer, record: Record) -> None:
     if domain is None or not has_own_name(offer):
         return
     label = session_host_label(session.name, o.uid)
-    if record.in_use(ResourceKind.DOMAIN_RECORD):
+    names = record.in_use(ResourceKind.DOMAIN_RECORD)
+    # A load balancer that somebody deleted: its address is, or will be, a stranger's.
+    astray = [line for line in names if has_load_balancer(offer) and line.ip != ip]
+    for line in astray:
+        delete(d, record, line)
+    if names and not astray:
         what = "load balancer" if has_load_balancer(offer) else "droplet"
         d.set_true(ConditionType.DNS_READY, "Created", f"{label}.{domain} points at the {what}")
         return
     d.set_false(ConditionType.DNS_READY, "Creating", f"{label}.{domain} is being made")
-    if ip is None or not record.stores_address(ip):
+    if astray or ip is None or not record.stores_address(ip):
         # A name is found again by its address, also when what it leads to has gone meanwhile.
         return
     ttl = offer.spec.exposure.record_ttl_seconds

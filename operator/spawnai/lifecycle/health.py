@@ -13,7 +13,7 @@ Nobody of the three is believed alone where anything would be destroyed.
 | – | serves | – | Serves |
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -22,6 +22,8 @@ from spawnai.api.session import Phase, SessionStatus
 from spawnai.api.spawnclass import ExposureMode
 
 from .actions import CheckApp, key_of
+from .balancing import balancer_of
+from .https import host_of
 from .observation import Observation, Reachability
 
 SERVES = frozenset({"running", "finished"})
@@ -54,7 +56,8 @@ class Verdict(StrEnum):
 class ProbeTarget:
     """Where an app is looked at from outside, and how often. Durations in seconds.
 
-    `port`: of its web server; None: only the agent's door can be reached.
+    `port`: of its web server; None: only the agent's door can be reached. `host`: what is asked for
+    there, by HTTPS; None: plain HTTP.
     """
 
     address: str
@@ -62,16 +65,17 @@ class ProbeTarget:
     interval: float
     timeout: float
     failures: int
+    host: str | None = None
 
 
 def probe_target(o: Observation, status: SessionStatus) -> ProbeTarget | None:
     """Where the session's app is to be looked at; None: not now.
 
-    Behind a gateway or a load balancer only that may reach its web server; then its agent's door is
-    looked at.
+    Behind a gateway only that may reach its web server; then its agent's door is looked at. Through
+    a load balancer it is looked at as its users do: nothing else tells that somebody deleted it.
     """
-    record, offer = o.record, o.offer
-    if record is None or offer is None or status.phase is not Phase.RUNNING:
+    record, offer, session = o.record, o.offer, o.session
+    if record is None or offer is None or session is None or status.phase is not Phase.RUNNING:
         return None
     if status.termination_reason is not None:
         return None
@@ -84,13 +88,18 @@ def probe_target(o: Observation, status: SessionStatus) -> ProbeTarget | None:
     if ip is None:
         return None
     health, exposure = offer.spec.health, offer.spec.exposure
-    return ProbeTarget(
+    target = ProbeTarget(
         ip,
         exposure.http_port if exposure.mode is ExposureMode.DIRECT else None,
         parse_duration(health.interval).total_seconds(),
         parse_duration(health.timeout).total_seconds(),
         health.failures,
     )
+    balancer = balancer_of(record)
+    if balancer is None or balancer.ip is None:
+        return target
+    host = host_of(session, offer, balancer.ip)
+    return replace(target, address=balancer.ip, port=exposure.https_port, host=host)
 
 
 def is_blind(silent: int, followed: int) -> bool:

@@ -10,6 +10,7 @@ from spawnai.api.session import AppType, SessionStatus
 from spawnai.billing.prices import is_measured
 
 from .actions import CheckApp, RestartApp, SetExpiry, StopApp, TakeLog, key_of
+from .balancing import balancer_of, has_load_balancer, look_through
 from .expiry import Expiry, Wish, resolve
 from .funding import paid_for
 from .health import SERVES, Verdict, outside_is, verdict
@@ -31,6 +32,8 @@ NOT_INSTALLED = "Deploying"
 
 POWERED_OFF = "PoweredOff"
 """Why DropletReady or AppHealthy is False: DigitalOcean shows the droplet as off."""
+
+_WAY_IN = (ConditionType.LOAD_BALANCER_READY, ConditionType.DNS_READY)
 
 NOT_THE_APPS = frozenset({NOT_INSTALLED, POWERED_OFF, "NetworkPath", "Replacing"})
 """Why AppHealthy is False without a fault of the app."""
@@ -304,15 +307,23 @@ def _say_how_the_app_is(d: Draft, *, repairs: bool) -> None:
         d.set_false(ConditionType.APP_HEALTHY, *failure)
         d.stall(*failure, "Watch")
         return
+    if o.offer is not None and has_load_balancer(o.offer) and not all(map(d.has, _WAY_IN)):
+        message = (
+            "Nobody reaches the app: its load balancer was deleted outside the operator. Another "
+            "one is made, which usually takes one to three minutes"
+        )
+        _warn(d, d.set_false, "NetworkPath", message)
+        return
     match verdict(o):
         case Verdict.POWERED_OFF:
             _warn(d, d.set_false, POWERED_OFF, powered_off(d.get("droplet").id))
         case Verdict.NETWORK_PATH:
             message = (
                 f"The agent on the droplet {d.address or ''} says that the app serves, but nobody "
-                "answers at its address: something between is cut, such as a firewall"
+                f"answers at {_way_in(o)}"
             )
             _warn(d, d.set_false, "NetworkPath", message)
+            _look_at_the_way(d)
         case Verdict.SILENT:
             message = (
                 f"The agent on the droplet {d.address or ''} does not answer, so nobody knows how "
@@ -329,6 +340,27 @@ def _say_how_the_app_is(d: Draft, *, repairs: bool) -> None:
             say_it_serves(d)
         case Verdict.UNHEARD | Verdict.UNSETTLED:
             pass
+
+
+def _way_in(o: Observation) -> str:
+    """Where users reach the app, and what may be wrong there."""
+    balancer = balancer_of(o.record) if o.record is not None else None
+    address = "its address" if balancer is None else f"its load balancer {balancer.ip}"
+    return f"{address}: something between is cut, such as a firewall"
+
+
+def _look_at_the_way(d: Draft) -> None:
+    """Find out once whether the load balancer that leads to the app is still there."""
+    o = d.observation
+    if o.record is None or o.session is None or o.offer is None or o.outside is None:
+        return
+    balancer = balancer_of(o.record)
+    if balancer is None:
+        return
+    look = look_through(o.session, o.offer, balancer)
+    effort = o.effort(look.key)
+    if effort.failure is not None or effort.done_at is None or effort.done_at < o.outside.since:
+        d.do(look)
 
 
 def _warn(

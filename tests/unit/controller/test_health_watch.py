@@ -48,6 +48,10 @@ class Apps(Probes):
         self.looks.append(address)
         return self.answers[address]
 
+    async def health_of(self, host: str, address: str, port: int, seconds: float) -> ProbeAnswer:
+        self.looks.append(f"https://{host} at {address}:{port}")
+        return self.answers[address]
+
     async def knock(self, address: str, port: int, seconds: float) -> ProbeAnswer:
         self.looks.append(f"{address}:{port}")
         return self.answers[address]
@@ -90,6 +94,13 @@ async def test_an_app_that_answers_is_looked_at_again_and_again_and_wakes_nobody
     await watching.pass_intervals(5)
     assert 4 <= len(watching.apps.looks) <= 8
     assert (watching.state("a"), watching.woken) == (Reachability.ANSWERS, [])
+
+
+async def test_an_app_behind_a_load_balancer_is_looked_at_through_it_by_https(watching):
+    target = ProbeTarget("203.0.113.9", 443, 30.0, 5.0, 3, "app.example.com")
+    watching.watch.follow("a", target)
+    await watching.pass_intervals(2)
+    assert set(watching.apps.looks) == {"https://app.example.com at 203.0.113.9:443"}
 
 
 async def test_the_looks_of_one_second_wake_the_operator_once(watching):

@@ -390,7 +390,8 @@ class Life:
                 kind, ip = ResourceKind.LOAD_BALANCER, self.balancer_ip
                 self.book(lambda book: books.with_address(book, kind, id_, ip))
             case do.Create(wanted=WantedRecord(domain=domain, ip=ip)):
-                count = 5 + len(self.record.status.replacements if self.record else ())
+                lines = self.record.status.resources if self.record else ()
+                count = 5 + sum(one.kind is ResourceKind.DOMAIN_RECORD for one in lines)
                 self.note(ResourceKind.DOMAIN_RECORD, str(count), domain=domain, ip=ip)
             case do.Create(wanted=WantedCertificate(host=host, ip=ip)):
                 orders = sum(name_of(one) == "CreateCertificate" for one in self.done)

@@ -159,6 +159,26 @@ def test_its_price_is_in_the_estimate():
     assert Decimal(balanced.status.cost.estimated) > Decimal(direct.status.cost.estimated)
 
 
+def test_one_that_somebody_deletes_loses_its_name_at_once_and_another_one_is_made():
+    life = a_life().settle()
+    [name], url = life.record.in_use(ResourceKind.DOMAIN_RECORD), life.status.url
+    life.failing["AwaitLoadBalancer"] = lambda _: life.fail(FailureKind.TRANSIENT, "NotYet")
+    [line] = life.record.in_use(ResourceKind.LOAD_BALANCER)
+    life.book(lambda book: books.with_gone(book, line.kind, line.id, life.now))
+    life.settle()
+    assert [action.line.id for action in life.done if isinstance(action, do.Delete)] == [name.id]
+    assert life.kinds_done().count("CreateLoadBalancer") == 2
+    assert life.condition("Ready") == ("False", "NetworkPath")
+    assert "another one is made" in life.status.message.lower()
+    life.failing.clear()
+    life.balancer_ip = "203.0.113.98"
+    life.pass_time(seconds=30)
+    [name] = life.record.in_use(ResourceKind.DOMAIN_RECORD)
+    assert name.ip == life.balancer_ip
+    assert (life.condition("Ready"), life.status.url) == (("True", "Running"), url)
+    assert life.kinds_done().count("CreateDroplet") == 1
+
+
 def test_a_restart_before_the_session_is_ready_goes_on_with_the_same_load_balancer():
     life = while_it_is_new().restart()
     life.failing.clear()

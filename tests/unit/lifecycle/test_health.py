@@ -142,6 +142,28 @@ def test_behind_a_gateway_only_the_agents_door_is_looked_at():
     assert target(life) == ProbeTarget(IP, None, 30.0, 5.0, 3)
 
 
+def behind_a_load_balancer() -> Life:
+    exposure = {"mode": "LoadBalancer", "domain": "apps.example"}
+    return Life(offer=an_offer(exposure=exposure)).settle()
+
+
+def test_through_its_load_balancer_an_app_is_looked_at_as_its_users_do():
+    life = behind_a_load_balancer()
+    host = life.status.url.removeprefix("https://")
+    assert target(life) == ProbeTarget(life.balancer_ip, 443, 30.0, 5.0, 3, host)
+
+
+def test_a_load_balancer_that_nobody_answers_at_is_looked_at_once():
+    life = behind_a_load_balancer().pass_time(minutes=10)
+    asked = life.kinds_done().count("AwaitLoadBalancer")
+    seen(life, Reachability.SILENT)
+    life.now += timedelta(seconds=1)
+    life.settle().settle()
+    assert healthy(life)[1] == ("False", "NetworkPath")
+    assert f"its load balancer {life.balancer_ip}" in life.status.message
+    assert life.kinds_done().count("AwaitLoadBalancer") == asked + 1
+
+
 def test_an_app_that_does_not_run_or_whose_droplet_goes_is_not_looked_at():
     life = Life()
     life.held.add(do.DeployApp)

@@ -13,8 +13,8 @@ from spawnai.controller.failures import CreationErrored, NotYet
 from spawnai.digitalocean.budget import Priority, Slot
 from spawnai.digitalocean.hosted_certificate_resource import HostedCertificateResource
 from spawnai.digitalocean.load_balancer_resource import LoadBalancerResource
-from spawnai.digitalocean.models import ForwardingRule, LoadBalancerOrder
-from spawnai.droplet.probe import Probes
+from spawnai.digitalocean.models import ForwardingRule, LoadBalancer, LoadBalancerOrder
+from spawnai.droplet.probe import ProbeAnswer, Probes
 from spawnai.lifecycle import actions as do
 from spawnai.lifecycle.kinds import WantedLoadBalancer
 from spawnai.lifecycle.resources import may_still_appear
@@ -87,21 +87,20 @@ class LoadBalancerSteps(Steps):
         if line.ip is None:
             await self._until_active(work, line)
             raise NotYet(f"load balancer {line.id} is active; the app is not seen through it yet")
-        port = work.backing.spec.exposure.https_port
+        host, port = action.subject, work.backing.spec.exposure.https_port
         until = self._clock.now() + WAIT_SECONDS
-        while not await self._probes.serves(line.ip, port, action.subject, PROBE_SECONDS):
+        while (
+            await self._probes.health_of(host, line.ip, port, PROBE_SECONDS) is not ProbeAnswer.UP
+        ):
             if self._clock.now() >= until:
+                await self._shown(work, line)
                 raise NotYet(f"the app does not answer at load balancer {line.id} ({line.ip})")
             await self._clock.sleep(PROBE_SECONDS)
 
     async def _until_active(self, work: Work, line: LedgerEntry) -> None:
-        account = work.backing.account
         until = self._clock.now() + WAIT_SECONDS
         while True:
-            shown = await account.load_balancers.get(line.id, priority=Priority.NEW)
-            if shown is None and not may_still_appear(work.known_since(line), work.utc_now()):
-                work.saw_gone(line.kind, line.id)
-                raise NotYet(f"load balancer {line.id} was deleted outside the operator")
+            shown = await self._shown(work, line)
             if shown is not None and shown.status == "errored":
                 raise CreationErrored(
                     f"DigitalOcean could not make load balancer {line.id}: it is deleted, and "
@@ -116,6 +115,15 @@ class LoadBalancerSteps(Steps):
             if self._clock.now() >= until:
                 raise NotYet(f"load balancer {line.id} is not active yet")
             await self._clock.sleep(LOOK_SECONDS)
+
+    async def _shown(self, work: Work, line: LedgerEntry) -> LoadBalancer | None:
+        """The load balancer as DigitalOcean shows it; None: it may appear yet."""
+        balancers = work.backing.account.load_balancers
+        shown = await balancers.get(line.id, priority=Priority.NEW)
+        if shown is None and not may_still_appear(work.known_since(line), work.utc_now()):
+            work.saw_gone(line.kind, line.id)
+            raise NotYet(f"load balancer {line.id} was deleted outside the operator")
+        return shown
 
     async def _let_in(self, work: Work, line: LedgerEntry) -> None:
         """Open the session's own firewall to it, and to nobody else."""
