@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.support.tls_pairs import DAY, Pair
 from tests.support.virtual_time import START, VirtualClock, virtual_time
 
 from spawnai.api.names import FINALIZER
@@ -13,9 +14,10 @@ from spawnai.api.record import Presence, ResourceKind
 from spawnai.controller.classes.hosted import FAILED, PENDING, REFUSED, HostedCertificates
 from spawnai.controller.classes.ledger import ClassLedgers
 from spawnai.controller.classes.state import ClassProblem
+from spawnai.controller.cluster import ObjectNotFound
 from spawnai.controller.store import Store
 from spawnai.digitalocean.errors import Ambiguous, Busy, Refused
-from spawnai.digitalocean.models import Certificate
+from spawnai.digitalocean.models import Certificate, CertificateUpload
 
 UID = "c1a50000-0000-4000-8000-000000000001"
 BALANCED = {"mode": "LoadBalancer", "domain": "apps.example"}
@@ -57,11 +59,21 @@ class Held:
     def __init__(self) -> None:
         self.all: dict[str, Certificate] = {}
         self.orders: list[str] = []
+        self.uploads: list[CertificateUpload] = []
         self.lost = self.refused = False
         self.in_use: set[str] = set()
 
     async def find(self, name: str, *, priority: object) -> Certificate | None:
         return self.all.get(name)
+
+    async def upload(self, upload: CertificateUpload, *, priority: object) -> Certificate:
+        self.orders.append(upload.name)
+        self.uploads.append(upload)
+        number = f"id-{len(self.orders)}"
+        self.all[upload.name] = Certificate(
+            number, upload.name, "verified", "custom", ("*.apps.example",), START, None
+        )
+        return self.all[upload.name]
 
     async def order(self, name: str, dns_names: Any, *, priority: object) -> Certificate:
         self.orders.append(name)
@@ -85,12 +97,30 @@ class Held:
         self.all = {name: replace(one, state=state) for name, one in self.all.items()}
 
 
+class Secrets:
+    """The Secrets of the operator's namespace, by name."""
+
+    def __init__(self) -> None:
+        self.all: dict[str, Pair] = {}
+
+    async def get_secret(self, namespace: str, name: str) -> dict[str, bytes]:
+        if name not in self.all:
+            raise ObjectNotFound(f"get secret {namespace}/{name}", "not found")
+        pair = self.all[name]
+        return {"tls.crt": pair.chain_pem, "tls.key": pair.key_pem}
+
+
 class Desk:
     def __init__(self) -> None:
         self.clock, self.store, self.api, self.held = VirtualClock(), Store(), ApiServer(), Held()
+        self.secrets = Secrets()
         self.store.put_record(self.api.body())
         self.hosted = HostedCertificates(
-            ClassLedgers(self.api, self.store, "one"), None, self.store, self.clock, "spawnai"
+            ClassLedgers(self.api, self.store, "one"),
+            self.secrets,
+            self.store,
+            self.clock,
+            "spawnai",
         )
         self.account = SimpleNamespace(certificates=self.held)
         self.looks = 0
@@ -213,3 +243,50 @@ async def test_a_class_that_has_left_the_mode_needs_it_no_more():
         assert await desk.look(mode="Direct") is None
     assert desk.held.all == {}
     assert [presence for _, presence in desk.lines()] == [Presence.GONE]
+
+
+OWN = {**BALANCED, "tls": {"secretName": "ours"}}
+
+
+def own_pair(name: str = "*.apps.example") -> Pair:
+    return Pair(name, begin=START - DAY, end=START + 30 * DAY)
+
+
+@virtual_time
+async def test_a_certificate_of_ones_own_is_uploaded_with_its_chain_and_used_at_once():
+    desk = Desk()
+    pair = desk.secrets.all["ours"] = own_pair()
+    hosted = await desk.look(**OWN)
+    assert hosted is not None
+    [upload] = desk.held.uploads
+    assert upload.name == hosted.name
+    sent = f"{upload.certificate_pem}\n{upload.chain_pem}"
+    assert sent.split() == pair.chain_pem.decode().split()
+    assert upload.private_key_pem.encode() == pair.key_pem
+    assert await desk.look(**OWN) == hosted
+    assert len(desk.held.uploads) == 1
+
+
+@virtual_time
+async def test_one_that_changes_is_uploaded_again_and_the_old_one_goes_with_its_last_user():
+    desk = Desk()
+    desk.secrets.all["ours"] = own_pair()
+    old = await desk.look(**OWN)
+    assert old is not None
+    desk.held.in_use.add(old.name)
+    desk.secrets.all["ours"] = own_pair()
+    new = await desk.look(**OWN)
+    assert new is not None
+    assert set(desk.held.all) == {old.name, new.name}
+    desk.held.in_use.clear()
+    await desk.look(**OWN)
+    assert set(desk.held.all) == {new.name}
+
+
+@virtual_time
+async def test_a_secret_that_is_not_there_or_for_another_name_is_said_and_not_uploaded():
+    desk = Desk()
+    assert await desk.problem(**OWN) == "SecretMissing"
+    desk.secrets.all["ours"] = own_pair("*.other.example")
+    assert await desk.problem(**OWN) == "CertificateInvalid"
+    assert desk.held.uploads == []
