@@ -95,7 +95,7 @@ page-pictures: setup ## Make pictures of the console's page, in .local/pictures 
 	@$(BIN)/python -m spawnai_local.pictures
 
 .PHONY: chaos
-chaos: setup ## Let each call of the operator go wrong in every way (25 minutes)
+chaos: setup ## Let each call of the operator go wrong in every way (half an hour)
 	@$(BIN)/python -m spawnai_local.chaos $(if $(PLAN),--plan '$(PLAN)')
 
 .PHONY: compat

@@ -15,6 +15,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from spawnai_local.acme import AcmeServer
+from spawnai_local.acme import front as acme_front
 from spawnai_local.address_block import claim_address_block, first_bindable_port
 from spawnai_local.classes import LOCAL_BALANCED_DOMAIN, LOCAL_DOMAIN, LOCAL_WILDCARD_DOMAIN
 from spawnai_local.claude import ClaudeSimulator, SimulatorSettings
@@ -69,6 +70,7 @@ async def local_cloud(
     *,
     tokens: frozenset[str] = frozenset({LOCAL_DIGITALOCEAN_TOKEN}),
     door: Door = open_door,
+    acme_door: acme_front.Door = acme_front.open_door,
 ) -> AsyncIterator[LocalCloud]:
     """Run a cloud in this process; all of it has ended when the context has.
 
@@ -77,6 +79,7 @@ async def local_cloud(
         settings: how fast and how large it is.
         tokens: what DigitalOcean's API accepts.
         door: what calls to the agents of shell droplets go through.
+        acme_door: what calls to the ACME server go through.
 
     Raises:
         CloudError: this machine has no port for it.
@@ -120,6 +123,7 @@ async def local_cloud(
                 dns=f"{address}:{emulator.dns.port}",
                 http_port=http_port,
                 https_port=https_port,
+                door=acme_door,
             )
             parts.push_async_callback(acme.stop)
             await acme.start(_port(address, _ACME_PORTS))

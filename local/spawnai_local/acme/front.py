@@ -8,6 +8,8 @@ import base64
 import json
 import ssl
 from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,11 +45,42 @@ class AcmeFaults:
     delay_seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class AcmeCall:
+    """A call as it came in. `payload` is what was signed; empty where nothing was."""
+
+    method: str
+    path: str
+    account: str
+    key: str
+    payload: dict[str, Any]
+
+
+Door = Callable[[AcmeCall, Callable[[], Awaitable[web.Response]]], Awaitable[web.Response | None]]
+"""What every call goes through: the call, and what lets it take effect. It returns the answer, or
+None to break the connection."""
+
+
+async def open_door(
+    _call: AcmeCall, perform: Callable[[], Awaitable[web.Response]]
+) -> web.Response | None:
+    """Let every call in."""
+    return await perform()
+
+
 class AcmeFront:
     """An HTTPS server at one address that passes calls on to Pebble."""
 
-    def __init__(self, upstream: str, upstream_roots: str, counters: LimitCounters) -> None:
+    def __init__(
+        self,
+        upstream: str,
+        upstream_roots: str,
+        counters: LimitCounters,
+        *,
+        door: Door = open_door,
+    ) -> None:
         self.counters = counters
+        self._door = door
         self.faults = AcmeFaults()
         self.calls: Counter[str] = Counter()
         """How often each path was asked for, by its beginning as it stands in the directory."""
@@ -99,7 +132,16 @@ class AcmeFront:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        path = request.path
+        call = _call(request, body)
+        answer = await self._door(call, lambda: self._perform(call, request, body))
+        if answer is not None:
+            return answer
+        if request.transport is not None:
+            request.transport.abort()
+        raise asyncio.CancelledError
+
+    async def _perform(self, call: AcmeCall, request: web.Request, body: bytes) -> web.Response:
+        path, payload = call.path, call.payload
         kind = next(
             (
                 known
@@ -112,28 +154,25 @@ class AcmeFront:
         await asyncio.sleep(self.faults.delay_seconds)
         if self.faults.away[kind] > 0:
             self.faults.away[kind] -= 1
-            return _problem("serverInternal", "Service busy; retry later.", 503)
-        jws = _jws(body)
-        account = str(jws.get("kid", ""))
-        payload = jws.get("payload") or {}
+            return problem("serverInternal", "Service busy; retry later.", 503)
         reached: LimitReached | None = None
         if kind == NEW_ORDER:
-            reached = self.counters.order(account, _identifiers(payload))
+            reached = self.counters.order(call.account, _identifiers(payload))
         elif (
             kind == NEW_ACCOUNT
             and not payload.get("onlyReturnExisting")
             # An account that is found again by its key counts for nothing.
-            and str(jws.get("jwk")) not in self._account_keys
+            and call.key not in self._account_keys
         ):
             reached = self.counters.account(request.remote or "")
         if reached is not None:
-            answer = _problem("rateLimited", reached.detail, 429)
+            answer = problem("rateLimited", reached.detail, 429)
             answer.headers["Retry-After"] = str(reached.retry_after_seconds)
             return answer
         response = await self._pass_on(request, body)
         if kind == NEW_ACCOUNT and response.status < 300:  # noqa: PLR2004
-            self._account_keys.add(str(jws.get("jwk")))
-        self._take_note(kind, path, account, payload, response)
+            self._account_keys.add(call.key)
+        self._take_note(kind, path, call.account, payload, response)
         if self.faults.cut[kind] > 0:
             self.faults.cut[kind] -= 1
             return web.Response(status=502, text="<h1>Bad gateway</h1>", content_type="text/html")
@@ -159,7 +198,7 @@ class AcmeFront:
                         answer.headers.add(name, value)
                 return answer
         except (aiohttp.ClientError, TimeoutError):
-            return _problem("serverInternal", "The service is down for maintenance.", 503)
+            return problem("serverInternal", "The service is down for maintenance.", 503)
 
     def _take_note(
         self, kind: str, path: str, account: str, payload: Any, response: web.Response
@@ -181,7 +220,8 @@ class AcmeFront:
                 self.counters.failed(account, document["identifier"]["value"])
 
 
-def _problem(kind: str, detail: str, status: int) -> web.Response:
+def problem(kind: str, detail: str, status: int) -> web.Response:
+    """An ACME server's "no" (RFC 8555, section 6.7)."""
     return web.json_response(
         {"type": f"urn:ietf:params:acme:error:{kind}", "detail": detail, "status": status},
         status=status,
@@ -193,19 +233,20 @@ def _identifiers(payload: Any) -> tuple[str, ...]:
     return tuple(str(one.get("value", "")) for one in payload.get("identifiers", ()))
 
 
-def _jws(body: bytes) -> dict[str, Any]:
-    """The key or its id, and the payload of a signed call; Pebble checks the signature."""
-    try:
+def _call(request: web.Request, body: bytes) -> AcmeCall:
+    """Who signed a call, and what; Pebble checks the signature."""
+    protected, payload = {}, {}
+    with suppress(ValueError, KeyError, TypeError):
         document = json.loads(body)
         protected = json.loads(_decoded(document["protected"]))
-        payload = _decoded(document["payload"])
-        return {
-            "kid": protected.get("kid"),
-            "jwk": protected.get("jwk"),
-            "payload": json.loads(payload) if payload else None,
-        }
-    except (ValueError, KeyError, TypeError):
-        return {}
+        payload = json.loads(_decoded(document["payload"]) or b"{}")
+    return AcmeCall(
+        request.method,
+        request.path,
+        str(protected.get("kid", "")),
+        str(protected.get("jwk")),
+        payload,
+    )
 
 
 def _decoded(text: str) -> bytes:

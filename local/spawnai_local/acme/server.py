@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from spawnai_local.acme.front import AcmeFront
+from spawnai_local.acme.front import AcmeFront, Door, open_door
 from spawnai_local.acme.rate_limits import AcmeLimits, LimitCounters
 from spawnai_local.certificates import CertificateAuthority
 from spawnai_local.processes import ChildProcess, free_port
@@ -35,6 +35,7 @@ class AcmeServer:
         https_port: the same for tls-alpn-01.
         limits: Let's Encrypt's, or others for a test.
         now: seconds since 1970, for the limits.
+        door: what every call goes through.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class AcmeServer:
         https_port: int,
         limits: AcmeLimits | None = None,
         now: Callable[[], float] = time.time,
+        door: Door = open_door,
     ) -> None:
         self.root_path = directory / "root.pem"
         """The roots of this run's certificates: a client that trusts them sees no warning."""
@@ -60,6 +62,7 @@ class AcmeServer:
         self._dns = dns
         self._http_port, self._https_port = http_port, https_port
         self._counters = LimitCounters(limits or AcmeLimits(), now)
+        self._door = door
         self._process: ChildProcess | None = None
 
     @property
@@ -120,6 +123,7 @@ class AcmeServer:
             f"https://{self._address}:{upstream}",
             str(authority.certificate_path),
             self._counters,
+            door=self._door,
         )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pair.certificate, pair.key)

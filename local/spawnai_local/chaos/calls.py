@@ -36,6 +36,7 @@ class Edge(StrEnum):
     CLAUDE = "Claude"
     AGENT = "agent"
     API_SERVER = "API server"
+    ACME = "ACME"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,8 @@ def of_claude(request: Request) -> Call:
 def of_agent(method_and_path: str, session_uid: str) -> Call:
     """Name a call to a droplet's agent."""
     writes = method_and_path.partition(" ")[0] not in READS
-    return Call(Edge.AGENT, method_and_path, (session_uid,), writes=writes)
+    name = re.sub(r"/v1/challenges/.+", "/v1/challenges/{token}", method_and_path)
+    return Call(Edge.AGENT, name, (session_uid,), writes=writes)
 
 
 def of_api_server(request: Request) -> Call:

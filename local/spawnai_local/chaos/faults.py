@@ -42,9 +42,10 @@ CALLER_SECONDS = {
     Edge.CLAUDE: 60.0,
     Edge.AGENT: 12.0,
     Edge.API_SERVER: 10.0,
+    Edge.ACME: 10.0,
 }
 """How long the operator waits for an answer (digitalocean/client.py, generation/claude.py,
-droplet/client.py, controller/cluster.py)."""
+droplet/client.py, controller/cluster.py, acme/client.py)."""
 
 SILENCE_SECONDS = 90.0
 """How long an answer is held back: longer than any time limit of the operator for one call."""

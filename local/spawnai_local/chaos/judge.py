@@ -68,6 +68,7 @@ class Judge:
             found += self._names(life)
             found += self._books(life)
             found += self._tokens(life)
+            found += self._certificates(life)
         found += self._rest(life)
         found += self._prompt(life, lost)
         return found
@@ -122,6 +123,14 @@ class Judge:
             for line in self._stack.emulator.cloud.bill.lines()
             if tag in line.tags and not line.canary
         ]
+
+    def _certificates(self, life: Life) -> Iterator[str]:
+        orders = self._stack.orders
+        issued, revoked = orders.issued[life.uid], orders.revoked[life.uid]
+        if issued > 1:
+            yield f"1: {issued} certificates were issued for it"
+        if revoked < issued:
+            yield f"1: it is over, and {revoked} of {issued} certificates were revoked"
 
     # 2: the ledger.
 

@@ -42,6 +42,8 @@ class Flavour(StrEnum):
     """A script with a firewall of its own."""
     SHARED_FIREWALL = "shared-firewall"
     """A web page behind its class's firewall."""
+    CERTIFIED = "certified"
+    """A web page at its droplet's address, with a certificate for it."""
 
 
 BY_CHANCE = frozenset(

@@ -61,6 +61,8 @@ async def record(
                     (Flavour.OWN_FIREWALL, None),
                     (Flavour.SHARED_FIREWALL, None),
                     (Flavour.OWN_FIREWALL, Situation.DELETED),
+                    (Flavour.CERTIFIED, None),
+                    (Flavour.CERTIFIED, Situation.DELETED),
                 ],
                 world.stack.lanes,
                 strict=False,
@@ -89,12 +91,14 @@ async def record(
     await asyncio.gather(*(living.live(life) for life in calm))
     lives += calm
     flavours = {life.name: life.flavour for life in lives}
+    # What others call too is not about the certificate.
+    log = sorted(world.gate.log, key=lambda one: flavours.get(one.owner or "") is Flavour.CERTIFIED)
     kinds = {life.name: (life.flavour, life.situation) for life in lives}
     recorded = [
         Recorded(
             kinds.get(one.owner or ""), one.owner or "", Situation(one.situation), flavour, one.call
         )
-        for one in world.gate.log
+        for one in log
         if one.situation is not None
         if not (one.call.name in AFTER_A_START and one.situation in ENDINGS)
         for flavour in [flavours.get(one.owner or "", Flavour.OWN_FIREWALL)]

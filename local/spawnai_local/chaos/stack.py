@@ -18,12 +18,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
+from aiohttp import web
 
 from spawnai.api.spawnclass import LifetimeSpec
+from spawnai_local import toolchain
+from spawnai_local.acme.front import AcmeCall
 from spawnai_local.chaos import calls
 from spawnai_local.chaos.calls import Edge
 from spawnai_local.chaos.faults import KILLS, OF_CLAUDE
 from spawnai_local.chaos.gate import Gate, Passage, Trap
+from spawnai_local.chaos.orders import Orders, refusal
 from spawnai_local.chaos.proxy import Proxy
 from spawnai_local.chaos.strays import MINIMUM_AGE_SECONDS
 from spawnai_local.claude import ClaudeSimulator
@@ -75,6 +79,8 @@ class StackError(Exception):
 class ChaosStack(LocalStack):
     """A local stack whose operator sees everything through a gate."""
 
+    orders: Orders
+
     def __init__(self, directory: Path, *, lanes: int = LANES) -> None:
         super().__init__(
             StackSettings(directory, local_cloud=CLOUD, lifetime=LIFETIME, operator=False)
@@ -117,15 +123,18 @@ class ChaosStack(LocalStack):
     # The parts, as LocalStack starts them.
 
     async def _start_cloud(self) -> None:
+        pebble = await asyncio.to_thread(toolchain.pebble, self._progress)
         self._cloud = await self._parts_here.enter_async_context(
             local_cloud(
                 self.directory,
-                self.settings.local_cloud,
+                replace(self.settings.local_cloud, pebble=str(pebble)),
                 tokens=frozenset((*self.lanes, *self.unused_tokens)),
                 door=self._door,
+                acme_door=self._acme_door,
             )
         )
         self.cloud = self._cloud.report
+        self.orders = Orders(self.emulator.cloud.droplets.session_at)
         router = self.emulator.cloud.router()
         digitalocean = await self._proxy(
             Proxy(
@@ -196,6 +205,23 @@ class ChaosStack(LocalStack):
             answer = await self.gate.through(passage, perform, _agent_refusal)
         finally:
             passage.status = answer[0] if answer is not None else None
+            passage.ended_at = time.time()
+        return answer
+
+    async def _acme_door(
+        self, asked: AcmeCall, perform: Callable[[], Awaitable[web.Response]]
+    ) -> web.Response | None:
+        async def perform_and_learn() -> web.Response:
+            answer = await perform()
+            self.orders.learn(asked, answer)
+            return answer
+
+        passage = self.gate.enter(self.orders.call(asked))
+        answer: web.Response | None = None
+        try:
+            answer = await self.gate.through(passage, perform_and_learn, refusal)
+        finally:
+            passage.status = answer.status if answer is not None else None
             passage.ended_at = time.time()
         return answer
 

@@ -18,6 +18,7 @@ from spawnai.api.spawnclass import (
     ExposureSpec,
     FirewallMode,
     FirewallSpec,
+    Https,
 )
 from spawnai.controller.operator import LEASE_NAME
 from spawnai_local.bench.cluster import (
@@ -147,7 +148,7 @@ class World:
         spec = ClassSpec(
             lifetime=LIFETIME,
             credentials=CredentialsSpec(secret_name=lane),
-            exposure=ExposureSpec(http_port=self.stack.cloud.http_port, domain=LOCAL_DOMAIN),
+            exposure=self._exposure(flavour),
             firewall=FirewallSpec(mode=FirewallMode.PER_SESSION if own else FirewallMode.SHARED),
         )
         made = await self.cluster.create(
@@ -175,6 +176,12 @@ class World:
         )
         gate.owners[session["metadata"]["uid"]] = name
         gate.uids[name] = session["metadata"]["uid"]
+
+    def _exposure(self, flavour: Flavour) -> ExposureSpec:
+        http_port = self.stack.cloud.http_port
+        if flavour is Flavour.CERTIFIED:
+            return ExposureSpec(http_port=http_port)
+        return ExposureSpec(http_port=http_port, domain=LOCAL_DOMAIN, https=Https.OFF)
 
     async def annotate(self, name: str, **annotations: str) -> None:
         """`kubectl annotate`."""

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 VERSION = "shell"
 _FOLDER = "/opt/spawnai"
+_CHALLENGES = "/.well-known/acme-challenge/"
 _NPM_CACHE = f"{_FOLDER}/npm-cache"  # only the builder of an image names it
 _HEAD_MAX_BYTES = 16 * 1024
 _BODY_MAX_BYTES = 4 * 1024 * 1024
@@ -155,6 +156,7 @@ class Shell:
         self._pace = pace
         self._through = through
         self._stopped = False
+        self._proofs: dict[str, str] = {}
         self._seconds = seconds
         self._on_power_off = on_power_off
         self._expires_at = bootstrap.expires_at
@@ -178,7 +180,7 @@ class Shell:
         port = self._bootstrap.http_port
         try:
             self._web = await asyncio.start_server(
-                self._serve_health, address, port, limit=_HEAD_MAX_BYTES
+                self._serve_web, address, port, limit=_HEAD_MAX_BYTES
             )
         except PermissionError:
             log.warning("port %d may not be opened here, so no shell answers /health", port)
@@ -194,18 +196,25 @@ class Shell:
             limit=_HEAD_MAX_BYTES,
         )
 
-    async def _serve_health(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        """What Caddy answers to GET /health; a shell serves nothing else."""
+    async def _serve_web(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """What Caddy answers to GET /health, and to an ACME server that looks for a proof; a shell
+        serves nothing else.
+        """
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _AFTER_SECONDS)
-            state = self._state()
-            status = "200 OK" if state in {"running", "finished"} else "503 Service Unavailable"
-            body = json.dumps({"state": state})
-            head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
-            writer.write(f"{head}\r\n{body}".encode())
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _AFTER_SECONDS)
+            _, path, _ = head.decode("latin-1").split(" ", 2)
+            status, body = self._page(path)
+            head_lines = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close"
+            writer.write(f"{head_lines}\r\n\r\n{body}".encode())
         writer.close()
+
+    def _page(self, path: str) -> tuple[str, str]:
+        if path.startswith(_CHALLENGES):
+            proof = self._proofs.get(path.removeprefix(_CHALLENGES))
+            return ("404 Not Found", "") if proof is None else ("200 OK", proof)
+        state = self._state()
+        is_well = state in {"running", "finished"}
+        return ("200 OK" if is_well else "503 Service Unavailable"), json.dumps({"state": state})
 
     async def close(self) -> None:
         """Cut the power."""
@@ -370,9 +379,11 @@ class Shell:
                 await _document(headers, reader)
                 return 200, {"accepted": True}
             case "PUT", path if path.startswith("/v1/challenges/"):
-                await _document(headers, reader)
+                document = await _document(headers, reader)
+                self._proofs[path.rpartition("/")[2]] = str(document["keyAuthorization"])
                 return 200, {"accepted": True}
             case "DELETE", path if path.startswith("/v1/challenges/"):
+                self._proofs.pop(path.rpartition("/")[2], None)
                 return 200, {"accepted": True}
             case "POST", "/v1/stop":
                 await _document(headers, reader)

@@ -7,6 +7,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
+from spawnai.controller.actions.certificates import shows_proof
 from spawnai.droplet.client import (
     AgentClient,
     AgentRejected,
@@ -112,6 +113,20 @@ async def test_what_the_real_agent_is_told_of_its_doors_a_shell_takes_too(host):
         assert (await agent.read_log()).lines == ()
         assert await agent.read_usage() == ((), 0)
         await agent.stop()
+
+
+async def test_a_proof_is_shown_to_who_looks_for_it_until_it_is_withdrawn(host):
+    address = host.allocate_address()
+    data = render_user_data(replace(bootstrap(), http_port=8080))
+    await host.boot(1, address, data, 1024)
+    url = f"http://{address}:8080/.well-known/acme-challenge/token"
+
+    async with AgentClient(address, 8443, credentials()) as agent:
+        assert not await shows_proof(url, address, "token.thumbprint")
+        await agent.put_challenge("token", "token.thumbprint")
+        assert await shows_proof(url, address, "token.thumbprint")
+        await agent.delete_challenge("token")
+        assert not await shows_proof(url, address, "token.thumbprint")
 
 
 async def test_another_token_is_refused(host):

@@ -12,6 +12,7 @@ from spawnai_local.chaos.faults import Fault
 from spawnai_local.chaos.gate import Gate, Passage, Trap
 from spawnai_local.chaos.judge import Judge
 from spawnai_local.chaos.lives import Life
+from spawnai_local.chaos.orders import Orders
 from spawnai_local.chaos.plans import Flavour, Situation
 from spawnai_local.classes import LOCAL_DOMAIN
 from spawnai_local.claude import ClaudeSimulator
@@ -32,7 +33,11 @@ class Scene:
         self.cloud.domains.create({"name": LOCAL_DOMAIN})
         self.gate = Gate()
         self.stack = SimpleNamespace(
-            emulator=self.emulator, claude=ClaudeSimulator(), gate=self.gate, kills=[]
+            emulator=self.emulator,
+            claude=ClaudeSimulator(),
+            gate=self.gate,
+            orders=Orders(self.cloud.droplets.session_at),
+            kills=[],
         )
         self.judge = Judge(self.stack)
         self.life = Life("plan-1", "lane-00", Flavour.OWN_FIREWALL, Situation.CREATING, uid=UID)
@@ -132,6 +137,15 @@ async def test_a_name_that_leads_to_a_stranger(scene):
     record = scene.name_for(STRANGER)
     scene.cloud.domains.delete_record(LOCAL_DOMAIN, record.id)
     assert any(f"pointed at {STRANGER}" in one for one in scene.verdict())
+
+
+async def test_a_certificate_that_is_not_revoked_and_one_too_many(scene):
+    scene.end(scene.droplet())
+    scene.stack.orders.issued[UID], scene.stack.orders.revoked[UID] = 2, 1
+    assert scene.verdict() == [
+        "1: 2 certificates were issued for it",
+        "1: it is over, and 1 of 2 certificates were revoked",
+    ]
 
 
 async def test_a_write_at_rest(scene):
