@@ -55,6 +55,7 @@ class Droplet:
     http_port: int
     https_port: int
     said: str = "It lives"
+    takes_seconds: float = 0.0
     proofs: dict[str, str] = field(default_factory=dict)
     runners: list[web.AppRunner] = field(default_factory=list)
 
@@ -68,7 +69,7 @@ class Droplet:
         application = web.Application()
         application.router.add_get("/socket", self._socket)
         application.router.add_get("/events", self._events)
-        application.router.add_get("/{path:.*}", self._page)
+        application.router.add_route("*", "/{path:.*}", self._page)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
         await runner.setup()
         await web.TCPSite(runner, self.address, self.https_port, ssl_context=context).start()
@@ -90,6 +91,7 @@ class Droplet:
     async def _page(self, request: web.Request) -> web.Response:
         if request.host.partition(":")[0] != f"{self.label}.{DOMAIN}":
             return web.Response(status=421)
+        await asyncio.sleep(self.takes_seconds)
         return web.Response(text=f"{self.said} at {request.host}")
 
     async def _proof(self, request: web.Request) -> web.Response:
@@ -195,6 +197,14 @@ class Gateway:
         await droplet.start(self.folder)
         self.droplets.append(droplet)
         return droplet
+
+    def replica(self, folder: Path) -> "Gateway":
+        """Another one before the same droplets, at an address of its own; it is to be started."""
+        other = Gateway(folder, [self.droplet_addresses.pop(), *self.droplet_addresses])
+        other.public = self.public
+        ports = {"droplet_http_port", "droplet_https_port"}
+        other.settings = other.settings.model_copy(update=self.settings.model_dump(include=ports))
+        return other
 
     def client(self) -> aiohttp.ClientSession:
         """A browser outside that knows the public root and where the gateway is."""
@@ -343,6 +353,51 @@ async def test_a_pair_that_does_not_fit_leaves_the_one_before_in_service(gateway
             await asyncio.sleep(0.05)
     assert "does not match" in gateway.reloading.problem
     assert await served_serial(gateway) == before
+
+
+async def test_a_replica_that_is_killed_under_load_loses_what_was_in_flight_on_it_alone(
+    gateway, tmp_path
+):
+    """A hundred requests a second, sent to both in turn; who finds one closed asks the other.
+
+    They are POSTs: a GET whose answer is lost is sent again by most clients.
+    """
+    document = session("board", gateway.droplet_addresses[0])
+    other = gateway.replica(tmp_path)
+    await other.start()
+    droplet = await gateway.droplet(document)
+    droplet.takes_seconds = 0.2
+    statuses: list[int] = []
+    lost: list[tuple[Gateway, int]] = []
+    async with gateway.client() as first, other.client() as second:
+        clients = {gateway: first, other: second}
+        for replica in clients:
+            replica.routes.put(document)
+
+        async def ask(number: int) -> None:
+            for replica in (gateway, other) if number % 2 else (other, gateway):
+                try:
+                    async with clients[replica].post(replica.url(document)) as answer:
+                        statuses.append(answer.status)
+                        return
+                except aiohttp.ClientConnectorError:
+                    continue  # refused, so nothing was sent
+                except aiohttp.ClientError:
+                    lost.append((replica, number))
+                    return
+
+        async with asyncio.TaskGroup() as asked:
+            for number in range(120):
+                asked.create_task(ask(number))
+                await asyncio.sleep(0.01)
+                if number == 60:
+                    assert gateway.caddy.pid is not None
+                    os.kill(gateway.caddy.pid, signal.SIGKILL)
+    await other.stop()
+    assert lost, "nothing was in flight"
+    assert {replica for replica, _ in lost} == {gateway}
+    assert max(number for _, number in lost) <= 65
+    assert statuses == [200] * (120 - len(lost))
 
 
 async def test_a_caddy_that_was_started_again_is_given_its_configuration_again(gateway):
