@@ -8,6 +8,7 @@ import asyncio
 import base64
 import contextlib
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from spawnai.api.names import GATEWAY_TLS_SECRET
@@ -25,22 +26,37 @@ _SYNC_SECONDS = 5.0
 """Between two looks at the Secrets once they are there. A kubelet takes up to a minute."""
 
 
+async def mount_secrets(kubectl: Kubectl, namespace: str, directory: Path) -> bool:
+    """Lay both Secrets into files of a folder; returns whether they are there."""
+    for secret in (droplets_authority.SECRET_NAME, GATEWAY_TLS_SECRET):
+        try:
+            found = await kubectl.json("get", "secret", secret, "-n", namespace)
+        except KubectlError:
+            return False
+        for name, value in found["data"].items():
+            path, content = directory / name, base64.b64decode(value)
+            if not path.exists() or path.read_bytes() != content:
+                path.touch(mode=0o600)
+                path.write_bytes(content)
+    return True
+
+
 class LocalGateway:
-    """One gateway, at the cloud's own address."""
+    """One gateway, at the cloud's own address. `mount` lays its Secrets into `directory`, and
+    returns whether they are there.
+    """
 
     def __init__(
         self,
         directory: Path,
         cloud: CloudReport,
-        kubectl: Kubectl,
-        namespace: str,
         kubeconfig: Path,
+        mount: Callable[[], Awaitable[bool]],
     ) -> None:
         self._directory = directory
         self._cloud = cloud
-        self._kubectl = kubectl
-        self._namespace = namespace
         self._kubeconfig = kubeconfig
+        self._mount = mount
         self._processes: list[ChildProcess] = []
         self._mounts: asyncio.Task[None] | None = None
 
@@ -89,6 +105,11 @@ class LocalGateway:
         for process in self._processes:
             await process.stop()
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes that run: `spawnai gateway`, then Caddy."""
+        return tuple(one.pid for one in self._processes if one.pid is not None)
+
     def _environment(self) -> dict[str, str]:
         address = str(self._cloud.dns_address)
         return {
@@ -105,20 +126,6 @@ class LocalGateway:
             "SPAWNAI_GATEWAY_CA": str(self._directory),
             "SPAWNAI_HTTP_ADDRESS": f"127.0.0.1:{free_port()}",
         }
-
-    async def _mount(self) -> bool:
-        """Lay both Secrets into files; returns whether they are there."""
-        for secret in (droplets_authority.SECRET_NAME, GATEWAY_TLS_SECRET):
-            try:
-                found = await self._kubectl.json("get", "secret", secret, "-n", self._namespace)
-            except KubectlError:
-                return False
-            for name, value in found["data"].items():
-                path, content = self._directory / name, base64.b64decode(value)
-                if not path.exists() or path.read_bytes() != content:
-                    path.touch(mode=0o600)
-                    path.write_bytes(content)
-        return True
 
     async def _keep_mounted(self) -> None:
         while True:

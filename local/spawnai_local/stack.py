@@ -25,6 +25,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
@@ -44,7 +45,7 @@ from spawnai_local.classes import (
 from spawnai_local.cloud_settings import NO_CLOUD, CloudReport
 from spawnai_local.console import LocalConsole
 from spawnai_local.control_plane import ControlPlane
-from spawnai_local.gateway import LocalGateway
+from spawnai_local.gateway import LocalGateway, mount_secrets
 from spawnai_local.guard import Guard
 from spawnai_local.helm import Helm
 from spawnai_local.inspector import LocalInspector, NotInspected
@@ -460,13 +461,9 @@ class LocalStack:
 
     async def _start_gateway(self) -> None:
         started = time.monotonic()
-        self.gateway = LocalGateway(
-            self.directory / "gateway",
-            self.cloud,
-            self.kubectl,
-            self.manifests.namespace,
-            self.operator_kubeconfig,
-        )
+        directory = self.directory / "gateway"
+        mount = partial(mount_secrets, self.kubectl, self.manifests.namespace, directory)
+        self.gateway = LocalGateway(directory, self.cloud, self.operator_kubeconfig, mount)
         try:
             await self.gateway.start()
         except TimeoutError:

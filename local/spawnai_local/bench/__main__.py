@@ -8,7 +8,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from spawnai_local.bench import apps, crowd, https, lives, machine, money, pages, report, starts
+from spawnai_local.bench import (
+    apps,
+    crowd,
+    gateway,
+    https,
+    lives,
+    machine,
+    money,
+    pages,
+    report,
+    starts,
+)
 from spawnai_local.bench.figures import Figure
 from spawnai_local.interruption import run_until_interrupted
 from spawnai_local.narration import Narrator
@@ -16,7 +27,7 @@ from spawnai_local.paths import checkout
 from spawnai_local.up import READABLE_ERRORS
 
 CROWD_PARTS = ("rest", "restart", "expiry", "pressure")
-PARTS = ("lives", *CROWD_PARTS, "console", "apps", "https", "money")
+PARTS = ("lives", *CROWD_PARTS, "console", "apps", "https", "gateway", "money")
 LARGE = "crowd10k"
 STARTS = "starts"
 ALONE = frozenset({LARGE, STARTS})
@@ -40,6 +51,7 @@ class Size:
     pages: int = 1000
     changes: int = 20
     served: int = 20
+    led: int = 10_000
     orders: int = 1000
     ledgers: int = 100_000
 
@@ -140,6 +152,10 @@ async def _run(narrator: Narrator, parts: frozenset[str], size: Size) -> int:
             narrator.step(f"{size.served} sessions at once in each mode with HTTPS")
             served = await https.measure(directory / "https", narrator, sessions=size.served)
             figures += _told(narrator, served.figures())
+        if "gateway" in parts:
+            narrator.step(f"A gateway with 1 and with {size.led} sessions")
+            led = await gateway.measure(directory / "gateway", narrator, sessions=size.led)
+            figures += _told(narrator, led.figures())
         if "money" in parts:
             narrator.step(f"{size.orders} orders over limits, and {size.ledgers} ledgers exported")
             paid = await money.measure(

@@ -101,14 +101,19 @@ class OperatorProcess:
         )
 
     def memory(self) -> Memory:
-        """Its memory now, from /proc (VmRSS and VmHWM)."""
-        text = Path(f"/proc/{self.pid}/status").read_text()
-        fields = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB$", text, re.MULTILINE))
-        return Memory(int(fields["VmRSS"]) * 1024, int(fields["VmHWM"]) * 1024)
+        """Its memory now."""
+        return memory_of(self.pid)
 
     def cpu_seconds(self) -> float:
         """Processor time it has used so far, its own and the kernel's for it."""
         return cpu_seconds_of(self.pid)
+
+
+def memory_of(pid: int) -> Memory:
+    """The memory of a process now, from /proc (VmRSS and VmHWM)."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    fields = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB$", text, re.MULTILINE))
+    return Memory(int(fields["VmRSS"]) * 1024, int(fields["VmHWM"]) * 1024)
 
 
 def cpu_seconds_of(pid: int) -> float:
