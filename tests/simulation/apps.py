@@ -206,7 +206,10 @@ class SimulatedProbes:
 
     async def health_of(self, host: str, address: str, port: int, seconds: float) -> ProbeAnswer:
         behind = self._agents.behind_balancer(address)
-        return await self.health(behind, port, seconds) if behind is not None else ProbeAnswer.NONE
+        if behind is None:
+            return ProbeAnswer.NONE
+        seen = await self.health(behind, port, seconds)
+        return ProbeAnswer.DOWN if seen is ProbeAnswer.NONE else seen
 
     async def knock(self, address: str, port: int, seconds: float) -> ProbeAnswer:
         seen = await self.health(address, port, seconds)

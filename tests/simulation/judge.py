@@ -564,6 +564,10 @@ class Judge:
         broke = self._broke_at(life)
         if broke is None or self._is_unsure(life) or self.now < max(life.changed, broke) + 10:
             return
+        ledger = self.ledgers.get(life.uid)
+        replaced = ledger.replacements if ledger is not None else ()
+        if self.cloud.balancers and replaced and not replaced[-1].finished_at:
+            return  # It is asked again once its new load balancer leads to it.
         if self._wire.disturbed(min(broke, self.now - 30), self.now) is None:
             self.blame(f"{life.key} is called Expired, though its app had stopped for good")
 

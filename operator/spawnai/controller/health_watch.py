@@ -146,20 +146,27 @@ class HealthWatch:
         self._news.set()
 
     async def _look(self, uid: str, followed: _Followed) -> None:
-        target = followed.target
-        if target.port is None:
-            answer = await self._probes.knock(target.address, AGENT_PORT, target.timeout)
-        elif target.host is not None:
-            answer = await self._probes.health_of(
-                target.host, target.address, target.port, target.timeout
-            )
-        else:
-            answer = await self._probes.health(target.address, target.port, target.timeout)
+        answer = await self._ask(followed.target)
         if self._followed.get(uid) is not followed:
             return
         self._metrics.health_probe(answer.value)
         self._schedule(uid, followed, self._random.uniform(1 - JITTER, 1 + JITTER))
         self._take_in(uid, followed, answer)
+
+    async def _ask(self, target: ProbeTarget) -> ProbeAnswer:
+        if target.port is not None:
+            return await self._probes.health(target.address, target.port, target.timeout)
+        if (entry := target.entry) is not None:
+            answer = await self._probes.health_of(
+                entry.host, entry.address, entry.port, target.timeout
+            )
+            if answer is not ProbeAnswer.DOWN:
+                return answer
+            # A load balancer answers also for a droplet that does not.
+        knocked = await self._probes.knock(target.address, AGENT_PORT, target.timeout)
+        if target.entry is not None and knocked is ProbeAnswer.UP:
+            return ProbeAnswer.DOWN
+        return knocked
 
     def _take_in(self, uid: str, followed: _Followed, answer: ProbeAnswer) -> None:
         now = self._clock.utc_now()

@@ -53,11 +53,20 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """A load balancer that leads to an app, asked by HTTPS for the app's host."""
+
+    host: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeTarget:
     """Where an app is looked at from outside, and how often. Durations in seconds.
 
-    `port`: of its web server; None: only the agent's door can be reached. `host`: what is asked for
-    there, by HTTPS; None: plain HTTP.
+    `address` and `port`: of the droplet and its web server; without a port only the agent's door
+    can be reached. `entry`: what is asked instead of the web server.
     """
 
     address: str
@@ -65,14 +74,14 @@ class ProbeTarget:
     interval: float
     timeout: float
     failures: int
-    host: str | None = None
+    entry: Entry | None = None
 
 
 def probe_target(o: Observation, status: SessionStatus) -> ProbeTarget | None:
     """Where the session's app is to be looked at; None: not now.
 
-    Behind a gateway only that may reach its web server; then its agent's door is looked at. Through
-    a load balancer it is looked at as its users do: nothing else tells that somebody deleted it.
+    Behind a gateway only that may reach its web server; then its agent's door is looked at. A load
+    balancer is asked as users ask it: nothing else tells that somebody deleted it.
     """
     record, offer, session = o.record, o.offer, o.session
     if record is None or offer is None or session is None or status.phase is not Phase.RUNNING:
@@ -99,7 +108,7 @@ def probe_target(o: Observation, status: SessionStatus) -> ProbeTarget | None:
     if balancer is None or balancer.ip is None:
         return target
     host = host_of(session, offer, balancer.ip)
-    return replace(target, address=balancer.ip, port=exposure.https_port, host=host)
+    return replace(target, entry=Entry(host, balancer.ip, exposure.https_port))
 
 
 def is_blind(silent: int, followed: int) -> bool:

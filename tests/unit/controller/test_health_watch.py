@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from spawnai.controller.health_watch import HealthWatch
 from spawnai.droplet.probe import ProbeAnswer, Probes, read_answer
-from spawnai.lifecycle.health import ProbeTarget
+from spawnai.lifecycle.health import Entry, ProbeTarget
 from spawnai.lifecycle.observation import Reachability
 from spawnai.telemetry.metrics import Metrics
 
@@ -96,11 +96,32 @@ async def test_an_app_that_answers_is_looked_at_again_and_again_and_wakes_nobody
     assert (watching.state("a"), watching.woken) == (Reachability.ANSWERS, [])
 
 
+BALANCED = ProbeTarget(
+    "203.0.113.7", None, 30.0, 5.0, 3, Entry("app.example.com", "203.0.113.9", 443)
+)
+
+
 async def test_an_app_behind_a_load_balancer_is_looked_at_through_it_by_https(watching):
-    target = ProbeTarget("203.0.113.9", 443, 30.0, 5.0, 3, "app.example.com")
-    watching.watch.follow("a", target)
+    watching.watch.follow("a", BALANCED)
     await watching.pass_intervals(2)
     assert set(watching.apps.looks) == {"https://app.example.com at 203.0.113.9:443"}
+
+
+@pytest.mark.parametrize(
+    ("balancer", "droplet", "seen"),
+    [
+        (NONE, UP, Reachability.SILENT),
+        (DOWN, UP, Reachability.DOWN),
+        (DOWN, NONE, Reachability.SILENT),
+    ],
+)
+async def test_a_load_balancer_that_answers_for_a_silent_droplet_hides_it_from_nobody(
+    watching, balancer, droplet, seen
+):
+    watching.apps.answers |= {"203.0.113.9": balancer, "203.0.113.7": droplet}
+    watching.watch.follow("a", BALANCED)
+    await watching.pass_intervals(4)
+    assert watching.state("a") is seen
 
 
 async def test_the_looks_of_one_second_wake_the_operator_once(watching):

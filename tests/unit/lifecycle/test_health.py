@@ -7,7 +7,7 @@ from tests.unit.lifecycle.life import IP, Life, a_session, an_offer
 
 from spawnai.api.session import AppType, SessionSpec
 from spawnai.lifecycle import actions as do
-from spawnai.lifecycle.health import ProbeTarget, is_blind, probe_target
+from spawnai.lifecycle.health import Entry, ProbeTarget, is_blind, probe_target
 from spawnai.lifecycle.observation import (
     AppView,
     DropletView,
@@ -150,7 +150,8 @@ def behind_a_load_balancer() -> Life:
 def test_through_its_load_balancer_an_app_is_looked_at_as_its_users_do():
     life = behind_a_load_balancer()
     host = life.status.url.removeprefix("https://")
-    assert target(life) == ProbeTarget(life.balancer_ip, 443, 30.0, 5.0, 3, host)
+    entry = Entry(host, life.balancer_ip, 443)
+    assert target(life) == ProbeTarget(IP, None, 30.0, 5.0, 3, entry)
 
 
 def test_a_load_balancer_that_nobody_answers_at_is_looked_at_once():
