@@ -89,7 +89,9 @@ class BudgetReports:
         except ObjectNotFound:
             return
         self._written_at[name] = self._clock.now()
-        self._store.put_budget(body)
+        known = self._store.budget(name)
+        if known is not None and known.uid == stored.uid:  # Or its deletion was seen meanwhile.
+            self._store.put_budget(body)
         self._warn(stored, status)
 
     def _warn(self, before: StoredBudget, status: BudgetStatus) -> None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 
 import pytest
-from tests.contract.pools.world import Session, World
+from tests.contract.pools.world import POOL, Session, World
 from tests.support.mortal_world import NAME
 
 from spawnai_local.digitalocean.client import ControlClient
@@ -177,6 +177,19 @@ async def test_a_pool_that_is_deleted_and_made_again_goes_on_with_its_spares(wor
     world.records.pool = pool
     await world.look()
     assert world.droplets() == [spare]
+
+
+async def test_one_whose_deletion_is_seen_before_an_answer_stays_deleted(world, monkeypatch):
+    patch = world.cluster.patch_pool_status
+
+    async def patch_and_delete(*change):
+        body = await patch(*change)
+        world.store.remove_pool(POOL)
+        return body
+
+    monkeypatch.setattr(world.cluster, "patch_pool_status", patch_and_delete)
+    await world.look()
+    assert world.store.pool(POOL) is None
 
 
 async def test_spares_that_boot_with_something_else_are_replaced(world):

@@ -85,6 +85,20 @@ async def test_it_says_what_is_reserved_and_left_and_when_it_is_full_again(desk)
     assert desk.told == []
 
 
+async def test_one_whose_deletion_is_seen_before_an_answer_stays_deleted(desk):
+    desk.put_budget()
+    write = desk._write
+
+    async def write_and_delete(*change):
+        body = await write(*change)
+        desk.store.remove_budget("team")
+        return body
+
+    desk.reports._cluster.patch_budget_status = write_and_delete
+    await desk.reports.report("team")
+    assert desk.store.budget("team") is None
+
+
 async def test_equal_sums_are_not_written_again(desk):
     desk.put_budget()
     await desk.report()

@@ -502,7 +502,9 @@ class Pools:
             )
         except ObjectNotFound:
             return
-        self._store.put_pool(body)
+        known = self._store.pool(pool.name)
+        if known is not None and known.uid == pool.uid:  # Or its deletion was seen meanwhile.
+            self._store.put_pool(body)
         stalled = find_condition(status.conditions, ConditionType.STALLED)
         before = find_condition(pool.status.conditions, ConditionType.STALLED)
         if stalled is not None and (before is None or before.reason != stalled.reason):
