@@ -180,11 +180,21 @@ class ApiServer:
     def cut(self, seconds: float) -> None:
         """Break all watches for a while. They begin again with a list, as after 410 Gone."""
         self._deaf = True
-        self._wire.loop.outside(seconds, self._relist)
+        self._wire.loop.outside(seconds, self._relist, self._wire.loop.time())
 
-    def _relist(self) -> None:
+    def _relist(self, since: float) -> None:
+        """The gap is over. What session and ledger have gone is found out by looking for them; for
+        the rest there is a comparison of its own, with tests of its own (controller/resync.py).
+        """
         self._deaf = False
+        missed = [
+            (kind, body)
+            for moment, kind, _, event, body in self._log
+            if moment >= since and event == "DELETED" and kind in ("budget", "pool")
+        ]
         for watcher in self._watchers:
+            for kind, body in missed:
+                self._show(watcher, kind, "DELETED", body)
             for (kind, _), body in self.objects.items():
                 self._show(watcher, kind, None, body)
 

@@ -354,7 +354,7 @@ class SimulatedDroplets:
             ours = sum(
                 1
                 for droplet in cloud.droplets.values()
-                if droplet.accepted == NEVER and droplet.session is not None
+                if droplet.accepted == NEVER and (droplet.session or droplet.spare) is not None
             )
             if ours >= cloud.wire.story.settings.droplet_limit:
                 raise errors.OverQuota("creating this would exceed your droplet limit")

@@ -45,6 +45,9 @@ REVOCATION_SECONDS = 100.0
 FOUND_SECONDS = 10.0
 """How soon a name that comes late must be found while its session ends."""
 
+NAME_SECONDS = 120.0
+"""How long a DNS record may take to show whose answer was lost (docs/architecture.md)."""
+
 SETTLING_SECONDS = 150.0
 """How long a second droplet of one session may be billed."""
 
@@ -367,8 +370,9 @@ class Judge:
                 known = self.ledgers.get(uid, RecordStatus())
                 was_open = uid in self.ledgers and self.ledgers[uid].completed_at is None
                 self.ledgers[uid] = RecordStatus.model_validate(after.get("status") or {})
-                for entry in self.ledgers[uid].resources:
-                    self._noted.setdefault(entry.id, self.now)
+                if uid in self.lives:  # A spare's age begins with the session that takes it.
+                    for entry in self.ledgers[uid].resources:
+                        self._noted.setdefault(entry.id, self.now)
                 self._replaced(who, uid, known)
                 if was_open and self.ledgers[uid].completed_at is not None:
                     self._spare_is_gone_or_taken(uid)
@@ -709,7 +713,7 @@ class Judge:
             if promised <= self._date_at(self.now):  # look again once the change has been seen
                 self._wire.loop.outside(5, self._check_end, life, expiry, due)
             return
-        disturbed = self._wire.disturbed(due - 5, self.now)
+        disturbed = self._wire.disturbed(due - 5, self.now) or self._name_settles(life, due)
         if disturbed is None:
             late = self.now - due
             self.blame(
@@ -725,6 +729,19 @@ class Judge:
             f"{life.key} expired at {expiry:%H:%M:%S} and its droplet {living[0].id} still has not "
             f"been told {self.now - disturbed:.1f} s after everything answers again"
         )
+
+    def _name_settles(self, life: Life, due: float) -> float | None:
+        """Until when a droplet waits for a second name of its session to show up or not: an
+        operator that was started since takes one whose answer was lost for one of two.
+        """
+        if not any(start > life.created for start in self.starts):
+            return None
+        ends = [
+            begin + NAME_SECONDS
+            for begin, _, why in self._wire.disturbances
+            if why.startswith("POST record") and begin > life.created
+        ]
+        return max((end for end in ends if end > due), default=None)
 
     # --- from time to time, and at the end ---------------------------------------------------
 

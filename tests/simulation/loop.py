@@ -60,6 +60,7 @@ class Process:
         """Stop with the machine, whose monotonic clock stands still: no timer comes nearer."""
         began = self.loop.time()
         waiting = self.loop.take_timers_of(self)
+        self.shown_until += seconds  # What a watch showed before is heard before what it shows now.
         self.hold()
         self.loop.outside(seconds, self._wake_up, began, waiting)
 

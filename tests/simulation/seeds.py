@@ -38,7 +38,7 @@ def shortest(story: Story, kind: str) -> Outcome:
         shortened = False
         for index in reversed(range(len(best.story.happenings))):
             candidate = best.story.without(index)
-            if not candidate.of(Order):
+            if not candidate.of(Order) or candidate.keeps_a_pool:
                 continue
             runs += 1
             outcome = run_story(candidate)

@@ -63,6 +63,7 @@ BALANCER_CALLS = (
     "LIST certificates",
     "POST certificate",
 )
+POOL_CALLS = ("AGENT take over", "TAG droplet", "RENAME droplet", "UNTAG droplet", "POST droplet")
 # What came later is drawn apart: AGENT stop, AGENT restart, AGENT usage, POST action.
 # The calls that make or end something: faults there hurt most, so half of all fall on them.
 WRITES = (
@@ -390,6 +391,12 @@ class Story:
         off = sum(abs(jump.seconds) for jump in self.of(ClockJump) if abs(jump.seconds) > 3)
         return timedelta(minutes=4, seconds=off)
 
+    @property
+    def keeps_a_pool(self) -> bool:
+        """Whether spares are wanted for ever: such a story has no end."""
+        pools = self.of(PoolSet)
+        return bool(pools) and pools[-1].replicas is not None
+
     def without(self, index: int) -> "Story":
         happenings = self.happenings
         return replace(self, happenings=happenings[:index] + happenings[index + 1 :])
@@ -497,6 +504,7 @@ def story_of(seed: int) -> Story:
         happenings += _budgeted(Random(f"{seed}/budget"))
         happenings += _broken(Random(f"{seed}/broken"), names)
         happenings += _prompts(Random(f"{seed}/prompts"), names)
+        happenings += _pooled(Random(f"{seed}/pool"))
         happenings = _of_two_classes(Random(f"{seed}/class names"), happenings)
         settings = replace(
             settings,
@@ -817,6 +825,29 @@ def _prompts(random: Random, names: list[str]) -> list[Happening]:
     if random.random() < 0.3:
         call = random.randint(40, 160)
         happenings.append(Crash(1, call, random.choice(MOMENTS), random.choice((1.0, 10.0))))
+    return happenings
+
+
+def _pooled(random: Random) -> list[Happening]:
+    """In every twelfth story there is a pool for sessions to take spares from. It is made larger or
+    smaller meanwhile, and is deleted in the end; calls of a claim go wrong, and an operator dies.
+    """
+    if random.random() >= 1 / 12:
+        return []
+    begins = round(random.choice((0.0, random.uniform(0, 40))), 1)
+    ends = round(random.choice((random.uniform(60, 150), random.uniform(150, 400))), 1)
+    happenings: list[Happening] = [PoolSet(begins, random.choice((1, 1, 2))), PoolSet(ends, None)]
+    ordered = round(begins + random.uniform(12, 40), 1)
+    happenings.append(Order(ordered, "quick", random.choice(("45s", "90s", "4m")), "webapp"))
+    if random.random() < 0.4:
+        changed = round(random.uniform(begins + 1, ends - 1), 1)
+        happenings.append(PoolSet(changed, random.choice((0, 1, 2))))
+    for _ in range(random.choice((0, 1, 1, 2))):
+        call = random.choice(POOL_CALLS)
+        kinds = FAULTS if call.startswith("AGENT") else CLOUD_FAULTS
+        happenings.append(Fault(call, random.choice((1, 1, 2)), random.choice(tuple(kinds))))
+    if random.random() < 0.4:
+        happenings.append(Crash(1, random.randint(20, 140), random.choice(MOMENTS), 5.0))
     return happenings
 
 

@@ -5,7 +5,7 @@ import os
 import pytest
 from tests.simulation.seeds import failures_in, told
 
-SEEDS = int(os.environ.get("SPAWNAI_SEEDS", "500"))
+SEEDS = int(os.environ.get("SPAWNAI_SEEDS", "475"))
 FIRST = int(os.environ.get("SPAWNAI_FIRST_SEED", "0"))
 STORIES_A_TEST = 25
 """Few enough to stay far from the time limit of a test on a machine that is busy."""
