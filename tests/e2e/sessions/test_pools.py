@@ -1,5 +1,6 @@
 """A pool of spares: kept, taken by a session, made again, scaled, and gone."""
 
+from decimal import Decimal
 from typing import Any
 
 from tests.e2e.sessions.eventually import eventually
@@ -49,7 +50,8 @@ async def until_ready(world: World, count: int) -> None:
 async def test_a_session_takes_a_spare_and_the_pool_makes_another_one(
     world: World, namespace: str
 ) -> None:
-    await world.apply_class(CLASS, regions=["nyc3"])
+    # Spares are covered by the class's firewall; whoever takes one gets a firewall of its own.
+    await world.apply_class(CLASS, regions=["nyc3"], firewall={"mode": "PerSession"})
     await world.apply(None, a_pool(minReady=1))
     await until_ready(world, 1)
     [spare] = await spares(world)
@@ -95,6 +97,23 @@ async def test_a_session_takes_a_spare_and_the_pool_makes_another_one(
     )
     await one.annotate(expires_at="now")
     await one.until_destroyed()
+    record = await one.record()
+    assert {x["kind"] for x in record["status"]["resources"]} == {"Droplet", "Firewall"}
     await one.assert_nothing_is_left()
     await world.kubectl.run("delete", "spawnclass", CLASS)
     assert all(x["status"].get("completedAt") for x in await spares(world))
+    await assert_bill_is_shared(world, record)
+
+
+async def assert_bill_is_shared(world: World, record: Manifest) -> None:
+    """Of each droplet of the class: in lives of minutes pool and session pay the least, a cent."""
+    bill = (await world.cloud.bill())["droplets"]
+    billed = {str(x["droplet_id"]): Decimal(x["dollars"]) for x in bill}
+
+    def paid(*ledgers: Manifest) -> dict[str, Decimal]:
+        lines = [x for ledger in ledgers for x in ledger["status"]["resources"]]
+        return {x["id"]: Decimal(x["cost"]) for x in lines if x["kind"] == "Droplet"}
+
+    by_pool, by_session = paid(*await spares(world)), paid(record)
+    assert len(by_session) == 1
+    assert by_session.items() <= by_pool.items() <= billed.items()
