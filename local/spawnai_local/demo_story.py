@@ -52,6 +52,7 @@ TIME_LEFT_AFTER_SHORTENING = timedelta(seconds=12)
 SIXTH = "second-board"
 SIXTH_TTL = timedelta(seconds=15)
 BUDGET = "demo"
+POOL = "demo"
 NARROW_LIMIT = "0.90"
 """Dollars: enough for one session, but not beside what the others use and have reserved."""
 WIDE_LIMIT = "5"
@@ -428,6 +429,16 @@ class Story:
         status = self._status(SIXTH)
         self._verdict.check(checks.waits(SIXTH, status, "Queued", f"of {running} running"))
         self._verdict.check(checks.says_its_price_before(SIXTH, status))
+        self._narrator.say("While it waits, a pool has a droplet boot for it:")
+        # No more than the one: another spare would be deleted again in seconds.
+        pool = {"className": LOCAL_DNS_CLASS, "replicas": 1, "maxTotal": 1}
+        document = {
+            "apiVersion": API_VERSION,
+            "kind": "SpawnPool",
+            "metadata": {"name": POOL},
+            "spec": pool,
+        }
+        await self._apply_file(self._stack.directory / "pool.yaml", document)
 
     async def _wait_for_money(self) -> None:
         """A budget that holds back the session whose turn has come, and lets it go."""
@@ -456,11 +467,34 @@ class Story:
                 f"the cloud's calls: {calls.get(uid)}, Claude's: {asked.get(uid)}",
             )
         )
+        spare = await self._spare()
         limit = json.dumps({"spec": {"limit": WIDE_LIMIT}})
         await self._kubectl("patch", "spawnbudget", BUDGET, "--type=merge", "-p", limit)
         self._examples.append(self._sixth)
         await self._show_until_running(SIXTH)
         self._verdict.check(checks.is_running(SIXTH, self._status(SIXTH)))
+        await self._kubectl("get", "spawnpools")
+        droplet = self._status(SIXTH).droplet
+        self._verdict.check(
+            Claim(
+                f"{SIXTH} took the pool's spare, droplet {spare}, instead of waiting for a boot",
+                droplet is not None and droplet.id == spare,
+                f"its droplet is {droplet}",
+            )
+        )
+        await self._kubectl("delete", "spawnpools", POOL)
+
+    async def _spare(self) -> int:
+        """The droplet of the pool's spare, once sessions can take it."""
+        await self._stack.kubectl.run(
+            *("wait", "--for=jsonpath={.status.ready}=1", f"spawnpool/{POOL}"),
+            f"--timeout={_RUNNING_SECONDS:.0f}s",
+            limit_seconds=_RUNNING_SECONDS + 10,
+        )
+        records = await self._stack.kubectl.items("spawnrecords")
+        [spare] = [one for one in records if one["spec"]["owner"]["kind"] == "SpawnPool"]
+        [line] = spare["status"]["resources"]
+        return int(line["id"])
 
     async def _until_held_back(self, name: str, reason: str) -> None:
         await self._watch.until(
