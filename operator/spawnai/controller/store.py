@@ -216,6 +216,8 @@ class Store:
         """The names of the ledgers of spares."""
         self._open_spares: set[str] = set()
         """Of those that are open: few, and looked for with each session that begins."""
+        self._takers: set[str] = set()
+        """The names of the open ledgers of sessions that list a spare."""
 
     def put_session(self, body: Mapping[str, Any]) -> bool:
         """Take in a session; False when something newer is known."""
@@ -261,6 +263,12 @@ class Store:
             self._spares.add(name)
             is_open = record.status.completed_at is None
             (self._open_spares.add if is_open else self._open_spares.discard)(name)
+        elif record.status.completed_at is None and any(
+            line.spare is not None for line in record.status.resources
+        ):
+            self._takers.add(name)
+        else:
+            self._takers.discard(name)
         self._tell_of(name, record)
         return True
 
@@ -379,6 +387,11 @@ class Store:
         for name in list(self._open_spares):
             yield self._records[name]
 
+    def takers(self) -> Iterator[StoredRecord]:
+        """The open ledgers of sessions that have taken a spare."""
+        for name in list(self._takers):
+            yield self._records[name]
+
     def remove_session(self, uid: str) -> None:
         """The session is gone from the API server."""
         self._forget_end(uid)
@@ -395,6 +408,7 @@ class Store:
         record = self._records.pop(name, None)
         self._spares.discard(name)
         self._open_spares.discard(name)
+        self._takers.discard(name)
         if record is not None:
             self._tell_of(name, record)
 

@@ -116,6 +116,20 @@ def test_a_ledger_made_for_an_orphan_is_closed_from_the_first(orphaned, closed):
     assert (known.status.completed_at is not None) is closed
 
 
+def test_a_session_that_has_taken_a_spare_is_known_until_its_ledger_is_closed():
+    store = Store()
+    owner = {"kind": "SpawnSession", "namespace": "team", "name": "board", "uid": "board"}
+    line = {"kind": "Droplet", "id": "1", "name": "spawn-board", "createdAt": NOW}
+    spec = {"owner": owner, "clusterUid": "one"}
+    store.put_record({**body(7), "spec": spec, "status": {"resources": [line]}})
+    assert list(store.takers()) == []
+    taken = {"resources": [{**line, "spare": "another"}]}
+    store.put_record({**body(8), "spec": spec, "status": taken})
+    assert [one.spec.owner.uid for one in store.takers()] == ["board"]
+    store.put_record({**body(9), "spec": spec, "status": {**taken, "completedAt": NOW}})
+    assert list(store.takers()) == []
+
+
 def test_a_spare_whose_ledger_is_closed_is_kept_and_not_open():
     store = Store()
     owner = {"kind": "SpawnPool", "name": "spares", "uid": "board"}

@@ -23,7 +23,6 @@ from spawnai.api.names import API_VERSION, session_droplet_name
 from spawnai.api.pool import PoolSpec, PoolStatus
 from spawnai.api.record import (
     POOL_OWNER,
-    SESSION_OWNER,
     OwnerReference,
     PlannedResource,
     Presence,
@@ -75,6 +74,9 @@ IDLE_SECONDS = 30.0
 
 LAST_PAUSE_SECONDS = 300.0
 
+DROP_SECONDS = 600.0
+"""How often a pool looks for ledgers that need not be kept any more: they are kept for days."""
+
 NO_ROOM_SECONDS = 300.0
 """How long a pool waits after the account's droplet limit was reached."""
 
@@ -94,6 +96,10 @@ class PoolMemory:
     """What the last look failed with."""
     refusal: str = ""
     """How DigitalOcean refused the last order that it refused."""
+    has_failures: bool = True
+    """Whether refills may have failed since one succeeded; a new process has to look."""
+    drops_at: float = float("-inf")
+    """When ledgers whose time is over are looked for next."""
 
 
 class Pools:
@@ -307,8 +313,7 @@ class Pools:
         there is neither the pool nor a spare.
         """
         pool = self._store.pool(name)
-        records = [one for one in self._store.spares() if one.spec.owner.name == name]
-        open_now = [one for one in records if one.status.completed_at is None]
+        open_now = [one for one in self._store.open_spares() if one.spec.owner.name == name]
         now = self._clock.utc_now()
         memory.spares = {
             one.spec.owner.uid: memory.spares.get(one.spec.owner.uid)
@@ -327,7 +332,7 @@ class Pools:
             looked.append((current, spare, supply))
         spares = [spare for _, spare, _ in looked]
         wanted, supply_now, problem = self._wanted(pool)
-        around = self._circumstances(pool, records, supply_now, memory)
+        around = self._circumstances(pool, name, supply_now, memory)
         keeping = keep_spares(spares, wanted, around, self._clock.utc_now())
         memory.excess_since = (memory.excess_since or now) if keeping.has_excess else None
         memory.contents = wanted.contents if wanted is not None else ""
@@ -347,6 +352,7 @@ class Pools:
             await self._spares.take(step, stored, of_spare, supply)
             if isinstance(step, Abandon) and step.reason in REFILL_FAILURES:
                 self._metrics.pool_refill_failed(name, step.reason)
+                memory.has_failures = True
             memory.refusal = of_spare.words or memory.refusal
             if of_spare.refused == NO_ROOM and before != NO_ROOM:
                 memory.no_room_until = self._clock.now() + NO_ROOM_SECONDS
@@ -354,11 +360,9 @@ class Pools:
             for _ in range(keeping.begin):
                 await self._begin(pool, supply_now, wanted, memory)
                 busy = True
-        for stored in records:
-            known = self._store.spawn_class(stored.spec.class_name or "")
-            await drop_when_old(
-                self._cluster, self._store, stored, known.spec if known is not None else None, now
-            )
+        if self._clock.now() >= memory.drops_at:
+            await self._drop_old(name, now)
+            memory.drops_at = self._clock.now() + DROP_SECONDS
         if pool is not None:
             await self._report(pool, Stand(spares, keeping, around, problem, memory.refusal))
         else:
@@ -366,6 +370,18 @@ class Pools:
             if not open_now:
                 return None
         return BUSY_SECONDS if busy or keeping.missing else IDLE_SECONDS
+
+    async def _drop_old(self, name: str, now: datetime) -> None:
+        """Delete the ledgers of a pool's spares whose time is over."""
+        for stored in self._all_of(name):
+            known = self._store.spawn_class(stored.spec.class_name or "")
+            await drop_when_old(
+                self._cluster, self._store, stored, known.spec if known is not None else None, now
+            )
+
+    def _all_of(self, name: str) -> list[StoredRecord]:
+        """The ledgers of a pool's spares. Closed ones are kept for long, and may be thousands."""
+        return [one for one in self._store.spares() if one.spec.owner.name == name]
 
     def _ending(self, spare: Spare, keeping: Keeping) -> str | None:
         """Why it goes; not while a session is taking it this moment."""
@@ -429,15 +445,18 @@ class Pools:
     def _circumstances(
         self,
         pool: StoredPool | None,
-        records: Sequence[StoredRecord],
+        name: str,
         supply: Supply | None,
         memory: PoolMemory,
     ) -> Circumstances:
-        ready = {uid for uid, one in memory.spares.items() if one.ready}
-        generation = pool.generation if pool is not None else 0
-        failures, failed_at = _failures(records, ready, generation)
+        failures, failed_at = 0, None
+        if memory.has_failures:
+            ready = {uid for uid, one in memory.spares.items() if one.ready}
+            generation = pool.generation if pool is not None else 0
+            failures, failed_at = _failures(self._all_of(name), ready, generation)
+            memory.has_failures = failures > 0
         return Circumstances(
-            claimed=self._claimed({one.spec.owner.uid for one in records}),
+            claimed=self._claimed(name),
             failures=failures,
             failed_at=failed_at,
             excess_since=memory.excess_since,
@@ -445,15 +464,15 @@ class Pools:
             held_up=self._held_up(supply, memory),
         )
 
-    def _claimed(self, spares: set[str]) -> int:
+    def _claimed(self, name: str) -> int:
         """How many droplets of the pool sessions use."""
-        return sum(
-            1
-            for record in self._store.records()
-            if record.spec.owner.kind == SESSION_OWNER and record.status.completed_at is None
+        used = (
+            self._store.record(line.spare)
+            for record in self._store.takers()
             for line in record.status.resources
-            if line.spare in spares and line.presence is not Presence.GONE
+            if line.spare is not None and line.presence is not Presence.GONE
         )
+        return sum(1 for spare in used if spare is not None and spare.spec.owner.name == name)
 
     def _held_up(self, supply: Supply | None, memory: PoolMemory) -> str:
         """Why nothing may be ordered now: whatever sessions need goes first."""
