@@ -28,12 +28,11 @@ LANES = {
     "tests/e2e/disruption/": "disruption",
     "tests/e2e/https/": "https",
     "tests/e2e/test_demo.py": "demo",
-    "tests/e2e/test_local.py": "local",
+    "tests/e2e/local/test_control_plane.py": "control plane",
+    "tests/e2e/local/": "local",
     "tests/e2e/chaos/": "chaos",
     "tests/e2e/chart/": "chart",
     "tests/e2e/test_observe.py": "observe",
-    "tests/e2e/test_guide.py": "guide",
-    "tests/e2e/test_kubectl_spawn.py": "plugin",
     "tests/e2e/": "control plane",
 }
 OTHERS = ("tests/simulation/", "tests/contract/", "tests/unit/")

@@ -1,11 +1,9 @@
 """The commands of README.md and docs/guide.md are run as they stand, one block after another."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.local_program import Local, local
 
 from spawnai_local.classes import LOCAL_CLASSES
 from spawnai_local.paths import checkout
@@ -16,13 +14,6 @@ RUN = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 def blocks(document: str) -> list[str]:
     """What a reader is meant to run. Blocks marked `console` show, and are not run."""
     return RUN.findall((checkout() / document).read_text())
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
-    with local(tmp_path_factory.mktemp("guide") / "stack") as running:
-        running.until_up()
-        yield running
 
 
 @pytest.mark.timeout(600)

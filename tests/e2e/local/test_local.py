@@ -10,7 +10,6 @@ import ssl
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -47,13 +46,6 @@ spec: {prompt: A JSON API that keeps notes, appType: api}
 def is_running(stack: Local, session: str) -> bool:
     phase = "-o jsonpath={.status.phase}"
     return stack.shell(f"kubectl get spawnsession {session} {phase}") == "Running"
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
-    with local(tmp_path_factory.mktemp("local") / "stack") as running:
-        running.until_up()
-        yield running
 
 
 def test_the_env_file_is_all_that_another_terminal_needs(stack):
