@@ -212,8 +212,7 @@ def delete_all(d: Draft, record: Record, *, log_taken: bool) -> set[ResourceKind
     waited_for: set[int] = set()
     for kind in TEARDOWN:
         row, lines = KINDS[kind], record.living(kind)
-        # A name that may exist leads to the load balancer, where there is one.
-        is_led_to = kind is ResourceKind.LOAD_BALANCER and ResourceKind.DOMAIN_RECORD in unsure
+        is_led_to = kind is ResourceKind.LOAD_BALANCER and _may_be_led_to(o, record, unsure)
         is_next = not is_led_to and all(order >= row.teardown_order for order in waited_for)
         if is_next and (log_taken or not row.holds_the_log):
             for line in lines:
@@ -225,6 +224,16 @@ def delete_all(d: Draft, record: Record, *, log_taken: bool) -> set[ResourceKind
         if may_lead_on or not (is_led_to or all(_makes_way(o, line) for line in lines)):
             waited_for.add(row.teardown_order)
     return unsure
+
+
+def _may_be_led_to(o: Observation, record: Record, unsure: set[ResourceKind]) -> bool:
+    """Whether a name may exist and lead to the load balancer: one that was ordered and has not
+    shown, or one that answers 404 and is young. The droplet does not wait for it.
+    """
+    named = record.living(ResourceKind.DOMAIN_RECORD)
+    return ResourceKind.DOMAIN_RECORD in unsure or any(
+        (line.kind, line.id) in o.missing for line in named
+    )
 
 
 def _makes_way(o: Observation, line: LedgerEntry) -> bool:

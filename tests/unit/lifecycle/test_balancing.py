@@ -143,6 +143,17 @@ def test_a_name_that_may_exist_keeps_its_load_balancer_and_no_droplet():
     assert life.session is None
 
 
+def test_a_young_name_that_answers_404_keeps_its_load_balancer_and_no_droplet():
+    life = a_life().settle()
+    assert life.record is not None
+    [name] = life.record.living(ResourceKind.DOMAIN_RECORD)
+    life.held = {"DeleteDomainRecord"}
+    life.missing = frozenset({(name.kind, name.id)})
+    life.change(deleting=True)
+    assert ResourceKind.DROPLET in deletions(life)
+    assert ResourceKind.LOAD_BALANCER not in deletions(life)
+
+
 def test_a_load_balancer_that_may_exist_keeps_no_droplet_running():
     life = a_life()
     life.failing["CreateLoadBalancer"] = lambda _: life.fail(FailureKind.AMBIGUOUS)
