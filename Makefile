@@ -102,6 +102,10 @@ chaos: setup ## Let each call of the operator go wrong in every way (half an hou
 compat: setup ## Run installation, admission and a life on the oldest supported Kubernetes
 	@$(BIN)/python -m spawnai_local.compat $(PYTEST_ARGS)
 
+.PHONY: gitops
+gitops: setup ## Have Flux's own controllers apply classes and sessions from Git
+	@$(BIN)/python -m spawnai_local.gitops $(PYTEST_ARGS)
+
 .PHONY: observe
 observe: setup ## Run sessions under Prometheus and Alertmanager, and print every panel's value
 	@$(BIN)/python -m spawnai_local.observe

@@ -1,5 +1,6 @@
 """Go: which toolchain to use, and builds from source with their progress."""
 
+import json
 import os
 import re
 import shutil
@@ -133,6 +134,24 @@ def build_program(
             variables=go_environment(environment, own_go=own_go),
             report=report,
         )
+
+
+def module_directory(
+    module: Path, required: str, report: BuildReport, environment: Mapping[str, str]
+) -> Path:
+    """Where Go keeps the files of a module that `module` requires; fetched if they are not there.
+
+    Raises:
+        ToolchainError: there is no fit Go, or they could not be fetched; with Go's last words.
+    """
+    go, own_go = go_program(report)
+    answer = _run_go(
+        [str(go), "mod", "download", "-json", required],
+        module,
+        go_environment(environment, own_go=own_go),
+        lambda _lines: None,
+    )
+    return Path(json.loads(answer)["Dir"])
 
 
 def _build(

@@ -9,8 +9,8 @@ kube-controller-manager are looked for in this order, cheapest first:
 4. a build of local/controlplane with Go (from the PATH, else from the virtual environment), which
    needs only a Go module proxy: minutes, once, with its progress shown.
 
-Pebble, Helm and kstatus are built from local/programs, each when it is first asked for. Chromium is
-the system's, else it comes from an npm package.
+Pebble, Helm and kstatus are built from local/programs, Flux's controllers from local/flux, each
+when it is first asked for. Chromium is the system's, else it comes from an npm package.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from spawnai_local.building import PROGRAMS, BuildReport, ControlPlaneVersions, 
 from spawnai_local.chromium import PROGRAM as CHROMIUM
 from spawnai_local.chromium import VERSION as CHROMIUM_VERSION
 from spawnai_local.chromium import fetch_chromium
-from spawnai_local.go_build import build_control_plane, build_program
+from spawnai_local.go_build import build_control_plane, build_program, module_directory
 from spawnai_local.paths import cache_directory, checkout
 from spawnai_local.release_download import download_release
 
@@ -44,6 +44,14 @@ class ControlPlanePrograms:
     kube_apiserver: Path
     kube_controller_manager: Path
     origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class FluxController:
+    """One of Flux's controllers: its program, and the definitions of its kinds as it ships them."""
+
+    program: Path
+    definitions: tuple[Path, ...]
 
 
 def report_to_stderr(line: str) -> None:
@@ -102,6 +110,22 @@ def kstatus(report: BuildReport = report_to_stderr) -> Path:
         ToolchainError: it could not be built.
     """
     return _built_program("./kstatus", report)
+
+
+def flux_controller(name: str, report: BuildReport = report_to_stderr) -> FluxController:
+    """Flux's controller of that name, such as kustomize-controller. Builds it at the first call.
+
+    Raises:
+        ToolchainError: it could not be built, or its definitions could not be had.
+    """
+    module = checkout() / "local" / "flux"
+    package = f"github.com/fluxcd/{name}"
+    program = _built_program(package, report, module=module)
+    source = module_directory(module, package, report, os.environ)
+    definitions = tuple(sorted(source.glob("config/crd/bases/*.yaml")))
+    if not definitions:
+        raise ToolchainError(f"{source} should hold config/crd/bases/*.yaml, but does not")
+    return FluxController(program, definitions)
 
 
 def chromium(
@@ -199,10 +223,17 @@ def oldest_control_plane_programs(
 
 
 def _built_program(
-    package: str, report: BuildReport, environment: Mapping[str, str] = os.environ
+    package: str,
+    report: BuildReport,
+    environment: Mapping[str, str] = os.environ,
+    *,
+    module: Path | None = None,
 ) -> Path:
-    """A command of the Go module local/programs, from the cache or built into it."""
-    module = checkout() / "local" / "programs"
+    """A command that a Go module of ours names, from the cache or built into it.
+
+    Without a `module` it is local/programs.
+    """
+    module = module or checkout() / "local" / "programs"
     name = package.rsplit("/", 1)[-1]
     cache = cache_directory(environment) / "programs"
     key = _digest_of(module / "go.mod", module / "go.sum", *sorted(module.glob(f"{name}/*.go")))

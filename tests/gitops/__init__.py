@@ -1,0 +1,1 @@
+"""What Flux's own controllers make of us: `make gitops`, which is not a part of `make test`."""
