@@ -97,6 +97,7 @@ async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet
             await stack.kubectl.run("create", "namespace", TEAM)
             await stack.kubectl.apply(*told_to_flux(git.url))
             yield Fleet(world, flux, git)
+    assert stack.forgotten_processes == 0
 
 
 def offer(stack: LocalStack, name: str = "standard", **lifetime: str) -> Manifest:
