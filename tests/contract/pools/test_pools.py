@@ -81,6 +81,19 @@ async def test_pool_and_session_pay_together_what_the_cloud_bills(world):
     assert pool_paid / session_paid == pytest.approx(Decimal(3) / 5, rel=Decimal("0.02"))
 
 
+async def test_what_a_session_takes_counts_before_its_own_ledger_says_so(world):
+    world.apply(maxTotal=1)
+    await world.until(world.is_full)
+    one = await world.begin_session()
+    await world.take_unwritten(one)
+    for _ in range(3):
+        await world.pools.look(POOL, world.memory)
+    assert len(world.droplets()) == 1
+    await world.until(lambda: world.has_own(one))
+    assert len(world.droplets()) == 1
+    await until_gone(world, one)
+
+
 async def test_two_sessions_never_have_one_spare(world):
     await world.until(world.is_full)
     one, two = await world.begin_session(), await world.begin_session()

@@ -349,6 +349,11 @@ class World(MortalWorld):
         self._show()
         return self.sessions[uid]
 
+    async def take_unwritten(self, one: Session) -> None:
+        """A session takes a spare, and has not written its own ledger yet."""
+        self._show()
+        await self._take_one(one)
+
     def book(self, one: Session) -> RecordStatus:
         """Its ledger with all that is known."""
         if one.memory.ledger is None:

@@ -170,11 +170,12 @@ class Spares:
         book = self._book_of(taker)
         if book is None:
             return Holder.OVER
-        living = droplets_of(book)
-        own = {line.id for line in droplets_of(stored.status)}
-        if any(line.spare == stored.spec.owner.uid or line.id in own for line in living):
-            return Holder.LISTS
-        return Holder.OVER if living else Holder.UNDECIDED
+        if _lists(book, stored):
+            # A pool counts what sessions use by their stored ledgers.
+            written = self._store.record(taker)
+            is_written = written is not None and _lists(written.status, stored)
+            return Holder.LISTS if is_written else Holder.UNDECIDED
+        return Holder.OVER if droplets_of(book) else Holder.UNDECIDED
 
     async def _check(
         self,
@@ -331,6 +332,12 @@ class Spares:
                 expires_at=now + lifetime,
             ),
         )
+
+
+def _lists(book: RecordStatus, spare: StoredRecord) -> bool:
+    """Whether a session's ledger has the droplet of a spare."""
+    own = {line.id for line in droplets_of(spare.status)}
+    return any(line.spare == spare.spec.owner.uid or line.id in own for line in droplets_of(book))
 
 
 def droplets_of(book: RecordStatus) -> list[LedgerEntry]:
