@@ -153,8 +153,9 @@ class Cluster:
             CommandError: the first look failed, or the caller may look no longer.
         """
         while True:
-            if self.find(kind, name) is None:
+            if (found := self.find(kind, name)) is None:
                 return
+            yield found
             # Not --watch-only: what changes until that watch begins would not be seen.
             with _WatchProcess(
                 [*self._command(), "get", kind, name, "--watch", "--output=json"]

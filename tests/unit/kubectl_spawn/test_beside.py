@@ -10,9 +10,10 @@ import pytest
 from kubectl_spawn.app import App, Step, StepState
 from kubectl_spawn.beside import Beside, Later, range_of
 from kubectl_spawn.cli import Call
+from kubectl_spawn.cluster import Cluster as RealCluster
 from kubectl_spawn.commands import create_command, end_command, find, revise_command
 from kubectl_spawn.errors import CommandError, ExitCode
-from kubectl_spawn.follow import Outcome, order_of, time_of
+from kubectl_spawn.follow import Outcome, follow, order_of, time_of
 from kubectl_spawn.terminal import Terminal
 
 NOW = datetime(2026, 11, 29, 14, 0, tzinfo=UTC)
@@ -269,3 +270,18 @@ def test_the_moments_of_an_end_are_told_one_by_one(monkeypatch):
         "✓ address off after 2.6s",
         "✓ server destroyed after 2.6s",
     ]
+
+
+def test_whoever_waits_no_longer_has_seen_the_app_all_the_same(tmp_path):
+    """The API server's watch tells nothing in the time: what was found at first is known."""
+    program = tmp_path / "kubectl"
+    program.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in *--watch*) exec sleep 30;; esac\n'
+        'echo \'{"metadata": {"name": "clock"}, "spec": {}, "status": {}}\'\n'
+    )
+    program.chmod(0o755)
+    cluster = RealCluster(program=str(program))
+    outcome = follow(cluster, "clock", lambda _app: False, Silent(), limit=timedelta())
+    assert outcome.timed_out
+    assert outcome.app.name == "clock"
