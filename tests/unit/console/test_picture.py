@@ -28,6 +28,11 @@ def test_it_shows_nothing_of_the_machine_and_loads_nothing(picture):
         assert "".join(address).startswith(("#", "data:image/svg+xml,", "https://retro-board-"))
 
 
+def test_no_module_of_the_page_waits_for_another_one_to_name_it():
+    named = re.findall(r'rel="modulepreload" href="([^"]+)"', (PAGE / "index.html").read_text())
+    assert sorted(named) == sorted(module.name for module in PAGE.glob("*.js"))
+
+
 def test_its_words_are_the_pages(picture):
     shown = {
         text
